@@ -1,0 +1,114 @@
+"""The exceptions that Recaffe raises where the original aborted the process."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+class CaffeError(RuntimeError):
+    """Any failure that Recaffe reports; its text says what, where and what to do."""
+
+
+class ParseError(CaffeError):
+    """A prototxt, caffemodel or other file does not hold what it should.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong.
+    source : str, optional
+        The file's path, or a name for a text that came from no file.
+    line, column : int, optional
+        Where, counted from 1.
+    text : str, optional
+        The offending line itself.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        source: str | None = None,
+        line: int | None = None,
+        column: int | None = None,
+        text: str | None = None,
+    ) -> None:
+        self.source = source
+        self.line = line
+        self.column = column
+        place = ":".join(str(part) for part in (source, line, column) if part is not None)
+        shown = f"{place}: {message}" if place else message
+        if text is not None:
+            shown += f"\n    {text.rstrip()}"
+            if column is not None:
+                shown += f"\n    {' ' * (column - 1)}^"
+        super().__init__(shown)
+
+
+class NetError(CaffeError):
+    """The net's description does not make a net: unknown layer, missing bottom, doubled top.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong.
+    word : str, optional
+        The name or type in the net's text by which the place can be found.
+    """
+
+    def __init__(self, message: str, word: str | None = None) -> None:
+        self.word = word
+        super().__init__(message)
+
+
+class ShapeError(CaffeError):
+    """A blob or an array has a shape that its place does not allow."""
+
+
+class WeightsError(CaffeError):
+    """The weights do not belong to the net: blob count or shape differs."""
+
+
+class DeviceError(CaffeError):
+    """No usable GPU, or no such device."""
+
+
+class ImageError(CaffeError):
+    """A picture cannot be read."""
+
+
+class FetchError(CaffeError):
+    """A download failed or is not what it should be."""
+
+
+class MissingExtraError(CaffeError, ImportError):
+    """An optional package is needed; the text names the extra that brings it."""
+
+
+class CaffeWarning(UserWarning):
+    """Something was ignored that the reader of the file should know of."""
+
+
+def require(module: str, extra: str, purpose: str) -> ModuleType:
+    """Import an optional package, or say which extra brings it.
+
+    Parameters
+    ----------
+    module : str
+        The module to import, for example ``"h5py"``.
+    extra : str
+        The extra of this distribution that installs it.
+    purpose : str
+        What it is needed for, to be read after "needed for".
+
+    Raises
+    ------
+    MissingExtraError
+        The package is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{module} is needed for {purpose}; install it with: pip install 'recaffe[{extra}]'"
+        ) from error

@@ -1,0 +1,325 @@
+"""Pictures as arrays: reading, resizing and cropping them as Caffe does."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from ..errors import CaffeError, ImageError, ShapeError, require
+
+Dims = Sequence[int] | NDArray[np.integer[Any]]
+"""A height and a width."""
+
+GREY_WEIGHTS = np.array([0.2125, 0.7154, 0.0721], dtype=np.float32)
+"""How much red, green and blue count in a grey value (ITU-R BT.709, as scikit-image has it)."""
+
+# What white is in the Pillow modes that hold more than eight bits.
+_WHITE = {"I;16": 65535.0, "I;16B": 65535.0, "I;16L": 65535.0, "I;16N": 65535.0, "I": 2.0**31}
+
+_TOO_LARGE = "too large a picture: {} (raise PIL.Image.MAX_IMAGE_PIXELS if you trust it)"
+
+
+def load_image(
+    filename: str | os.PathLike[str] | bytes | IO[bytes], color: bool = True
+) -> NDArray[np.float32]:
+    """Read a picture into an array of floats between 0 (black) and 1 (white).
+
+    An alpha channel is dropped, palettes are looked up, CMYK is converted, 16-bit values are
+    scaled by 65535, and of an animation the first frame is taken. An EXIF orientation is not
+    applied, as in Caffe. Floating-point TIFF values are handed over as they are.
+
+    Parameters
+    ----------
+    filename : path, bytes or binary file object
+        The picture's path, its encoded content, or a file open for reading.
+    color : bool
+        RGB if true (grey pictures are repeated), one grey channel if false.
+
+    Returns
+    -------
+    numpy.ndarray
+        H x W x 3 in RGB order, or H x W x 1 grey; float32.
+
+    Raises
+    ------
+    ImageError
+        There is no such file, it is no picture, it is damaged, or it has more than
+        ``PIL.Image.MAX_IMAGE_PIXELS`` pixels.
+
+    Examples
+    --------
+    >>> import io
+    >>> from PIL import Image
+    >>> stream = io.BytesIO()
+    >>> Image.new("RGB", (4, 2), (255, 0, 0)).save(stream, "PNG")
+    >>> image = load_image(stream.getvalue())
+    >>> image.shape, image[0, 0].tolist()
+    ((2, 4, 3), [1.0, 0.0, 0.0])
+    """
+    name, source = _picture_source(filename)
+    try:
+        with Image.open(source) as picture:
+            _check_size(picture, name)
+            return _decode(picture, color)
+    except ImageError:
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise ImageError(
+            f"{name}: not a picture in a format that Pillow reads (empty, text or damaged?)"
+        ) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"{name}: {_TOO_LARGE.format(error)}") from error
+    # Pillow's decoders raise anything on a damaged file: OSError, SyntaxError, struct.error ...
+    except Exception as error:
+        raise ImageError(f"{name}: the picture cannot be read: {error}") from error
+
+
+def _picture_source(
+    filename: str | os.PathLike[str] | bytes | IO[bytes],
+) -> tuple[str, str | IO[bytes]]:
+    """A name for messages, and what Pillow is to open."""
+    if isinstance(filename, bytes):
+        return f"<{len(filename)} bytes>", io.BytesIO(filename)
+    if not isinstance(filename, (str, os.PathLike)):
+        if not hasattr(filename, "read"):
+            raise ImageError(f"{filename!r} is neither a path, nor bytes, nor a file of a picture")
+        return str(getattr(filename, "name", "<stream>")), filename
+    name = os.fspath(filename)
+    # Opening a pipe or a device could wait for ever.
+    if os.path.isfile(name):
+        return name, name
+    if os.path.isdir(name):
+        raise ImageError(f"{name}: a directory, not a picture")
+    if os.path.exists(name):
+        raise ImageError(f"{name}: not a regular file")
+    raise ImageError(f"{name}: no such file")
+
+
+def _check_size(picture: Image.Image, name: str) -> None:
+    limit = Image.MAX_IMAGE_PIXELS
+    width, height = picture.size
+    if limit is not None and width * height > limit:
+        sizes = f"{width} x {height} pixels, the limit is {limit}"
+        raise ImageError(f"{name}: {_TOO_LARGE.format(sizes)}")
+
+
+def _decode(picture: Image.Image, color: bool) -> NDArray[np.float32]:
+    mode = picture.mode
+    if mode == "F":
+        image = np.array(picture, dtype=np.float32)
+    elif mode in _WHITE:
+        # Pillow hands out some 16-bit pictures as 32-bit integers.
+        white = 65535.0 if picture.format in ("PNG", "PPM") else _WHITE[mode]
+        image = np.asarray(picture) / np.float32(white)
+    else:
+        grey = mode in ("1", "L", "LA")
+        flat = picture if mode in ("L", "RGB") else picture.convert("L" if grey else "RGB")
+        image = np.divide(np.asarray(flat), np.float32(255), dtype=np.float32)
+    if image.ndim == 2:
+        image = image[:, :, np.newaxis].astype(np.float32, copy=False)
+        return np.repeat(image, 3, axis=2) if color else image
+    return image if color else (image @ GREY_WEIGHTS)[:, :, np.newaxis]
+
+
+def resize_image(im: ArrayLike, new_dims: Dims, interp_order: int = 1) -> NDArray[np.float32]:
+    """Resize an H x W x K array as Caffe does: plain bilinear, without anti-aliasing.
+
+    Pictures of one or three channels are sampled at pixel centres; what lies outside the picture
+    counts as its smallest value, so that enlarging darkens the border a little. Other channel
+    counts are sampled on a grid whose corners are those of the picture. Both are what Caffe got
+    from scikit-image and SciPy, and what the published figures were made with.
+
+    Parameters
+    ----------
+    im : array
+        H x W x K, any number type, any range; not changed.
+    new_dims : (int, int)
+        The new height and width.
+    interp_order : int
+        0 for the nearest pixel, 1 for bilinear. Higher orders are handed to scikit-image or, for
+        other channel counts than 1 and 3, to SciPy, if they are installed.
+
+    Returns
+    -------
+    numpy.ndarray
+        new height x new width x K, float32, in the range of `im`.
+
+    Raises
+    ------
+    ShapeError
+        `im` is not H x W x K or is empty, or `new_dims` is not two positive integers.
+    MissingExtraError
+        `interp_order` is above 1 and scikit-image is not installed.
+
+    Examples
+    --------
+    >>> resize_image(np.array([[[0.0], [1.0]]]), (1, 4))[0, :, 0].tolist()
+    [0.0, 0.25, 0.75, 0.75]
+    """
+    image = np.asarray(im)
+    if image.ndim != 3 or image.size == 0:
+        raise ShapeError(f"resize_image takes an H x W x K array, not one of shape {image.shape}")
+    height, width = _check_dims(new_dims, "new_dims")
+    if interp_order not in range(6):
+        raise CaffeError(f"resize_image: interp_order is {interp_order!r}, must be 0 to 5")
+    if image.shape[:2] == (height, width):
+        return image.astype(np.float32)
+    if interp_order > 1:
+        return _resize_by_spline(image, (height, width), interp_order)
+    by_centres = image.shape[2] in (1, 3)
+    rows, columns = (
+        _sample_points(old, new, by_centres)
+        for old, new in zip(image.shape[:2], (height, width), strict=True)
+    )
+    if interp_order == 0:
+        nearest = [np.floor(points + 0.5).astype(np.intp) for points in (rows, columns)]
+        return image[np.ix_(*nearest)].astype(np.float32)
+    # Only enlarging by centres looks outside, and only then does the smallest value count.
+    outside = image.min() if min(rows[0], columns[0]) < 0 else 0
+    resized = _interpolate(_interpolate(image, rows, 0, outside), columns, 1, outside)
+    if not by_centres and np.issubdtype(image.dtype, np.integer):
+        # SciPy's zoom answers integers with integers, halves rounded away from zero.
+        resized = np.trunc(resized + np.copysign(np.float32(0.5), resized))
+    return resized
+
+
+def _check_dims(dims: Dims, name: str) -> tuple[int, int]:
+    values = np.asarray(dims)
+    if values.shape != (2,) or values.dtype.kind not in "iuf" or (values != values // 1).any():
+        raise ShapeError(f"{name} must be a height and a width, not {dims!r}")
+    if (values < 1).any():
+        raise ShapeError(f"{name} must be positive, not {dims!r}")
+    return int(values[0]), int(values[1])
+
+
+def _sample_points(old: int, new: int, by_centres: bool) -> NDArray[np.float64]:
+    """Where, in old pixels, each of `new` pixels takes its value."""
+    points = np.arange(new, dtype=np.float64)
+    if by_centres:
+        return (points + 0.5) * (old / new) - 0.5
+    return points * ((old - 1) / (new - 1)) if new > 1 else points
+
+
+def _interpolate(
+    image: NDArray[Any], points: NDArray[np.float64], axis: int, outside: float
+) -> NDArray[np.float32]:
+    """Sample linearly along an axis; beyond the first and last pixel lies `outside`."""
+    last = image.shape[axis] - 1
+    below = np.floor(points).astype(np.intp)
+    fraction = (points - below).astype(np.float32)
+    fraction = fraction.reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+    samples = []
+    for index in (below, below + 1):
+        sample = image.take(np.clip(index, 0, last), axis=axis).astype(np.float32, copy=False)
+        # A last point that sits on the last pixel has a neighbour beyond it that counts nothing.
+        beyond = (index < 0) | (index > last)
+        if beyond.any():
+            sample[beyond if axis == 0 else (slice(None), beyond)] = outside
+        samples.append(sample)
+    result, step = samples
+    step -= result
+    step *= fraction
+    result += step
+    return result
+
+
+def _resize_by_spline(
+    image: NDArray[Any], dims: tuple[int, int], order: int
+) -> NDArray[np.float32]:
+    purpose = f"resizing with interp_order {order}"
+    if image.shape[2] not in (1, 3):
+        zoom = require("scipy.ndimage", "demo", purpose).zoom
+        scale = (dims[0] / image.shape[0], dims[1] / image.shape[1], 1)
+        return zoom(image, scale, order=order).astype(np.float32)
+    low, high = float(image.min()), float(image.max())
+    if not high > low:
+        return np.full((*dims, image.shape[2]), low, dtype=np.float32)
+    resized = require("skimage.transform", "demo", purpose).resize(
+        (image - low) / (high - low), dims, order=order, mode="constant", anti_aliasing=False
+    )
+    return (resized * (high - low) + low).astype(np.float32)
+
+
+def ten_crops(dims: Dims, crop_dims: Dims) -> list[tuple[slice, slice]]:
+    """Rows and columns of the four corners and the centre of a picture, in Caffe's order.
+
+    Parameters
+    ----------
+    dims, crop_dims : (int, int)
+        Height and width of the picture, and of the crop.
+
+    Returns
+    -------
+    list of (slice, slice)
+        Top left, top right, bottom left, bottom right, centre: five, which with their mirror
+        images make ten.
+
+    Raises
+    ------
+    ShapeError
+        The crop is larger than the picture.
+    """
+    height, width = _check_dims(dims, "image_dims")
+    crop_height, crop_width = _check_dims(crop_dims, "crop_dims")
+    down, right = height - crop_height, width - crop_width
+    if down < 0 or right < 0:
+        raise ShapeError(
+            f"a crop of {crop_height} x {crop_width} does not fit into a picture of "
+            f"{height} x {width}"
+        )
+    corners = [(0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)]
+    return [(slice(y, y + crop_height), slice(x, x + crop_width)) for y, x in corners]
+
+
+def oversample(
+    images: Sequence[NDArray[Any]] | NDArray[Any], crop_dims: Dims
+) -> NDArray[np.float32]:
+    """Cut ten crops out of each picture: four corners, centre, and the five mirrored.
+
+    Parameters
+    ----------
+    images : sequence of arrays
+        H x W x K each, all of one shape.
+    crop_dims : (int, int)
+        Height and width of the crops.
+
+    Returns
+    -------
+    numpy.ndarray
+        10 N x crop height x crop width x K, float32; a picture's crops are top left, top right,
+        bottom left, bottom right, centre, then the same mirrored left to right.
+
+    Raises
+    ------
+    ShapeError
+        There are no pictures, their shapes differ, or the crop does not fit.
+
+    Examples
+    --------
+    >>> oversample([np.zeros((256, 256, 3))], (227, 227)).shape
+    (10, 227, 227, 3)
+    """
+    if len(images) == 0:
+        raise ShapeError("oversample was given no pictures")
+    shape = np.shape(images[0])
+    if len(shape) != 3:
+        raise ShapeError(f"oversample takes pictures of H x W x K, not of shape {shape}")
+    windows = ten_crops(shape[:2], crop_dims)
+    rows, columns = windows[0]
+    crops = np.empty((len(images), 10, rows.stop, columns.stop, shape[2]), dtype=np.float32)
+    for number, image in enumerate(images):
+        if np.shape(image) != shape:
+            raise ShapeError(
+                f"oversample takes pictures of one shape: number {number} has "
+                f"{np.shape(image)}, number 0 has {shape}"
+            )
+        for place, window in enumerate(windows):
+            crops[number, place] = np.asarray(image)[window]
+        crops[number, 5:] = crops[number, :5, :, ::-1]
+    return crops.reshape(-1, *crops.shape[2:])

@@ -1,0 +1,250 @@
+"""What every layer is: a parameter message, shapes, a forward, and the register of types."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ..blob import Blob, Shape
+from ..errors import NetError, ShapeError
+from ..fillers import filler_for
+
+if TYPE_CHECKING:
+    from ..proto.caffe_pb2 import FillerParameter, LayerParameter
+
+Count = int | tuple[int, int | None]
+"""How many bottoms or tops: exactly so many, or (least, most), most being None for no limit."""
+
+TRAIN, TEST = 0, 1
+
+
+@dataclass
+class Parameter:
+    """One parameter blob that a layer wants: its shape, and how it starts."""
+
+    shape: Sequence[int]
+    filler: FillerParameter | None = None
+
+    def blob(self) -> Blob:
+        """Make the blob; without a filler it starts with zeros."""
+        fill = None if self.filler is None else filler_for(self.shape, self.filler)
+        return Blob(self.shape, fill)
+
+
+class Layer:
+    """A layer of a net.
+
+    A subclass says in `message` which parameter message it reads, in `bottoms` and `tops` how
+    many of each it takes, and writes `forward`. Where they differ from the defaults it also
+    writes `setup`, `parameters`, `top_shapes` and `backward`.
+
+    Parameters
+    ----------
+    layer_param : LayerParameter
+        The layer as the net's text describes it, its phase set.
+
+    Attributes
+    ----------
+    type : str
+        The layer type as the text names it.
+    param : message
+        The layer's own parameter message, ``layer_param.<message>``.
+    blobs : list of Blob
+        The learned parameters.
+    """
+
+    message: ClassVar[str | None] = None
+    bottoms: ClassVar[Count] = 1
+    tops: ClassVar[Count] = 1
+
+    equal_tops: ClassVar[bool] = False
+    """There are as many tops as bottoms."""
+
+    automatic_tops: ClassVar[bool] = False
+    """Tops that the text leaves out are added, nameless (losses)."""
+
+    default_loss_weight: ClassVar[float] = 0
+    """The loss weight of the first top where the text gives none (1 for losses)."""
+
+    shares: ClassVar[frozenset[str]] = frozenset()
+    """Which of "data" and "diff" the tops share with the first bottom instead of copying."""
+
+    keeps_bottom: ClassVar[bool] = False
+    """When run in place, the gradient needs the bottom as it was before."""
+
+    forbids_in_place: ClassVar[bool] = False
+
+    on_blobs: ClassVar[bool] = False
+    """The layer works on blobs as they are (data sources, Python layers): the engine calls
+    `setup_blobs`, `reshape_blobs`, `forward_blobs` and `backward_blobs` and nothing else."""
+
+    no_gradient_for: ClassVar[frozenset[int]] = frozenset()
+    """Bottoms that never get a gradient (labels, and shapes to imitate)."""
+
+    def __init__(self, layer_param: LayerParameter) -> None:
+        self.layer_param = layer_param
+        self.name: str = layer_param.name
+        self.type: str = layer_param.type
+        self.phase: int = layer_param.phase
+        self.param: Any = None if self.message is None else getattr(layer_param, self.message)
+        self.blobs: list[Blob] = []
+
+    @property
+    def face(self) -> Any:
+        """The object that stands for the layer in `Net.layers`."""
+        return self
+
+    def setup(self, *bottoms: Shape) -> None:
+        """Read and check the parameter message; called once, with the bottoms' shapes."""
+
+    def parameters(self, *bottoms: Shape) -> list[Parameter]:
+        """Say which parameter blobs the layer wants; called once, after `setup`."""
+        return []
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        """Return the tops' shapes; called whenever a bottom's shape changes."""
+        return [bottoms[0]]
+
+    def forward(self, *inputs: Tensor) -> Tensor | Sequence[Tensor]:
+        """Compute the tops from the bottoms and, behind them, the parameters.
+
+        The inputs are not to be changed. Tensors on any device, of any floating type; the
+        results likewise. No result at all leaves the tops as they are.
+        """
+        raise NotImplementedError
+
+    def backward(
+        self,
+        diffs: Sequence[Tensor],
+        tops: Sequence[Tensor],
+        inputs: Sequence[Tensor],
+        needs: Sequence[bool],
+    ) -> Sequence[Tensor | None]:
+        """Compute the gradient by each input (bottoms, then parameters).
+
+        The default is autograd over `forward`, computed again from the inputs as they stand.
+
+        Parameters
+        ----------
+        diffs : sequence of Tensor
+            The gradient by each top.
+        tops, inputs : sequence of Tensor
+            What `forward` gave and got.
+        needs : sequence of bool
+            Which inputs' gradients are wanted; for the others anything may be returned.
+        """
+        leaves = [
+            x.detach().requires_grad_(need) for x, need in zip(inputs, needs, strict=True)
+        ]
+        with torch.enable_grad():
+            results = as_tensors(self.forward(*leaves))
+        pairs = [(r, d) for r, d in zip(results, diffs, strict=False) if r.requires_grad]
+        if not pairs:
+            return [None] * len(inputs)
+        wanted = [leaf for leaf in leaves if leaf.requires_grad]
+        outputs, top_diffs = zip(*pairs, strict=True)
+        found = iter(torch.autograd.grad(outputs, wanted, top_diffs, allow_unused=True))
+        return [next(found) if leaf.requires_grad else None for leaf in leaves]
+
+    def changed_parameters(self) -> Sequence[Tensor] | None:
+        """Return the parameters' new values where `forward` itself changes them."""
+        return None
+
+    def setup_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
+        """Read and check the parameter message and make `blobs`; for layers `on_blobs`."""
+
+    def reshape_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
+        """Shape the tops; called before each forward; for layers `on_blobs`."""
+
+    def forward_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
+        """Compute the tops; for layers `on_blobs`."""
+
+    def backward_blobs(
+        self, tops: list[Blob], propagate_down: list[bool], bottoms: list[Blob]
+    ) -> None:
+        """Compute the bottoms' diffs and add to the parameters'; for layers `on_blobs`."""
+
+    def axis(self, axis: int, shape: Shape, what: str = "axis") -> int:
+        """Return `axis` counted from the front.
+
+        Raises
+        ------
+        ShapeError
+            `shape` has no such axis.
+        """
+        if not -len(shape) <= axis < len(shape):
+            raise ShapeError(f"{what} {axis} does not exist in a bottom of shape {shape}")
+        return axis % len(shape)
+
+
+def as_tensors(results: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
+    """Return what a forward gave as a sequence."""
+    return (results,) if isinstance(results, Tensor) else results
+
+
+_registry: dict[str, type[Layer]] = {}
+
+
+def register(*types: str) -> Callable[[type[Layer]], type[Layer]]:
+    """Make a class the layer of the types named.
+
+    Examples
+    --------
+    >>> @register("Twice")
+    ... class Twice(Layer):
+    ...     def forward(self, x):
+    ...         return 2 * x
+    """
+
+    def add(layer: type[Layer]) -> type[Layer]:
+        for name in types:
+            _registry[name] = layer
+        return layer
+
+    return add
+
+
+def registry() -> dict[str, type[Layer]]:
+    """Return the known layer types; every module of this package is read for them."""
+    _import_families()
+    return _registry
+
+
+@functools.cache
+def _import_families() -> None:
+    package = __name__.rpartition(".")[0]
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        importlib.import_module(f"{package}.{module.name}")
+
+
+def layer_type_list() -> list[str]:
+    """Return the names of all known layer types, sorted."""
+    return sorted(registry())
+
+
+def create(layer_param: LayerParameter) -> Layer:
+    """Make the layer that `layer_param` describes.
+
+    Raises
+    ------
+    NetError
+        The type is unknown.
+    """
+    known = registry()
+    if layer_param.type not in known:
+        from difflib import get_close_matches
+
+        near = get_close_matches(layer_param.type, known, n=3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise NetError(
+            f"layer '{layer_param.name}': unknown layer type '{layer_param.type}'{hint} "
+            "(caffe.layer_type_list() names the known ones)"
+        )
+    return known[layer_param.type](layer_param)

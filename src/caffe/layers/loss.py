@@ -1,0 +1,278 @@
+"""What all losses share, and the losses that compare with targets of the predictions' own form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..blob import Shape
+from ..errors import CaffeError, ShapeError
+from ..proto.caffe_pb2 import HingeLossParameter, LossParameter
+from .layer import Count, Layer, register
+
+
+class Loss(Layer):
+    """One number from predictions and labels; it counts towards the objective by itself."""
+
+    bottoms: ClassVar[Count] = 2
+    automatic_tops = True
+    default_loss_weight = 1
+    no_gradient_for = frozenset({1})
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        if not bottoms[0] or not bottoms[1] or bottoms[0][0] != bottoms[1][0]:
+            raise ShapeError(
+                f"predictions and labels must have the same first dimension, but their shapes "
+                f"are {bottoms[0]} and {bottoms[1]}"
+            )
+        return [()]
+
+    def class_labels(
+        self, labels: Tensor, classes: int, ignored: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Read the second bottom as class numbers.
+
+        Parameters
+        ----------
+        labels : Tensor
+            Any shape; fractions are cut off, as in Caffe.
+        classes : int
+            Labels go from 0 to ``classes - 1``.
+        ignored : int, optional
+            A label that may stand anywhere and counts nothing.
+
+        Returns
+        -------
+        index : Tensor
+            Flat, int64; 0 where the label is ignored.
+        counts : Tensor
+            Flat, bool: the label is not ignored.
+
+        Raises
+        ------
+        CaffeError
+            A label is no class; the text names bottom, index and value.
+        """
+        whole = labels.reshape(-1).trunc()
+        counts = torch.ones_like(whole, dtype=torch.bool) if ignored is None else whole != ignored
+        wrong = counts & ~((whole >= 0) & (whole < classes))
+        if bool(wrong.any()):
+            place = int(wrong.nonzero()[0])
+            raise CaffeError(
+                f"{self._bottom_name(1)} holds the label {labels.reshape(-1)[place].item():g} at "
+                f"{_index(place, labels.shape)}, but there are {classes} classes: labels must be "
+                f"between 0 and {classes - 1}"
+            )
+        return torch.where(counts, whole, 0).long(), counts
+
+    def _bottom_name(self, number: int) -> str:
+        names = self.layer_param.bottom
+        return f"bottom '{names[number]}'" if number < len(names) else f"bottom {number}"
+
+
+def _index(place: int, shape: Sequence[int]) -> str:
+    """The place in a flat array as an index into the whole, in numpy's writing."""
+    index = []
+    for size in reversed(shape):
+        place, rest = divmod(place, size)
+        index.append(rest)
+    return f"[{', '.join(map(str, reversed(index)))}]"
+
+
+def as_rows(x: Tensor) -> Tensor:
+    """View a blob as one row for each first index."""
+    return x.reshape(len(x), math.prod(x.shape[1:]))
+
+
+def four_axes(shape: Shape) -> Shape:
+    """Return `shape` with the four axes (number, channels, height, width) that old losses see.
+
+    Raises
+    ------
+    ShapeError
+        There are more than four.
+    """
+    if len(shape) > 4:
+        raise ShapeError(f"the layer takes blobs of at most 4 axes, not of shape {shape}")
+    return shape + (1,) * (4 - len(shape))
+
+
+def one_per_item(shape: Shape, what: str) -> None:
+    """Check that a blob holds a single number for each first index."""
+    if four_axes(shape)[1:] != (1, 1, 1):
+        raise ShapeError(f"{what} must be one number per item, but their shape is {shape}")
+
+
+def normalization(param: LossParameter, default: int) -> int:
+    """Return the mode of normalization, the old field `normalize` heeded."""
+    if param.HasField("normalization"):
+        return param.normalization
+    if param.HasField("normalize"):
+        return LossParameter.VALID if param.normalize else LossParameter.BATCH_SIZE
+    return default
+
+
+def normalizer(mode: int, outer: int, inner: int, counts: Tensor) -> Tensor | int:
+    """Return what the sum of losses is divided by, at least 1.
+
+    Parameters
+    ----------
+    mode : LossParameter.NormalizationMode
+        FULL counts all places, VALID those not ignored, BATCH_SIZE the items, NONE nothing.
+    outer, inner : int
+        How many items there are, and how many places in each.
+    counts : Tensor
+        Bool, for each place: it is not ignored.
+    """
+    if mode == LossParameter.VALID:
+        return counts.sum().clamp(min=1)
+    if mode == LossParameter.FULL:
+        return max(1, outer * inner)
+    return max(1, outer) if mode == LossParameter.BATCH_SIZE else 1
+
+
+def ignored_label(param: LossParameter) -> int | None:
+    """Return the label that counts nothing, if one is set."""
+    return param.ignore_label if param.HasField("ignore_label") else None
+
+
+@register("EuclideanLoss")
+class EuclideanLoss(Loss):
+    """top = sum((a - b)^2) / (2 N), N being the first dimension."""
+
+    no_gradient_for = frozenset()
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        shapes = super().top_shapes(*bottoms)
+        four_axes(bottoms[0])
+        if math.prod(bottoms[0][1:]) != math.prod(bottoms[1][1:]):
+            raise ShapeError(
+                f"both bottoms must hold as many numbers per item, but their shapes are "
+                f"{bottoms[0]} and {bottoms[1]}"
+            )
+        return shapes
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:  # type: ignore[override]
+        return (a - b.reshape(a.shape)).square().sum() / (2 * len(a))
+
+
+@register("HingeLoss")
+class HingeLoss(Loss):
+    """top = sum(max(0, 1 - t x)^p) / N, t being 1 for the label's class and -1 for the others.
+
+    p is 1 for the norm L1, 2 for L2.
+    """
+
+    message = "hinge_loss_param"
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        shapes = super().top_shapes(*bottoms)
+        four_axes(bottoms[0])
+        return shapes
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
+        scores = as_rows(x)
+        # Of labels with several numbers per item Caffe reads the first N in memory.
+        index, _ = self.class_labels(labels.reshape(-1)[: len(x)], scores.shape[1])
+        target = torch.full_like(scores, -1).scatter(1, index[:, None], 1)
+        margins = F.relu(1 - target * scores)
+        if self.param.norm == HingeLossParameter.L2:
+            margins = margins.square()
+        return margins.sum() / len(x)
+
+
+@register("ContrastiveLoss")
+class ContrastiveLoss(Loss):
+    """top = sum(y d^2 + (1 - y) max(0, margin - d)^2) / (2 N), d being the distance of a and b.
+
+    y is 1 for similar pairs, 0 for dissimilar ones (Hadsell et al., 2006). `legacy_version`
+    has max(0, margin - d^2) for the dissimilar ones.
+    """
+
+    message = "contrastive_loss_param"
+    bottoms = 3
+    no_gradient_for = frozenset({2})
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        shapes = super().top_shapes(*bottoms)
+        a, b = four_axes(bottoms[0]), four_axes(bottoms[1])
+        if a[1] != b[1] or a[2:] != (1, 1) or b[2:] != (1, 1):
+            raise ShapeError(
+                f"the pairs must be two blobs of shape (N, C) alike, but their shapes are "
+                f"{bottoms[0]} and {bottoms[1]}"
+            )
+        one_per_item(bottoms[2], "the similarities")
+        if four_axes(bottoms[2])[0] < a[0]:
+            raise ShapeError(f"there are {a[0]} pairs, but the similarities' shape is {bottoms[2]}")
+        return shapes
+
+    def forward(self, a: Tensor, b: Tensor, similar: Tensor) -> Tensor:  # type: ignore[override]
+        _, squared, alike = self._pairs(a, b, similar)
+        if self.param.legacy_version:
+            apart = F.relu(self.param.margin - squared)
+        else:
+            apart = F.relu(self.param.margin - squared.sqrt()).square()
+        return torch.where(alike, squared, apart).sum() / (2 * len(a))
+
+    def backward(
+        self,
+        diffs: Sequence[Tensor],
+        tops: Sequence[Tensor],
+        inputs: Sequence[Tensor],
+        needs: Sequence[bool],
+    ) -> Sequence[Tensor | None]:
+        # Caffe adds 1e-4 to the distance that it divides by, so that equal pairs get zeros.
+        a, b, similar = inputs
+        difference, squared, alike = self._pairs(a, b, similar)
+        if self.param.legacy_version:
+            rest = self.param.margin - squared
+            factor = -torch.ones_like(rest)
+        else:
+            rest = self.param.margin - squared.sqrt()
+            factor = -rest / (squared.sqrt() + 1e-4)
+        factor = torch.where(alike, 1, torch.where(rest > 0, factor, 0))
+        gradient = (diffs[0] / len(a) * factor)[:, None] * difference
+        return [gradient.reshape(a.shape), -gradient.reshape(b.shape), None]
+
+    @staticmethod
+    def _pairs(a: Tensor, b: Tensor, similar: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Differences (N, C), their squared lengths (N), and which pairs are similar (N)."""
+        difference = as_rows(a) - as_rows(b)
+        alike = similar.reshape(-1)[: len(a)].trunc() != 0
+        return difference, difference.square().sum(1), alike
+
+
+@register("SigmoidCrossEntropyLoss")
+class SigmoidCrossEntropyLoss(Loss):
+    """top = -sum(t log(p) + (1 - t) log(1 - p)) / normalizer, p being 1 / (1 + exp(-x)).
+
+    Targets t are probabilities, one for each x. The normalizer is that of BATCH_SIZE where
+    nothing else is said.
+    """
+
+    message = "loss_param"
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        shapes = super().top_shapes(*bottoms)
+        if math.prod(bottoms[0]) != math.prod(bottoms[1]):
+            raise ShapeError(
+                f"there must be one target for each prediction, but the shapes are "
+                f"{bottoms[0]} and {bottoms[1]}"
+            )
+        return shapes
+
+    def forward(self, x: Tensor, targets: Tensor) -> Tensor:  # type: ignore[override]
+        targets = targets.reshape(x.shape)
+        ignored = ignored_label(self.param)
+        counts = torch.ones_like(x, dtype=torch.bool)
+        if ignored is not None:
+            counts = targets.trunc() != ignored
+        losses = F.binary_cross_entropy_with_logits(x, targets, reduction="none")
+        mode = normalization(self.param, LossParameter.BATCH_SIZE)
+        total = torch.where(counts, losses, 0).sum()
+        return total / normalizer(mode, len(x), math.prod(x.shape[1:]), counts)

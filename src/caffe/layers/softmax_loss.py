@@ -1,0 +1,209 @@
+"""The losses of class probabilities: how improbable the labels are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..blob import Shape
+from ..errors import NetError, ShapeError
+from ..proto.caffe_pb2 import LossParameter
+from ..proto.weights import read_blob
+from .layer import register
+from .loss import Loss, as_rows, four_axes, ignored_label, normalization, normalizer, one_per_item
+
+LEAST_PROBABILITY = 1e-20
+"""What improbable labels count as in a logarithm (Caffe's kLOG_THRESHOLD)."""
+
+LEAST_FLOAT = float(torch.finfo(torch.float32).tiny)
+
+
+class ClassLoss(Loss):
+    """A loss of the softmax of the predictions along an axis, one label for each other place."""
+
+    tops = (1, 2)
+    _axis: int
+
+    def class_axis(self) -> int:
+        """Return the axis of the classes as the text gives it."""
+        raise NotImplementedError
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        shapes = super().top_shapes(*bottoms)
+        predictions, labels = bottoms[:2]
+        self._axis = self.axis(self.class_axis(), predictions)
+        self._outer = math.prod(predictions[: self._axis])
+        self._inner = math.prod(predictions[self._axis + 1 :])
+        if math.prod(labels) != self._outer * self._inner:
+            raise ShapeError(
+                f"predictions of shape {predictions} with the classes along axis {self._axis} "
+                f"need {self._outer * self._inner} labels, but the labels' shape is {labels}"
+            )
+        return [*shapes, predictions] if self._with_probabilities else shapes
+
+    @property
+    def _with_probabilities(self) -> bool:
+        return len(self.layer_param.top) > 1
+
+    def _results(self, loss: Tensor, probabilities: Tensor) -> list[Tensor]:
+        return [loss, probabilities] if self._with_probabilities else [loss]
+
+    def _rows(self, x: Tensor) -> Tensor:
+        """Put the classes last: one row for each label."""
+        return x.movedim(self._axis, -1).reshape(-1, x.shape[self._axis])
+
+    def _from_rows(self, rows: Tensor, shape: Shape) -> Tensor:
+        others = shape[: self._axis] + shape[self._axis + 1 :]
+        return rows.reshape(*others, shape[self._axis]).movedim(-1, self._axis)
+
+    def _labels(self, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+        return self.class_labels(labels, classes, ignored_label(self.layer_param.loss_param))
+
+    def _normalizer(self, counts: Tensor) -> Tensor | int:
+        mode = normalization(self.layer_param.loss_param, LossParameter.VALID)
+        return normalizer(mode, self._outer, self._inner, counts)
+
+
+@register("SoftmaxWithLoss")
+class SoftmaxWithLoss(ClassLoss):
+    """top = -sum(log(softmax(x)[label])) / normalizer; a second top gets the softmax itself."""
+
+    message = "softmax_param"
+
+    def class_axis(self) -> int:
+        axis: int = self.param.axis
+        return axis
+
+    def forward(self, x: Tensor, labels: Tensor) -> list[Tensor]:  # type: ignore[override]
+        probabilities = torch.softmax(x, self._axis)
+        rows = self._rows(probabilities)
+        index, counts = self._labels(labels, rows.shape[1])
+        losses = -rows.gather(1, index[:, None])[:, 0].clamp(min=LEAST_FLOAT).log()
+        loss = torch.where(counts, losses, 0).sum() / self._normalizer(counts)
+        return self._results(loss, probabilities)
+
+    def backward(
+        self,
+        diffs: Sequence[Tensor],
+        tops: Sequence[Tensor],
+        inputs: Sequence[Tensor],
+        needs: Sequence[bool],
+    ) -> Sequence[Tensor | None]:
+        # Caffe's gradient does not see that the logarithm's argument is bounded, nor the diff
+        # of the probabilities.
+        x, labels = inputs
+        rows = self._rows(torch.softmax(x, self._axis))
+        index, counts = self._labels(labels, rows.shape[1])
+        rows = rows.scatter_add(1, index[:, None], -torch.ones_like(rows[:, :1]))
+        rows = torch.where(counts[:, None], rows, 0) * (diffs[0] / self._normalizer(counts))
+        return [self._from_rows(rows, tuple(x.shape)), None]
+
+
+@register("InfogainLoss")
+class InfogainLoss(ClassLoss):
+    """top = -sum_l(H[label, l] log(softmax(x)[l])) / normalizer, for a matrix H of classes.
+
+    H is the third bottom, or comes from the file `source`. A second top gets the softmax.
+    """
+
+    message = "infogain_loss_param"
+    bottoms = (2, 3)
+    no_gradient_for = frozenset({1, 2})
+    _matrix: Tensor
+
+    def class_axis(self) -> int:
+        axis: int = self.param.axis
+        return axis
+
+    def setup(self, *bottoms: Shape) -> None:
+        if self.layer_param.loss_param.HasField("normalize"):
+            raise NetError(
+                "InfogainLoss has no loss_param.normalize: say normalization: VALID for true, "
+                "BATCH_SIZE for false"
+            )
+        if len(bottoms) > 2:
+            return
+        if not self.param.HasField("source"):
+            raise NetError(
+                "the infogain matrix is missing: give it as a third bottom, or its file as "
+                "infogain_loss_param.source"
+            )
+        self._matrix = torch.from_numpy(read_blob(self.param.source))
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        shapes = super().top_shapes(*bottoms)
+        classes = bottoms[0][self._axis]
+        matrix = bottoms[2] if len(bottoms) > 2 else tuple(self._matrix.shape)
+        if math.prod(matrix) != classes * classes:
+            raise ShapeError(
+                f"the infogain matrix must hold {classes} x {classes} numbers for {classes} "
+                f"classes, but its shape is {matrix}"
+            )
+        return shapes
+
+    def forward(self, x: Tensor, labels: Tensor, *matrix: Tensor) -> list[Tensor]:  # type: ignore[override]
+        probabilities = torch.softmax(x, self._axis)
+        rows = self._rows(probabilities)
+        index, counts = self._labels(labels, rows.shape[1])
+        gains = self._gains(x, matrix)[index]
+        losses = -(gains * rows.clamp(min=LEAST_PROBABILITY).log()).sum(1)
+        loss = torch.where(counts, losses, 0).sum() / self._normalizer(counts)
+        return self._results(loss, probabilities)
+
+    def backward(
+        self,
+        diffs: Sequence[Tensor],
+        tops: Sequence[Tensor],
+        inputs: Sequence[Tensor],
+        needs: Sequence[bool],
+    ) -> Sequence[Tensor | None]:
+        # As in SoftmaxWithLoss.
+        x, labels, *matrix = inputs
+        rows = self._rows(torch.softmax(x, self._axis))
+        index, counts = self._labels(labels, rows.shape[1])
+        gains = self._gains(x, matrix)[index]
+        rows = rows * gains.sum(1, keepdim=True) - gains
+        rows = torch.where(counts[:, None], rows, 0) * (diffs[0] / self._normalizer(counts))
+        return [self._from_rows(rows, tuple(x.shape)), *[None] * (len(inputs) - 1)]
+
+    def _gains(self, x: Tensor, given: Sequence[Tensor]) -> Tensor:
+        classes = x.shape[self._axis]
+        return (given[0] if given else self._matrix).to(x).reshape(classes, classes)
+
+
+@register("MultinomialLogisticLoss")
+class MultinomialLogisticLoss(Loss):
+    """top = -sum(log(p[label])) / N for probabilities p, of which each item has a row."""
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        shapes = super().top_shapes(*bottoms)
+        four_axes(bottoms[0])
+        one_per_item(bottoms[1], "the labels")
+        return shapes
+
+    def forward(self, p: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
+        rows = as_rows(p)
+        index, _ = self.class_labels(labels, rows.shape[1])
+        return -self._bounded(rows, index).log().sum() / len(p)
+
+    def backward(
+        self,
+        diffs: Sequence[Tensor],
+        tops: Sequence[Tensor],
+        inputs: Sequence[Tensor],
+        needs: Sequence[bool],
+    ) -> Sequence[Tensor | None]:
+        # Below the bound Caffe's gradient is that at the bound, not zero.
+        p, labels = inputs
+        rows = as_rows(p)
+        index, _ = self.class_labels(labels, rows.shape[1])
+        gradient = torch.zeros_like(rows)
+        values = -diffs[0] / len(p) / self._bounded(rows, index)
+        return [gradient.scatter(1, index[:, None], values[:, None]).reshape(p.shape), None]
+
+    @staticmethod
+    def _bounded(rows: Tensor, index: Tensor) -> Tensor:
+        return rows.gather(1, index[:, None])[:, 0].clamp(min=LEAST_PROBABILITY)

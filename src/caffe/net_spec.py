@@ -1,0 +1,355 @@
+"""Nets written in Python: pycaffe's NetSpec.
+
+A layer is a function of its bottoms, ``layers`` (``L``) hands out one function for each layer
+type and ``params`` (``P``) the constants of their parameters::
+
+    from caffe import layers as L, params as P, NetSpec
+
+    n = NetSpec()
+    n.data = L.Input(shape=dict(dim=[1, 3, 227, 227]))
+    n.conv1 = L.Convolution(n.data, num_output=96, kernel_size=11, stride=4)
+    n.relu1 = L.ReLU(n.conv1, in_place=True)
+    n.pool1 = L.Pooling(n.relu1, pool=P.Pooling.MAX, kernel_size=3, stride=2)
+    net_parameter = n.to_proto()
+
+Any layer type is taken, so that layers of forks and of one's own can be written down too.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Callable, Iterable, KeysView, ValuesView
+from functools import cache
+from typing import Any
+
+from google.protobuf.message import Message
+
+from .proto import caffe_pb2
+
+# Layer types whose parameters lie in messages that are not named after them.
+SHARED_PARAMETERS = {
+    "ConvolutionDepthwise": ("convolution_param",),
+    "Deconvolution": ("convolution_param",),
+    "DepthwiseConvolution": ("convolution_param",),
+    "EuclideanLoss": ("loss_param",),
+    "Im2col": ("convolution_param",),
+    "LSTM": ("recurrent_param",),
+    "MultinomialLogisticLoss": ("loss_param",),
+    "RNN": ("recurrent_param",),
+    "SigmoidCrossEntropyLoss": ("loss_param", "sigmoid_param"),
+    "SoftmaxWithLoss": ("softmax_param", "loss_param"),
+}
+
+
+@cache
+def param_name_dict() -> dict[str, str]:
+    """Layer types and the stems of their parameter fields, such as ``InnerProduct: inner_product``.
+
+    Read from the schema: a field ``x_param`` of type ``XParameter`` belongs to layer type ``X``.
+    """
+    names: dict[str, str] = {}
+    for field in caffe_pb2.LayerParameter.DESCRIPTOR.fields:
+        if field.name.endswith("_param") and field.message_type is not None:
+            type_name = field.message_type.name.removesuffix("Parameter")
+            names.setdefault(type_name, field.name.removesuffix("_param"))
+    return names
+
+
+def to_proto(*tops: Top | Function) -> Any:
+    """Return the NetParameter with every layer that `tops` need, each once, bottoms first.
+
+    Tops without a name of their own are called after their layer's type and a running number:
+    ``Convolution1``, ``Convolution2``.
+    """
+    layers: dict[Function, Any] = {}
+    autonames: Counter[str] = Counter()
+    names: dict[Top | Function, str] = {}
+    for top in tops:
+        top._to_proto(layers, names, autonames)
+    return caffe_pb2.NetParameter(layer=layers.values())
+
+
+def assign_proto(proto: Message, name: str, val: Any) -> None:
+    """Set field `name` of a message from plain Python values.
+
+    Parameters
+    ----------
+    proto : Message
+        The message to change.
+    name : str
+        Its field.
+    val : object
+        A dict fills a sub-message; a list fills a repeated field, and so does a single value,
+        as a list of one; anything else is assigned.
+
+    Raises
+    ------
+    AttributeError
+        The message has no such field.
+    TypeError, ValueError
+        The field does not take such a value.
+    """
+    field = getattr(proto, name)
+    if hasattr(field, "extend"):
+        for item in val if isinstance(val, (list, tuple)) else [val]:
+            if isinstance(item, dict):
+                _assign_dict(field.add(), item)
+            else:
+                field.append(item)
+    elif isinstance(val, dict):
+        _assign_dict(field, val)
+    else:
+        setattr(proto, name, val)
+
+
+def _assign_dict(message: Message, values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        if name not in message.DESCRIPTOR.fields_by_name:
+            raise AttributeError(_unknown(message.DESCRIPTOR.name, name, _fields(message)))
+        assign_proto(message, name, value)
+
+
+def _fields(message: Any) -> list[str]:
+    return list(message.DESCRIPTOR.fields_by_name)
+
+
+def _unknown(owner: str, name: str, valid: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, valid, n=4, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(sorted(valid))}"
+    return f"{owner} has no parameter {name!r}; {hint}"
+
+
+class Top:
+    """One top blob of a layer that has not been built yet.
+
+    Attributes
+    ----------
+    fn : Function
+        The layer that produces it.
+    n : int
+        Which of that layer's tops it is.
+    """
+
+    def __init__(self, fn: Function, n: int) -> None:
+        self.fn = fn
+        self.n = n
+
+    def to_proto(self) -> Any:
+        """Return the NetParameter with every layer that this top needs."""
+        return to_proto(self)
+
+    def _update(self, params: dict[str, Any]) -> None:
+        self.fn._update(params)
+
+    def _to_proto(
+        self, layers: dict[Function, Any], names: dict[Top | Function, str], autonames: Counter[str]
+    ) -> None:
+        self.fn._to_proto(layers, names, autonames)
+
+
+class Function:
+    """A layer to be: its type, its bottoms and its parameters.
+
+    Parameters
+    ----------
+    type_name : str
+        The layer's type.
+    inputs : iterable of Top
+        Its bottoms.
+    params : dict
+        Its parameters, together with `ntop` (the number of tops, 1 unless given) and `in_place`
+        (the tops are the bottoms).
+
+    Raises
+    ------
+    TypeError
+        An input is not a Top.
+    """
+
+    def __init__(self, type_name: str, inputs: Iterable[Top], params: dict[str, Any]) -> None:
+        self.type_name = type_name
+        self.inputs = tuple(inputs)
+        for index, given in enumerate(self.inputs):
+            if not isinstance(given, Top):
+                raise TypeError(f"{type_name} input {index} is not a Top (type is {type(given)})")
+        self.params = dict(params)
+        self.ntop: int = self.params.pop("ntop", 1)
+        self.in_place: bool = self.params.pop("in_place", False)
+        self.tops = tuple(Top(self, n) for n in range(self.ntop))
+
+    def to_proto(self) -> Any:
+        """Return the NetParameter with this layer and every layer that it needs."""
+        return to_proto(self)
+
+    def _update(self, params: dict[str, Any]) -> None:
+        self.params.update(params)
+
+    def _name(
+        self, item: Top | Function, names: dict[Top | Function, str], autonames: Counter[str]
+    ) -> str:
+        if item not in names:
+            autonames[self.type_name] += 1
+            names[item] = f"{self.type_name}{autonames[self.type_name]}"
+        return names[item]
+
+    def _to_proto(
+        self, layers: dict[Function, Any], names: dict[Top | Function, str], autonames: Counter[str]
+    ) -> None:
+        # A loop, not a recursion: a chain of a thousand layers is deeper than Python's stack.
+        pending = [self]
+        while pending:
+            current = pending[-1]
+            missing = [top.fn for top in current.inputs if top.fn not in layers]
+            if current not in layers and missing:
+                pending.extend(reversed(missing))
+                continue
+            if current not in layers:
+                layers[current] = current._layer(layers, names, autonames)
+            pending.pop()
+
+    def _layer(
+        self, layers: dict[Function, Any], names: dict[Top | Function, str], autonames: Counter[str]
+    ) -> Any:
+        layer = caffe_pb2.LayerParameter(type=self.type_name)
+        layer.bottom.extend(layers[top.fn].top[top.n] for top in self.inputs)
+        if self.in_place:
+            layer.top.extend(layer.bottom)
+        else:
+            layer.top.extend(self._name(top, names, autonames) for top in self.tops)
+        layer.name = self._name(self.tops[0] if self.tops else self, names, autonames)
+        for name, value in self.params.items():
+            self._assign(layer, name, value)
+        return layer
+
+    def _assign(self, layer: Any, name: str, value: Any) -> None:
+        fields = [f for f in self._parameter_fields() if f in layer.DESCRIPTOR.fields_by_name]
+        owner = layer
+        if not (name.endswith("param") and name in layer.DESCRIPTOR.fields_by_name):
+            messages = (getattr(layer, field) for field in fields)
+            owner = next((m for m in messages if name in m.DESCRIPTOR.fields_by_name), layer)
+        valid = _fields(layer) + [own for f in fields for own in _fields(getattr(layer, f))]
+        if name not in owner.DESCRIPTOR.fields_by_name:
+            raise AttributeError(_unknown(f"{self.type_name} layer {layer.name!r}", name, valid))
+        try:
+            assign_proto(owner, name, value)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise type(error)(
+                f"{self.type_name} layer {layer.name!r}: {name} cannot be {value!r}: {error}"
+            ) from error
+
+    def _parameter_fields(self) -> tuple[str, ...]:
+        stem = param_name_dict().get(self.type_name)
+        own = () if stem is None else (f"{stem}_param",)
+        return own + SHARED_PARAMETERS.get(self.type_name, ())
+
+
+class NetSpec:
+    """A net as a set of named tops; what is assigned to it gives layers and blobs their names.
+
+    ``n.conv1 = L.Convolution(n.data, ...)`` names layer and blob ``conv1``;
+    ``n["inception_3a/1x1"] = ...`` takes names that are no Python identifiers.
+
+    Examples
+    --------
+    >>> from caffe.net_spec import NetSpec, layers as L
+    >>> n = NetSpec()
+    >>> n.data = L.Input(shape=dict(dim=[1, 3, 8, 8]))
+    >>> n.ip = L.InnerProduct(n.data, num_output=10)
+    >>> [layer.name for layer in n.to_proto().layer]
+    ['data', 'ip']
+    """
+
+    tops: dict[str, Top | Function]
+
+    def __init__(self) -> None:
+        object.__setattr__(self, "tops", {})
+
+    def __setattr__(self, name: str, value: Top | Function) -> None:
+        if not isinstance(value, (Top, Function)):
+            raise TypeError(
+                f"{name} is not a Top (type is {type(value)}); a layer with ntop tops gives a"
+                " tuple, to be assigned to as many names"
+            )
+        self.tops[name] = value
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "tops":
+            raise AttributeError(name)
+        try:
+            return self.tops[name]
+        except KeyError:
+            raise AttributeError(f"this NetSpec has no top {name!r}") from None
+
+    def __setitem__(self, key: str, value: Top | Function) -> None:
+        self.__setattr__(key, value)
+
+    def __getitem__(self, item: str) -> Any:
+        return self.tops[item]
+
+    def __delitem__(self, name: str) -> None:
+        del self.tops[name]
+
+    def __delattr__(self, name: str) -> None:
+        del self.tops[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.tops
+
+    def keys(self) -> KeysView[str]:
+        """Names of the tops, in the order of assignment."""
+        return self.tops.keys()
+
+    def vals(self) -> ValuesView[Top | Function]:
+        """The tops, in the order of assignment."""
+        return self.tops.values()
+
+    def update(self, name: str, params: dict[str, Any]) -> None:
+        """Change parameters of the layer that produces the top `name`."""
+        self.tops[name]._update(params)
+
+    def to_proto(self) -> Any:
+        """Return the NetParameter with every layer that the assigned tops need.
+
+        Layers stand in the order of assignment, except that a layer never stands before one
+        that it needs.
+        """
+        names = {top: name for name, top in self.tops.items()}
+        layers: dict[Function, Any] = {}
+        autonames: Counter[str] = Counter()
+        for top in self.tops.values():
+            top._to_proto(layers, names, autonames)
+        return caffe_pb2.NetParameter(layer=layers.values())
+
+
+class Layers:
+    """A function for each layer type: ``L.Convolution(bottom, num_output=8)`` gives its Top.
+
+    A layer with ``ntop=2`` gives a tuple of two tops, one with ``ntop=0`` the Function itself.
+    """
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def layer_fn(*args: Top, **kwargs: Any) -> Any:
+            fn = Function(name, args, kwargs)
+            if fn.ntop == 0:
+                return fn
+            return fn.tops[0] if fn.ntop == 1 else fn.tops
+
+        return layer_fn
+
+
+class Parameters:
+    """The constants of layer parameters: ``P.Pooling.MAX`` is PoolingParameter's ``MAX``."""
+
+    def __getattr__(self, name: str) -> Any:
+        message = getattr(caffe_pb2, f"{name}Parameter", None)
+        if message is None:
+            raise AttributeError(f"there is no {name}Parameter")
+        return message
+
+
+layers = Layers()
+params = Parameters()

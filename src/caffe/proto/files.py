@@ -1,0 +1,96 @@
+"""Nets and solvers read from files, text or binary by content, in today's form."""
+
+from __future__ import annotations
+
+import os
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from caffe.errors import ParseError
+from caffe.proto import caffe_pb2, contents
+from caffe.proto.text import check_required, decode, parse_text
+from caffe.proto.upgrade import upgrade_net_in_place, upgrade_solver
+
+AnyMessage = TypeVar("AnyMessage", bound=Message)
+
+
+def read_net(path: str | os.PathLike[str]) -> caffe_pb2.NetParameter:
+    """A net from a prototxt or a .caffemodel, upgraded; layer types are not checked.
+
+    Raises
+    ------
+    ParseError
+        The file is missing or no net; says line and column where it is a text.
+    """
+    source = os.fspath(path)
+    net = read_message(path, caffe_pb2.NetParameter())
+    upgrade_net_in_place(net, source)
+    return net
+
+
+def parse_net(text: str, source: str = "<text>") -> caffe_pb2.NetParameter:
+    """A net from a prototxt in a string, upgraded.
+
+    Examples
+    --------
+    >>> net = parse_net('input: "data" input_dim: [1, 3, 8, 8]')
+    >>> net.layer[0].type, list(net.layer[0].input_param.shape[0].dim)
+    ('Input', [1, 3, 8, 8])
+    """
+    net = parse_text(text, caffe_pb2.NetParameter(), source)
+    upgrade_net_in_place(net, source)
+    return net
+
+
+def read_solver(path: str | os.PathLike[str]) -> caffe_pb2.SolverParameter:
+    """A solver from its prototxt (or binary), upgraded.
+
+    As in Caffe, snapshots are named after the file where ``snapshot_prefix`` is absent or names
+    a folder.
+
+    Raises
+    ------
+    ParseError
+        The file is missing or no solver; says line and column where it is a text.
+    """
+    source = os.fspath(path)
+    solver = upgrade_solver(read_message(path, caffe_pb2.SolverParameter()), source)
+    stem = os.path.splitext(source)[0]
+    if not solver.HasField("snapshot_prefix"):
+        solver.snapshot_prefix = stem
+    elif os.path.isdir(solver.snapshot_prefix):
+        solver.snapshot_prefix = os.path.join(solver.snapshot_prefix, os.path.basename(stem))
+    return solver
+
+
+def read_message(path: str | os.PathLike[str], message: AnyMessage) -> AnyMessage:
+    """Merge a file into a message, not upgraded; text or binary is told by its content.
+
+    Raises
+    ------
+    ParseError
+        The file is missing or holds no such message.
+    """
+    source = os.fspath(path)
+    data = contents.read_bytes(path)
+    if contents.is_text(data):
+        return parse_text(decode(data, source), message, source)
+    parsed = type(message)()
+    try:
+        if data.startswith(contents.HDF5_SIGNATURE):
+            raise DecodeError
+        parsed.ParseFromString(data)
+        # Bytes that happen to parse leave nothing that the schema knows.
+        if not parsed.ListFields():
+            raise DecodeError
+    except DecodeError:
+        name = message.DESCRIPTOR.name
+        raise ParseError(
+            f"a {name} (text or binary) was expected, but this is {contents.describe(data)}, "
+            "or damaged",
+            source,
+        ) from None
+    check_required(parsed, source)
+    message.MergeFrom(parsed)
+    return message

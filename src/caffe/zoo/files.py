@@ -1,0 +1,183 @@
+"""A model's files in the cache directory: there, or brought there."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import warnings
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..atomic import atomic_write
+from ..errors import CaffeWarning, FetchError
+from . import cache
+from .fetch import Expected, download, locked, progress_bar, verify
+from .records import Record, record
+
+CAFFENET_VARIABLE = "RECAFFE_CAFFENET"
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where the files of a model are.
+
+    Attributes
+    ----------
+    net : Path or None
+        The prototxt; None for an archive.
+    weights : Path or None
+        The .caffemodel; None for an archive.
+    others : tuple of Path
+        What came out of an archive.
+    """
+
+    net: Path | None
+    weights: Path | None
+    others: tuple[Path, ...] = ()
+
+
+def fetch(name: str, quiet: bool = False) -> Files:
+    """Make sure that a model's files are in the cache directory.
+
+    The weights are downloaded, unless they are there already and right: then
+    ``CaffeNet found.`` is printed. Files put there by hand under the right name count.
+
+    Parameters
+    ----------
+    name : str
+        A name in the zoo.
+    quiet : bool
+        Print nothing and show no progress bar.
+
+    Returns
+    -------
+    Files
+        Where the prototxt and the weights are.
+
+    Raises
+    ------
+    CaffeError
+        The zoo has no such model.
+    FetchError
+        The download failed or is not what it should be.
+    """
+    entry = record(name)
+    weights = _weights(entry, quiet)
+    others = tuple(path for needed in entry.needs for path in fetch(needed, quiet).others)
+    if entry.net is None:
+        return Files(None, None, _unpacked(entry, weights) + others)
+    return Files(_net(entry), weights, others)
+
+
+def _weights(entry: Record, quiet: bool) -> Path:
+    named = os.environ.get(CAFFENET_VARIABLE) if entry.title == "CaffeNet" else None
+    if named:
+        return _named_by_user(entry, Path(named).expanduser())
+    path = cache.cache_dir() / entry.file_name
+    if _found(entry, path, quiet):
+        return path
+    with locked(path, _say(quiet)):
+        # Another process may have brought it while this one waited.
+        if not _found(entry, path, quiet):
+            _bring(entry, path, quiet)
+    return path
+
+
+def _bring(entry: Record, path: Path, quiet: bool) -> None:
+    if not entry.urls:
+        from .efficientnet import convert
+
+        convert(path)
+        return
+    expected = _expected(entry)
+    if quiet:
+        download(entry.urls, path, expected)
+    else:
+        with progress_bar(entry.title) as report:
+            download(entry.urls, path, expected, report)
+    if expected.checksum is None:
+        known = "only its size was checked" if expected.size else "it could not be checked"
+        _say(quiet)(f"No checksum is published for {entry.title}; {known}.")
+    _say(quiet)(f"{entry.title} fetched.")
+
+
+def _found(entry: Record, path: Path, quiet: bool) -> bool:
+    if not path.is_file():
+        return False
+    try:
+        verify(path, _expected(entry))
+    except FetchError as error:
+        _say(quiet)(f"{error}; it is kept as {_set_aside(path).name}.")
+        return False
+    _say(quiet)(f"{entry.title} found.")
+    return True
+
+
+def _named_by_user(entry: Record, path: Path) -> Path:
+    if not path.is_file():
+        raise FetchError(f"{CAFFENET_VARIABLE} names {path}, which is not a file")
+    try:
+        verify(path, _expected(entry))
+    except FetchError as error:
+        # A person who names a file of their own means it: fine-tuned weights, for example.
+        warnings.warn(f"these are not the published weights: {error}", CaffeWarning, stacklevel=4)
+    return path
+
+
+def _expected(entry: Record) -> Expected:
+    if entry.sha1 is None and entry.sha384 is not None:
+        return Expected(entry.size, "sha384", entry.sha384)
+    return Expected(entry.size, "sha1", entry.sha1)
+
+
+def _net(entry: Record) -> Path:
+    """Write the prototxt, unless it stands there already as it should."""
+    from ..proto.text import format_text
+
+    assert entry.net is not None
+    path = cache.cache_dir() / entry.net_file_name
+    text = format_text(entry.net())
+    try:
+        if path.read_text(encoding="utf-8") == text:
+            return path
+    except (OSError, ValueError):
+        pass
+    with atomic_write(path, "w") as stream:
+        stream.write(text)
+    return path
+
+
+def _unpacked(entry: Record, archive: Path) -> tuple[Path, ...]:
+    folder = cache.cache_dir() / entry.name
+    paths = tuple(folder / member for member in entry.members)
+    if all(path.is_file() for path in paths):
+        return paths
+    try:
+        folder.mkdir(exist_ok=True)
+        with tarfile.open(archive) as tar:
+            for item in tar:
+                # Only by their last name: no path in an archive may lead out of the folder.
+                name = Path(item.name).name
+                source = tar.extractfile(item) if name in entry.members else None
+                if source is not None:
+                    with atomic_write(folder / name) as stream:
+                        stream.write(source.read())
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        rejected = _set_aside(archive)
+        raise FetchError(f"{archive} cannot be unpacked ({error}); kept as {rejected}") from error
+    missing = [path.name for path in paths if not path.is_file()]
+    if missing:
+        raise FetchError(f"{archive}: has no {', '.join(missing)}")
+    return paths
+
+
+def _set_aside(path: Path) -> Path:
+    rejected = path.with_name(f"{path.name}.rejected")
+    os.replace(path, rejected)
+    return rejected
+
+
+def _say(quiet: bool) -> Callable[[str], None]:
+    return (lambda text: None) if quiet else print

@@ -1,0 +1,90 @@
+"""A model of the zoo as a ready classifier."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..classifier import Classifier
+from ..errors import CaffeError, ShapeError
+from ..io import load_image
+from .files import Files
+from .records import Record
+
+
+class Model(Classifier):
+    """A ``caffe.Classifier`` that knows its labels and how pictures go into it.
+
+    Attributes
+    ----------
+    record : Record
+        What the zoo knows of the model.
+    labels : list of str
+        The names of the classes, in order.
+    """
+
+    def __init__(self, record: Record, files: Files) -> None:
+        recipe = record.recipe
+        if files.net is None or files.weights is None or recipe is None or record.labels is None:
+            raise CaffeError(f"{record.name} is no model but {record.title}; fetch it instead")
+        super().__init__(
+            files.net,
+            files.weights,
+            image_dims=recipe.image_dims,
+            mean=np.array(recipe.mean),
+            input_scale=recipe.input_scale,
+            raw_scale=recipe.raw_scale,
+            channel_swap=recipe.channel_swap,
+        )
+        self.record = record
+        self.labels = record.labels()
+
+    def classify(
+        self,
+        image: str | os.PathLike[str] | bytes | NDArray[Any],
+        top: int = 5,
+        oversample: bool = False,
+    ) -> list[tuple[str, float]]:
+        """Return the most likely classes of a picture.
+
+        Parameters
+        ----------
+        image : path, bytes or array
+            A picture's path, its encoded content, or H x W x 3 in RGB order: floats in [0, 1] as
+            ``caffe.io.load_image`` gives them, or bytes in 0..255.
+        top : int
+            How many classes.
+        oversample : bool
+            Average over ten crops instead of taking the centre.
+
+        Returns
+        -------
+        list of (str, float)
+            Label and probability, the likeliest first.
+
+        Raises
+        ------
+        ImageError
+            The picture cannot be read.
+        ShapeError
+            The array is no picture.
+        """
+        if isinstance(image, np.ndarray):
+            if image.dtype == np.uint8:
+                image = image / np.float32(255)
+        else:
+            image = load_image(image)
+        crops = 10 if oversample else 1
+        blob = self.blobs[self.inputs[0]]
+        if blob.shape[0] != crops:
+            blob.reshape(crops, *list(blob.shape)[1:])
+        scores = self.predict([image], oversample=oversample)[0].ravel()
+        if len(scores) != len(self.labels):
+            raise ShapeError(
+                f"{self.record.name} has {len(scores)} outputs but {len(self.labels)} labels"
+            )
+        order = np.argsort(-scores, kind="stable")[:top]
+        return [(self.labels[i], float(scores[i])) for i in order]
