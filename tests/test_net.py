@@ -232,7 +232,10 @@ def test_gradients_can_be_taken_piecewise(net: caffe.Net) -> None:
 INPUT = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
 
 BAD_NETS = {
-    "unknown layer": ('layer { name: "c" type: "Convolutoin" bottom: "x" top: "y" }', "Convolution"),
+    "unknown layer": (
+        'layer { name: "c" type: "Convolutoin" bottom: "x" top: "y" }',
+        "Convolution",
+    ),
     "bottom that nothing makes": (
         'layer { name: "r" type: "ReLU" bottom: "xx" top: "y" }',
         r"layer 'r' \(ReLU\): bottom 0, 'xx'.*did you mean 'x'",

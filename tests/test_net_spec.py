@@ -188,11 +188,12 @@ def test_an_unknown_parameter_names_layer_type_and_near_ones() -> None:
     n = NetSpec()
     n.conv1 = L.Convolution(L.Input(), num_outputs=3)
     with pytest.raises(
-        AttributeError, match="Convolution layer 'conv1' has no parameter 'num_outputs'.*num_output"
+        AttributeError,
+        match=r"Convolution layer 'conv1' has no parameter 'num_outputs'.*num_output",
     ):
         n.to_proto()
     n.conv1 = L.Convolution(L.Input(), weight_filler={"typo": "xavier"})
-    with pytest.raises(AttributeError, match="FillerParameter has no parameter 'typo'.*type"):
+    with pytest.raises(AttributeError, match=r"FillerParameter has no parameter 'typo'.*type"):
         n.to_proto()
 
 

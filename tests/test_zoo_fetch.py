@@ -115,6 +115,7 @@ def site() -> Iterator[Site]:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RECAFFE_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("RECAFFE_CAFFENET", raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     return tmp_path / "home"
 
 
@@ -354,6 +355,15 @@ def test_a_cache_directory_that_cannot_be_made_is_said(
 # A model of the zoo, fetched from the server.
 
 
+def test_a_cache_that_cannot_be_written_is_said(
+    caffenet: records.Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A folder stands where the lock should be: this fails even for the superuser.
+    (cache.cache_dir() / f"{caffenet.file_name}.lock").mkdir()
+    with pytest.raises(FetchError, match=r"CaffeNet cannot be kept in .* set RECAFFE_HOME"):
+        files.fetch(caffenet.name)
+
+
 @pytest.fixture
 def caffenet(site: Site, monkeypatch: pytest.MonkeyPatch) -> records.Record:
     entry = replace(
@@ -551,6 +561,12 @@ def test_fetch_url_does_not_wait_for_ever(site: Site) -> None:
         fetch_url(site.url, timeout=0.3)
 
 
+def test_fetch_url_times_out_on_a_server_that_falls_silent(site: Site) -> None:
+    site.pause = 0.6
+    with pytest.raises(FetchError, match=r"no answer for 0\.2 s"):
+        fetch_url(site.url, timeout=0.2)
+
+
 def test_fetch_url_notices_a_broken_connection(site: Site) -> None:
     site.break_after = 100_000
     with pytest.raises(FetchError, match=re.escape(site.url)):
@@ -558,7 +574,7 @@ def test_fetch_url_notices_a_broken_connection(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["file:///etc/hostname", "ftp://example.org/x", "cat.jpg", "http://"]
+    "url", ["file:///etc/hostname", "ftp://example.org/x", "cat.jpg", "http://", "http://[bad/x"]
 )
 def test_fetch_url_takes_only_web_addresses(url: str) -> None:
     with pytest.raises(FetchError, match=re.escape(url)):
@@ -590,7 +606,7 @@ def test_every_record_is_complete() -> None:
 
 
 def test_an_unknown_name_lists_names_like_it() -> None:
-    with pytest.raises(CaffeError, match="no model 'resnet51'.*resnet50"):
+    with pytest.raises(CaffeError, match=r"no model 'resnet51'.*resnet50"):
         records.record("resnet51")
     with pytest.raises(CaffeError, match="there are efficientnet_lite0, "):
         records.record("@@@")

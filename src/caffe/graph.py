@@ -64,9 +64,7 @@ class Graph:
         self.blob_names.append("(automatic)")
 
 
-def build_graph(
-    net: NetParameter, phase: int, level: int = 0, stages: Iterable[str] = ()
-) -> Graph:
+def build_graph(net: NetParameter, phase: int, level: int = 0, stages: Iterable[str] = ()) -> Graph:
     """Connect the layers that `net` has in this phase, level and stages.
 
     Parameters

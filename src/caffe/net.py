@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
@@ -13,17 +12,15 @@ import numpy as np
 from . import mode
 from .blob import Blob
 from .engine import layerwise
+from .engine.debug_info import report_backward, report_forward
 from .engine.layerwise import Step
 from .errors import CaffeError, NetError, ShapeError
 from .graph import Graph, build_graph, mark_backward
 from .layers.layer import Layer, create
+from .model import PathLike, name_source, read_model, sort_arguments
 from .parameters import ParameterList
-from .proto import files
 from .proto.caffe_pb2 import NetParameter
-from .proto.places import find_line
 from .trained import copy_trained, save_caffemodel, save_hdf5, share_trained
-
-PathLike = str | os.PathLike[str]
 
 
 class Net:
@@ -71,21 +68,22 @@ class Net:
         stages: Sequence[str] | None = None,
         **legacy: Any,
     ) -> None:
-        weights, phase, level, stages = _sort_arguments(
+        weights, phase, level, stages = sort_arguments(
             arguments, weights, phase, level, stages, legacy
         )
-        source, param = _read_model(model)
+        source, param = read_model(model)
         try:
             graph = build_graph(param, phase, level, stages or ())
             self._build(graph, param)
         except CaffeError as error:
-            _name_source(error, source)
+            name_source(error, source)
             raise
         if weights is not None:
             self.copy_from(weights)
 
     def _build(self, graph: Graph, param: NetParameter) -> None:
         self.name = graph.name
+        self.debug_info = param.debug_info
         self._graph = graph
         self._blobs: list[Blob] = []
         self._steps: list[Step] = []
@@ -103,6 +101,8 @@ class Net:
                 layer,
                 [self._blobs[b] for b in node.bottoms],
                 [self._blobs[t] for t in node.tops],
+                [graph.blob_names[b] for b in node.bottoms],
+                [graph.blob_names[t] for t in node.tops],
             )
             step.setup()
             node.loss_weights = _loss_weights(layer, len(node.tops))
@@ -338,10 +338,17 @@ class Net:
     _set_input_arrays = set_input_arrays
 
     def _forward(self, first: int, last: int) -> float:
-        return layerwise.forward(self._steps[first : last + 1], mode.current_store())
+        steps, store = self._steps[first : last + 1], mode.current_store()
+        loss = layerwise.forward(steps, store)
+        if self.debug_info:
+            report_forward(steps, store)
+        return loss
 
     def _backward(self, first: int, last: int) -> None:
-        layerwise.backward(self._steps[last : first + 1], mode.current_store())
+        steps, store = self._steps[last : first + 1], mode.current_store()
+        layerwise.backward(steps, store)
+        if self.debug_info:
+            report_backward(steps, store)
 
     # Weights.
 
@@ -453,60 +460,6 @@ class Net:
 
     def __repr__(self) -> str:
         return f"<caffe.Net {self.name!r}: {len(self.layers)} layers, {len(self.blobs)} blobs>"
-
-
-def _sort_arguments(
-    arguments: Sequence[Any],
-    weights: PathLike | None,
-    phase: int | None,
-    level: int,
-    stages: Sequence[str] | None,
-    legacy: dict[str, Any],
-) -> tuple[PathLike | None, int, int, Sequence[str] | None]:
-    """Tell pycaffe's two constructors apart: (phase, level, stages) and (weights, phase)."""
-    weights = legacy.pop("pretrained_param_file", legacy.pop("weights_file", weights))
-    if legacy:
-        raise TypeError(f"Net() got an unexpected keyword argument {next(iter(legacy))!r}")
-    rest = list(arguments)
-    if rest and isinstance(rest[0], (str, os.PathLike)) and rest[0] not in ("TRAIN", "TEST"):
-        weights = rest.pop(0)
-        names = ["phase"]
-    else:
-        if rest and rest[0] is None:
-            rest.pop(0)
-        names = ["phase", "level", "stages"]
-    if len(rest) > len(names):
-        raise TypeError("Net() takes (model, phase, level, stages) or (model, weights, phase)")
-    given = dict(zip(names, rest, strict=False))
-    phase = given.get("phase", phase)
-    if phase is None:
-        raise CaffeError("Net() needs the phase: caffe.TEST to run a net, caffe.TRAIN to train it")
-    return (
-        weights,
-        mode.check_phase(phase),
-        given.get("level", level),
-        given.get("stages", stages),
-    )
-
-
-def _read_model(model: PathLike | NetParameter) -> tuple[str | None, NetParameter]:
-    if isinstance(model, NetParameter):
-        from .proto.upgrade import upgrade_net
-
-        return None, upgrade_net(model)
-    if isinstance(model, str) and "{" in model and not os.path.exists(model):
-        return None, files.parse_net(model)
-    return os.fspath(model), files.read_net(model)
-
-
-def _name_source(error: CaffeError, source: str | None) -> None:
-    """Put the file, and the line where it can be found, before a net's error."""
-    if source is None:
-        return
-    word = error.word if isinstance(error, NetError) else None
-    line = find_line(source, word) if word is not None else None
-    place = source if line is None else f"{source}:{line}"
-    error.args = (f"{place}: {error}", *error.args[1:])
 
 
 def _loss_weights(layer: Layer, tops: int) -> list[float]:

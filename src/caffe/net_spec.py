@@ -265,7 +265,7 @@ class NetSpec:
     def __init__(self) -> None:
         object.__setattr__(self, "tops", {})
 
-    def __setattr__(self, name: str, value: Top | Function) -> None:
+    def __setattr__(self, name: str, value: Any) -> None:
         if not isinstance(value, (Top, Function)):
             raise TypeError(
                 f"{name} is not a Top (type is {type(value)}); a layer with ntop tops gives a"

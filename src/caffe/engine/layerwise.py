@@ -23,6 +23,8 @@ class Step:
     ----------
     label : str
         How errors name the layer.
+    bottom_names, top_names : list of str
+        The blobs' names.
     loss_weights : list of float
         What each top adds to the loss; the tops' diffs hold them.
     bottom_needs, param_needs : list of bool
@@ -35,6 +37,8 @@ class Step:
     layer: Layer
     bottoms: list[Blob]
     tops: list[Blob]
+    bottom_names: list[str]
+    top_names: list[str]
     loss_weights: list[float] = field(default_factory=list)
     bottom_needs: list[bool] = field(default_factory=list)
     param_needs: list[bool] = field(default_factory=list)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ParseError, ShapeError
 from ..proto import caffe_pb2
+from ..proto.weights import read_blob
 
 
 class ArrayShapeError(ShapeError, ValueError):
@@ -188,27 +189,19 @@ def load_mean(path: str | os.PathLike[str]) -> NDArray[np.float32]:
     name = os.fspath(path)
     try:
         with open(name, "rb") as file:
-            start = file.read(6)
-            content = start if start == b"\x93NUMPY" else start + file.read()
-        if content == b"\x93NUMPY":
+            is_npy = file.read(6) == b"\x93NUMPY"
+        if is_npy:
             # Mapped, so that a header which claims more than the file holds costs no memory.
             mean = np.array(np.load(name, mmap_mode="r", allow_pickle=False), dtype=np.float32)
         else:
-            mean = _binaryproto_mean(content)
+            mean = read_blob(name)
     except OSError as error:
         raise ParseError(f"the mean file cannot be read: {error.strerror}", name) from error
-    except (DecodeError, ValueError, TypeError, SyntaxError, OverflowError) as error:
-        raise ParseError(f"not a mean in .npy or .binaryproto form: {error}", name) from error
+    # NumPy names a damaged header in as many ways.
+    except (ValueError, TypeError, SyntaxError, OverflowError) as error:
+        raise ParseError(f"not one array in .npy form: {error}", name) from error
     if mean.ndim == 4 and mean.shape[0] == 1:
         mean = mean[0]
     if mean.ndim not in (1, 2, 3) or mean.size == 0:
         raise ParseError(f"an array of shape {mean.shape} is not one picture's mean", name)
     return mean
-
-
-def _binaryproto_mean(content: bytes) -> NDArray[np.float32]:
-    blob = caffe_pb2.BlobProto()
-    blob.ParseFromString(content)
-    if not (blob.data or blob.double_data):
-        raise ValueError("it holds no values")
-    return blobproto_to_array(blob).astype(np.float32)

@@ -140,9 +140,7 @@ class Layer:
         needs : sequence of bool
             Which inputs' gradients are wanted; for the others anything may be returned.
         """
-        leaves = [
-            x.detach().requires_grad_(need) for x, need in zip(inputs, needs, strict=True)
-        ]
+        leaves = [x.detach().requires_grad_(need) for x, need in zip(inputs, needs, strict=True)]
         with torch.enable_grad():
             results = as_tensors(self.forward(*leaves))
         pairs = [(r, d) for r, d in zip(results, diffs, strict=False) if r.requires_grad]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TypeVar
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
@@ -82,9 +83,9 @@ def read_message(path: str | os.PathLike[str], message: AnyMessage) -> AnyMessag
             raise DecodeError
         parsed.ParseFromString(data)
         # Bytes that happen to parse leave nothing that the schema knows.
-        if not parsed.ListFields():
+        if not parsed.ListFields() or _has_bad_string(parsed):
             raise DecodeError
-    except DecodeError:
+    except (DecodeError, UnicodeDecodeError):
         name = message.DESCRIPTOR.name
         raise ParseError(
             f"a {name} (text or binary) was expected, but this is {contents.describe(data)}, "
@@ -94,3 +95,15 @@ def read_message(path: str | os.PathLike[str], message: AnyMessage) -> AnyMessag
     check_required(parsed, source)
     message.MergeFrom(parsed)
     return message
+
+
+def _has_bad_string(message: Message) -> bool:
+    """Whether any string is not UTF-8, which protobuf notices only when the string is used."""
+    for field, value in message.ListFields():
+        parts: Iterable[Any] = [value] if isinstance(value, (str, bytes, Message)) else value
+        if field.message_type is not None:
+            if any(_has_bad_string(part) for part in parts):
+                return True
+        elif field.type == field.TYPE_STRING and not all(isinstance(part, str) for part in parts):
+            return True
+    return False

@@ -85,6 +85,10 @@ def parse_text(text: str, message: AnyMessage, source: str = "<text>") -> AnyMes
             text_format.Parse(_blank(text, unknown), parsed)
         except text_format.ParseError as last:
             raise _translate(last, text, descriptor, source) from None
+    if unknown and not parsed.ListFields():
+        name = message.DESCRIPTOR.name
+        what = f"nothing of a {name} is in it; is this another kind of file?"
+        raise ParseError(what, source, *_place(text, min(field.start for field in unknown)))
     check_required(parsed, source)
     _report(unknown, text, source)
     message.MergeFrom(parsed)
@@ -221,6 +225,12 @@ class _Walk:
                 line = _place(self.text, inner.misplaced.start)[0]
                 what += f"; a {_CLOSERS[inner.opener.text]!r} may be missing before line {line}"
             raise self._error(what, inner.opener.start)
+        for field in self.unknown:
+            if field.field in ("layer", "layers") and field.layer is not None:
+                what = (
+                    f"{field.field!r} inside layer {field.layer.name!r}: is a '}}' missing above?"
+                )
+                raise self._error(what, field.start)
         return self.unknown
 
     def _in_list(self) -> bool:

@@ -108,4 +108,10 @@ def _upgrade_input(net: caffe_pb2.NetParameter, source: str | None) -> None:
 
 
 def _batch_norms_of_old(net: caffe_pb2.NetParameter) -> list[caffe_pb2.LayerParameter]:
-    return [layer for layer in net.layer if layer.type == "BatchNorm" and len(layer.param) == 3]
+    return [
+        layer
+        for layer in net.layer
+        if layer.type == "BatchNorm"
+        and len(layer.param) == 3
+        and any(spec.lr_mult or spec.decay_mult for spec in layer.param)
+    ]

@@ -19,7 +19,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -206,7 +205,7 @@ def _writing(part: Path, needed: int | None) -> Iterator[None]:
 def _complete_part(
     url: str, part: Path, expected: Expected, report: Report | None, timeout: float, resume: bool
 ) -> tuple[Any, bool]:
-    """Bring `part` to its full length; its digest, and whether bytes of an earlier run are in it."""
+    """Bring `part` to its full length; its digest, and whether an earlier run began it."""
     headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
     offset = _offset_to_resume(part, url, expected, headers) if resume else 0
     with _opened(url, headers, timeout) as response:
@@ -222,7 +221,7 @@ def _complete_part(
             offset, total = 0, _length(response)
         else:
             raise FetchError(f"{url}: {response.status_code} {response.reason}")
-        if expected.checksum is None and "text/html" in response.headers.get("Content-Type", ""):
+        if "text/html" in response.headers.get("Content-Type", ""):
             raise FetchError(f"{url}: the server sent a web page instead of the file")
         size = expected.size if total is None else total
         with _writing(part, None if size is None else size - offset):
@@ -261,29 +260,32 @@ def _copy(
 @contextmanager
 def _opened(url: str, headers: dict[str, str], timeout: float) -> Iterator[requests.Response]:
     """Open `url`; whatever the network does wrong becomes a FetchError that names it."""
-    if urlsplit(url).scheme not in ("http", "https"):
+    if not url.lower().startswith(("http://", "https://")):
         raise FetchError(f"{url}: only http and https addresses can be fetched")
     waits = (min(CONNECT_TIMEOUT, timeout), timeout)
     try:
         with requests.get(url, headers=headers, stream=True, timeout=waits) as response:
             yield response
-    except (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError) as error:
-        raise FetchError(f"{url}: no answer for {timeout:g} s") from error
-    except requests.ConnectionError as error:
-        raise FetchError(f"{url}: no connection ({_innermost(error)})") from error
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise FetchError(f"{url}: {_innermost(error)}") from error
+        cause = _innermost(error)
+        # For urllib3 a refused connection is a kind of timeout.
+        if isinstance(
+            cause, (requests.Timeout, urllib3.exceptions.TimeoutError)
+        ) and not isinstance(cause, urllib3.exceptions.NewConnectionError):
+            raise FetchError(f"{url}: no answer for {timeout:g} s") from error
+        # urllib3 begins with the address of a Python object.
+        reason = re.sub(r"^.*?: (?=Failed to|\[)", "", str(cause))
+        if isinstance(error, requests.ConnectionError):
+            reason = f"no connection ({reason})"
+        raise FetchError(f"{url}: {reason}") from error
 
 
-def _innermost(error: BaseException) -> str:
-    """The plain words at the bottom of what requests wraps around a failure."""
-    while isinstance(reason := getattr(error, "reason", None), BaseException):
-        error = reason
-    if isinstance(error, requests.RequestException) and error.args:
+def _innermost(error: BaseException) -> BaseException:
+    """What lies at the bottom of what requests and urllib3 wrap around a failure."""
+    inner = getattr(error, "reason", None)
+    if inner is None and isinstance(error, requests.RequestException) and error.args:
         inner = error.args[0]
-        if isinstance(inner, BaseException):
-            return _innermost(inner)
-    return re.sub(r"^.*?: (?=Failed to|\[)", "", str(error))
+    return _innermost(inner) if isinstance(inner, BaseException) else error
 
 
 def _offset_to_resume(part: Path, url: str, expected: Expected, headers: dict[str, str]) -> int:

@@ -16,6 +16,7 @@ from . import cache
 from .fetch import Expected, download, locked, progress_bar, verify
 from .records import Record, record
 
+CAFFENET = "bvlc_reference_caffenet"
 CAFFENET_VARIABLE = "RECAFFE_CAFFENET"
 
 
@@ -64,15 +65,21 @@ def fetch(name: str, quiet: bool = False) -> Files:
         The download failed or is not what it should be.
     """
     entry = record(name)
-    weights = _weights(entry, quiet)
-    others = tuple(path for needed in entry.needs for path in fetch(needed, quiet).others)
-    if entry.net is None:
-        return Files(None, None, _unpacked(entry, weights) + others)
-    return Files(_net(entry), weights, others)
+    try:
+        weights = _weights(entry, quiet)
+        others = tuple(path for needed in entry.needs for path in fetch(needed, quiet).others)
+        if entry.net is None:
+            return Files(None, None, _unpacked(entry, weights) + others)
+        return Files(_net(entry), weights, others)
+    except OSError as error:
+        raise FetchError(
+            f"{entry.title} cannot be kept in {cache.cache_dir()}: {error};"
+            " set RECAFFE_HOME to a folder that can be written"
+        ) from error
 
 
 def _weights(entry: Record, quiet: bool) -> Path:
-    named = os.environ.get(CAFFENET_VARIABLE) if entry.title == "CaffeNet" else None
+    named = os.environ.get(CAFFENET_VARIABLE) if entry.name == CAFFENET else None
     if named:
         return _named_by_user(entry, Path(named).expanduser())
     path = cache.cache_dir() / entry.file_name

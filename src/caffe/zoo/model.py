@@ -72,16 +72,14 @@ class Model(Classifier):
         ShapeError
             The array is no picture.
         """
-        if isinstance(image, np.ndarray):
-            if image.dtype == np.uint8:
-                image = image / np.float32(255)
-        else:
-            image = load_image(image)
+        picture = image if isinstance(image, np.ndarray) else load_image(image)
+        if picture.dtype == np.uint8:
+            picture = picture / np.float32(255)
         crops = 10 if oversample else 1
         blob = self.blobs[self.inputs[0]]
         if blob.shape[0] != crops:
             blob.reshape(crops, *list(blob.shape)[1:])
-        scores = self.predict([image], oversample=oversample)[0].ravel()
+        scores = self.predict([picture], oversample=oversample)[0].ravel()
         if len(scores) != len(self.labels):
             raise ShapeError(
                 f"{self.record.name} has {len(scores)} outputs but {len(self.labels)} labels"

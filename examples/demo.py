@@ -1,0 +1,46 @@
+"""Name what is in a photograph, with a model and a picture that need no download.
+
+Run it with ``make demo``, or ``python examples/demo.py`` where scikit-image is installed.
+"""
+
+from __future__ import annotations
+
+import time
+
+import skimage.data
+
+import caffe
+
+
+def main() -> None:
+    """Classify scikit-image's photograph of a cat with the zoo's default model."""
+    picture = skimage.data.chelsea()
+    height, width, _ = picture.shape
+    print(f"The picture: scikit-image's cat Chelsea, {width} x {height} pixels.")
+
+    start = time.perf_counter()
+    model = caffe.zoo.load()
+    loaded = time.perf_counter()
+    predictions = model.classify(picture, top=5)
+    done = time.perf_counter()
+    print(f"The model:   {model.record.title}, 1000 classes of ImageNet.")
+    print(f"Loaded in {loaded - start:.1f} s, classified in {done - loaded:.2f} s. It sees:\n")
+    for label, probability in predictions:
+        print(f"  {probability:.4f}  {label}")
+
+    print(
+        """
+Now try your own picture, a folder of them, or one from the web:
+
+  .venv/bin/caffe classify photo.jpg
+  .venv/bin/caffe classify holiday-pictures/
+  .venv/bin/caffe classify https://...     any picture on the web
+  .venv/bin/caffe zoo                      the other models, such as CaffeNet and GoogLeNet
+  .venv/bin/caffe --help                   all commands
+
+Or in Python, as in pycaffe: examples/classification.py"""
+    )
+
+
+if __name__ == "__main__":
+    main()

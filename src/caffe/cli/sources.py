@@ -1,0 +1,90 @@
+"""Where a command's pictures come from: files, folders, web addresses, standard input."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CaffeError, ImageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+STANDARD_INPUT = "-"
+# Not all that Pillow opens: a folder's .pdf or .ico is seldom meant.
+_PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".webp", ".avif", ".tif", ".tiff")
+SUFFIXES = (*_PHOTOGRAPHS, ".png", ".bmp", ".gif", ".tga", ".ppm", ".pgm", ".pbm", ".pnm")
+
+
+def find_pictures(arguments: Iterable[str], refuse: Callable[[str], None]) -> list[str]:
+    """The pictures that a command line's arguments mean, folders replaced by their pictures.
+
+    Parameters
+    ----------
+    arguments : iterable of str
+        Paths, folders, web addresses, or "-" for standard input.
+    refuse : callable
+        Told, in a sentence, of each folder that has no pictures or cannot be read.
+    """
+    found: list[str] = []
+    for argument in arguments:
+        if not os.path.isdir(argument):
+            found.append(argument)
+            continue
+        here = list(_walk(argument, refuse))
+        if not here:
+            refuse(f"{argument}: no pictures in this folder (looked for {' '.join(SUFFIXES)})")
+        found += here
+    return found
+
+
+def _walk(folder: str, refuse: Callable[[str], None]) -> Iterator[str]:
+    def tell(error: OSError) -> None:
+        refuse(f"{error.filename}: the folder cannot be read: {error.strerror}")
+
+    for place, folders, names in os.walk(folder, onerror=tell):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                yield os.path.join(place, name)
+
+
+def is_address(source: str) -> bool:
+    """Whether a source is a web address (or another that cannot be fetched) and not a path."""
+    return "://" in source
+
+
+def read_picture(source: str, color: bool = True) -> NDArray[Any]:
+    """Read a picture into an array as `caffe.io.load_image` does.
+
+    Raises
+    ------
+    FetchError
+        The address gives no file.
+    ImageError
+        What is there is no picture.
+    """
+    from ..io import load_image
+
+    if source == STANDARD_INPUT:
+        return load_image(_named(sys.stdin.buffer.read(), "standard input"), color)
+    if is_address(source):
+        from ..zoo import fetch_url
+
+        return load_image(_named(fetch_url(source), source), color)
+    try:
+        return load_image(source, color)
+    except CaffeError:
+        raise
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{source!r}: the picture cannot be read: {error}") from error
+
+
+def _named(content: bytes, name: str) -> io.BytesIO:
+    """The content as a file with a name, so that an error can say whose it is."""
+    stream = io.BytesIO(content)
+    stream.name = name
+    return stream

@@ -1,0 +1,98 @@
+"""What the commands print: complaints, columns, probabilities and progress."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from ..errors import CaffeWarning
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+BAR_WIDTH = 20
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+def complain(message: str) -> None:
+    """Print one line on stderr, after the program's name."""
+    print(f"caffe: {one_line(message)}", file=sys.stderr, flush=True)
+
+
+def one_line(message: object) -> str:
+    """Fold a message's lines into one, without the caret that marks a column."""
+    lines = [line.strip() for line in str(message).splitlines()]
+    return " | ".join(line for line in lines if line not in ("", "^"))
+
+
+_default_show = warnings.showwarning
+
+
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """`warnings.showwarning` that gives ours in one line, without the place in the code."""
+    if issubclass(category, CaffeWarning):
+        complain(f"warning: {message}")
+    else:
+        _default_show(message, category, filename, lineno, file, line)
+
+
+def print_columns(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows with their columns aligned, on a terminal and in a pipe alike."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
+
+
+def readable_size(size: int | None) -> str:
+    """A number of bytes in MB, as the pages of models give it."""
+    return "" if size is None else f"{size / 1e6:.1f} MB"
+
+
+def bar(share: float, width: int = BAR_WIDTH) -> str:
+    """A bar for a value from 0 to 1, padded to its full width."""
+    eighths = round(min(max(share, 0.0), 1.0) * width * 8)
+    return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()).ljust(width)
+
+
+@contextmanager
+def progress(title: str, total: int) -> Iterator[tuple[Console, Callable[[], None]]]:
+    """A progress bar on stderr where that is a terminal and there are many items.
+
+    Yields
+    ------
+    console : Console
+        Where results are to be printed while the bar stands.
+    advance : callable
+        Called after each item.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    out, err = Console(highlight=False), Console(stderr=True)
+    if not err.is_terminal or total < 2:
+        yield out, lambda: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, TimeRemainingColumn(), console=err, transient=True, redirect_stdout=False
+    ) as bars:
+        task = bars.add_task(title, total=total)
+        # On one and the same screen only the bar's own console prints above it.
+        yield (err if out.is_terminal else out), lambda: bars.advance(task)

@@ -1,0 +1,381 @@
+"""Pictures of nets: pycaffe's ``caffe.draw``, with pydot and Graphviz (extra ``draw``)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from .atomic import atomic_write
+from .errors import CaffeError, MissingExtraError, require
+from .graph import filter_layers
+from .proto.caffe_pb2 import LayerParameter, NetParameter, NetState, Phase, PoolingParameter
+from .proto.upgrade import upgrade_net
+
+if TYPE_CHECKING:
+    import pydot
+
+FONT = {"fontname": "Helvetica,Arial,sans-serif", "fontsize": "11"}
+LAYER_STYLE_DEFAULT = {"shape": "box", "style": "filled,rounded", "color": "#00000030", **FONT}
+NEURON_LAYER_STYLE = {**LAYER_STYLE_DEFAULT, "fillcolor": "#CDEBC5"}
+BLOB_STYLE = {
+    "shape": "box",
+    "style": "filled",
+    "fillcolor": "#F1F1F1",
+    "color": "#B5B5B5",
+    "height": "0.28",
+    "margin": "0.08,0.03",
+    **FONT,
+    "fontsize": "10",
+}
+EDGE_STYLE = {
+    "color": "#707070",
+    "arrowsize": "0.7",
+    **FONT,
+    "fontsize": "9",
+    "fontcolor": "#505050",
+}
+
+RANKDIRS = ("TB", "BT", "LR", "RL")
+PICTURE_FORMATS = ("png", "svg", "pdf", "jpg", "jpeg", "gif", "eps", "ps", "svgz")
+TEXT_FORMATS = ("dot", "gv", "raw")
+LEARNING_LAYERS = ("Convolution", "Deconvolution", "InnerProduct")
+_COLORS = {
+    "#F9C6BE": ("Convolution", "ConvolutionDepthwise", "Deconvolution", "DepthwiseConvolution"),
+    "#FBDDA6": ("Pooling", "SPP"),
+    "#DCC8F0": ("InnerProduct", "Embed", "LSTM", "RNN"),
+    "#CDEBC5": ("ReLU", "PReLU", "ELU", "Sigmoid", "TanH", "Swish", "BNLL", "Clip", "Dropout"),
+    "#E3E3C9": ("BatchNorm", "Scale", "Bias", "LRN", "MVN"),
+    "#BFE6E3": ("Input", "Data", "DummyData", "HDF5Data", "ImageData", "MemoryData", "WindowData"),
+}
+_DEFAULT_COLOR = "#C5DBF2"
+_COLOR_OF = {layer_type: color for color, types in _COLORS.items() for layer_type in types}
+
+
+def get_pooling_types_dict() -> dict[int, str]:
+    """Return the pooling methods' names by their numbers."""
+    return {number: name for name, number in PoolingParameter.PoolMethod.items()}
+
+
+def choose_color_by_layertype(layertype: str) -> str:
+    """Return the colour, as ``#RRGGBB``, in which layers of this type are drawn."""
+    return _COLOR_OF.get(layertype, _DEFAULT_COLOR)
+
+
+def get_edge_label(layer: LayerParameter) -> str:
+    """Return what stands at the arrow from a layer to its tops: how many outputs, or the batch."""
+    if layer.type == "Data":
+        return f"batch {layer.data_param.batch_size}"
+    if layer.type in ("Convolution", "Deconvolution"):
+        return str(layer.convolution_param.num_output)
+    if layer.type == "InnerProduct":
+        return str(layer.inner_product_param.num_output)
+    return ""
+
+
+def get_layer_lr_mult(layer: LayerParameter) -> tuple[float, float]:
+    """Return the learning rate multipliers of a layer's weights and bias.
+
+    Raises
+    ------
+    ValueError
+        The layer is no Convolution, Deconvolution or InnerProduct.
+    """
+    if layer.type not in LEARNING_LAYERS:
+        raise ValueError(f"{layer.type} layers have no learning rate multipliers to show")
+    multipliers = [spec.lr_mult for spec in layer.param[:2]]
+    weights, bias = multipliers + [1.0] * (2 - len(multipliers))
+    return weights, bias
+
+
+def get_layer_label(layer: LayerParameter, rankdir: str, display_lrm: bool = False) -> str:
+    """Return a layer's label in Graphviz's HTML-like form: name, type and main parameters.
+
+    Parameters
+    ----------
+    layer : LayerParameter
+        The layer.
+    rankdir : {"TB", "BT", "LR", "RL"}
+        In a picture that runs down or up a label is written along one line, where there is room.
+    display_lrm : bool
+        Tell the learning rate multipliers too.
+    """
+    lines = list(_facts(layer, display_lrm))
+    if rankdir in ("TB", "BT"):
+        lines = [", ".join(lines)]
+    rows = [f"<b>{escape(layer.name) or ' '}</b>"]
+    rows += [f'<font point-size="9" color="#404040">{escape(line)}</font>' for line in lines]
+    cells = "".join(f"<tr><td>{row}</td></tr>" for row in rows)
+    return f'<<table border="0" cellspacing="0" cellpadding="0">{cells}</table>>'
+
+
+def _facts(layer: LayerParameter, display_lrm: bool) -> Iterator[str]:
+    if layer.type == "Pooling":
+        yield f"{get_pooling_types_dict()[layer.pooling_param.pool]} {layer.type}"
+        yield from _pooling_facts(layer.pooling_param)
+    else:
+        yield layer.type
+    if layer.type in ("Convolution", "Deconvolution"):
+        yield from _convolution_facts(layer.convolution_param)
+    if layer.type == "Input":
+        for shape in layer.input_param.shape:
+            yield _times(shape.dim)
+    if display_lrm and layer.type in LEARNING_LAYERS and any(get_layer_lr_mult(layer)):
+        weights, bias = get_layer_lr_mult(layer)
+        yield f"lr mult {weights:g}, {bias:g}"
+
+
+def _pooling_facts(pooling: Any) -> Iterator[str]:
+    if pooling.global_pooling:
+        yield "global"
+        return
+    sides = (_side(pooling, "kernel", s, pooling.kernel_size) for s in "hw")
+    yield f"kernel {_square(list(sides))}"
+    yield f"stride {_square([_side(pooling, 'stride', s, pooling.stride) for s in 'hw'])}"
+    yield f"pad {_square([_side(pooling, 'pad', s, pooling.pad) for s in 'hw'])}"
+
+
+def _convolution_facts(convolution: Any) -> Iterator[str]:
+    for name, field_name, usual in (
+        ("kernel", "kernel_size", 1),
+        ("stride", "stride", 1),
+        ("pad", "pad", 0),
+    ):
+        if convolution.HasField(f"{name}_h") or convolution.HasField(f"{name}_w"):
+            values = [getattr(convolution, f"{name}_{side}") for side in "hw"]
+        else:
+            values = list(getattr(convolution, field_name)) or [usual]
+        yield f"{name} {_square(values)}"
+    if any(dilation != 1 for dilation in convolution.dilation):
+        yield f"dilation {_square(list(convolution.dilation))}"
+    if convolution.group != 1:
+        yield f"group {convolution.group}"
+
+
+def _side(message: Any, name: str, side: str, both: int) -> int:
+    one = f"{name}_{side}"
+    return int(getattr(message, one)) if message.HasField(one) else both
+
+
+def _square(sizes: Sequence[int]) -> str:
+    return str(sizes[0]) if len(set(sizes)) == 1 else _times(sizes)
+
+
+def _times(sizes: Sequence[int]) -> str:
+    return " x ".join(map(str, sizes))
+
+
+@dataclass
+class _Value:
+    """What a blob holds between two layers that write it."""
+
+    blob: str
+    makers: list[int] = field(default_factory=list)
+    readers: list[int] = field(default_factory=list)
+    overwriter: int | None = None
+
+
+def get_pydot_graph(
+    caffe_net: NetParameter,
+    rankdir: str,
+    label_edges: bool = True,
+    phase: int | None = None,
+    display_lrm: bool = False,
+) -> pydot.Dot:
+    """Return the net as a pydot graph of layers and the blobs between them.
+
+    A layer that runs in place stands between its blob's maker and the blob, which shows what
+    the blob holds in the end.
+
+    Parameters
+    ----------
+    caffe_net : NetParameter
+        The net, of any age.
+    rankdir : {"TB", "BT", "LR", "RL"}
+        Which way data flows in the picture: down, up, right or left.
+    label_edges : bool
+        Write the number of outputs at the arrows.
+    phase : {caffe.TRAIN, caffe.TEST}, optional
+        Draw the layers that the net has in this phase; all of them where None.
+    display_lrm : bool
+        Tell the learning rate multipliers.
+
+    Raises
+    ------
+    CaffeError
+        `rankdir` is none of the four, or the net's rules contradict each other.
+    MissingExtraError
+        pydot is not installed.
+    """
+    if rankdir not in RANKDIRS:
+        raise CaffeError(f"rankdir must be one of {', '.join(RANKDIRS)}, not {rankdir!r}")
+    pydot = require("pydot", "draw", "drawing nets")
+    net = upgrade_net(caffe_net)
+    layers = list(net.layer)
+    if phase is not None:
+        state = NetState()
+        state.CopyFrom(net.state)
+        state.phase = phase  # type: ignore[assignment]
+        layers = filter_layers(layers, state)
+    graph = pydot.Dot(
+        _quoted(net.name or "Net"),
+        graph_type="digraph",
+        rankdir=rankdir,
+        nodesep="0.2",
+        ranksep="0.3",
+        bgcolor="white",
+    )
+    for index, layer in enumerate(layers):
+        style = {**LAYER_STYLE_DEFAULT, "fillcolor": choose_color_by_layertype(layer.type)}
+        if _runs_in_place(layer):
+            style = NEURON_LAYER_STYLE
+        label = get_layer_label(layer, rankdir, display_lrm)
+        graph.add_node(pydot.Node(f"layer{index}", label=label, **_quoted_all(style)))
+    labels = [get_edge_label(layer) if label_edges else "" for layer in layers]
+    for number, value in enumerate(_values(layers)):
+        _add_value(pydot, graph, value, f"blob{number}", labels)
+    return graph
+
+
+def _runs_in_place(layer: LayerParameter) -> bool:
+    return len(layer.bottom) == len(layer.top) == 1 and layer.bottom[0] == layer.top[0]
+
+
+def _values(layers: Sequence[LayerParameter]) -> list[_Value]:
+    found: list[_Value] = []
+    current: dict[str, _Value] = {}
+
+    def value_of(blob: str) -> _Value:
+        if blob not in current:
+            current[blob] = _Value(blob)
+            found.append(current[blob])
+        return current[blob]
+
+    for index, layer in enumerate(layers):
+        in_place = set(layer.bottom) & set(layer.top)
+        for blob in layer.bottom:
+            if blob in in_place:
+                value_of(blob).overwriter = index
+            else:
+                value_of(blob).readers.append(index)
+        for blob in in_place:
+            del current[blob]
+        for blob in layer.top:
+            value_of(blob).makers.append(index)
+    return found
+
+
+def _add_value(
+    pydot: Any, graph: pydot.Dot, value: _Value, node: str, labels: Sequence[str]
+) -> None:
+    style = _quoted_all(EDGE_STYLE)
+    last = [] if value.overwriter is None else [value.overwriter]
+    if last and value.makers and not value.readers:
+        node = f"layer{value.overwriter}"
+        last = []
+    else:
+        graph.add_node(pydot.Node(node, label=_quoted(value.blob), **_quoted_all(BLOB_STYLE)))
+    for maker in value.makers:
+        # Blanks keep the label off the arrow.
+        label = _quoted(f" {labels[maker]} " if labels[maker] else "")
+        graph.add_edge(pydot.Edge(f"layer{maker}", node, label=label, **style))
+    for reader in value.readers + last:
+        graph.add_edge(pydot.Edge(node, f"layer{reader}", **style))
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _quoted_all(style: dict[str, str]) -> dict[str, str]:
+    return {name: _quoted(value) for name, value in style.items()}
+
+
+def draw_net(
+    caffe_net: NetParameter,
+    rankdir: str,
+    ext: str = "png",
+    phase: int | None = None,
+    display_lrm: bool = False,
+) -> bytes:
+    """Draw a net and return the picture file's content.
+
+    Parameters
+    ----------
+    caffe_net : NetParameter
+        The net, of any age.
+    rankdir : {"TB", "BT", "LR", "RL"}
+        Which way data flows in the picture: down, up, right or left.
+    ext : str
+        The format: "png", "svg", "pdf", "jpg", "gif", "eps", "ps" or "svgz"; "dot", "gv" or
+        "raw" for the graph as text.
+    phase : {caffe.TRAIN, caffe.TEST}, optional
+        Draw the layers that the net has in this phase; all of them where None.
+    display_lrm : bool
+        Tell the learning rate multipliers.
+
+    Raises
+    ------
+    CaffeError
+        The format is none of these; or as from `get_pydot_graph`.
+    MissingExtraError
+        pydot is not installed, or there is no Graphviz.
+    """
+    if ext not in PICTURE_FORMATS + TEXT_FORMATS:
+        raise CaffeError(
+            f"a net cannot be drawn as {ext!r}; the formats are "
+            + ", ".join(PICTURE_FORMATS + TEXT_FORMATS)
+        )
+    graph = get_pydot_graph(caffe_net, rankdir, phase=phase, display_lrm=display_lrm)
+    if ext in TEXT_FORMATS:
+        return graph.to_string().encode()
+    return _render(graph, ext)
+
+
+def _render(graph: pydot.Dot, ext: str) -> bytes:
+    """Let Graphviz draw: the library in pygraphviz's wheels, else the program ``dot``."""
+    try:
+        import pygraphviz
+    except ImportError as error:
+        if shutil.which("dot") is None:
+            raise MissingExtraError(
+                "drawing nets needs Graphviz, which is not installed: get it with "
+                "pip install 'recaffe[draw]' (or with your system's package 'graphviz')"
+            ) from error
+        picture: bytes = graph.create(format=ext)
+    else:
+        picture = pygraphviz.AGraph(string=graph.to_string()).draw(format=ext, prog="dot")
+    return picture
+
+
+def draw_net_to_file(
+    caffe_net: NetParameter,
+    filename: str | os.PathLike[str],
+    rankdir: str = "LR",
+    phase: int | None = None,
+    display_lrm: bool = False,
+) -> None:
+    """Draw a net into a file whose name's ending says the format; see `draw_net`.
+
+    Raises
+    ------
+    CaffeError, MissingExtraError
+        As from `draw_net`; the file is then left as it was.
+
+    Examples
+    --------
+    >>> from caffe.proto.files import read_net
+    >>> draw_net_to_file(read_net("deploy.prototxt"), "net.svg", rankdir="TB")  # doctest: +SKIP
+    """
+    ext = os.path.splitext(filename)[1][1:].lower()
+    if not ext:
+        raise CaffeError(
+            f"{os.fspath(filename)}: the name says no picture format; end it in .png, .svg or .pdf"
+        )
+    picture = draw_net(caffe_net, rankdir, ext, phase, display_lrm)
+    with atomic_write(filename) as stream:
+        stream.write(picture)

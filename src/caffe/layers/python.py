@@ -1,0 +1,160 @@
+"""Python: layers that people write themselves, found on ``sys.path``."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..blob import Blob
+from ..errors import NetError
+from . import layer as base
+
+if TYPE_CHECKING:
+    from ..proto.caffe_pb2 import LayerParameter
+
+
+class BlobVec(list[Blob]):
+    """A layer's parameters."""
+
+    def add_blob(self, *shape: int) -> None:
+        """Append a blob of zeros."""
+        self.append(Blob(shape))
+
+
+class Layer:
+    """What a layer of one's own derives from: ``caffe.Layer``.
+
+    Blobs give their values as ``blob.data`` and their gradients as ``blob.diff``, numpy arrays
+    that are to be written in place.
+
+    Attributes
+    ----------
+    param_str : str
+        ``python_param.param_str`` of the net's text.
+    phase : int
+        caffe.TRAIN or caffe.TEST.
+    blobs : list of Blob
+        The parameters; ``self.blobs.add_blob(2, 3)`` in `setup` adds one. They are saved,
+        loaded, shared and trained like any layer's.
+    type : str
+        "Python".
+
+    Examples
+    --------
+    A module ``scaling.py`` on ``sys.path``::
+
+        import caffe
+
+        class Scale(caffe.Layer):
+            def setup(self, bottom, top):
+                self.factor = float(self.param_str)
+
+            def reshape(self, bottom, top):
+                top[0].reshape(*bottom[0].shape)
+
+            def forward(self, bottom, top):
+                top[0].data[...] = self.factor * bottom[0].data
+
+            def backward(self, top, propagate_down, bottom):
+                bottom[0].diff[...] = self.factor * top[0].diff
+
+    and in the net's text::
+
+        layer { name: "s" type: "Python" bottom: "x" top: "y"
+                python_param { module: "scaling" layer: "Scale" param_str: "3" } }
+    """
+
+    type = "Python"
+
+    def __init__(self, layer_param: LayerParameter | None = None, *args: Any, **kwargs: Any):
+        self.blobs = BlobVec()
+        self.param_str = ""
+        self.phase = base.TEST
+        if layer_param is not None:
+            self.param_str = layer_param.python_param.param_str
+            self.phase = layer_param.phase
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Read `param_str` and make parameters; called once."""
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Give the tops their shapes; called before each forward."""
+        raise NotImplementedError(f"{type(self).__name__} has no method reshape(bottom, top)")
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Write the tops' data."""
+        raise NotImplementedError(f"{type(self).__name__} has no method forward(bottom, top)")
+
+    def backward(
+        self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]
+    ) -> None:
+        """Write the diffs of those bottoms that `propagate_down` marks."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has no method backward(top, propagate_down, bottom)"
+        )
+
+
+@base.register("Python")
+class PythonLayer(base.Layer):
+    """The class `layer` of the module `module`; what it raises passes through as it is.
+
+    `share_in_parallel` does nothing, as nets do not run in parallel here.
+    """
+
+    message = "python_param"
+    bottoms = (0, None)
+    tops = (0, None)
+    on_blobs = True
+
+    def __init__(self, layer_param: LayerParameter) -> None:
+        super().__init__(layer_param)
+        self._own = self._find_class()(layer_param)
+
+    @property
+    def face(self) -> Any:
+        return self._own
+
+    def _find_class(self) -> type[Layer]:
+        where = f"layer '{self.name}' (Python)"
+        module_name, class_name = self.param.module, self.param.layer
+        if not module_name or not class_name:
+            raise NetError(f"{where}: python_param needs module and layer", word=self.name)
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            # A module that the person's own module misses is their traceback to see.
+            if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+                raise
+            raise NetError(
+                f"{where}: there is no module '{module_name}' on sys.path; add its folder to "
+                "PYTHONPATH",
+                word=module_name,
+            ) from error
+        found = getattr(module, class_name, None)
+        if not (isinstance(found, type) and issubclass(found, Layer)):
+            what = "has no class" if found is None else "has no subclass of caffe.Layer called"
+            raise NetError(
+                f"{where}: module '{module_name}' ({getattr(module, '__file__', 'built in')}) "
+                f"{what} '{class_name}'",
+                word=class_name,
+            )
+        return found
+
+    def setup_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
+        own = self._own
+        own.param_str = self.param.param_str
+        own.phase = self.phase
+        own.setup(bottoms, tops)
+        self.blobs = own.blobs
+
+    def reshape_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
+        self._own.reshape(bottoms, tops)
+
+    def forward_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
+        self._own.forward(bottoms, tops)
+
+    def backward_blobs(
+        self, tops: list[Blob], propagate_down: list[bool], bottoms: list[Blob]
+    ) -> None:
+        self._own.backward(tops, propagate_down, bottoms)

@@ -1,0 +1,56 @@
+"""pycaffe's ``init_log`` and ``log``: lines on stderr in the form that Caffe's tools read."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+
+INFO, WARNING, ERROR, FATAL = range(4)
+"""The levels that `init_log` takes."""
+
+_LEVELS = (logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
+_LETTERS = {logging.INFO: "I", logging.WARNING: "W", logging.ERROR: "E", logging.CRITICAL: "F"}
+
+logger = logging.getLogger("caffe")
+
+
+class _Formatter(logging.Formatter):
+    """``I1124 20:30:12.000345 4711 net.py:204] text``: level, date, time, process, place."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        letter = _LETTERS.get(record.levelno, record.levelname[0])
+        when = time.strftime("%m%d %H:%M:%S", time.localtime(record.created))
+        micro = int(record.created % 1 * 1e6)
+        place = f"{record.process} {record.filename}:{record.lineno}"
+        return f"{letter}{when}.{micro:06d} {place}] {record.getMessage()}"
+
+
+class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes to whatever ``sys.stderr`` is at the time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+def init_log(level: int = INFO) -> None:
+    """Let the logger "caffe" write to stderr what is as grave as `level` or graver.
+
+    Parameters
+    ----------
+    level : int
+        0 for everything, 1 from warnings on, 2 from errors on, 3 only what is fatal.
+    """
+    if not any(isinstance(handler, _Stderr) for handler in logger.handlers):
+        handler = _Stderr()
+        handler.setFormatter(_Formatter())
+        logger.addHandler(handler)
+        # Otherwise a program that has set logging up itself would see every line twice.
+        logger.propagate = False
+    logger.setLevel(_LEVELS[min(max(int(level), INFO), FATAL)])
+
+
+def log(message: str) -> None:
+    """Write a line of level INFO to the logger "caffe"."""
+    logger.info(message, stacklevel=2)
