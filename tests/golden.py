@@ -10,7 +10,7 @@ def assert_golden(found: np.ndarray, golden: np.ndarray, what: str) -> None:
     assert found.shape == golden.shape, f"{what}: shape {found.shape}, golden {golden.shape}"
     if not golden.size:
         return
-    error = np.abs(found.astype(np.float64) - golden)
+    error = np.asarray(np.abs(found.astype(np.float64) - golden))
     error[np.isnan(found) & np.isnan(golden)] = 0
     error[found == golden] = 0
     finite = np.abs(golden[np.isfinite(golden)])

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import caffe
 from caffe.cli.main import app
-from caffe.mode import device_facts, why_unusable
+from caffe.mode import Card, DeviceFacts, device_facts, why_unusable
 
 
 def run(*arguments: object):
@@ -91,6 +91,21 @@ def test_device_query_tells_what_set_mode_gpu_tells(name):
         with pytest.raises(caffe.DeviceError) as failure:
             caffe.set_mode_gpu()
         assert str(failure.value) in result.stdout
+
+
+def test_device_query_shows_each_card_and_which_can_be_used(monkeypatch):
+    # Two cards, one too old for the build: no machine that runs the tests has them.
+    cards = (Card("New Card", 80 * 2**30, "sm_90"), Card("Old Card", 4 * 2**30, "sm_35"))
+    facts = DeviceFacts("2.9.0+cu128", "cuda", ("sm_80", "sm_90"), cards, runtime="CUDA 12.8")
+    monkeypatch.setattr("caffe.mode.device_facts", lambda: facts)
+    result = run("device_query")
+    lines = result.stdout.splitlines()
+    assert "Built for   CUDA 12.8" in lines
+    assert "GPU 0       New Card, 80.0 GiB, sm_90: can be used" in lines
+    assert "GPU 1       Old Card, 4.0 GiB, sm_35: cannot be used" in lines
+    assert lines[-1] == f"GPU mode is not possible: {why_unusable(facts, 1)}"
+    assert run("device_query", "--gpu", 0).exit_code == 0
+    assert run("device_query", "--gpu", 1).exit_code == 1
 
 
 def test_device_query_fails_for_a_gpu_that_is_not_there():

@@ -273,6 +273,7 @@ def test_image_dims_cut_out_the_centre(tmp_path):
     ("arguments", "said"),
     [
         (["--mean", "1,2,3"], "--mean"),
+        (["--raw-scale", "1", "--model", "vgg16"], "--raw-scale"),
         (["--net", "x.prototxt"], "--weights"),
         (["--net", "x.prototxt", "--weights", "x", "--model", "vgg16"], "--model"),
         (["--top", "0"], "--top"),

@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def cat(shared: Path) -> Path:
     return shared / "models" / "bvlc_caffe" / "examples" / "images" / "cat.jpg"
 
 
-def saved(picture: Image.Image, path: Path, **options: object) -> Path:
+def saved(picture: Image.Image, path: Path, **options: Any) -> Path:
     picture.save(path, **options)
     return path
 
@@ -98,7 +99,9 @@ def test_palette_is_looked_up(transparent: bool, tmp_path: Path) -> None:
 def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
     picture = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
     image = load_image(saved(picture, tmp_path / "a.tif"))
-    np.testing.assert_array_equal(image, np.broadcast_to(np.float32([1, 0, 0]), (8, 8, 3)))
+    np.testing.assert_array_equal(
+        image, np.broadcast_to(np.array([1, 0, 0], np.float32), (8, 8, 3))
+    )
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
@@ -261,9 +264,9 @@ def test_resize_refuses_what_is_no_picture(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("dims", [(0, 4), (-1, 4), (4,), (4, 4, 3), (2.5, 2), "ab"])
-def test_resize_refuses_impossible_sizes(dims: object) -> None:
+def test_resize_refuses_impossible_sizes(dims: Any) -> None:
     with pytest.raises(caffe.ShapeError, match="new_dims"):
-        resize_image(np.zeros((4, 4, 3)), dims)  # type: ignore[arg-type]
+        resize_image(np.zeros((4, 4, 3)), dims)
 
 
 def test_resize_refuses_an_unknown_order() -> None:

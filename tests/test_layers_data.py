@@ -143,7 +143,7 @@ def test_transformer_crops_anywhere_when_training_and_repeats_with_the_seed() ->
         caffe.set_random_seed(5)
         crop = transformer("crop_size: 3 mirror: true", caffe.TRAIN)
         runs.append([crop(image) for _ in range(60)])
-    np.testing.assert_array_equal(*runs)
+    np.testing.assert_array_equal(runs[0], runs[1])
     corners = {int(result.min()) for result in runs[0]}
     assert len(corners) > 20
     mirrored = [result[0, 0, 0] > result[0, 0, 2] for result in runs[0]]

@@ -109,7 +109,7 @@ def test_forward_backward_and_reshape() -> None:
 
 
 def test_parameters_are_the_nets(tmp_path: Path) -> None:
-    net = caffe.Net(f"{INPUT} {own_layer('Shift')}", caffe.TRAIN)
+    net = caffe.Net(f"force_backward: true {INPUT} {own_layer('Shift')}", caffe.TRAIN)
     x = np.ones((2, 3), np.float32)
     assert net.forward(x=x)["y"].tolist() == [[2, 3, 4]] * 2
     assert net.params["own"][0].data.tolist() == [1, 2, 3]

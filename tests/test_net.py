@@ -254,9 +254,10 @@ BAD_NETS = {
         "layer 'r'.*param stands 1 times",
     ),
     "kernel larger than the picture": (
-        'layer { name: "c" type: "Convolution" bottom: "x" top: "y" '
+        'layer { name: "p" type: "Input" top: "p" input_param { shape { dim: 1 dim: 3 dim: 5 dim: 5 } } }'
+        'layer { name: "c" type: "Convolution" bottom: "p" top: "y" '
         "convolution_param { num_output: 1 kernel_size: 9 } }",
-        "layer 'c'",
+        r"layer 'c' \(Convolution\): the kernel \(9, 9\).*does not fit",
     ),
     "unknown filler": (
         'layer { name: "i" type: "InnerProduct" bottom: "x" top: "y" '

@@ -24,36 +24,89 @@ from .errors import (
 from .version import __version__
 
 if TYPE_CHECKING:
-    from . import io, layers, zoo
+    from . import coord_map, draw, io, layers, net_spec, proto, zoo
     from .blob import Blob
     from .classifier import Classifier
     from .detector import Detector
     from .layers.layer import layer_type_list
+    from .layers.python import Layer
+    from .logs import init_log, log
     from .mode import set_device, set_mode_cpu, set_mode_gpu, set_random_seed
     from .net import Net
     from .net_spec import NetSpec, params, to_proto
+    from .parallel import (
+        NCCL,
+        has_nccl,
+        set_multiprocess,
+        set_solver_count,
+        set_solver_rank,
+        solver_count,
+        solver_rank,
+    )
+    from .solver import (
+        AdaDeltaSolver,
+        AdaGradSolver,
+        AdamSolver,
+        NesterovSolver,
+        RMSPropSolver,
+        SGDSolver,
+        get_solver,
+    )
+    from .timer import Timer
 
 TRAIN, TEST = 0, 1
 
 _HOMES = {
-    "Blob": "blob",
-    "Classifier": "classifier",
-    "Detector": "detector",
-    "Net": "net",
-    "NetSpec": "net_spec",
-    "layer_type_list": "layers.layer",
-    "params": "net_spec",
-    "set_device": "mode",
-    "set_mode_cpu": "mode",
-    "set_mode_gpu": "mode",
-    "set_random_seed": "mode",
-    "to_proto": "net_spec",
+    "blob": ("Blob",),
+    "classifier": ("Classifier",),
+    "detector": ("Detector",),
+    "layers.layer": ("layer_type_list",),
+    "layers.python": ("Layer",),
+    "logs": ("init_log", "log"),
+    "mode": ("set_device", "set_mode_cpu", "set_mode_gpu", "set_random_seed"),
+    "net": ("Net",),
+    "net_spec": ("NetSpec", "params", "to_proto"),
+    "parallel": (
+        "NCCL",
+        "has_nccl",
+        "set_multiprocess",
+        "set_solver_count",
+        "set_solver_rank",
+        "solver_count",
+        "solver_rank",
+    ),
+    "solver": (
+        "AdaDeltaSolver",
+        "AdaGradSolver",
+        "AdamSolver",
+        "NesterovSolver",
+        "RMSPropSolver",
+        "SGDSolver",
+        "get_solver",
+    ),
+    "timer": ("Timer",),
 }
-_MODULES = ("classifier", "detector", "io", "layers", "net_spec", "proto", "zoo")
+_MODULES = (
+    "classifier",
+    "coord_map",
+    "detector",
+    "draw",
+    "io",
+    "layers",
+    "net_spec",
+    "proto",
+    "pycaffe",
+    "zoo",
+)
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "NCCL",
     "TEST",
     "TRAIN",
+    "AdaDeltaSolver",
+    "AdaGradSolver",
+    "AdamSolver",
     "Blob",
     "CaffeError",
     "CaffeWarning",
@@ -62,30 +115,48 @@ __all__ = [
     "DeviceError",
     "FetchError",
     "ImageError",
+    "Layer",
     "MissingExtraError",
+    "NesterovSolver",
     "Net",
     "NetError",
     "NetSpec",
     "ParseError",
+    "RMSPropSolver",
+    "SGDSolver",
     "ShapeError",
+    "Timer",
     "WeightsError",
     "__version__",
+    "coord_map",
+    "draw",
+    "get_solver",
+    "has_nccl",
+    "init_log",
     "io",
     "layer_type_list",
     "layers",
+    "log",
+    "net_spec",
     "params",
+    "proto",
     "set_device",
     "set_mode_cpu",
     "set_mode_gpu",
+    "set_multiprocess",
     "set_random_seed",
+    "set_solver_count",
+    "set_solver_rank",
+    "solver_count",
+    "solver_rank",
     "to_proto",
     "zoo",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    if name in _HOME_OF:
+        value = getattr(importlib.import_module(f".{_HOME_OF[name]}", __name__), name)
     elif name in _MODULES:
         value = importlib.import_module(f".{name}", __name__)
     else:
@@ -95,4 +166,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES, *_MODULES})
+    return sorted({*globals(), *_HOME_OF, *_MODULES})

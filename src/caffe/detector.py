@@ -123,11 +123,16 @@ class Detector(Net):
         caffe_in = []
         for filename, windows in images_windows:
             if isinstance(filename, np.ndarray):
-                image = filename
+                name, image = "picture", filename
             else:
+                name = os.fspath(filename)
                 image = load_image(filename, color=self.crop_dims[2] != 1)
             for window in windows:
-                caffe_in.append(self.transformer.preprocess(in_, self.crop(image, window)))
+                try:
+                    crop = self.transformer.preprocess(in_, self.crop(image, window))
+                except ShapeError as error:
+                    raise ShapeError(f"{name}: {error}") from None
+                caffe_in.append(crop)
                 detections.append({"window": window, "filename": filename})
         if not detections:
             return []
@@ -174,9 +179,14 @@ class Detector(Net):
         if np.ndim(im) != 3:
             raise ShapeError(f"a picture must be H x W x K, not of shape {np.shape(im)}")
         height, width = im.shape[:2]
-        if np.shape(window) != (4,):
+        corners = np.asarray(window)
+        if (
+            corners.shape != (4,)
+            or corners.dtype.kind not in "iuf"
+            or not np.isfinite(corners).all()
+        ):
             raise ShapeError(f"a window is (ymin, xmin, ymax, xmax), not {window!r}")
-        ymin, xmin, ymax, xmax = (int(value) for value in window)
+        ymin, xmin, ymax, xmax = (int(value) for value in corners)
         if not (0 <= ymin < min(ymax, height) and 0 <= xmin < min(xmax, width)):
             raise ShapeError(
                 f"window (ymin, xmin, ymax, xmax) = {(ymin, xmin, ymax, xmax)} is empty or does "
@@ -184,6 +194,11 @@ class Detector(Net):
             )
         if not self.context_pad:
             return im[ymin:ymax, xmin:xmax]
+        if im.shape[2] != self.crop_dims[2]:
+            raise ShapeError(
+                f"the net takes pictures of {self.crop_dims[2]} channels, this one has "
+                f"{im.shape[2]} channels"
+            )
         rows, to_rows = _with_context(ymin, ymax, self.context_pad, height, self.crop_dims[0])
         columns, to_columns = _with_context(xmin, xmax, self.context_pad, width, self.crop_dims[1])
         crop = self.crop_mean.copy()

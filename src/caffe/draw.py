@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .atomic import atomic_write
 from .errors import CaffeError, MissingExtraError, require
 from .graph import filter_layers
-from .proto.caffe_pb2 import LayerParameter, NetParameter, NetState, Phase, PoolingParameter
+from .proto.caffe_pb2 import LayerParameter, NetParameter, NetState, PoolingParameter
 from .proto.upgrade import upgrade_net
 
 if TYPE_CHECKING:
@@ -338,18 +337,19 @@ def draw_net(
 
 def _render(graph: pydot.Dot, ext: str) -> bytes:
     """Let Graphviz draw: the library in pygraphviz's wheels, else the program ``dot``."""
+    picture: Any
     try:
-        import pygraphviz
-    except ImportError as error:
+        pygraphviz = require("pygraphviz", "draw", "drawing nets")
+    except MissingExtraError as error:
         if shutil.which("dot") is None:
             raise MissingExtraError(
                 "drawing nets needs Graphviz, which is not installed: get it with "
                 "pip install 'recaffe[draw]' (or with your system's package 'graphviz')"
             ) from error
-        picture: bytes = graph.create(format=ext)
+        picture = graph.create(format=ext)
     else:
         picture = pygraphviz.AGraph(string=graph.to_string()).draw(format=ext, prog="dot")
-    return picture
+    return bytes(picture)
 
 
 def draw_net_to_file(

@@ -26,7 +26,7 @@ class _Formatter(logging.Formatter):
         return f"{letter}{when}.{micro:06d} {place}] {record.getMessage()}"
 
 
-class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
+class _Stderr(logging.StreamHandler):
     """Writes to whatever ``sys.stderr`` is at the time."""
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from . import _caffe
 
-__all__ = [
+_NAMES = (
     "NCCL",
     "AdaDeltaSolver",
     "AdaGradSolver",
@@ -16,14 +16,16 @@ __all__ = [
     "RMSPropSolver",
     "SGDSolver",
     "Timer",
-]
+)
+
+__all__ = [*_NAMES]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(_caffe, name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_NAMES})

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 OWN = "A net of your own"
 CROPS = 10
+# The convention of BVLC's nets: 0 to 255, blue first.
+RAW_SCALE = 255
+CHANNEL_SWAP = "2,1,0"
 
 
 @dataclass
@@ -128,24 +131,29 @@ def classify(
         ),
     ] = None,
     raw_scale: Annotated[
-        float,
+        float | None,
         typer.Option(
-            help="Factor for pixels of 0 to 1, before the mean is subtracted.", rich_help_panel=OWN
+            help="Factor for pixels of 0 to 1, before the mean is subtracted.",
+            show_default=str(RAW_SCALE),
+            rich_help_panel=OWN,
         ),
-    ] = 255.0,
+    ] = None,
     input_scale: Annotated[
-        float,
-        typer.Option(help="Factor after the mean is subtracted.", rich_help_panel=OWN),
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            help="Factor after the mean is subtracted.", show_default="1", rich_help_panel=OWN
+        ),
+    ] = None,
     channel_swap: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="I,I,I",
             help="Order of the channels: 2,1,0 for a net that takes BGR, as Caffe's do; 0,1,2 "
             "for RGB. Nets of one channel get the picture in grey.",
+            show_default=CHANNEL_SWAP,
             rich_help_panel=OWN,
         ),
-    ] = "2,1,0",
+    ] = None,
     image_dims: Annotated[
         str | None,
         typer.Option(
@@ -175,9 +183,17 @@ def classify(
     Pictures that cannot be read are named on stderr; the others are still classified, and the
     exit code is 1.
     """
-    own = {"--weights": weights, "--mean": mean, "--labels": labels, "--image-dims": image_dims}
-    if net is None and any(own.values()):
-        given = ", ".join(name for name, value in own.items() if value)
+    own = {
+        "--weights": weights,
+        "--mean": mean,
+        "--labels": labels,
+        "--raw-scale": raw_scale,
+        "--input-scale": input_scale,
+        "--channel-swap": channel_swap,
+        "--image-dims": image_dims,
+    }
+    given = ", ".join(name for name, value in own.items() if value is not None)
+    if net is None and given:
         raise typer.BadParameter(f"{given}: only with --net; models of the zoo know theirs")
     if net is not None and (model is not None or weights is None):
         raise typer.BadParameter("--net goes with --weights, and not with --model")
@@ -198,7 +214,8 @@ def classify(
             recognizer = _from_zoo(model, oversample)
         else:
             dims = None if image_dims is None else _numbers(image_dims, "--image-dims", 2)
-            swap = _numbers(channel_swap, "--channel-swap")
+            swap = _numbers(channel_swap or CHANNEL_SWAP, "--channel-swap")
+            raw_scale = RAW_SCALE if raw_scale is None else raw_scale
             classifier = _own_classifier(net, weights, mean, raw_scale, input_scale, swap, dims)
             names = None if labels is None else _read_labels(labels)
             recognizer = Recognizer(classifier, names, oversample)
@@ -231,7 +248,7 @@ def _own_classifier(
     weights: Path,
     mean: str | None,
     raw_scale: float,
-    input_scale: float,
+    input_scale: float | None,
     channel_swap: list[int],
     image_dims: list[int] | None,
 ) -> Classifier:

@@ -75,6 +75,8 @@ def read_picture(source: str, color: bool = True) -> NDArray[Any]:
         from ..zoo import fetch_url
 
         return load_image(_named(fetch_url(source), source), color)
+    if not source:
+        raise ImageError("a picture's name is empty")
     try:
         return load_image(source, color)
     except CaffeError:

@@ -69,6 +69,9 @@ class Step:
 
     def reshape(self) -> None:
         """Give the tops the shapes that follow from the bottoms'."""
+        if self._shapes == ():
+            # Without bottoms the first shapes are only a start: the person may reshape the tops.
+            return
         self._shapes = self._bottom_shapes()
         before = [top.shape for top in self.tops]
         with self.blame():

@@ -194,7 +194,7 @@ class Transformer:
             )
         self.channel_swap[in_] = order
 
-    def set_raw_scale(self, in_: str, scale: float) -> None:
+    def set_raw_scale(self, in_: str, scale: float | NDArray[Any]) -> None:
         """Set the factor before the mean is subtracted: 255 for nets fed with 0 to 255.
 
         Raises
@@ -204,7 +204,7 @@ class Transformer:
         """
         self.raw_scale[in_] = self._check_scale(in_, scale)
 
-    def set_input_scale(self, in_: str, scale: float) -> None:
+    def set_input_scale(self, in_: str, scale: float | NDArray[Any]) -> None:
         """Set the factor after the mean was subtracted.
 
         Raises

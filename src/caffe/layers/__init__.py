@@ -4,11 +4,13 @@
 for any layer type, as `caffe.net_spec.layers` makes them.
 """
 
+from importlib.util import find_spec
 from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("_"):
+    # A module of this package that is not imported yet: "from caffe.layers import pooling".
+    if name.startswith("_") or find_spec(f"{__name__}.{name}") is not None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from ..net_spec import layers
 

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..blob import Shape
-from ..errors import ShapeError
+from ..errors import NetError, ShapeError
 from ..proto.caffe_pb2 import FillerParameter
-from .layer import Layer, Parameter, register
+from .layer import Layer, Parameter, Tensors, register
 
 
 @register("ReLU")
@@ -27,7 +27,7 @@ class ReLU(Layer):
 
 @register("PReLU")
 class PReLU(Layer):
-    """top = max(x, 0) + a * min(x, 0), the slope a being learned per channel (He et al., 2015)."""
+    """top = max(x, 0) + a * min(x, 0), the slope a learned per channel (He et al., 2015)."""
 
     message = "prelu_param"
     keeps_bottom = True
@@ -38,11 +38,36 @@ class PReLU(Layer):
 
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         shape = () if self.param.channel_shared else (bottoms[0][1],)
-        filler = FillerParameter(type="constant", value=0.25)
-        return [Parameter(shape, self.param.filler if self.param.HasField("filler") else filler)]
+        default = FillerParameter(type="constant", value=0.25)
+        return [Parameter(shape, self.param.filler if self.param.HasField("filler") else default)]
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        if not self.param.channel_shared and self.blobs and bottoms[0][1] != self.blobs[0].count:
+            raise ShapeError(
+                f"the bottom now has {bottoms[0][1]} channels, but the slopes are for "
+                f"{self.blobs[0].count}"
+            )
+        return [bottoms[0]]
 
     def forward(self, x: Tensor, slope: Tensor) -> Tensor:  # type: ignore[override]
         return F.prelu(x, slope.view(-1))
+
+
+@register("ELU")
+class ELU(Layer):
+    """top = x where x > 0, else alpha * (exp(x) - 1) (Clevert et al., 2015)."""
+
+    message = "elu_param"
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return torch.where(x > 0, x, self.param.alpha * torch.expm1(x.clamp(max=0)))
+
+    def backward(
+        self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Sequence[bool]
+    ) -> Tensors:
+        # From the top where x is negative, so that it also holds in place.
+        slope = torch.where(inputs[0] > 0, torch.ones_like(tops[0]), tops[0] + self.param.alpha)
+        return [diffs[0] * slope]
 
 
 @register("Sigmoid")
@@ -53,11 +78,76 @@ class Sigmoid(Layer):
         return torch.sigmoid(x)
 
     def backward(
-        self,
-        diffs: Sequence[Tensor],
-        tops: Sequence[Tensor],
-        inputs: Sequence[Tensor],
-        needs: Sequence[bool],
-    ) -> Sequence[Tensor]:
+        self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Sequence[bool]
+    ) -> Tensors:
         # From the top, so that it also holds in place.
         return [diffs[0] * tops[0] * (1 - tops[0])]
+
+
+@register("TanH")
+class TanH(Layer):
+    """top = tanh(x)."""
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return torch.tanh(x)
+
+    def backward(
+        self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Sequence[bool]
+    ) -> Tensors:
+        # From the top, so that it also holds in place.
+        return [diffs[0] * (1 - tops[0] * tops[0])]
+
+
+@register("BNLL")
+class BNLL(Layer):
+    """top = log(1 + exp(x))."""
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return F.softplus(x, threshold=50)
+
+
+@register("AbsVal")
+class AbsVal(Layer):
+    """top = |x|."""
+
+    forbids_in_place = True
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return x.abs()
+
+
+@register("Swish")
+class Swish(Layer):
+    """top = x * sigmoid(beta * x) (Ramachandran et al., 2017)."""
+
+    message = "swish_param"
+    keeps_bottom = True
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return x * torch.sigmoid(self.param.beta * x)
+
+
+@register("Threshold")
+class Threshold(Layer):
+    """top = 1 where x > threshold, else 0; it has no gradient."""
+
+    message = "threshold_param"
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return (x > self.param.threshold).to(x.dtype)
+
+
+@register("Clip")
+class Clip(Layer):
+    """top = x, but at least `min` and at most `max`."""
+
+    message = "clip_param"
+
+    def setup(self, *bottoms: Shape) -> None:
+        for name in ("min", "max"):
+            if not self.param.HasField(name):
+                raise NetError(f"clip_param needs {name}")
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        least, most = self.param.min, self.param.max
+        return x.clamp(least, max(least, most))

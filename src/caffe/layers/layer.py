@@ -24,6 +24,8 @@ Count = int | tuple[int, int | None]
 
 TRAIN, TEST = 0, 1
 
+Tensors = Sequence[Tensor]
+
 
 @dataclass
 class Parameter:
@@ -85,7 +87,7 @@ class Layer:
     """The layer works on blobs as they are (data sources, Python layers): the engine calls
     `setup_blobs`, `reshape_blobs`, `forward_blobs` and `backward_blobs` and nothing else."""
 
-    no_gradient_for: ClassVar[frozenset[int]] = frozenset()
+    no_gradient_for: frozenset[int] = frozenset()
     """Bottoms that never get a gradient (labels, and shapes to imitate)."""
 
     def __init__(self, layer_param: LayerParameter) -> None:
@@ -122,9 +124,9 @@ class Layer:
 
     def backward(
         self,
-        diffs: Sequence[Tensor],
-        tops: Sequence[Tensor],
-        inputs: Sequence[Tensor],
+        diffs: Tensors,
+        tops: Tensors,
+        inputs: Tensors,
         needs: Sequence[bool],
     ) -> Sequence[Tensor | None]:
         """Compute the gradient by each input (bottoms, then parameters).
@@ -243,6 +245,7 @@ def create(layer_param: LayerParameter) -> Layer:
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         raise NetError(
             f"layer '{layer_param.name}': unknown layer type '{layer_param.type}'{hint} "
-            "(caffe.layer_type_list() names the known ones)"
+            "(caffe.layer_type_list() names the known ones)",
+            word=layer_param.type,
         )
     return known[layer_param.type](layer_param)

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..blob import Shape
-from ..errors import CaffeError, ShapeError
+from ..errors import ShapeError
 from ..proto.caffe_pb2 import HingeLossParameter, LossParameter
+from .labels import class_labels
 from .layer import Count, Layer, register
 
 
@@ -31,57 +32,6 @@ class Loss(Layer):
                 f"are {bottoms[0]} and {bottoms[1]}"
             )
         return [()]
-
-    def class_labels(
-        self, labels: Tensor, classes: int, ignored: int | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Read the second bottom as class numbers.
-
-        Parameters
-        ----------
-        labels : Tensor
-            Any shape; fractions are cut off, as in Caffe.
-        classes : int
-            Labels go from 0 to ``classes - 1``.
-        ignored : int, optional
-            A label that may stand anywhere and counts nothing.
-
-        Returns
-        -------
-        index : Tensor
-            Flat, int64; 0 where the label is ignored.
-        counts : Tensor
-            Flat, bool: the label is not ignored.
-
-        Raises
-        ------
-        CaffeError
-            A label is no class; the text names bottom, index and value.
-        """
-        whole = labels.reshape(-1).trunc()
-        counts = torch.ones_like(whole, dtype=torch.bool) if ignored is None else whole != ignored
-        wrong = counts & ~((whole >= 0) & (whole < classes))
-        if bool(wrong.any()):
-            place = int(wrong.nonzero()[0])
-            raise CaffeError(
-                f"{self._bottom_name(1)} holds the label {labels.reshape(-1)[place].item():g} at "
-                f"{_index(place, labels.shape)}, but there are {classes} classes: labels must be "
-                f"between 0 and {classes - 1}"
-            )
-        return torch.where(counts, whole, 0).long(), counts
-
-    def _bottom_name(self, number: int) -> str:
-        names = self.layer_param.bottom
-        return f"bottom '{names[number]}'" if number < len(names) else f"bottom {number}"
-
-
-def _index(place: int, shape: Sequence[int]) -> str:
-    """The place in a flat array as an index into the whole, in numpy's writing."""
-    index = []
-    for size in reversed(shape):
-        place, rest = divmod(place, size)
-        index.append(rest)
-    return f"[{', '.join(map(str, reversed(index)))}]"
 
 
 def as_rows(x: Tensor) -> Tensor:
@@ -177,8 +127,10 @@ class HingeLoss(Loss):
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
         scores = as_rows(x)
-        # Of labels with several numbers per item Caffe reads the first N in memory.
-        index, _ = self.class_labels(labels.reshape(-1)[: len(x)], scores.shape[1])
+        if labels.numel() > len(x):
+            # Of labels with several numbers per item Caffe reads the first N in memory.
+            labels = labels.reshape(-1)[: len(x)]
+        index, _ = class_labels(self.layer_param, labels, scores.shape[1])
         target = torch.full_like(scores, -1).scatter(1, index[:, None], 1)
         margins = F.relu(1 - target * scores)
         if self.param.norm == HingeLossParameter.L2:

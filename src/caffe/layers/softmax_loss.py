@@ -12,6 +12,7 @@ from ..blob import Shape
 from ..errors import NetError, ShapeError
 from ..proto.caffe_pb2 import LossParameter
 from ..proto.weights import read_blob
+from .labels import class_labels
 from .layer import register
 from .loss import Loss, as_rows, four_axes, ignored_label, normalization, normalizer, one_per_item
 
@@ -60,7 +61,9 @@ class ClassLoss(Loss):
         return rows.reshape(*others, shape[self._axis]).movedim(-1, self._axis)
 
     def _labels(self, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-        return self.class_labels(labels, classes, ignored_label(self.layer_param.loss_param))
+        return class_labels(
+            self.layer_param, labels, classes, ignored_label(self.layer_param.loss_param)
+        )
 
     def _normalizer(self, counts: Tensor) -> Tensor | int:
         mode = normalization(self.layer_param.loss_param, LossParameter.VALID)
@@ -186,7 +189,7 @@ class MultinomialLogisticLoss(Loss):
 
     def forward(self, p: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
         rows = as_rows(p)
-        index, _ = self.class_labels(labels, rows.shape[1])
+        index, _ = class_labels(self.layer_param, labels, rows.shape[1])
         return -self._bounded(rows, index).log().sum() / len(p)
 
     def backward(
@@ -199,7 +202,7 @@ class MultinomialLogisticLoss(Loss):
         # Below the bound Caffe's gradient is that at the bound, not zero.
         p, labels = inputs
         rows = as_rows(p)
-        index, _ = self.class_labels(labels, rows.shape[1])
+        index, _ = class_labels(self.layer_param, labels, rows.shape[1])
         gradient = torch.zeros_like(rows)
         values = -diffs[0] / len(p) / self._bounded(rows, index)
         return [gradient.scatter(1, index[:, None], values[:, None]).reshape(p.shape), None]

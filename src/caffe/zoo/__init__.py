@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..errors import CaffeError
 from .cache import cache_dir
 from .fetch import fetch_url
 from .files import Files, fetch
@@ -52,6 +53,11 @@ def load(name: str = DEFAULT, quiet: bool = True) -> Model:
     FetchError
         The model could not be fetched.
     """
+    entry = record(name)
+    if entry.net is None:
+        raise CaffeError(
+            f"{name} is no model but an archive ({entry.title}); get it with: caffe fetch {name}"
+        )
     from .model import Model
 
-    return Model(record(name), fetch(name, quiet))
+    return Model(entry, fetch(name, quiet))

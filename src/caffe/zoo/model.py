@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..classifier import Classifier
-from ..errors import CaffeError, ShapeError
+from ..errors import ShapeError
 from ..io import load_image
 from .files import Files
 from .records import Record
@@ -28,8 +28,11 @@ class Model(Classifier):
 
     def __init__(self, record: Record, files: Files) -> None:
         recipe = record.recipe
-        if files.net is None or files.weights is None or recipe is None or record.labels is None:
-            raise CaffeError(f"{record.name} is no model but {record.title}; fetch it instead")
+        # An archive has none of these; zoo.load refuses archives before this.
+        assert recipe is not None
+        assert record.labels is not None
+        assert files.net is not None
+        assert files.weights is not None
         super().__init__(
             files.net,
             files.weights,

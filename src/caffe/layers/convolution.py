@@ -1,0 +1,237 @@
+"""Convolution, its gradient used as a layer, and the windows that both see."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..blob import Shape
+from ..errors import NetError, ShapeError
+from .layer import Layer, Parameter, register
+
+_CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_DECONVOLVE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+
+class Windowed(Layer):
+    """A layer whose windows slide over the axes behind the channel axis.
+
+    Attributes
+    ----------
+    channel_axis : int
+        The axis of the channels; those before it are the batch, those behind it are slid over.
+    kernel, stride, pad, dilation : tuple of int
+        One for each axis slid over.
+    """
+
+    message = "convolution_param"
+    bottoms = (1, None)
+    tops = (1, None)
+    equal_tops = True
+
+    def setup(self, *bottoms: Shape) -> None:
+        self.channel_axis = self.axis(self.param.axis, bottoms[0])
+        axes = len(bottoms[0]) - self.channel_axis - 1
+        self.channels = bottoms[0][self.channel_axis]
+        self.kernel = self._sizes("kernel_size", "kernel", axes, None)
+        self.stride = self._sizes("stride", "stride", axes, 1)
+        self.pad = self._sizes("pad", "pad", axes, 0)
+        self.dilation = self._sizes("dilation", None, axes, 1)
+        for what in ("kernel", "stride", "dilation"):
+            if min(getattr(self, what), default=1) < 1:
+                raise NetError(f"every {what} must be at least 1, not {getattr(self, what)}")
+
+    def _sizes(self, name: str, short: str | None, axes: int, default: int | None) -> Shape:
+        """Read `name`, given once, once per axis, or as `short`_h and `short`_w."""
+        sizes = tuple(getattr(self.param, name))
+        if short is not None and (
+            self.param.HasField(f"{short}_h") or self.param.HasField(f"{short}_w")
+        ):
+            if sizes:
+                raise NetError(f"give {name} or {short}_h and {short}_w, not both")
+            if axes != 2:
+                raise NetError(f"{short}_h and {short}_w need two axes to slide over, not {axes}")
+            return getattr(self.param, f"{short}_h"), getattr(self.param, f"{short}_w")
+        if not sizes and default is not None:
+            sizes = (default,)
+        if len(sizes) == 1:
+            return sizes * axes
+        if len(sizes) != axes:
+            raise NetError(
+                f"give {name} once or once for each of the {axes} axes slid over, "
+                f"not {len(sizes)} times"
+            )
+        return sizes
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        first = bottoms[0]
+        if len(first) != self.channel_axis + 1 + len(self.kernel):
+            raise ShapeError(f"the bottom's shape {first} has another number of axes than at first")
+        if any(shape != first for shape in bottoms):
+            raise ShapeError(f"all bottoms must have the same shape, but they are {bottoms}")
+        if first[self.channel_axis] != self.channels:
+            raise ShapeError(
+                f"the bottom of shape {first} has {first[self.channel_axis]} channels on axis "
+                f"{self.channel_axis}, but the layer was made for {self.channels}"
+            )
+        spatial = first[self.channel_axis + 1 :]
+        shape = (*first[: self.channel_axis], self.out_channels, *self.out_sizes(spatial))
+        if min(self.out_sizes(spatial), default=1) < 1:
+            raise ShapeError(
+                f"the kernel {self.kernel} (dilation {self.dilation}) does not fit into the "
+                f"bottom's {spatial} with pad {self.pad}"
+            )
+        return [shape] * len(bottoms)
+
+    @property
+    def extent(self) -> Shape:
+        """How far one window reaches, holes counted."""
+        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+
+    def out_sizes(self, spatial: Shape) -> Shape:
+        """How many windows along each axis: floor((size + 2 pad - extent) / stride) + 1."""
+        return tuple(
+            (size + 2 * p - e) // s + 1
+            for size, p, e, s in zip(spatial, self.pad, self.extent, self.stride, strict=True)
+        )
+
+    @property
+    def out_channels(self) -> int:
+        """The tops' channels."""
+        raise NotImplementedError
+
+    def windows(self, x: Tensor) -> Tensor:
+        """Return (batch, channels, *out, *kernel) for x of shape (batch, channels, *spatial)."""
+        x = F.pad(x, [p for pad in reversed(self.pad) for p in (pad, pad)])
+        for i, (e, s, d) in enumerate(zip(self.extent, self.stride, self.dilation, strict=True)):
+            x = x.unfold(2 + i, e, s)[..., ::d]
+        return x
+
+    def batched(self, x: Tensor) -> Tensor:
+        """Fold the axes before the channels into one."""
+        return x if self.channel_axis == 1 else x.reshape(-1, *x.shape[self.channel_axis :])
+
+    def unbatched(self, y: Tensor, x: Tensor) -> Tensor:
+        """Unfold them again as in `x`."""
+        if self.channel_axis == 1:
+            return y
+        return y.reshape(*x.shape[: self.channel_axis], *y.shape[1:])
+
+
+class Kernels(Windowed):
+    """What Convolution and Deconvolution share: learned kernels, groups and a bias."""
+
+    def setup(self, *bottoms: Shape) -> None:
+        super().setup(*bottoms)
+        group, outputs = self.param.group, self.param.num_output
+        if outputs < 1:
+            raise NetError("num_output must be at least 1")
+        if group < 1 or self.channels % group or outputs % group:
+            raise NetError(
+                f"the {self.channels} channels and the {outputs} outputs must both be multiples "
+                f"of group, which is {group}"
+            )
+
+    def weight_shape(self) -> Shape:
+        """The kernels' shape."""
+        raise NotImplementedError
+
+    def parameters(self, *bottoms: Shape) -> list[Parameter]:
+        wanted = [Parameter(self.weight_shape(), self.param.weight_filler)]
+        if self.param.bias_term:
+            wanted.append(Parameter((self.param.num_output,), self.param.bias_filler))
+        return wanted
+
+    @property
+    def out_channels(self) -> int:
+        return int(self.param.num_output)
+
+    def forward(self, *inputs: Tensor) -> Sequence[Tensor]:
+        count = len(inputs) - (2 if self.param.bias_term else 1)
+        weight = inputs[count]
+        bias = inputs[count + 1] if self.param.bias_term else None
+        return [
+            self.unbatched(self.apply(self.batched(x), weight, bias), x) for x in inputs[:count]
+        ]
+
+    def apply(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Compute one top from x of shape (batch, channels, *spatial)."""
+        raise NotImplementedError
+
+
+@register("Convolution")
+class Convolution(Kernels):
+    """top[n, o] = bias[o] + sum of weight[o, c] * window[n, c], over the channels of o's group.
+
+    The kernels have the shape (num_output, channels / group, *kernel). Several bottoms give
+    as many tops, by the same kernels.
+    """
+
+    def weight_shape(self) -> Shape:
+        return (self.param.num_output, self.channels // self.param.group, *self.kernel)
+
+    def apply(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        convolve = _CONVOLVE.get(len(self.kernel))
+        if convolve is not None:
+            group = self.param.group
+            return convolve(x, weight, bias, self.stride, self.pad, self.dilation, group)
+        # Any other number of axes (none among them): as a product with the windows.
+        group, axes = self.param.group, len(self.kernel)
+        windows = self.windows(x)
+        out = windows.shape[2 : 2 + axes]
+        order = (0, 1, *range(2 + axes, 2 + 2 * axes), *range(2, 2 + axes))
+        columns = windows.permute(order).reshape(len(x), group, -1, math.prod(out))
+        y = torch.matmul(weight.reshape(group, -1, columns.shape[2]), columns)
+        y = y.reshape(len(x), -1, *out)
+        return y if bias is None else y + bias.view(-1, *[1] * axes)
+
+
+@register("Deconvolution")
+class Deconvolution(Kernels):
+    """What Convolution's gradient does to its bottom: it enlarges by the stride.
+
+    The kernels have the shape (channels, num_output / group, *kernel).
+    """
+
+    def weight_shape(self) -> Shape:
+        return (self.channels, self.param.num_output // self.param.group, *self.kernel)
+
+    def out_sizes(self, spatial: Shape) -> Shape:
+        """stride * (size - 1) + extent - 2 pad."""
+        return tuple(
+            s * (size - 1) + e - 2 * p
+            for size, p, e, s in zip(spatial, self.pad, self.extent, self.stride, strict=True)
+        )
+
+    def apply(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        group, axes = self.param.group, len(self.kernel)
+        if axes == 0:
+            y = F.conv_transpose1d(x[..., None], weight[..., None], bias, groups=group)
+            return y[..., 0]
+        if axes not in _DECONVOLVE:
+            raise ShapeError(f"Deconvolution slides over at most 3 axes, not {axes}")
+        deconvolve = _DECONVOLVE[axes]
+        return deconvolve(x, weight, bias, self.stride, self.pad, 0, group, self.dilation)
+
+
+@register("Im2col")
+class Im2col(Windowed):
+    """The windows that a Convolution would see, laid out as channels."""
+
+    @property
+    def out_channels(self) -> int:
+        return self.channels * math.prod(self.kernel)
+
+    def forward(self, *xs: Tensor) -> Sequence[Tensor]:
+        axes = len(self.kernel)
+        tops = []
+        for x in xs:
+            windows = self.windows(self.batched(x))
+            order = (0, 1, *range(2 + axes, 2 + 2 * axes), *range(2, 2 + axes))
+            y = windows.permute(order).reshape(len(windows), -1, *windows.shape[2 : 2 + axes])
+            tops.append(self.unbatched(y, x))
+        return tops

@@ -1,0 +1,77 @@
+"""Element by element: powers, exponentials, logarithms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..blob import Shape
+from ..errors import NetError
+from .layer import Layer, Tensors, register
+
+
+@register("Power")
+class Power(Layer):
+    """top = (shift + scale * x) ** power."""
+
+    message = "power_param"
+    keeps_bottom = True
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        power, scale, shift = self.param.power, self.param.scale, self.param.shift
+        if scale * power == 0:
+            return torch.full_like(x, 1.0 if power == 0 else _power(shift, power))
+        inner = x * scale + shift if shift else x * scale if scale != 1 else x
+        return inner if power == 1 else inner.pow(power)
+
+
+def _power(base: float, exponent: float) -> float:
+    """base ** exponent as C has it: infinite or not a number where Python raises."""
+    return float(torch.tensor(base, dtype=torch.float64).pow(exponent))
+
+
+@register("Exp")
+class Exp(Layer):
+    """top = base ** (shift + scale * x); the base is e where it is given as -1."""
+
+    message = "exp_param"
+
+    def setup(self, *bottoms: Shape) -> None:
+        _check_base(self.param.base)
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return torch.exp((x * self.param.scale + self.param.shift) * _log(self.param.base))
+
+    def backward(
+        self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Sequence[bool]
+    ) -> Tensors:
+        # From the top, so that it also holds in place.
+        return [diffs[0] * tops[0] * (self.param.scale * _log(self.param.base))]
+
+
+@register("Log")
+class Log(Layer):
+    """top = log(shift + scale * x) to the base; the base is e where it is given as -1."""
+
+    message = "log_param"
+    keeps_bottom = True
+
+    def setup(self, *bottoms: Shape) -> None:
+        _check_base(self.param.base)
+        if self.param.base == 1:
+            raise NetError("there are no logarithms to the base 1")
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return torch.log(x * self.param.scale + self.param.shift) / _log(self.param.base)
+
+
+def _check_base(base: float) -> None:
+    if base != -1 and base <= 0:
+        raise NetError(f"base must be positive (or -1, which means e), not {base:g}")
+
+
+def _log(base: float) -> float:
+    return 1.0 if base == -1 else math.log(base)

@@ -1,0 +1,46 @@
+"""Eltwise: several blobs of one shape joined number by number."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from ..blob import Shape
+from ..errors import NetError, ShapeError
+from ..proto.caffe_pb2 import EltwiseParameter
+from .layer import Layer, register
+
+
+@register("Eltwise")
+class Eltwise(Layer):
+    """top = the product (PROD), the sum by coeff (SUM, the default) or the largest (MAX)."""
+
+    message = "eltwise_param"
+    bottoms = (2, None)
+    keeps_bottom = True
+
+    def setup(self, *bottoms: Shape) -> None:
+        coeff = self.param.coeff
+        if coeff and self.param.operation == EltwiseParameter.PROD:
+            raise NetError("coeff is for the operation SUM, not for PROD")
+        if coeff and len(coeff) != len(bottoms):
+            raise NetError(f"give one coeff per bottom: {len(coeff)} for {len(bottoms)} bottoms")
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        if any(shape != bottoms[0] for shape in bottoms):
+            raise ShapeError(f"all bottoms must have the same shape, but they are {bottoms}")
+        return [bottoms[0]]
+
+    def forward(self, *xs: Tensor) -> Tensor:
+        if self.param.operation == EltwiseParameter.PROD:
+            return reduce(torch.mul, xs)
+        if self.param.operation == EltwiseParameter.SUM:
+            coeff = self.param.coeff or [1.0] * len(xs)
+            return reduce(
+                torch.add, (x if c == 1 else x * c for x, c in zip(xs, coeff, strict=True))
+            )
+        # Of two equal ones the second is taken, of a later one and an earlier the earlier.
+        largest = torch.where(xs[0] > xs[1], xs[0], xs[1])
+        return reduce(lambda top, x: torch.where(x > top, x, top), xs[2:], largest)

@@ -1,0 +1,91 @@
+"""Products with a learned matrix: fully connected layers and look-up tables."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..blob import Shape
+from ..errors import CaffeError, NetError, ShapeError
+from .layer import Layer, Parameter, register
+
+
+@register("InnerProduct")
+class InnerProduct(Layer):
+    """top = weight x + bias, x being all axes from `axis` on as one vector.
+
+    The weight has the shape (num_output, inputs), or the other way round with transpose.
+    """
+
+    message = "inner_product_param"
+
+    def setup(self, *bottoms: Shape) -> None:
+        if self.param.num_output < 1:
+            raise NetError("num_output must be at least 1")
+        self.first_axis = self.axis(self.param.axis, bottoms[0])
+        self.inputs = math.prod(bottoms[0][self.first_axis :])
+
+    def parameters(self, *bottoms: Shape) -> list[Parameter]:
+        shape = (self.param.num_output, self.inputs)
+        wanted = [
+            Parameter(shape[::-1] if self.param.transpose else shape, self.param.weight_filler)
+        ]
+        if self.param.bias_term:
+            wanted.append(Parameter((self.param.num_output,), self.param.bias_filler))
+        return wanted
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        axis = self.axis(self.param.axis, bottoms[0])
+        if math.prod(bottoms[0][axis:]) != self.inputs:
+            raise ShapeError(
+                f"the bottom's shape {bottoms[0]} gives {math.prod(bottoms[0][axis:])} inputs "
+                f"from axis {axis} on, but the weights are for {self.inputs}"
+            )
+        return [(*bottoms[0][:axis], self.param.num_output)]
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, weight: Tensor, bias: Tensor | None = None
+    ) -> Tensor:
+        axis = self.param.axis % x.dim()
+        flat = x.reshape(*x.shape[:axis], self.inputs)
+        return F.linear(flat, weight.t() if self.param.transpose else weight, bias)
+
+
+@register("Embed")
+class Embed(Layer):
+    """top[..., :] = weight[x[...], :] + bias: a table looked up by whole numbers."""
+
+    message = "embed_param"
+    no_gradient_for = frozenset({0})
+
+    def setup(self, *bottoms: Shape) -> None:
+        for name in ("num_output", "input_dim"):
+            if getattr(self.param, name) < 1:
+                raise NetError(f"{name} must be at least 1")
+
+    def parameters(self, *bottoms: Shape) -> list[Parameter]:
+        outputs = self.param.num_output
+        wanted = [Parameter((self.param.input_dim, outputs), self.param.weight_filler)]
+        if self.param.bias_term:
+            wanted.append(Parameter((outputs,), self.param.bias_filler))
+        return wanted
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        return [(*bottoms[0], self.param.num_output)]
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, weight: Tensor, bias: Tensor | None = None
+    ) -> Tensor:
+        index = x.detach().to(torch.int64)
+        wrong = (index < 0) | (index >= self.param.input_dim)
+        if bool(wrong.any()):
+            place = tuple(int(i) for i in wrong.nonzero()[0])
+            raise CaffeError(
+                f"bottom 0 holds {float(x[place]):g} at {list(place)}, but the table has the rows "
+                f"0 to {self.param.input_dim - 1}"
+            )
+        y = F.embedding(index, weight)
+        return y if bias is None else y + bias

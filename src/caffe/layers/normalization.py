@@ -1,0 +1,161 @@
+"""Normalisation across channels, across the batch, and of single pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..blob import Shape
+from ..errors import NetError, ShapeError
+from ..proto.caffe_pb2 import LRNParameter
+from .layer import TEST, Layer, Parameter, Tensors, register
+
+
+@register("LRN")
+class LRN(Layer):
+    """Local response normalisation (Krizhevsky et al., 2012).
+
+    ACROSS_CHANNELS: top = x / (k + alpha / n * sum of x**2 over n channels) ** beta.
+    WITHIN_CHANNEL: top = x / (1 + alpha * mean of x**2 over n x n places) ** beta.
+    """
+
+    message = "lrn_param"
+
+    def setup(self, *bottoms: Shape) -> None:
+        if self.param.local_size % 2 == 0:
+            raise NetError(f"local_size must be odd, not {self.param.local_size}")
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        if len(bottoms[0]) != 4:
+            raise ShapeError(
+                f"the bottom must have 4 axes (num, channels, height, width), not {bottoms[0]}"
+            )
+        return [bottoms[0]]
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        size, alpha, beta = self.param.local_size, self.param.alpha, self.param.beta
+        half = size // 2
+        if self.param.norm_region == LRNParameter.WITHIN_CHANNEL:
+            mean = F.avg_pool2d(x * x, size, 1, half)
+            return x * (1 + alpha * mean).pow(-beta)
+        squares = F.pad(x * x, (0, 0, 0, 0, half, half))
+        channels = x.shape[1]
+        total = squares.narrow(1, 0, channels).clone()
+        for i in range(1, size):
+            total.add_(squares.narrow(1, i, channels))
+        base = total.mul_(alpha / size).add_(self.param.k)
+        if beta == 0.75:
+            # Two square roots cost less than one power.
+            root = base.rsqrt()
+            return x * root * root.sqrt()
+        return x * base.pow(-beta)
+
+
+@register("BatchNorm")
+class BatchNorm(Layer):
+    """top = (x - mean) / sqrt(variance + eps), by channel (Ioffe and Szegedy, 2015).
+
+    With use_global_stats (the default at TEST) mean and variance are the sums in blobs 0 and 1,
+    divided by blob 2. Otherwise they are the batch's own, and are added to these sums, which
+    first lose a part: each is multiplied by moving_average_fraction.
+    """
+
+    message = "batch_norm_param"
+    keeps_bottom = True
+
+    def setup(self, *bottoms: Shape) -> None:
+        self.use_global_stats = (
+            self.param.use_global_stats
+            if self.param.HasField("use_global_stats")
+            else self.phase == TEST
+        )
+        self.channels = bottoms[0][1] if len(bottoms[0]) > 1 else 1
+        specs = self.layer_param.param
+        if any(spec.lr_mult != 0 for spec in specs if spec.HasField("lr_mult")) or any(
+            not spec.HasField("lr_mult") for spec in specs
+        ):
+            raise NetError("BatchNorm's blobs are statistics, not learned: their lr_mult must be 0")
+        while len(specs) < 3:
+            specs.add(lr_mult=0)
+
+    def parameters(self, *bottoms: Shape) -> list[Parameter]:
+        return [Parameter((self.channels,)), Parameter((self.channels,)), Parameter((1,))]
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        channels = bottoms[0][1] if len(bottoms[0]) > 1 else 1
+        if channels != self.channels:
+            raise ShapeError(
+                f"the bottom now has {channels} channels, but the statistics are of {self.channels}"
+            )
+        return [bottoms[0]]
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, mean_sum: Tensor, variance_sum: Tensor, factor: Tensor
+    ) -> Tensor:
+        by_channel = x.reshape(x.shape[0], self.channels, -1)
+        if self.use_global_stats:
+            scale = torch.where(factor == 0, torch.zeros_like(factor), 1 / factor)
+            mean, variance = mean_sum * scale, variance_sum * scale
+        else:
+            mean = by_channel.mean((0, 2))
+            variance = (by_channel - mean[:, None]).square().mean((0, 2))
+            self._note(x, mean, variance, (mean_sum, variance_sum, factor))
+        inverse = (variance + self.param.eps).rsqrt()
+        return ((by_channel - mean[:, None]) * inverse[:, None]).view(x.shape)
+
+    def _note(self, x: Tensor, mean: Tensor, variance: Tensor, sums: Sequence[Tensor]) -> None:
+        with torch.no_grad():
+            kept = self.param.moving_average_fraction
+            m = x.numel() // self.channels
+            unbiased = variance * (m / (m - 1) if m > 1 else 1)
+            self._sums = [mean + kept * sums[0], unbiased + kept * sums[1], kept * sums[2] + 1]
+
+    def changed_parameters(self) -> Sequence[Tensor] | None:
+        return None if self.use_global_stats else self._sums
+
+    def backward(
+        self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Sequence[bool]
+    ) -> Sequence[Tensor | None]:
+        # The statistics have no gradient of their own, whatever force_backward says.
+        return super().backward(diffs, tops, inputs, [needs[0], False, False, False])
+
+
+@register("MVN")
+class MVN(Layer):
+    """top = (x - mean) / (deviation + eps), by channel or (across_channels) by picture."""
+
+    message = "mvn_param"
+    keeps_bottom = True
+
+    def setup(self, *bottoms: Shape) -> None:
+        if not 1 <= len(bottoms[0]) <= 4:
+            raise ShapeError(f"the bottom must have 1 to 4 axes, not the shape {bottoms[0]}")
+
+    def _rows(self, x: Tensor) -> Tensor:
+        lead = 1 if self.param.across_channels else 2
+        return x.reshape(math.prod(x.shape[:lead]), -1)
+
+    def _deviation(self, rows: Tensor) -> Tensor:
+        centred = rows - rows.mean(1, keepdim=True)
+        return centred.square().mean(1, keepdim=True).sqrt() + self.param.eps
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        rows = self._rows(x)
+        y = rows - rows.mean(1, keepdim=True)
+        if self.param.normalize_variance:
+            y = y / self._deviation(rows)
+        return y.view(x.shape)
+
+    def backward(self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Any) -> Tensors:
+        # Caffe takes eps as part of the deviation, which also spares a constant row's 0 / 0.
+        d, y = self._rows(diffs[0]), self._rows(tops[0])
+        gradient = d - d.mean(1, keepdim=True)
+        if self.param.normalize_variance:
+            gradient = gradient - y * (d * y).mean(1, keepdim=True)
+            gradient = gradient / self._deviation(self._rows(inputs[0]))
+        return [gradient.view(diffs[0].shape)]

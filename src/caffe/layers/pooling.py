@@ -1,0 +1,257 @@
+"""Pooling over windows of a picture, and over a pyramid of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .. import mode
+from ..blob import Shape
+from ..errors import NetError, ShapeError
+from ..proto.caffe_pb2 import PoolingParameter
+from .layer import TRAIN, Layer, register
+
+MAX, AVE, STOCHASTIC = PoolingParameter.MAX, PoolingParameter.AVE, PoolingParameter.STOCHASTIC
+LOWEST = -torch.finfo(torch.float32).max
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows over (height, width), as Caffe places them."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    pad: tuple[int, int]
+    floor: bool = False
+
+    def out_sizes(self, height: int, width: int) -> tuple[int, int]:
+        """How many windows there are: ceil((size + 2 pad - kernel) / stride) + 1.
+
+        Only where there is any padding, a last window that would start behind the picture and
+        its padding before it is dropped.
+        """
+        sizes = []
+        for size, k, s, p in zip((height, width), self.kernel, self.stride, self.pad, strict=True):
+            room = size + 2 * p - k
+            count = (room // s if self.floor else -(-room // s)) + 1
+            if any(self.pad) and (count - 1) * s >= size + p:
+                count -= 1
+            sizes.append(count)
+        return sizes[0], sizes[1]
+
+    def suits_torch(self, height: int, width: int) -> bool:
+        """Whether PyTorch's own pooling has the same windows."""
+        for size, k, s, p, out in zip(
+            (height, width),
+            self.kernel,
+            self.stride,
+            self.pad,
+            self.out_sizes(height, width),
+            strict=True,
+        ):
+            if 2 * p > k or (out - 1) * s >= size + p or size + 2 * p < k:
+                return False
+        return True
+
+    def fitted(self, x: Tensor, value: float) -> Tensor:
+        """Pad `x` with `value`, or cut it, so that the windows cover it exactly."""
+        height, width = x.shape[2:]
+        sides = []
+        for size, k, s, p, out in zip(
+            (width, height),
+            self.kernel[::-1],
+            self.stride[::-1],
+            self.pad[::-1],
+            self.out_sizes(height, width)[::-1],
+            strict=True,
+        ):
+            sides += [p, (out - 1) * s + k - p - size]
+        return F.pad(x, sides, value=value)
+
+    def counts(self, height: int, width: int, padding_counts: bool) -> Tensor:
+        """How many places each window has, (out height, out width)."""
+        sides = []
+        for size, k, s, p, out in zip(
+            (height, width),
+            self.kernel,
+            self.stride,
+            self.pad,
+            self.out_sizes(height, width),
+            strict=True,
+        ):
+            start = torch.arange(out) * s - p
+            end = (start + k).clamp(max=size + p if padding_counts else size)
+            sides.append(end - (start if padding_counts else start.clamp(min=0)))
+        return sides[0][:, None] * sides[1][None, :]
+
+
+def max_pool(x: Tensor, windows: Windows) -> tuple[Tensor, Tensor]:
+    """Return each window's largest value, and its place (h * width + w; -1 for no place)."""
+    height, width = x.shape[2:]
+    if windows.suits_torch(height, width):
+        values, places = F.max_pool2d(
+            x,
+            windows.kernel,
+            windows.stride,
+            windows.pad,
+            ceil_mode=not windows.floor,
+            return_indices=True,
+        )
+    else:
+        fitted = windows.fitted(x, LOWEST)
+        values, places = F.max_pool2d(fitted, windows.kernel, windows.stride, return_indices=True)
+        row = places.div(fitted.shape[3], rounding_mode="floor") - windows.pad[0]
+        column = places % fitted.shape[3] - windows.pad[1]
+        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        places = torch.where(inside, row * width + column, -1)
+    if torch.isnan(values).any():
+        # Caffe's comparison passes over what is not a number.
+        return max_pool(torch.nan_to_num(x, nan=LOWEST, posinf=math.inf, neginf=LOWEST), windows)
+    return values, places
+
+
+def average_pool(x: Tensor, windows: Windows, padding_counts: bool = True) -> Tensor:
+    """Return each window's mean; the padding counts as zeros, but not what lies behind it."""
+    height, width = x.shape[2:]
+    if windows.suits_torch(height, width):
+        return F.avg_pool2d(
+            x,
+            windows.kernel,
+            windows.stride,
+            windows.pad,
+            ceil_mode=not windows.floor,
+            count_include_pad=padding_counts,
+        )
+    sums = F.avg_pool2d(windows.fitted(x, 0), windows.kernel, windows.stride, divisor_override=1)
+    return sums / windows.counts(height, width, padding_counts).to(x)
+
+
+@register("Pooling")
+class Pooling(Layer):
+    """One value for each window: the largest (MAX), the mean (AVE), or one drawn (STOCHASTIC).
+
+    A second top of MAX gives the place of the largest value as h * width + w. STOCHASTIC
+    (Zeiler and Fergus, 2013) draws at TRAIN with probabilities proportional to the values, which
+    must not be negative, and takes the mean by these probabilities at TEST.
+    """
+
+    message = "pooling_param"
+    tops = (1, 2)
+
+    def setup(self, *bottoms: Shape) -> None:
+        param = self.param
+        if len(bottoms[0]) != 4:
+            raise ShapeError(
+                f"the bottom must have 4 axes (num, channels, height, width), not {bottoms[0]}"
+            )
+        if len(self.layer_param.top) > 1 and param.pool != MAX:
+            raise NetError("only MAX pooling has a second top")
+        self._kernel = None if param.global_pooling else self._pair("kernel_size", "kernel")
+        self._pad = self._pair("pad", "pad")
+        self._stride = self._pair("stride", "stride")
+        if param.global_pooling:
+            if any(param.HasField(f) for f in ("kernel_size", "kernel_h", "kernel_w")):
+                raise NetError("with global_pooling no kernel size is to be given")
+            if self._pad != (0, 0) or self._stride != (1, 1):
+                raise NetError("with global_pooling pad must be 0 and stride 1")
+        if self._kernel is not None and min(self._kernel) < 1:
+            raise NetError("kernel_size (or kernel_h and kernel_w) must be given, and at least 1")
+        if min(self._stride) < 1:
+            raise NetError(f"stride must be at least 1, not {self._stride}")
+        if any(self._pad) and param.pool == STOCHASTIC:
+            raise NetError("STOCHASTIC pooling takes no padding")
+        if self._kernel and any(p >= k for p, k in zip(self._pad, self._kernel, strict=True)):
+            raise NetError(f"pad {self._pad} must be smaller than the kernel {self._kernel}")
+
+    def _pair(self, name: str, short: str) -> tuple[int, int]:
+        by_axis = [self.param.HasField(f"{short}_{axis}") for axis in "hw"]
+        if any(by_axis):
+            if self.param.HasField(name) or not all(by_axis):
+                raise NetError(f"give {name}, or {short}_h and {short}_w both")
+            return getattr(self.param, f"{short}_h"), getattr(self.param, f"{short}_w")
+        return getattr(self.param, name), getattr(self.param, name)
+
+    def windows(self, height: int, width: int) -> Windows:
+        """The windows over a picture of this size."""
+        floor = self.param.round_mode == PoolingParameter.FLOOR
+        return Windows(self._kernel or (height, width), self._stride, self._pad, floor)
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        height, width = bottoms[0][2:]
+        out = self.windows(height, width).out_sizes(height, width)
+        if min(out) < 1:
+            raise ShapeError(
+                f"the kernel {self._kernel} does not fit into the bottom's {(height, width)} "
+                f"with pad {self._pad}"
+            )
+        return [(*bottoms[0][:2], *out)] * max(1, len(self.layer_param.top))
+
+    def forward(self, x: Tensor) -> Tensor | Sequence[Tensor]:  # type: ignore[override]
+        windows = self.windows(*x.shape[2:])
+        if self.param.pool == MAX:
+            values, places = max_pool(x, windows)
+            return values, places.to(x.dtype)
+        if self.param.pool == STOCHASTIC:
+            return self._stochastic(x, windows)
+        return average_pool(x, windows, padding_counts=self.param.pool == AVE)
+
+    def _stochastic(self, x: Tensor, windows: Windows) -> Tensor:
+        (kh, kw), (sh, sw) = windows.kernel, windows.stride
+        seen = windows.fitted(x, 0).unfold(2, kh, sh).unfold(3, kw, sw).flatten(4)
+        total = seen.sum(-1)
+        if self.phase != TRAIN:
+            return torch.where(total > 0, (seen * seen).sum(-1) / total, 0)
+        if not torch.is_grad_enabled():
+            share = torch.rand(total.shape, generator=mode.generator()).to(x)
+            reached = seen.cumsum(-1) >= (share * total)[..., None]
+            self._drawn = reached.to(torch.uint8).argmax(-1, keepdim=True)
+        return seen.gather(-1, self._drawn)[..., 0]
+
+
+@register("SPP")
+class SPP(Layer):
+    """Spatial pyramid pooling (He et al., 2014): 1, 4, 16, ... windows, laid end to end."""
+
+    message = "spp_param"
+
+    def setup(self, *bottoms: Shape) -> None:
+        if len(bottoms[0]) != 4:
+            raise ShapeError(
+                f"the bottom must have 4 axes (num, channels, height, width), not {bottoms[0]}"
+            )
+        if self.param.pyramid_height < 1:
+            raise NetError("pyramid_height must be at least 1")
+
+    def _levels(self, height: int, width: int) -> list[Windows]:
+        levels = []
+        for level in range(self.param.pyramid_height):
+            bins = 2**level
+            kernel = (-(-height // bins), -(-width // bins))
+            pad = ((kernel[0] * bins - height + 1) // 2, (kernel[1] * bins - width + 1) // 2)
+            if any(p >= k for p, k in zip(pad, kernel, strict=True)):
+                raise ShapeError(
+                    f"the bottom's {height} x {width} is too small for level {level} of the "
+                    f"pyramid, which has {bins} x {bins} windows"
+                )
+            levels.append(Windows(kernel, kernel, pad))
+        return levels
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        num, channels, height, width = bottoms[0]
+        outs = [level.out_sizes(height, width) for level in self._levels(height, width)]
+        if len(outs) == 1:
+            return [(num, channels, *outs[0])]
+        return [(num, channels * sum(h * w for h, w in outs))]
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        levels = self._levels(*x.shape[2:])
+        pooled = [
+            max_pool(x, level)[0] if self.param.pool == MAX else average_pool(x, level)
+            for level in levels
+        ]
+        return pooled[0] if len(pooled) == 1 else torch.cat([y.flatten(1) for y in pooled], 1)

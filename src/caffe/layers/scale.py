@@ -1,0 +1,89 @@
+"""Scale and Bias: a factor and a summand along some of the axes, learned or from a bottom."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..blob import Shape
+from ..errors import NetError, ShapeError
+from ..proto.caffe_pb2 import FillerParameter
+from .layer import Layer, Parameter, register
+
+
+class AlongAxes(Layer):
+    """A layer whose operand spans `num_axes` axes of the bottom, from `axis` on.
+
+    The operand is the second bottom, or else a parameter blob.
+    """
+
+    bottoms = (1, 2)
+
+    def setup(self, *bottoms: Shape) -> None:
+        self.learned = len(bottoms) == 1
+        if self.learned:
+            self.operand_shape(bottoms[0])
+
+    def operand_shape(self, bottom: Shape) -> Shape:
+        """The learned operand's shape."""
+        axis, count = self.axis(self.param.axis, bottom), self.param.num_axes
+        if count < -1:
+            raise NetError(f"num_axes must be -1 (all from axis on) or more, not {count}")
+        if count > len(bottom) - axis:
+            raise ShapeError(f"num_axes {count} from axis {axis} on reach past the shape {bottom}")
+        return bottom[axis:] if count == -1 else bottom[axis : axis + count]
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        operand = self.blobs[0].shape if self.learned else bottoms[1]
+        axis = self.axis(self.param.axis, bottoms[0]) if operand else 0
+        if bottoms[0][axis : axis + len(operand)] != operand:
+            raise ShapeError(
+                f"the operand's shape {operand} is not that of the bottom, {bottoms[0]}, "
+                f"from axis {axis} on"
+            )
+        return [bottoms[0]]
+
+    def aligned(self, operand: Tensor, x: Tensor) -> Tensor:
+        """View `operand` so that it spreads over `x`."""
+        axis = self.param.axis % x.dim() if operand.dim() else 0
+        return operand.view(*operand.shape, *[1] * (x.dim() - axis - operand.dim()))
+
+
+@register("Scale")
+class Scale(AlongAxes):
+    """top = scale * x (+ bias), the scale being the second bottom or learned."""
+
+    message = "scale_param"
+    keeps_bottom = True
+
+    def parameters(self, *bottoms: Shape) -> list[Parameter]:
+        wanted = []
+        shape = bottoms[1] if not self.learned else self.operand_shape(bottoms[0])
+        if self.learned:
+            unit = FillerParameter(type="constant", value=1)
+            filler = self.param.filler if self.param.HasField("filler") else unit
+            wanted.append(Parameter(shape, filler))
+        if self.param.bias_term:
+            wanted.append(Parameter(shape, self.param.bias_filler))
+        return wanted
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, scale: Tensor, bias: Tensor | None = None
+    ) -> Tensor:
+        scale = self.aligned(scale, x)
+        return x * scale if bias is None else torch.addcmul(self.aligned(bias, x), x, scale)
+
+
+@register("Bias")
+class Bias(AlongAxes):
+    """top = x + bias, the bias being the second bottom or learned."""
+
+    message = "bias_param"
+
+    def parameters(self, *bottoms: Shape) -> list[Parameter]:
+        if not self.learned:
+            return []
+        return [Parameter(self.operand_shape(bottoms[0]), self.param.filler)]
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:  # type: ignore[override]
+        return x + self.aligned(bias, x)

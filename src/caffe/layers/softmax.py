@@ -1,0 +1,31 @@
+"""Softmax: scores made into probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..blob import Shape
+from .layer import Layer, Tensors, register
+
+
+@register("Softmax")
+class Softmax(Layer):
+    """top = exp(x) / sum of exp(x) along `axis`."""
+
+    message = "softmax_param"
+
+    def setup(self, *bottoms: Shape) -> None:
+        self.axis(self.param.axis, bottoms[0])
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return torch.softmax(x, self.param.axis)
+
+    def backward(
+        self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Sequence[bool]
+    ) -> Tensors:
+        # From the top, so that it also holds in place.
+        d, y = diffs[0], tops[0]
+        return [(d - (d * y).sum(self.param.axis, keepdim=True)) * y]

@@ -1,0 +1,320 @@
+"""Every layer's gradient agrees with finite differences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+import caffe
+from caffe.layers.layer import TEST, registry
+
+from .gradient import check_gradient
+
+WITHOUT_GRADIENT = {
+    "Accuracy": "counts",
+    "ArgMax": "gives places",
+    "Threshold": "is flat wherever it has a derivative",
+    **dict.fromkeys(
+        (
+            "Data",
+            "DummyData",
+            "HDF5Data",
+            "ImageData",
+            "Input",
+            "MemoryData",
+            "WindowData",
+        ),
+        "has no bottoms",
+    ),
+    "HDF5Output": "has no tops",
+    "Parameter": "has a test of its own below",
+    "Python": "is written by its user",
+}
+"""Layer types that are not checked, and why."""
+
+
+@dataclass(eq=False)
+class Case:
+    """One layer: its type, the rest of its text, its bottoms, and options of the check."""
+
+    type: str
+    text: str
+    bottoms: list[np.ndarray]
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def normal(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed + 7 * len(shape)).normal(size=shape)
+
+
+def positive(*shape: int) -> np.ndarray:
+    return np.abs(normal(*shape)) + 0.2
+
+
+def distinct(*shape: int, seed: int = 0) -> np.ndarray:
+    """No two values are near one another, so that no step changes which is the largest."""
+    count = int(np.prod(shape))
+    values = np.random.default_rng(seed).permutation(count).reshape(shape)
+    return (values - count / 2 + 0.25) / 4
+
+
+def probabilities(*shape: int) -> np.ndarray:
+    values = positive(*shape)
+    return values / values.sum(axis=1, keepdims=True)
+
+
+def labels(*values: float, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    return np.array(values, dtype=np.float64).reshape(shape or (len(values),))
+
+
+def case(layer_type: str, text: str, *bottoms: np.ndarray, **options: Any) -> Case:
+    return Case(layer_type, text, list(bottoms), options)
+
+
+SOFTMAX_LABELS = labels(2, 0, 1, 3, 1, 0, 2, 2, shape=(2, 1, 2, 2))
+CONT = labels(0, 0, 1, 1, 1, 0, shape=(3, 2))
+
+CASES = [
+    # Element by element.
+    case("AbsVal", "", normal(2, 3, 2), kinks=[0]),
+    case("BNLL", "", 3 * normal(2, 3, 2)),
+    case("Clip", "clip_param { min: -0.5 max: 0.8 }", normal(2, 3, 2), kinks=[-0.5, 0.8]),
+    case("Dropout", "dropout_param { dropout_ratio: 0.4 }", normal(3, 4)),
+    case("Dropout", "", normal(3, 4), phase=TEST),
+    case("Dropout", "", normal(3, 4), in_place=True),
+    case("ELU", "elu_param { alpha: 0.7 }", normal(2, 3, 2), kinks=[0]),
+    case("Exp", "exp_param { base: 2 scale: 0.5 shift: 0.3 }", normal(2, 3, 2)),
+    case("Exp", "", normal(2, 3), in_place=True),
+    case("Log", "log_param { base: 10 scale: 2 shift: 1 }", positive(2, 3, 2)),
+    case("PReLU", "", normal(2, 3, 2, 2), kinks=[0]),
+    case("PReLU", "prelu_param { channel_shared: true }", normal(2, 3, 2), kinks=[0]),
+    case("Power", "power_param { power: 3 scale: -0.5 shift: 2 }", normal(2, 3, 2)),
+    case("Power", "power_param { power: 0.5 }", positive(2, 3)),
+    case("Power", "power_param { power: 2 scale: 3 }", normal(2, 3)),
+    case("Power", "power_param { power: 1 scale: 3 }", normal(2, 3)),
+    case("ReLU", "", normal(2, 3, 2), kinks=[0]),
+    case("ReLU", "relu_param { negative_slope: 0.1 }", normal(2, 3, 2), kinks=[0], in_place=True),
+    case("Sigmoid", "", normal(2, 3, 2)),
+    case("Sigmoid", "", normal(2, 3, 2), in_place=True),
+    case("Swish", "swish_param { beta: 1.5 }", normal(2, 3, 2)),
+    case("TanH", "", normal(2, 3, 2)),
+    case("TanH", "", normal(2, 3, 2), in_place=True),
+    # Several bottoms.
+    case("BatchReindex", "", normal(4, 2, 3), labels(2, 0, 0, 3, 2), check_bottoms=[0]),
+    case("Bias", "", normal(2, 3, 2, 2)),
+    case("Bias", "bias_param { axis: 0 }", normal(2, 3, 2), normal(2, 3)),
+    case("Concat", "concat_param { axis: 1 }", normal(2, 1, 3), normal(2, 2, 3)),
+    case(
+        "Eltwise",
+        "eltwise_param { operation: SUM coeff: 2 coeff: -0.5 }",
+        normal(2, 3),
+        normal(2, 3, seed=1),
+    ),
+    case(
+        "Eltwise",
+        "eltwise_param { operation: PROD }",
+        normal(2, 3),
+        normal(2, 3, seed=1),
+        normal(2, 3, seed=2),
+    ),
+    case(
+        "Eltwise",
+        "eltwise_param { operation: MAX }",
+        distinct(2, 6),
+        distinct(2, 6, seed=1) + 0.1,
+        distinct(2, 6, seed=2) + 0.17,
+    ),
+    case("Filter", "", normal(4, 2, 3), labels(1, 0, 1, 1), check_bottoms=[0]),
+    case("Scale", "scale_param { bias_term: true }", normal(2, 3, 2, 2)),
+    case("Scale", "scale_param { axis: 0 }", normal(2, 3, 2), normal(2, 3)),
+    # Shapes.
+    case("Crop", "crop_param { offset: 1 }", normal(1, 2, 4, 5), normal(1, 2, 2, 3)),
+    case("Flatten", "", normal(2, 3, 2)),
+    case("Reshape", "reshape_param { shape { dim: 0 dim: -1 } }", normal(2, 3, 2)),
+    case("Silence", "", normal(2, 3)),
+    case("Slice", 'top: "a" top: "b" slice_param { slice_point: 1 }', normal(2, 3, 2)),
+    case("Split", 'top: "a" top: "b"', normal(2, 3)),
+    case("Tile", "tile_param { axis: 1 tiles: 3 }", normal(2, 2, 2)),
+    # Convolutions and products.
+    case(
+        "Convolution",
+        "convolution_param { num_output: 4 kernel_size: 3 stride: 2 pad: 1 group: 2 }",
+        normal(1, 2, 5, 4),
+    ),
+    case(
+        "Convolution",
+        "convolution_param { num_output: 2 kernel_h: 2 kernel_w: 3 dilation: 2 bias_term: false }",
+        normal(1, 2, 4, 6),
+    ),
+    case(
+        "Deconvolution",
+        "convolution_param { num_output: 4 kernel_size: 3 stride: 2 pad: 1 group: 2 }",
+        normal(1, 2, 3, 2),
+    ),
+    case("Im2col", "convolution_param { kernel_size: 2 stride: 2 pad: 1 }", normal(1, 2, 4, 3)),
+    case(
+        "Embed", "embed_param { num_output: 3 input_dim: 5 }", labels(4, 0, 4, 2), check_bottoms=[]
+    ),
+    case("InnerProduct", "inner_product_param { num_output: 4 }", normal(2, 3, 2)),
+    case(
+        "InnerProduct",
+        "inner_product_param { num_output: 4 axis: 2 transpose: true bias_term: false }",
+        normal(2, 3, 2),
+    ),
+    # Windows and statistics.
+    case(
+        "BatchNorm",
+        "",
+        normal(3, 2, 2, 2),
+        params=[np.zeros(2), np.zeros(2), np.zeros(1)],
+        check_params=[],
+    ),
+    case(
+        "BatchNorm",
+        "",
+        normal(3, 2, 2, 2),
+        phase=TEST,
+        params=[normal(2), positive(2), np.array([2.0])],
+        check_params=[],
+    ),
+    case("LRN", "lrn_param { local_size: 3 alpha: 2 beta: 0.6 k: 1.5 }", normal(2, 5, 2, 2)),
+    case(
+        "LRN",
+        "lrn_param { local_size: 3 alpha: 2 norm_region: WITHIN_CHANNEL }",
+        normal(1, 2, 4, 3),
+    ),
+    case("MVN", "", normal(2, 3, 2, 2)),
+    case("MVN", "mvn_param { across_channels: true }", normal(2, 3, 2, 2)),
+    case("MVN", "mvn_param { normalize_variance: false }", normal(2, 3, 2, 2)),
+    case("Pooling", "pooling_param { kernel_size: 3 stride: 2 pad: 1 }", distinct(1, 2, 5, 6)),
+    case(
+        "Pooling",
+        "pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 }",
+        normal(1, 2, 5, 6),
+    ),
+    case(
+        "Pooling",
+        "pooling_param { pool: STOCHASTIC kernel_size: 2 stride: 2 }",
+        positive(1, 2, 4, 4),
+        # Which value is drawn depends on the values; the gradient is that of the value drawn.
+        tolerance=1e-5,
+    ),
+    case("SPP", "spp_param { pyramid_height: 2 }", distinct(1, 2, 4, 5)),
+    case("SPP", "spp_param { pyramid_height: 2 pool: AVE }", normal(1, 2, 4, 5)),
+    *(
+        case(
+            "Reduction",
+            f"reduction_param {{ operation: {operation} axis: 1 coeff: 0.7 }}",
+            normal(2, 3, 2),
+            kinks=[0],
+        )
+        for operation in ("SUM", "ASUM", "SUMSQ", "MEAN")
+    ),
+    case("Softmax", "", normal(2, 4, 2)),
+    case("Softmax", "softmax_param { axis: -1 }", normal(2, 3, 4), in_place=True),
+    # Recurrent.
+    case(
+        "LSTM",
+        "recurrent_param { num_output: 2 }",
+        normal(3, 2, 3),
+        CONT,
+        check_bottoms=[0],
+    ),
+    case(
+        "LSTM",
+        'top: "h" top: "hT" top: "cT" recurrent_param { num_output: 2 expose_hidden: true }',
+        normal(3, 2, 3),
+        CONT,
+        normal(2, 2),
+        normal(1, 2, 2),
+        normal(1, 2, 2, seed=1),
+        check_bottoms=[0, 2],
+        weighted_tops=[0],
+    ),
+    case("LSTMUnit", "", normal(1, 2, 3), normal(1, 2, 12), labels(1, 0, shape=(1, 2))),
+    case("RNN", "recurrent_param { num_output: 2 }", normal(3, 2, 3), CONT, check_bottoms=[0]),
+    # Losses.
+    case(
+        "ContrastiveLoss",
+        "contrastive_loss_param { margin: 2 }",
+        normal(4, 3),
+        normal(4, 3, seed=1),
+        labels(1, 0, 1, 0),
+    ),
+    case(
+        "ContrastiveLoss",
+        "contrastive_loss_param { margin: 6 legacy_version: true }",
+        normal(4, 3),
+        normal(4, 3, seed=1),
+        labels(1, 0, 1, 0),
+    ),
+    case("EuclideanLoss", "", normal(3, 2), normal(3, 2, seed=1)),
+    case("HingeLoss", "", distinct(3, 4), labels(1, 3, 0)),
+    case("HingeLoss", "hinge_loss_param { norm: L2 }", distinct(3, 4), labels(1, 3, 0)),
+    case(
+        "InfogainLoss",
+        "",
+        normal(3, 4),
+        labels(1, 3, 0),
+        positive(1, 1, 4, 4),
+        check_bottoms=[0],
+    ),
+    case("MultinomialLogisticLoss", "", probabilities(3, 4), labels(1, 3, 0)),
+    case("SigmoidCrossEntropyLoss", "", normal(3, 2), labels(1, 0, 0.3, 1, 0, 1, shape=(3, 2))),
+    case(
+        "SigmoidCrossEntropyLoss",
+        "loss_param { ignore_label: 0 normalization: VALID }",
+        normal(3, 2),
+        labels(1, 0, 1, 1, 0, 1, shape=(3, 2)),
+    ),
+    case("SoftmaxWithLoss", "", normal(2, 4, 2, 2), SOFTMAX_LABELS),
+    case(
+        "SoftmaxWithLoss",
+        "loss_param { ignore_label: 2 normalization: BATCH_SIZE }",
+        normal(2, 4, 2, 2),
+        SOFTMAX_LABELS,
+    ),
+]
+
+
+def name(one: Case) -> str:
+    place = [other for other in CASES if other.type == one.type].index(one)
+    return one.type if not place else f"{one.type}-{place + 1}"
+
+
+@pytest.mark.parametrize("one", CASES, ids=name)
+def test_backward_agrees_with_finite_differences(one: Case) -> None:
+    bottoms = " ".join(f'bottom: "b{i}"' for i in range(len(one.bottoms)))
+    check_gradient(f'type: "{one.type}" {bottoms} {one.text}', one.bottoms, **one.options)
+
+
+def test_the_gradient_of_a_parameter_is_its_tops() -> None:
+    net = caffe.Net(
+        """layer { name: "p" type: "Parameter" top: "p" parameter_param { shape { dim: 2 dim: 3 } } }
+            layer { name: "s" type: "Reduction" bottom: "p" top: "s" loss_weight: 1
+                    reduction_param { operation: SUMSQ } }""",
+        caffe.TRAIN,
+    )
+    values = net.params["p"][0].data
+    values[...] = normal(2, 3)
+    net.forward()
+    net.backward()
+    np.testing.assert_allclose(net.params["p"][0].diff, 2 * values, rtol=1e-6)
+
+
+def test_no_layer_with_a_gradient_is_left_out() -> None:
+    checked = {one.type for one in CASES}
+    assert not checked & set(WITHOUT_GRADIENT)
+    missing = sorted(set(registry()) - checked - set(WITHOUT_GRADIENT))
+    assert not missing, "give these a case in CASES, or a reason in WITHOUT_GRADIENT"
+
+
+def test_the_check_finds_a_wrong_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        registry()["Sigmoid"], "backward", lambda self, diffs, tops, inputs, needs: [diffs[0]]
+    )
+    with pytest.raises(AssertionError, match=r"Sigmoid, bottom 0\[.*finite differences"):
+        check_gradient('type: "Sigmoid" bottom: "b"', [normal(2, 3)])

@@ -1,0 +1,136 @@
+"""The modules and names that pycaffe programs import."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+
+import caffe
+from caffe import logs
+from caffe.errors import CaffeError
+
+IMPORTS = {
+    "pycaffe": """
+from caffe.pycaffe import Net, SGDSolver, NesterovSolver, AdaGradSolver, RMSPropSolver
+from caffe.pycaffe import AdaDeltaSolver, AdamSolver, NCCL, Timer
+""",
+    "_caffe": """
+from caffe._caffe import init_log, log, set_mode_cpu, set_mode_gpu, set_device, Layer, get_solver
+from caffe._caffe import layer_type_list, set_random_seed, solver_count, set_solver_count
+from caffe._caffe import solver_rank, set_solver_rank, set_multiprocess, has_nccl, __version__
+from caffe._caffe import Blob, BlobVec, LayerParameter, SolverParameter, Solver
+""",
+    "caffe": """
+from caffe import Layer, Net, SGDSolver, NesterovSolver, AdaGradSolver, RMSPropSolver
+from caffe import AdaDeltaSolver, AdamSolver, NCCL, Timer, get_solver, layer_type_list
+from caffe import TRAIN, TEST, init_log, log, set_mode_cpu, set_mode_gpu, set_device
+from caffe import set_random_seed, solver_count, set_solver_count, solver_rank, set_solver_rank
+from caffe import set_multiprocess, has_nccl, Classifier, Detector, io
+from caffe import layers, params, NetSpec, to_proto, __version__
+""",
+    "modules": """
+import caffe.draw
+from caffe.proto import caffe_pb2
+from caffe.classifier import Classifier
+from caffe.detector import Detector
+from caffe.net_spec import layers, params, NetSpec, to_proto, Top, Function, assign_proto
+from caffe.coord_map import crop, coord_map_from_to
+from caffe.io import Transformer, load_image, resize_image, oversample, blobproto_to_array
+""",
+}
+
+
+@pytest.mark.parametrize("home", IMPORTS)
+def test_imports_of_old_programs_work_by_themselves(home: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS[home]], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_thin_modules_load_nothing_until_asked() -> None:
+    program = "import sys, caffe.pycaffe, caffe._caffe; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("module", ["caffe._caffe", "caffe.pycaffe"])
+def test_the_thin_modules_hand_out_the_same_objects(module: str) -> None:
+    thin = importlib.import_module(module)
+    assert thin.Net is caffe.Net
+    assert {"Net", "SGDSolver"} <= set(dir(thin))
+    with pytest.raises(AttributeError, match="no attribute 'Nett'"):
+        _ = thin.Nett
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SGDSolver",
+        "NesterovSolver",
+        "AdaGradSolver",
+        "RMSPropSolver",
+        "AdaDeltaSolver",
+        "AdamSolver",
+        "get_solver",
+    ],
+)
+def test_solvers_say_that_training_is_still_to_come(name: str) -> None:
+    with pytest.raises(CaffeError, match=rf"caffe\.{name}.*not train yet"):
+        getattr(caffe.pycaffe._caffe, name)("solver.prototxt")
+
+
+def test_a_timer_measures_milliseconds() -> None:
+    timer = caffe.Timer()
+    assert timer.ms == 0
+    timer.start()
+    time.sleep(0.02)
+    timer.stop()
+    first = timer.ms
+    assert 20 <= first < 2000
+    timer.stop()
+    assert timer.ms == first
+
+
+def test_a_running_timer_is_stopped_by_asking() -> None:
+    timer = caffe.Timer()
+    timer.start()
+    assert timer.ms == timer.ms > 0
+
+
+def test_one_solver_trains_alone_and_settings_are_kept() -> None:
+    assert (caffe.solver_count(), caffe.solver_rank(), caffe.has_nccl()) == (1, 0, False)
+    try:
+        caffe.set_solver_count(4)
+        caffe.set_solver_rank(3)
+        caffe.set_multiprocess(True)
+        assert (caffe.solver_count(), caffe.solver_rank()) == (4, 3)
+    finally:
+        caffe.set_solver_count(1)
+        caffe.set_solver_rank(0)
+        caffe.set_multiprocess(False)
+    with pytest.raises(CaffeError, match="has_nccl"):
+        caffe.NCCL.new_uid()
+    with pytest.raises(CaffeError, match="has_nccl"):
+        caffe.NCCL(None, "uid")
+
+
+def test_log_lines_are_those_that_caffe_tools_read(capsys: pytest.CaptureFixture[str]) -> None:
+    before = logs.logger.handlers[:], logs.logger.level, logs.logger.propagate
+    try:
+        caffe.init_log(0)
+        caffe.init_log(0)
+        caffe.log("Iteration 0, loss = 1")
+        caffe.init_log(1)
+        caffe.log("too small to tell")
+    finally:
+        logs.logger.handlers[:], logs.logger.level, logs.logger.propagate = before
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(
+        r"I\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ test_pycaffe_names\.py:\d+\] Iteration 0, loss = 1",
+        line,
+    )
