@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -39,7 +40,7 @@ def text(**options: object) -> str:
 def graph_of(net_text: str, phase: int | None = None) -> tuple[set[str], set[tuple[str, str]]]:
     """Labels of the nodes and, by these labels, the edges."""
     graph = caffe.draw.get_pydot_graph(parse_net(net_text), "TB", phase=phase)
-    names = {}
+    names: dict[Any, str] = {}
     for node in graph.get_nodes():
         label = node.get("label")
         names[node.get_name()] = (

@@ -293,7 +293,8 @@ def test_backward_agrees_with_finite_differences(one: Case) -> None:
 
 def test_the_gradient_of_a_parameter_is_its_tops() -> None:
     net = caffe.Net(
-        """layer { name: "p" type: "Parameter" top: "p" parameter_param { shape { dim: 2 dim: 3 } } }
+        """layer { name: "p" type: "Parameter" top: "p"
+                    parameter_param { shape { dim: 2 dim: 3 } } }
             layer { name: "s" type: "Reduction" bottom: "p" top: "s" loss_weight: 1
                     reduction_param { operation: SUMSQ } }""",
         caffe.TRAIN,

@@ -14,9 +14,11 @@ from caffe.proto import caffe_pb2
 
 NET = """
 name: "small"
-layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 4 dim: 4 } } }
+layer { name: "data" type: "Input" top: "data"
+        input_param { shape { dim: 2 dim: 3 dim: 4 dim: 4 } } }
 layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
-        convolution_param { num_output: 5 kernel_size: 3 weight_filler { type: "gaussian" std: 1 } } }
+        convolution_param { num_output: 5 kernel_size: 3
+                            weight_filler { type: "gaussian" std: 1 } } }
 layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
 layer { name: "ip" type: "InnerProduct" bottom: "conv" top: "ip"
         inner_product_param { num_output: 4 weight_filler { type: "xavier" } } }
@@ -202,7 +204,8 @@ def test_phases_levels_and_stages_choose_layers() -> None:
     text = """
     layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 } } }
     layer { name: "train" type: "Power" bottom: "x" top: "t" include { phase: TRAIN } }
-    layer { name: "deploy" type: "Power" bottom: "x" top: "d" include { stage: "deploy" not_stage: "no" } }
+    layer { name: "deploy" type: "Power" bottom: "x" top: "d"
+            include { stage: "deploy" not_stage: "no" } }
     layer { name: "high" type: "Power" bottom: "x" top: "h" include { min_level: 2 max_level: 3 } }
     layer { name: "not_test" type: "Power" bottom: "x" top: "n" exclude { phase: TEST } }
     """
@@ -254,7 +257,8 @@ BAD_NETS = {
         "layer 'r'.*param stands 1 times",
     ),
     "kernel larger than the picture": (
-        'layer { name: "p" type: "Input" top: "p" input_param { shape { dim: 1 dim: 3 dim: 5 dim: 5 } } }'
+        'layer { name: "p" type: "Input" top: "p" '
+        "input_param { shape { dim: 1 dim: 3 dim: 5 dim: 5 } } }"
         'layer { name: "c" type: "Convolution" bottom: "p" top: "y" '
         "convolution_param { num_output: 1 kernel_size: 9 } }",
         r"layer 'c' \(Convolution\): the kernel \(9, 9\).*does not fit",
@@ -292,13 +296,13 @@ def test_an_unknown_layer_is_named_with_its_line(tmp_path: Path) -> None:
 
 
 BAD_FORWARDS = {
-    "unknown input": (dict(dat=PICTURES), "'data'.*'dat'"),
-    "other batch": (dict(data=PICTURES[:1]), "'data' has 1 along its first axis.*batch is 2"),
-    "other picture size": (dict(data=PICTURES[:, :, :3]), r"\(2, 3, 3, 4\).*\(2, 3, 4, 4\)"),
-    "no numbers": (dict(data=np.full((2, 3, 4, 4), "a")), "input 'data'"),
-    "unknown blob": (dict(blobs=["cnv"]), "no blob 'cnv'"),
-    "unknown start": (dict(start="cnv"), "no layer 'cnv'"),
-    "unknown end": (dict(end="cnv"), "no layer 'cnv'"),
+    "unknown input": ({"dat": PICTURES}, "'data'.*'dat'"),
+    "other batch": ({"data": PICTURES[:1]}, "'data' has 1 along its first axis.*batch is 2"),
+    "other picture size": ({"data": PICTURES[:, :, :3]}, r"\(2, 3, 3, 4\).*\(2, 3, 4, 4\)"),
+    "no numbers": ({"data": np.full((2, 3, 4, 4), "a")}, "input 'data'"),
+    "unknown blob": ({"blobs": ["cnv"]}, "no blob 'cnv'"),
+    "unknown start": ({"start": "cnv"}, "no layer 'cnv'"),
+    "unknown end": ({"end": "cnv"}, "no layer 'cnv'"),
 }
 
 

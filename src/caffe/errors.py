@@ -61,7 +61,7 @@ class NetError(CaffeError):
         super().__init__(message)
 
 
-class ShapeError(CaffeError):
+class ShapeError(CaffeError, ValueError):
     """A blob or an array has a shape that its place does not allow."""
 
 

@@ -2,7 +2,6 @@
 
 from ..proto import caffe_pb2
 from .arrays import (
-    ArrayShapeError,
     array_to_blobproto,
     array_to_datum,
     arraylist_to_blobprotovector_str,
@@ -15,7 +14,6 @@ from .pictures import load_image, oversample, resize_image
 from .transformer import Transformer
 
 __all__ = [
-    "ArrayShapeError",
     "Transformer",
     "array_to_blobproto",
     "array_to_datum",

@@ -15,10 +15,6 @@ from ..proto import caffe_pb2
 from ..proto.weights import read_blob
 
 
-class ArrayShapeError(ShapeError, ValueError):
-    """A `ShapeError` where pycaffe raised `ValueError`, so that code which catches that works."""
-
-
 def blobproto_to_array(blob: caffe_pb2.BlobProto, return_diff: bool = False) -> NDArray[Any]:
     """The values of a BlobProto as an array of its shape.
 
@@ -37,7 +33,7 @@ def blobproto_to_array(blob: caffe_pb2.BlobProto, return_diff: bool = False) -> 
 
     Raises
     ------
-    ArrayShapeError
+    ShapeError
         The count of values is not that of the shape. Also a `ValueError`.
     """
     if return_diff:
@@ -50,7 +46,7 @@ def blobproto_to_array(blob: caffe_pb2.BlobProto, return_diff: bool = False) -> 
     else:
         shape = tuple(blob.shape.dim)
     if min(shape, default=0) < 0 or values.size != np.prod(shape, dtype=object):
-        raise ArrayShapeError(
+        raise ShapeError(
             f"the BlobProto holds {values.size} {'diff' if return_diff else 'data'} values, "
             f"which do not fill its shape {shape}"
         )
@@ -69,7 +65,7 @@ def array_to_blobproto(arr: ArrayLike, diff: ArrayLike | None = None) -> caffe_p
 
     Raises
     ------
-    ArrayShapeError
+    ShapeError
         `diff` has another shape than `arr`. Also a `ValueError`.
     """
     data = np.asarray(arr, dtype=np.float32)
@@ -79,7 +75,7 @@ def array_to_blobproto(arr: ArrayLike, diff: ArrayLike | None = None) -> caffe_p
     if diff is not None:
         gradient = np.asarray(diff, dtype=np.float32)
         if gradient.shape != data.shape:
-            raise ArrayShapeError(f"diff has shape {gradient.shape}, the array has {data.shape}")
+            raise ShapeError(f"diff has shape {gradient.shape}, the array has {data.shape}")
         blob.diff.extend(gradient.ravel().tolist())
     return blob
 
@@ -98,7 +94,7 @@ def blobprotovector_str_to_arraylist(str: bytes) -> list[NDArray[Any]]:
     ------
     ParseError
         The bytes are no BlobProtoVector.
-    ArrayShapeError
+    ShapeError
         One of its blobs has a count of values that is not its shape's.
     """
     vector = caffe_pb2.BlobProtoVector()
@@ -121,12 +117,12 @@ def array_to_datum(arr: NDArray[Any], label: int | None = None) -> caffe_pb2.Dat
 
     Raises
     ------
-    ArrayShapeError
+    ShapeError
         The array does not have three axes. Also a `ValueError`.
     """
     arr = np.asarray(arr)
     if arr.ndim != 3:
-        raise ArrayShapeError(f"a Datum takes channels x height x width, not shape {arr.shape}")
+        raise ShapeError(f"a Datum takes channels x height x width, not shape {arr.shape}")
     datum = caffe_pb2.Datum()
     datum.channels, datum.height, datum.width = arr.shape
     if arr.dtype == np.uint8:
@@ -148,12 +144,12 @@ def datum_to_array(datum: caffe_pb2.Datum) -> NDArray[Any]:
 
     Raises
     ------
-    ArrayShapeError
+    ShapeError
         The count of values is not channels x height x width, or the Datum holds an encoded
         picture (read that with ``load_image(datum.data)``). Also a `ValueError`.
     """
     if datum.encoded:
-        raise ArrayShapeError(
+        raise ShapeError(
             "the Datum holds an encoded picture; read it with caffe.io.load_image(datum.data)"
         )
     values: NDArray[Any]
@@ -163,7 +159,7 @@ def datum_to_array(datum: caffe_pb2.Datum) -> NDArray[Any]:
         values = np.array(datum.float_data, dtype=np.float64)
     shape = (datum.channels, datum.height, datum.width)
     if min(shape) < 0 or values.size != np.prod(shape, dtype=object):
-        raise ArrayShapeError(f"the Datum holds {values.size} values, its shape is {shape}")
+        raise ShapeError(f"the Datum holds {values.size} values, its shape is {shape}")
     return values.reshape(shape)
 
 

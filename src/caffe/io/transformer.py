@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import NetError, ShapeError
-from .arrays import ArrayShapeError
 from .pictures import resize_image
 
 
@@ -229,7 +228,7 @@ class Transformer:
         ------
         NetError
             There is no such input.
-        ArrayShapeError
+        ShapeError
             The mean has other axes or channels. Also a `ValueError`.
         """
         wanted = self._item_shape(in_)
@@ -241,13 +240,13 @@ class Transformer:
             values = values[np.newaxis]
         if values.ndim != len(wanted) or values.shape[0] != wanted[0]:
             hint = "; pass mean[0]" if shape[:1] == (1,) and len(shape) > len(wanted) else ""
-            raise ArrayShapeError(
+            raise ShapeError(
                 f"a mean of shape {shape} does not fit input {in_!r} with items of shape "
                 f"{wanted}{hint}"
             )
         if not _fits(values.shape, wanted):
             if len(wanted) != 3:
-                raise ArrayShapeError(
+                raise ShapeError(
                     f"a mean of shape {shape} cannot be resized for input {in_!r} with items of "
                     f"shape {wanted}"
                 )

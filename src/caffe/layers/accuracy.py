@@ -24,6 +24,7 @@ class Accuracy(Layer):
     message = "accuracy_param"
     bottoms = 2
     tops = (1, 2)
+    has_gradient = False
     no_gradient_for = frozenset({0, 1})
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:

@@ -132,6 +132,8 @@ class Threshold(Layer):
     """top = 1 where x > threshold, else 0; it has no gradient."""
 
     message = "threshold_param"
+    has_gradient = False
+    no_gradient_for = frozenset({0})
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         return (x > self.param.threshold).to(x.dtype)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +13,7 @@ from torch import Tensor
 
 from ..blob import Shape
 from ..errors import NetError, ShapeError
-from .layer import Layer, Parameter, register
+from .layer import Count, Layer, Parameter, register
 
 _CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _DECONVOLVE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -29,8 +31,8 @@ class Windowed(Layer):
     """
 
     message = "convolution_param"
-    bottoms = (1, None)
-    tops = (1, None)
+    bottoms: ClassVar[Count] = (1, None)
+    tops: ClassVar[Count] = (1, None)
     equal_tops = True
 
     def setup(self, *bottoms: Shape) -> None:
@@ -93,11 +95,21 @@ class Windowed(Layer):
         return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
 
     def out_sizes(self, spatial: Shape) -> Shape:
-        """How many windows along each axis: floor((size + 2 pad - extent) / stride) + 1."""
+        """How many windows along each axis: (size + 2 pad - extent) / stride, towards 0, + 1."""
         return tuple(
-            (size + 2 * p - e) // s + 1
+            int((size + 2 * p - e) / s) + 1
             for size, p, e, s in zip(spatial, self.pad, self.extent, self.stride, strict=True)
         )
+
+    def reaching(self, x: Tensor) -> Tensor:
+        """Lengthen `x` by zeros where even the first window reaches past it.
+
+        As the number of windows is rounded towards zero, there is such a window as long as it
+        reaches past the end by less than a stride.
+        """
+        sizes = zip(x.shape[2:], self.pad, self.extent, strict=True)
+        short = [max(0, e - size - 2 * p) for size, p, e in sizes]
+        return F.pad(x, [n for s in reversed(short) for n in (0, s)]) if any(short) else x
 
     @property
     def out_channels(self) -> int:
@@ -106,7 +118,7 @@ class Windowed(Layer):
 
     def windows(self, x: Tensor) -> Tensor:
         """Return (batch, channels, *out, *kernel) for x of shape (batch, channels, *spatial)."""
-        x = F.pad(x, [p for pad in reversed(self.pad) for p in (pad, pad)])
+        x = F.pad(self.reaching(x), [p for pad in reversed(self.pad) for p in (pad, pad)])
         for i, (e, s, d) in enumerate(zip(self.extent, self.stride, self.dilation, strict=True)):
             x = x.unfold(2 + i, e, s)[..., ::d]
         return x
@@ -178,7 +190,9 @@ class Convolution(Kernels):
         convolve = _CONVOLVE.get(len(self.kernel))
         if convolve is not None:
             group = self.param.group
-            return convolve(x, weight, bias, self.stride, self.pad, self.dilation, group)
+            return convolve(
+                self.reaching(x), weight, bias, self.stride, self.pad, self.dilation, group
+            )
         # Any other number of axes (none among them): as a product with the windows.
         group, axes = self.param.group, len(self.kernel)
         windows = self.windows(x)
@@ -209,18 +223,39 @@ class Deconvolution(Kernels):
 
     def apply(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         group, axes = self.param.group, len(self.kernel)
-        if axes == 0:
-            y = F.conv_transpose1d(x[..., None], weight[..., None], bias, groups=group)
-            return y[..., 0]
-        if axes not in _DECONVOLVE:
-            raise ShapeError(f"Deconvolution slides over at most 3 axes, not {axes}")
-        deconvolve = _DECONVOLVE[axes]
-        return deconvolve(x, weight, bias, self.stride, self.pad, 0, group, self.dilation)
+        deconvolve = _DECONVOLVE.get(axes)
+        if deconvolve is not None:
+            return deconvolve(x, weight, bias, self.stride, self.pad, 0, group, self.dilation)
+        # Any other number of axes (none among them): each product added where its window lies.
+        sizes = x.shape[2:]
+        columns = torch.matmul(
+            weight.reshape(group, self.channels // group, -1).transpose(1, 2),
+            x.reshape(len(x), group, self.channels // group, -1),
+        ).view(len(x), self.out_channels, *self.kernel, *sizes)
+        out = self.out_sizes(sizes)
+        padded = [n + 2 * p for n, p in zip(out, self.pad, strict=True)]
+        y = x.new_zeros(len(x), self.out_channels, *padded)
+        every = slice(None)
+        for tap in itertools.product(*map(range, self.kernel)):
+            steps = zip(tap, self.dilation, self.stride, sizes, strict=True)
+            place = (
+                every,
+                every,
+                *(slice(t * d, t * d + s * (n - 1) + 1, s) for t, d, s, n in steps),
+            )
+            one = (every, every, *tap)
+            y[place] += columns[one]
+        inner = (every, every, *(slice(p, p + n) for n, p in zip(out, self.pad, strict=True)))
+        y = y[inner]
+        return y if bias is None else y + bias.view(-1, *[1] * axes)
 
 
 @register("Im2col")
 class Im2col(Windowed):
     """The windows that a Convolution would see, laid out as channels."""
+
+    bottoms = 1
+    tops = 1
 
     @property
     def out_channels(self) -> int:

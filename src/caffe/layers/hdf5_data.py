@@ -136,6 +136,7 @@ class HDF5Output(Layer):
 
     message = "hdf5_output_param"
     bottoms = 2
+    has_gradient = False
     tops = 0
     on_blobs = True
 

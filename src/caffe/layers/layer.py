@@ -87,6 +87,12 @@ class Layer:
     """The layer works on blobs as they are (data sources, Python layers): the engine calls
     `setup_blobs`, `reshape_blobs`, `forward_blobs` and `backward_blobs` and nothing else."""
 
+    has_gradient: ClassVar[bool] = True
+    """False for layers through which no gradient passes at all."""
+
+    differences: ClassVar[str] = ""
+    """What the layer does beside the original's, for the table of layers."""
+
     no_gradient_for: frozenset[int] = frozenset()
     """Bottoms that never get a gradient (labels, and shapes to imitate)."""
 

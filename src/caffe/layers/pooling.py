@@ -13,11 +13,14 @@ from torch import Tensor
 from .. import mode
 from ..blob import Shape
 from ..errors import NetError, ShapeError
-from ..proto.caffe_pb2 import PoolingParameter
+from ..proto.caffe_pb2 import PoolingParameter, SPPParameter
 from .layer import TRAIN, Layer, register
 
 MAX, AVE, STOCHASTIC = PoolingParameter.MAX, PoolingParameter.AVE, PoolingParameter.STOCHASTIC
 LOWEST = -torch.finfo(torch.float32).max
+"""What MAX starts from: a window without any larger value gives this."""
+
+SMALLEST = torch.finfo(torch.float32).tiny
 
 
 @dataclass(frozen=True)
@@ -108,10 +111,11 @@ def max_pool(x: Tensor, windows: Windows) -> tuple[Tensor, Tensor]:
         row = places.div(fitted.shape[3], rounding_mode="floor") - windows.pad[0]
         column = places % fitted.shape[3] - windows.pad[1]
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-        places = torch.where(inside, row * width + column, -1)
-    if torch.isnan(values).any():
-        # Caffe's comparison passes over what is not a number.
-        return max_pool(torch.nan_to_num(x, nan=LOWEST, posinf=math.inf, neginf=LOWEST), windows)
+        places = torch.where(inside & (values > LOWEST), row * width + column, -1)
+    if not (values >= LOWEST).all():
+        # Caffe's comparison passes over what is not a number, and over minus infinity.
+        values, places = max_pool(x.nan_to_num(LOWEST, math.inf, LOWEST), windows)
+        places = torch.where(values > LOWEST, places, -1)
     return values, places
 
 
@@ -131,6 +135,40 @@ def average_pool(x: Tensor, windows: Windows, padding_counts: bool = True) -> Te
     return sums / windows.counts(height, width, padding_counts).to(x)
 
 
+class StochasticPool:
+    """One value drawn from each window at TRAIN; at TEST their mean by the same probabilities."""
+
+    def __init__(self, phase: int) -> None:
+        self.phase = phase
+        self._drawn: Tensor | None = None
+
+    def __call__(self, x: Tensor, windows: Windows) -> Tensor:
+        (kh, kw), (sh, sw) = windows.kernel, windows.stride
+        seen = windows.fitted(x, 0).unfold(2, kh, sh).unfold(3, kw, sw).flatten(4)
+        if self.phase != TRAIN:
+            return (seen * seen).sum(-1) / (seen.sum(-1) + SMALLEST)
+        # The gradient runs this again, with gradients enabled: it needs what forward drew.
+        if self._drawn is None or not torch.is_grad_enabled():
+            sums = seen.detach().cumsum(-1)
+            share = torch.rand(sums.shape[:-1], generator=mode.generator()).to(x)
+            reached = sums >= (share * sums[..., -1])[..., None]
+            self._drawn = reached.to(torch.uint8).argmax(-1, keepdim=True)
+        return seen.gather(-1, self._drawn)[..., 0]
+
+
+def picture_size(shape: Shape) -> tuple[int, int]:
+    """Return the height and width of a bottom of this shape.
+
+    Raises
+    ------
+    ShapeError
+        It has not 4 axes.
+    """
+    if len(shape) != 4:
+        raise ShapeError(f"the bottom must have 4 axes (num, channels, height, width), not {shape}")
+    return shape[2], shape[3]
+
+
 @register("Pooling")
 class Pooling(Layer):
     """One value for each window: the largest (MAX), the mean (AVE), or one drawn (STOCHASTIC).
@@ -141,14 +179,11 @@ class Pooling(Layer):
     """
 
     message = "pooling_param"
+    differences = "STOCHASTIC also on the CPU; AVE_EXC_PAD of the forks"
     tops = (1, 2)
 
     def setup(self, *bottoms: Shape) -> None:
         param = self.param
-        if len(bottoms[0]) != 4:
-            raise ShapeError(
-                f"the bottom must have 4 axes (num, channels, height, width), not {bottoms[0]}"
-            )
         if len(self.layer_param.top) > 1 and param.pool != MAX:
             raise NetError("only MAX pooling has a second top")
         self._kernel = None if param.global_pooling else self._pair("kernel_size", "kernel")
@@ -167,6 +202,7 @@ class Pooling(Layer):
             raise NetError("STOCHASTIC pooling takes no padding")
         if self._kernel and any(p >= k for p, k in zip(self._pad, self._kernel, strict=True)):
             raise NetError(f"pad {self._pad} must be smaller than the kernel {self._kernel}")
+        self._stochastic = StochasticPool(self.phase)
 
     def _pair(self, name: str, short: str) -> tuple[int, int]:
         by_axis = [self.param.HasField(f"{short}_{axis}") for axis in "hw"]
@@ -182,7 +218,7 @@ class Pooling(Layer):
         return Windows(self._kernel or (height, width), self._stride, self._pad, floor)
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
-        height, width = bottoms[0][2:]
+        height, width = picture_size(bottoms[0])
         out = self.windows(height, width).out_sizes(height, width)
         if min(out) < 1:
             raise ShapeError(
@@ -195,22 +231,10 @@ class Pooling(Layer):
         windows = self.windows(*x.shape[2:])
         if self.param.pool == MAX:
             values, places = max_pool(x, windows)
-            return values, places.to(x.dtype)
+            return values if len(self.layer_param.top) < 2 else (values, places.to(x.dtype))
         if self.param.pool == STOCHASTIC:
             return self._stochastic(x, windows)
         return average_pool(x, windows, padding_counts=self.param.pool == AVE)
-
-    def _stochastic(self, x: Tensor, windows: Windows) -> Tensor:
-        (kh, kw), (sh, sw) = windows.kernel, windows.stride
-        seen = windows.fitted(x, 0).unfold(2, kh, sh).unfold(3, kw, sw).flatten(4)
-        total = seen.sum(-1)
-        if self.phase != TRAIN:
-            return torch.where(total > 0, (seen * seen).sum(-1) / total, 0)
-        if not torch.is_grad_enabled():
-            share = torch.rand(total.shape, generator=mode.generator()).to(x)
-            reached = seen.cumsum(-1) >= (share * total)[..., None]
-            self._drawn = reached.to(torch.uint8).argmax(-1, keepdim=True)
-        return seen.gather(-1, self._drawn)[..., 0]
 
 
 @register("SPP")
@@ -220,12 +244,9 @@ class SPP(Layer):
     message = "spp_param"
 
     def setup(self, *bottoms: Shape) -> None:
-        if len(bottoms[0]) != 4:
-            raise ShapeError(
-                f"the bottom must have 4 axes (num, channels, height, width), not {bottoms[0]}"
-            )
         if self.param.pyramid_height < 1:
             raise NetError("pyramid_height must be at least 1")
+        self._stochastic = [StochasticPool(self.phase) for _ in range(self.param.pyramid_height)]
 
     def _levels(self, height: int, width: int) -> list[Windows]:
         levels = []
@@ -238,11 +259,17 @@ class SPP(Layer):
                     f"the bottom's {height} x {width} is too small for level {level} of the "
                     f"pyramid, which has {bins} x {bins} windows"
                 )
+            if any(pad) and self.param.pool == SPPParameter.STOCHASTIC:
+                raise ShapeError(
+                    f"the bottom's {height} x {width} does not divide into {bins} x {bins} "
+                    "windows, but STOCHASTIC pooling takes no padding"
+                )
             levels.append(Windows(kernel, kernel, pad))
         return levels
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
-        num, channels, height, width = bottoms[0]
+        num, channels = bottoms[0][:2]
+        height, width = picture_size(bottoms[0])
         outs = [level.out_sizes(height, width) for level in self._levels(height, width)]
         if len(outs) == 1:
             return [(num, channels, *outs[0])]
@@ -250,8 +277,10 @@ class SPP(Layer):
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         levels = self._levels(*x.shape[2:])
-        pooled = [
-            max_pool(x, level)[0] if self.param.pool == MAX else average_pool(x, level)
-            for level in levels
-        ]
+        if self.param.pool == SPPParameter.MAX:
+            pooled = [max_pool(x, level)[0] for level in levels]
+        elif self.param.pool == SPPParameter.AVE:
+            pooled = [average_pool(x, level) for level in levels]
+        else:
+            pooled = [f(x, level) for f, level in zip(self._stochastic, levels, strict=True)]
         return pooled[0] if len(pooled) == 1 else torch.cat([y.flatten(1) for y in pooled], 1)

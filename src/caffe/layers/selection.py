@@ -23,6 +23,7 @@ class ArgMax(Layer):
     """
 
     message = "argmax_param"
+    has_gradient = False
     no_gradient_for = frozenset({0})
 
     def setup(self, *bottoms: Shape) -> None:
@@ -49,9 +50,14 @@ class ArgMax(Layer):
         axis = self.param.axis % x.dim() if self.param.HasField("axis") else 1
         rows = x if self.param.HasField("axis") else x.flatten(1)
         # Of equal values the later one comes first, as in Caffe.
-        values, places = torch.sort(rows.flip(axis), dim=axis, descending=True, stable=True)
-        values = values.narrow(axis, 0, self.param.top_k)
-        places = (rows.shape[axis] - 1 - places.narrow(axis, 0, self.param.top_k)).to(x.dtype)
+        backwards = rows.flip(axis)
+        if self.param.top_k == 1:
+            values, places = backwards.max(axis, keepdim=True)
+        else:
+            values, places = torch.sort(backwards, dim=axis, descending=True, stable=True)
+            values = values.narrow(axis, 0, self.param.top_k)
+            places = places.narrow(axis, 0, self.param.top_k)
+        places = (rows.shape[axis] - 1 - places).to(x.dtype)
         if self.param.HasField("axis"):
             return values if self.param.out_max_val else places
         chosen = torch.stack([places, values], 1) if self.param.out_max_val else places[:, None]
