@@ -31,7 +31,14 @@ if TYPE_CHECKING:
     from .layers.layer import layer_type_list
     from .layers.python import Layer
     from .logs import init_log, log
-    from .mode import set_device, set_mode_cpu, set_mode_gpu, set_random_seed
+    from .mode import (
+        set_device,
+        set_engine,
+        set_mode_cpu,
+        set_mode_gpu,
+        set_precision,
+        set_random_seed,
+    )
     from .net import Net
     from .net_spec import NetSpec, params, to_proto
     from .parallel import (
@@ -63,7 +70,14 @@ _HOMES = {
     "layers.layer": ("layer_type_list",),
     "layers.python": ("Layer",),
     "logs": ("init_log", "log"),
-    "mode": ("set_device", "set_mode_cpu", "set_mode_gpu", "set_random_seed"),
+    "mode": (
+        "set_device",
+        "set_engine",
+        "set_mode_cpu",
+        "set_mode_gpu",
+        "set_precision",
+        "set_random_seed",
+    ),
     "net": ("Net",),
     "net_spec": ("NetSpec", "params", "to_proto"),
     "parallel": (
@@ -141,9 +155,11 @@ __all__ = [
     "params",
     "proto",
     "set_device",
+    "set_engine",
     "set_mode_cpu",
     "set_mode_gpu",
     "set_multiprocess",
+    "set_precision",
     "set_random_seed",
     "set_solver_count",
     "set_solver_rank",

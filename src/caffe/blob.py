@@ -130,7 +130,12 @@ class Blob:
     def __repr__(self) -> str:
         return f"<caffe.Blob {' x '.join(map(str, self._shape)) or 'scalar'}>"
 
-    # What layers and engines see: tensors on the CPU, or in a store.
+    # What layers and engines see: memory, and tensors on the CPU or in a store.
+
+    @property
+    def memory(self) -> SyncedMemory:
+        """Where `data` is kept; blobs that share their data have the same."""
+        return self._data
 
     def data_tensor(self, store: Store | None = None) -> Tensor:
         """Return the newest values as a tensor of the blob's shape, to be read."""
@@ -153,7 +158,9 @@ class Blob:
     def share_data(self, other: Blob) -> None:
         """Let `data` be the other blob's from now on (the counts must agree)."""
         self._check_count(other)
-        self._data = other._data
+        if self._data is not other._data:
+            self._data.about_to_change()
+            self._data = other._data
 
     def share_diff(self, other: Blob) -> None:
         """Let `diff` be the other blob's from now on (the counts must agree)."""
@@ -167,7 +174,7 @@ class Blob:
             )
 
     def _lend(self, memory: SyncedMemory) -> np.ndarray:
-        return memory.lend()[: self._count].view(self._shape).numpy()
+        return memory.lend()[: self._count].reshape(self._shape)
 
     def _legacy_axis(self, axis: int) -> int:
         if len(self._shape) > 4:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import NetError, ShapeError
-from .io.pictures import resize_image, ten_crops
+from .io.pictures import resize_planes, ten_crops
+from .io.read_ahead import read_ahead
 from .io.transformer import picture_transformer
 from .net import Net
 from .proto import caffe_pb2
+
+CROPS = 10
+"""Of a picture that is oversampled."""
 
 
 class Classifier(Net):
@@ -75,6 +81,9 @@ class Classifier(Net):
     def predict(self, inputs: Iterable[NDArray[Any]], oversample: bool = True) -> NDArray[Any]:
         """Classify pictures.
 
+        Threads prepare the next ones while the net runs, so a generator may hand over any number
+        of pictures without their filling the memory.
+
         Each is resized to `image_dims`; then crops of the input's size are cut out, and only they
         are preprocessed, so a mean picture is subtracted at the crop's size, as in Caffe.
 
@@ -105,30 +114,102 @@ class Classifier(Net):
         >>> net.predict([caffe.io.load_image("cat.jpg")]).argmax()  # doctest: +SKIP
         281
         """
-        images = list(inputs)
-        if not images:
-            raise ShapeError("predict was given no pictures")
-        for number, image in enumerate(images):
+
+        def prepare(numbered: tuple[int, NDArray[Any]]) -> NDArray[np.float32]:
+            number, image = numbered
             if np.ndim(image) != 3:
                 raise ShapeError(
                     f"predict takes a list of H x W x K arrays (see caffe.io.load_image); "
                     f"item {number} has shape {np.shape(image)}"
                 )
+            return self.prepare(image, oversample)
+
+        # Two batches: one that is ready when the net wants it, and one that is being made.
+        ahead = 2 * -(-self.blobs[self.inputs[0]].shape[0] // (CROPS if oversample else 1))
+        with closing(read_ahead(prepare, enumerate(inputs), ahead)) as prepared:
+            return self.predict_prepared(prepared)
+
+    def prepare(
+        self, image: NDArray[Any], oversample: bool = True, white: float = 1
+    ) -> NDArray[np.float32]:
+        """Resize a picture, cut its crops out and preprocess them; threads may do so at once.
+
+        Parameters
+        ----------
+        image : array
+            H x W x K.
+        oversample : bool
+            Ten crops (corners, centre, and their mirror images) if true; the centre alone if
+            false.
+        white : float
+            What the picture's numbers are to be divided by: 255 for bytes, where the net is set
+            up for the 0 to 1 of `caffe.io.load_image`.
+
+        Returns
+        -------
+        numpy.ndarray
+            Crops x the shape of the input's items.
+
+        Raises
+        ------
+        ShapeError
+            The picture is not H x W x K with the input's K, or the crops are larger than
+            `image_dims`.
+        """
+        image = np.asarray(image)
+        if image.ndim != 3 or image.size == 0:
+            raise ShapeError(f"a picture is an H x W x K array, not one of shape {image.shape}")
         in_ = self.inputs[0]
+        dims = (int(self.image_dims[0]), int(self.image_dims[1]))
         windows = ten_crops(self.image_dims, self.crop_dims)
-        crops_each = 10 if oversample else 1
-        caffe_in = np.empty(
-            (len(images) * crops_each, *self.transformer.inputs[in_][1:]), dtype=np.float32
-        )
-        slots = iter(caffe_in)
-        for image in images:
-            resized = resize_image(image, self.image_dims)
-            crops = [resized[window] for window in (windows if oversample else windows[4:])]
-            if oversample:
-                crops += [crop[:, ::-1] for crop in crops]
-            for crop in crops:
-                self.transformer.preprocess(in_, crop, out=next(slots))
-        predictions = self.forward_all(None, **{in_: caffe_in})[self.outputs[0]]
+        planes = resize_planes(image, dims, *(() if oversample else windows[4]))
+        if white != 1:
+            planes /= np.float32(white)
+        resized = planes.transpose(1, 2, 0)
+        crops = [resized[window] for window in windows] if oversample else [resized]
         if oversample:
-            return predictions.reshape(len(images), crops_each, -1).mean(axis=1)
-        return predictions
+            crops += [crop[:, ::-1] for crop in crops]
+        prepared = np.empty((len(crops), *self.transformer.inputs[in_][1:]), dtype=np.float32)
+        for crop, slot in zip(crops, prepared, strict=True):
+            self.transformer.preprocess(in_, crop, out=slot)
+        return prepared
+
+    def predict_prepared(self, pictures: Iterable[NDArray[np.float32]]) -> NDArray[Any]:
+        """Classify pictures that went through `prepare`, in batches of the input's size.
+
+        Only one batch of pictures is held at a time.
+
+        Parameters
+        ----------
+        pictures : iterable of arrays
+            Crops x the shape of the input's items; all with as many crops.
+
+        Returns
+        -------
+        numpy.ndarray
+            As `predict` does: N x classes, averaged over a picture's crops if there are several.
+
+        Raises
+        ------
+        ShapeError
+            There are no pictures.
+        """
+        pictures = iter(pictures)
+        first = next(pictures, None)
+        if first is None:
+            raise ShapeError("predict was given no pictures")
+        count = len(first)
+        crops = chain.from_iterable(chain([first], pictures))
+        data = self.blobs[self.inputs[0]]
+        rows: list[NDArray[Any]] = []
+        means: list[NDArray[Any]] = []
+        while batch := list(islice(crops, data.shape[0])):
+            values = data.data
+            for slot, crop in zip(values, batch, strict=False):
+                slot[...] = crop
+            values[len(batch) :] = 0
+            rows.extend(self.forward()[self.outputs[0]][: len(batch)].copy())
+            while count > 1 and len(rows) >= count:
+                means.append(np.reshape(rows[:count], (count, -1)).mean(axis=0))
+                del rows[:count]
+        return np.asarray(means if count > 1 else rows)

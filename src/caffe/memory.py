@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -64,9 +66,15 @@ class SyncedMemory:
 
     Notes
     -----
-    Once a person has been handed the CPU side as an array (`lend`), its place in memory stays:
-    new values are copied into it, so the array always shows the newest forward. Until then a
-    layer's result simply takes the old one's place.
+    As long as a person holds the CPU side as an array (`lend`), its place in memory stays: new
+    values are copied into it, so the array always shows the newest forward. Otherwise a layer's
+    result simply takes the old one's place. Views keep the array that they view alive, so one
+    weak reference tells whether anybody can still read or write.
+
+    Attributes
+    ----------
+    version : int
+        Grows whenever the values may have changed. While `is_lent`, they may change unseen.
     """
 
     def __init__(self, count: int, fill: Callable[[Tensor], None] | None = None) -> None:
@@ -76,13 +84,17 @@ class SyncedMemory:
         self._cpu: Tensor | None = None
         self._gpu: Tensor | None = None
         self._store: Store | None = None
-        self._lent = False
+        self._compute: Callable[[], Tensor] | None = None
+        self._array: weakref.ref[np.ndarray] | None = None
+        self.before_write: Callable[[], None] | None = None
+        self.version = 0
 
     def cpu(self) -> Tensor:
         """Return the newest values on the CPU, to be read."""
         if self.head is Head.UNINITIALIZED:
-            self._cpu = torch.zeros(self.count)
+            compute, self._compute = self._compute, None
             fill, self._fill = self._fill, None
+            self._cpu = torch.zeros(self.count) if compute is None else compute()
             if fill is not None:
                 fill(self._cpu)
             self.head = Head.AT_CPU
@@ -97,14 +109,24 @@ class SyncedMemory:
 
     def mutable_cpu(self) -> Tensor:
         """Return the newest values on the CPU, to be written: the GPU side is then stale."""
+        self.about_to_change()
         values = self.cpu()
         self.head = Head.AT_CPU
         return values
 
-    def lend(self) -> Tensor:
-        """Like `mutable_cpu`, for an array that somebody will keep."""
-        self._lent = True
-        return self.mutable_cpu()
+    def lend(self) -> np.ndarray:
+        """Return the newest values as an array that somebody may keep, and write into."""
+        values = self.mutable_cpu()
+        array = None if self._array is None else self._array()
+        if array is None:
+            array = values.numpy()
+            self._array = weakref.ref(array)
+        return array
+
+    @property
+    def is_lent(self) -> bool:
+        """Whether somebody still holds an array of `lend`, or a view of it."""
+        return self._array is not None and self._array() is not None
 
     def gpu(self, store: Store) -> Tensor:
         """Return the newest values in `store`, to be read."""
@@ -120,6 +142,7 @@ class SyncedMemory:
 
     def mutable_gpu(self, store: Store) -> Tensor:
         """Return the newest values in `store`, to be written: the CPU side is then stale."""
+        self.about_to_change()
         values = self.gpu(store)
         self.head = Head.AT_GPU
         return values
@@ -131,9 +154,10 @@ class SyncedMemory:
     def put(self, values: Tensor, store: Store | None) -> None:
         """Take `values`, a flat tensor in `store` (None: on the CPU), as the newest ones.
 
-        The tensor becomes this memory's own unless the CPU side has been lent.
+        The tensor becomes this memory's own unless the CPU side is lent.
         """
-        self._fill = None
+        self.about_to_change()
+        self._fill = self._compute = None
         if store is None:
             self._place(values)
             self.head = Head.AT_CPU
@@ -141,13 +165,33 @@ class SyncedMemory:
             self._gpu = values
             self._store = store
             self.head = Head.AT_GPU
-        if not self._lent:
+        if not self.is_lent:
             self.count = values.numel()
 
+    def defer(self, count: int, compute: Callable[[], Tensor]) -> None:
+        """Take what `compute` will return as the newest values, once somebody asks for them.
+
+        Not while the memory is lent: the array would show old values.
+        """
+        self.version += 1
+        self.count = count
+        self.head = Head.UNINITIALIZED
+        self._cpu = self._gpu = self._fill = None
+        self._compute = compute
+
+    @property
+    def is_deferred(self) -> bool:
+        """Whether the newest values are yet to be computed."""
+        return self._compute is not None
+
+    def about_to_change(self) -> None:
+        """Note that the values will be others; who still needs these takes them now."""
+        self.version += 1
+        if self.before_write is not None:
+            self.before_write()
+
     def _place(self, values: Tensor) -> None:
-        if not self._lent:
+        if self.is_lent and self._cpu is not None:
+            self._cpu[: values.numel()].copy_(values)
+        else:
             self._cpu = values
-            return
-        if self._cpu is None:
-            self._cpu = torch.zeros(self.count)
-        self._cpu[: values.numel()].copy_(values)

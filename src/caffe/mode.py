@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .errors import CaffeError, DeviceError
+from .errors import CaffeError, CaffeWarning, DeviceError
 
 if TYPE_CHECKING:
     import torch
 
     from .memory import Store
 
+PRECISIONS = ("float32", "bfloat16", "float16")
+ENGINES = ("auto", "layerwise")
 CPU_ADVICE = "Call caffe.set_mode_cpu() to run on the CPU."
 
 
@@ -22,6 +25,8 @@ class _ThreadState(threading.local):
     store: Store | None = None
     device: int = 0
     generator: torch.Generator | None = None
+    precision: str = "float32"
+    engine: str = "auto"
 
 
 _state = _ThreadState()
@@ -67,6 +72,77 @@ def set_random_seed(seed: int) -> None:
     The numbers repeat from run to run; they are not the original's numbers.
     """
     generator().manual_seed(int(seed))
+
+
+def set_precision(precision: str) -> None:
+    """Choose in what this thread's nets compute when no gradients are needed.
+
+    Blobs are float32 arrays all the same. The choice holds for nets run as a whole on the CPU;
+    gradients, and parts of a net run by ``start`` and ``end``, stay in float32.
+
+    Parameters
+    ----------
+    precision : {"float32", "bfloat16", "float16"}
+        The two short ones halve the memory to be moved; bfloat16 keeps float32's range.
+
+    Raises
+    ------
+    CaffeError
+        There is no such precision, or PyTorch has no float16 kernels for this CPU.
+
+    Warns
+    -----
+    CaffeWarning
+        This CPU has no bfloat16 instructions: it will be slow.
+    """
+    import torch
+
+    if precision not in PRECISIONS:
+        raise CaffeError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+    kernels = torch.ops.mkldnn
+    if precision == "float16" and not kernels._is_mkldnn_fp16_supported():
+        raise CaffeError("this CPU has no float16 instructions; use bfloat16 or float32")
+    if precision == "bfloat16" and not kernels._is_mkldnn_bf16_supported():
+        raise CaffeError("this CPU cannot compute in bfloat16; use float32")
+    if precision == "bfloat16" and not torch.cpu._is_avx512_bf16_supported():
+        warnings.warn(
+            "this CPU has no bfloat16 instructions: it will be slower than float32",
+            CaffeWarning,
+            stacklevel=2,
+        )
+    _state.precision = precision
+
+
+def precision() -> torch.dtype:
+    """Return what this thread's nets compute in when no gradients are needed."""
+    import torch
+
+    return getattr(torch, _state.precision)
+
+
+def set_engine(engine: str) -> None:
+    """Choose how this thread's nets run.
+
+    Parameters
+    ----------
+    engine : {"auto", "layerwise"}
+        "auto" runs a net that needs no gradients by a prepared plan on the CPU: layers joined,
+        weights packed, blobs computed when looked at. "layerwise" runs one layer after another
+        and writes every blob, always.
+
+    Raises
+    ------
+    CaffeError
+        There is no such engine.
+    """
+    if engine not in ENGINES:
+        raise CaffeError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
+    _state.engine = engine
+
+
+def engine() -> str:
+    """Return how this thread's nets run."""
+    return _state.engine
 
 
 def generator() -> torch.Generator:

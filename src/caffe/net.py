@@ -8,12 +8,14 @@ from itertools import zip_longest
 from typing import Any
 
 import numpy as np
+import torch
 
 from . import mode
 from .blob import Blob
 from .engine import layerwise
 from .engine.debug_info import report_backward, report_forward
 from .engine.layerwise import Step
+from .engine.plan import Plan
 from .errors import CaffeError, NetError, ShapeError
 from .graph import Graph, build_graph, mark_backward
 from .layers.layer import Layer, create
@@ -112,6 +114,8 @@ class Net:
             self._steps.append(step)
         self._parameters.share()
         self._mark_backward(param.force_backward)
+        self._plan: Plan | None = None
+        self._suits_plan = not self.debug_info and Plan.suits(self._steps)
         self._make_views()
 
     def _mark_backward(self, force: bool) -> None:
@@ -339,10 +343,27 @@ class Net:
 
     def _forward(self, first: int, last: int) -> float:
         steps, store = self._steps[first : last + 1], mode.current_store()
+        whole = len(steps) == len(self._steps)
+        if whole and self._suits_plan and store is None and mode.engine() == "auto":
+            return self._run_plan()
         loss = layerwise.forward(steps, store)
         if self.debug_info:
             report_forward(steps, store)
         return loss
+
+    def _run_plan(self) -> float:
+        """Run all layers by the prepared plan, which is made anew where blobs have changed."""
+        with torch.no_grad():
+            for step in self._steps:
+                if step.layer.on_blobs:
+                    step.forward(None)
+            precision = mode.precision()
+            if self._plan is None or not self._plan.fits(self._steps, precision):
+                for step in self._steps:
+                    step.follow()
+                self._plan = Plan(self._steps, precision)
+            self._plan.run()
+            return sum((step.loss(None) for step in self._steps), 0.0)
 
     def _backward(self, first: int, last: int) -> None:
         steps, store = self._steps[last : first + 1], mode.current_store()

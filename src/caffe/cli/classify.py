@@ -6,8 +6,8 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import CaffeError, ShapeError
-from .sources import find_pictures, read_picture
+from .sources import STANDARD_INPUT, find_pictures, read_picture
 from .terminal import bar, complain, progress
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ CHANNEL_SWAP = "2,1,0"
 
 @dataclass
 class Picture:
-    """A picture that was read: its name, its pixels at the net's size, and the seconds it took."""
+    """A picture that was read: its name, its crops as the net takes them, and the seconds."""
 
     name: str
-    image: NDArray[np.float32]
+    crops: NDArray[np.float32]
     seconds: float
 
 
@@ -61,12 +61,20 @@ class Recognizer:
             raise ShapeError(f"the net takes {channels} channels; pictures have 3, or 1 if grey")
         return bool(channels == 3)
 
+    def prepare(self, name: str) -> Picture | CaffeError:
+        """Read a picture and do to it what the net wants; threads may do so at once."""
+        start = time.perf_counter()
+        color = self.color
+        try:
+            pixels, white = read_picture(name, color)
+        except CaffeError as error:
+            return error
+        crops = self.classifier.prepare(pixels, self.oversample, white)
+        return Picture(name, crops, time.perf_counter() - start)
+
     def probabilities(self, pictures: Sequence[Picture]) -> NDArray[np.float32]:
         """One row per picture."""
-        crops = CROPS if self.oversample else 1
-        _make_room(self.classifier, crops * len(pictures))
-        images = [picture.image for picture in pictures]
-        rows = self.classifier.predict(images, oversample=self.oversample)
+        rows = self.classifier.predict_prepared(picture.crops for picture in pictures)
         rows = rows.reshape(len(pictures), -1)
         if not self.checked:
             self._check(rows)
@@ -219,11 +227,14 @@ def classify(
             classifier = _own_classifier(net, weights, mean, raw_scale, input_scale, swap, dims)
             names = None if labels is None else _read_labels(labels)
             recognizer = Recognizer(classifier, names, oversample)
-        with progress("Classifying", len(found) if len(found) > batch else 0) as (out, advance):
-            readable = _read_all(found, recognizer, refuse, advance)
-            for name, row, seconds in _recognize(recognizer, readable, batch):
-                _show(out, as_json, name, recognizer.labels, row, seconds, top)
-                advance()
+        total = len(found) if len(found) > batch else 0
+        with progress("Classifying", total, "pictures") as (out, advance):
+            at_once = max(1, batch // CROPS) if oversample else batch
+            _make_room(recognizer, min(at_once, len(found)))
+            with closing(_read_all(found, recognizer, at_once, refuse, advance)) as readable:
+                for name, row, seconds in _recognize(recognizer, readable, at_once):
+                    _show(out, as_json, name, recognizer.labels, row, seconds, top)
+                    advance()
     if refused:
         raise typer.Exit(1)
 
@@ -289,8 +300,10 @@ def _numbers(text: str, option: str, count: int | None = None) -> list[int]:
     return numbers
 
 
-def _make_room(classifier: Classifier, size: int) -> None:
-    """Let `size` pictures go through the net at once, unless its layers fix another number."""
+def _make_room(recognizer: Recognizer, pictures: int) -> None:
+    """Let so many pictures go through the net at once, unless its layers fix another number."""
+    classifier = recognizer.classifier
+    size = pictures * (CROPS if recognizer.oversample else 1)
     blob = classifier.blobs[classifier.inputs[0]]
     own = list(blob.shape)
     if own[0] == size:
@@ -307,31 +320,33 @@ def _make_room(classifier: Classifier, size: int) -> None:
 
 
 def _read_all(
-    names: Iterable[str],
+    names: Sequence[str],
     recognizer: Recognizer,
+    at_once: int,
     refuse: Callable[[str], None],
     advance: Callable[[], None],
 ) -> Iterator[Picture]:
-    from ..io import resize_image
+    """The pictures that can be read, in order; threads read two batches ahead."""
+    from ..io.read_ahead import read_ahead
 
-    for name in names:
-        start = time.perf_counter()
-        try:
-            # Resized at once: a batch of full photographs would fill the memory.
-            image = resize_image(
-                read_picture(name, recognizer.color), recognizer.classifier.image_dims
-            )
-        except CaffeError as error:
-            refuse(str(error))
-            advance()
-        else:
-            yield Picture(name, image, time.perf_counter() - start)
+    def read(name: str) -> Picture | CaffeError | None:
+        return None if name == STANDARD_INPUT else recognizer.prepare(name)
+
+    with closing(read_ahead(read, names, 2 * at_once)) as outcomes:
+        for name, outcome in zip(names, outcomes, strict=True):
+            # Read in its turn and here: an ending interpreter would break over a thread that
+            # holds standard input.
+            picture = recognizer.prepare(name) if outcome is None else outcome
+            if isinstance(picture, CaffeError):
+                refuse(str(picture))
+                advance()
+            else:
+                yield picture
 
 
 def _recognize(
-    recognizer: Recognizer, pictures: Iterator[Picture], batch: int
+    recognizer: Recognizer, pictures: Iterator[Picture], at_once: int
 ) -> Iterator[tuple[str, NDArray[np.float32], float]]:
-    at_once = max(1, batch // CROPS) if recognizer.oversample else batch
     while chunk := list(islice(pictures, at_once)):
         start = time.perf_counter()
         rows = recognizer.probabilities(chunk)

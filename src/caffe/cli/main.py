@@ -21,6 +21,7 @@ from .classify import classify
 from .device_query import device_query
 from .models import fetch, zoo
 from .terminal import complain, show_warning
+from .time import time_net
 from .upgrade import upgrade
 
 INTERRUPTED = 130
@@ -72,6 +73,7 @@ app.command()(fetch)
 app.command()(zoo)
 app.command("device_query")(device_query)
 app.command("device-query", hidden=True)(device_query)
+app.command("time")(time_net)
 app.command()(upgrade)
 
 

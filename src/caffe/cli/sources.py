@@ -57,8 +57,8 @@ def is_address(source: str) -> bool:
     return "://" in source
 
 
-def read_picture(source: str, color: bool = True) -> NDArray[Any]:
-    """Read a picture into an array as `caffe.io.load_image` does.
+def read_picture(source: str, color: bool = True) -> tuple[NDArray[Any], float]:
+    """Read a picture's numbers, and what they are to be divided by to lie in 0 to 1.
 
     Raises
     ------
@@ -67,18 +67,18 @@ def read_picture(source: str, color: bool = True) -> NDArray[Any]:
     ImageError
         What is there is no picture.
     """
-    from ..io import load_image
+    from ..io.pictures import read_pixels
 
     if source == STANDARD_INPUT:
-        return load_image(_named(sys.stdin.buffer.read(), "standard input"), color)
+        return read_pixels(_named(sys.stdin.buffer.read(), "standard input"), color)
     if is_address(source):
         from ..zoo import fetch_url
 
-        return load_image(_named(fetch_url(source), source), color)
+        return read_pixels(_named(fetch_url(source), source), color)
     if not source:
         raise ImageError("a picture's name is empty")
     try:
-        return load_image(source, color)
+        return read_pixels(source, color)
     except CaffeError:
         raise
     except (OSError, ValueError) as error:

@@ -66,8 +66,10 @@ def bar(share: float, width: int = BAR_WIDTH) -> str:
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[tuple[Console, Callable[[], None]]]:
+def progress(title: str, total: int, items: str) -> Iterator[tuple[Console, Callable[[], None]]]:
     """A progress bar on stderr where that is a terminal and there are many items.
+
+    `items` is what they are called, for their number per second.
 
     Yields
     ------
@@ -81,15 +83,24 @@ def progress(title: str, total: int) -> Iterator[tuple[Console, Callable[[], Non
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        ProgressColumn,
+        Task,
         TextColumn,
         TimeRemainingColumn,
     )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        """How many items a second."""
+
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.1f} {items}/s" if task.speed else "")
 
     out, err = Console(highlight=False), Console(stderr=True)
     if not err.is_terminal or total < 2:
         yield out, lambda: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate())
     with Progress(
         *columns, TimeRemainingColumn(), console=err, transient=True, redirect_stdout=False
     ) as bars:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -85,6 +85,11 @@ class Step:
             if weight and top.shape != old:
                 self._set_loss_weight(top, weight)
 
+    def follow(self) -> None:
+        """Reshape the tops if a bottom has another shape than before."""
+        if self._shapes != self._bottom_shapes():
+            self.reshape()
+
     def set_loss_weights(self, weights: Sequence[float]) -> None:
         """Note what each top adds to the loss, in the tops' diffs too."""
         self.loss_weights = list(weights)
@@ -95,8 +100,7 @@ class Step:
     def forward(self, store: Store | None) -> float:
         """Compute the tops; return what they add to the loss."""
         layer = self.layer
-        if self._shapes != self._bottom_shapes():
-            self.reshape()
+        self.follow()
         with self.blame():
             if layer.on_blobs:
                 layer.reshape_blobs(self.bottoms, self.tops)
@@ -105,6 +109,10 @@ class Step:
                 self._share()
             else:
                 self._compute(store)
+        return self.loss(store)
+
+    def loss(self, store: Store | None) -> float:
+        """Return what the tops add to the loss as they stand."""
         return sum(
             (_dot(top, store) for top, w in zip(self.tops, self.loss_weights, strict=False) if w),
             0.0,
@@ -222,15 +230,34 @@ def _check_count(what: str, count: int, allowed: Count) -> None:
 
 
 @contextmanager
-def _torch_errors(shapes: object) -> Iterator[None]:
-    """Turn what PyTorch raises into an error that tells the shapes, or that memory ran out."""
+def _torch_errors(shapes: Callable[[], str]) -> Iterator[None]:
+    """Turn what PyTorch raises into an error that tells the shapes."""
     try:
         yield
-    except CaffeError:
-        raise
-    except (RuntimeError, IndexError, ValueError, TypeError) as error:
-        facts = shapes() if callable(shapes) else shapes
-        text = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text:
-            text = f"out of memory ({text}); a smaller batch needs less"
-        raise CaffeError(f"{text} ({facts})") from error
+    except Exception as error:
+        if isinstance(error, CaffeError):
+            raise
+        raise as_caffe_error(error, "", shapes()) from error
+
+
+def as_caffe_error(error: Exception, label: str, facts: str) -> Exception:
+    """Return what a layer raised as an error that tells the layer and its shapes.
+
+    Parameters
+    ----------
+    error : Exception
+        PyTorch's, or one of ours.
+    label : str
+        The layer, as errors name it; empty where the caller puts it in front.
+    facts : str
+        The shapes.
+    """
+    place = f"{label}: " if label else ""
+    if isinstance(error, CaffeError):
+        if place and not str(error).startswith("layer '"):
+            error.args = (f"{place}{error}", *error.args[1:])
+        return error
+    text = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+    if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text:
+        text = f"out of memory ({text}); a smaller batch needs less"
+    return CaffeError(f"{place}{text} ({facts})")

@@ -62,6 +62,22 @@ def load_image(
     >>> image.shape, image[0, 0].tolist()
     ((2, 4, 3), [1.0, 0.0, 0.0])
     """
+    pixels, white = read_pixels(filename, color)
+    return np.divide(pixels, np.float32(white), dtype=np.float32)
+
+
+def read_pixels(
+    filename: str | os.PathLike[str] | bytes | IO[bytes], color: bool = True
+) -> tuple[NDArray[Any], float]:
+    """Read a picture as `load_image` does, but leave its numbers as they are stored.
+
+    Returns
+    -------
+    pixels : numpy.ndarray
+        H x W x 3 in RGB order, or H x W x 1 grey; mostly uint8.
+    white : float
+        What `pixels` are to be divided by.
+    """
     name, source = _picture_source(filename)
     try:
         with Image.open(source) as picture:
@@ -109,22 +125,20 @@ def _check_size(picture: Image.Image, name: str) -> None:
         raise ImageError(f"{name}: {_TOO_LARGE.format(sizes)}")
 
 
-def _decode(picture: Image.Image, color: bool) -> NDArray[np.float32]:
-    mode = picture.mode
+def _decode(picture: Image.Image, color: bool) -> tuple[NDArray[Any], float]:
+    mode, white = picture.mode, 255.0
     if mode == "F":
-        image = np.array(picture, dtype=np.float32)
+        white = 1.0
     elif mode in _WHITE:
         # Pillow hands out some 16-bit pictures as 32-bit integers.
         white = 65535.0 if picture.format in ("PNG", "PPM") else _WHITE[mode]
-        image = np.asarray(picture) / np.float32(white)
-    else:
-        grey = mode in ("1", "L", "LA")
-        flat = picture if mode in ("L", "RGB") else picture.convert("L" if grey else "RGB")
-        image = np.divide(np.asarray(flat), np.float32(255), dtype=np.float32)
-    if image.ndim == 2:
-        image = image[:, :, np.newaxis].astype(np.float32, copy=False)
-        return np.repeat(image, 3, axis=2) if color else image
-    return image if color else (image @ GREY_WEIGHTS)[:, :, np.newaxis]
+    elif mode not in ("L", "RGB"):
+        picture = picture.convert("L" if mode in ("1", "LA") else "RGB")
+    pixels = np.asarray(picture)
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, np.newaxis]
+        return (np.repeat(pixels, 3, axis=2) if color else pixels), white
+    return (pixels if color else (pixels @ GREY_WEIGHTS)[:, :, np.newaxis]), white
 
 
 def resize_image(im: ArrayLike, new_dims: Dims, interp_order: int = 1) -> NDArray[np.float32]:
@@ -172,21 +186,95 @@ def resize_image(im: ArrayLike, new_dims: Dims, interp_order: int = 1) -> NDArra
         return image.astype(np.float32)
     if interp_order > 1:
         return _resize_by_spline(image, (height, width), interp_order)
-    by_centres = image.shape[2] in (1, 3)
-    rows, columns = (
-        _sample_points(old, new, by_centres)
-        for old, new in zip(image.shape[:2], (height, width), strict=True)
-    )
     if interp_order == 0:
-        nearest = [np.floor(points + 0.5).astype(np.intp) for points in (rows, columns)]
+        by_centres = image.shape[2] in (1, 3)
+        nearest = [
+            np.floor(_sample_points(old, new, by_centres) + 0.5).astype(np.intp)
+            for old, new in zip(image.shape[:2], (height, width), strict=True)
+        ]
         return image[np.ix_(*nearest)].astype(np.float32)
+    return np.ascontiguousarray(resize_planes(image, (height, width)).transpose(1, 2, 0))
+
+
+def resize_planes(
+    image: NDArray[Any],
+    dims: tuple[int, int],
+    rows: slice = slice(None),
+    columns: slice = slice(None),
+) -> NDArray[np.float32]:
+    """Resize an H x W x K array bilinearly, and compute a window of the result only.
+
+    Parameters
+    ----------
+    image : array
+        H x W x K, not empty.
+    dims : (int, int)
+        The height and width to resize to.
+    rows, columns : slice
+        The window.
+
+    Returns
+    -------
+    numpy.ndarray
+        K x rows x columns, float32, the columns side by side in memory.
+    """
+    height, width, channels = image.shape
+    by_centres = channels in (1, 3)
+    above, below, down = _neighbours(_sample_points(height, dims[0], by_centres)[rows])
+    left, right, along = _neighbours(_sample_points(width, dims[1], by_centres)[columns])
     # Only enlarging by centres looks outside, and only then does the smallest value count.
-    outside = image.min() if min(rows[0], columns[0]) < 0 else 0
-    resized = _interpolate(_interpolate(image, rows, 0, outside), columns, 1, outside)
+    outside = image.min() if min(above[0], left[0]) < 0 else 0
+
+    # Rows first: whole ones are quick to gather, and what they leave for the columns is less.
+    flat = image.reshape(height, width * channels)
+    mixed = _take(flat, above, height, outside)
+    _mix(mixed, _take(flat, below, height, outside), down[:, np.newaxis])
+    first, second = (_take_columns(mixed, c, channels, outside) for c in (left, right))
+    _mix(first, second, along)
     if not by_centres and np.issubdtype(image.dtype, np.integer):
         # SciPy's zoom answers integers with integers, halves rounded away from zero.
-        resized = np.trunc(resized + np.copysign(np.float32(0.5), resized))
-    return resized
+        first = np.trunc(first + np.copysign(np.float32(0.5), first))
+    return first.transpose(1, 0, 2)
+
+
+def _neighbours(
+    points: NDArray[np.float64],
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """The pixels before and after each point, and how much the one after counts."""
+    before = np.floor(points).astype(np.intp)
+    return before, before + 1, (points - before).astype(np.float32)
+
+
+def _take(
+    flat: NDArray[Any], rows: NDArray[np.intp], height: int, outside: float
+) -> NDArray[np.float32]:
+    """The rows as floats; those that the picture has not hold `outside`."""
+    samples = flat.take(np.clip(rows, 0, height - 1), axis=0).astype(np.float32, copy=False)
+    # A last point that sits on the last pixel has a neighbour beyond it.
+    samples[(rows < 0) | (rows >= height)] = outside
+    return samples
+
+
+def _take_columns(
+    flat: NDArray[np.float32], columns: NDArray[np.intp], channels: int, outside: float
+) -> NDArray[np.float32]:
+    """The columns as rows x channels x columns; those that there are not hold `outside`."""
+    width = flat.shape[1] // channels
+    places = np.clip(columns, 0, width - 1) * channels + np.arange(channels)[:, np.newaxis]
+    samples = np.empty((len(flat), *places.shape), dtype=np.float32)
+    # Of the modes this is the quickest; no place is one that it would wrap.
+    flat.take(places, axis=1, out=samples, mode="wrap")
+    samples[:, :, (columns < 0) | (columns >= width)] = outside
+    return samples
+
+
+def _mix(
+    first: NDArray[np.float32], second: NDArray[np.float32], share: NDArray[np.float32]
+) -> None:
+    """Turn `first` into ``first + (second - first) * share``; `second` is overwritten."""
+    second -= first
+    second *= share
+    first += second
 
 
 def _check_dims(dims: Dims, name: str) -> tuple[int, int]:
@@ -204,29 +292,6 @@ def _sample_points(old: int, new: int, by_centres: bool) -> NDArray[np.float64]:
     if by_centres:
         return (points + 0.5) * (old / new) - 0.5
     return points * ((old - 1) / (new - 1)) if new > 1 else points
-
-
-def _interpolate(
-    image: NDArray[Any], points: NDArray[np.float64], axis: int, outside: float
-) -> NDArray[np.float32]:
-    """Sample linearly along an axis; beyond the first and last pixel lies `outside`."""
-    last = image.shape[axis] - 1
-    below = np.floor(points).astype(np.intp)
-    fraction = (points - below).astype(np.float32)
-    fraction = fraction.reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
-    samples = []
-    for index in (below, below + 1):
-        sample = image.take(np.clip(index, 0, last), axis=axis).astype(np.float32, copy=False)
-        # A last point that sits on the last pixel has a neighbour beyond it that counts nothing.
-        beyond = (index < 0) | (index > last)
-        if beyond.any():
-            sample[beyond if axis == 0 else (slice(None), beyond)] = outside
-        samples.append(sample)
-    result, step = samples
-    step -= result
-    step *= fraction
-    result += step
-    return result
 
 
 def _resize_by_spline(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import NetError, ShapeError
-from .pictures import resize_image
+from .pictures import resize_image, resize_planes
 
 
 class Transformer:
@@ -92,7 +92,8 @@ class Transformer:
                 f"{image.shape} does not lead to{hint}"
             )
         if resized != image.shape:
-            image = resize_image(image.astype(np.float32, copy=False), resized[:2])
+            image = resize_planes(image.astype(np.float32, copy=False), resized[:2])
+            image = image.transpose(1, 2, 0)
         if out is None:
             out = np.empty(wanted, dtype=np.float32)
         elif out.shape != wanted:

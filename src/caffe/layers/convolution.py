@@ -232,21 +232,17 @@ class Deconvolution(Kernels):
             weight.reshape(group, self.channels // group, -1).transpose(1, 2),
             x.reshape(len(x), group, self.channels // group, -1),
         ).view(len(x), self.out_channels, *self.kernel, *sizes)
+        columns = columns.permute(*range(2, 2 + axes), 0, 1, *range(2 + axes, 2 + 2 * axes))
         out = self.out_sizes(sizes)
         padded = [n + 2 * p for n, p in zip(out, self.pad, strict=True)]
         y = x.new_zeros(len(x), self.out_channels, *padded)
-        every = slice(None)
         for tap in itertools.product(*map(range, self.kernel)):
             steps = zip(tap, self.dilation, self.stride, sizes, strict=True)
-            place = (
-                every,
-                every,
-                *(slice(t * d, t * d + s * (n - 1) + 1, s) for t, d, s, n in steps),
-            )
-            one = (every, every, *tap)
-            y[place] += columns[one]
-        inner = (every, every, *(slice(p, p + n) for n, p in zip(out, self.pad, strict=True)))
-        y = y[inner]
+            place: list[slice] = [slice(None), slice(None)]
+            place += [slice(t * d, t * d + s * (n - 1) + 1, s) for t, d, s, n in steps]
+            y[tuple(place)] += columns[tap]
+        for axis, (n, p) in enumerate(zip(out, self.pad, strict=True), start=2):
+            y = y.narrow(axis, p, n)
         return y if bias is None else y + bias.view(-1, *[1] * axes)
 
 

@@ -105,6 +105,14 @@ class Layer:
         self.blobs: list[Blob] = []
 
     @property
+    def is_pure(self) -> bool:
+        """Whether, at TEST, equal inputs give equal tops of the shapes that `top_shapes` says.
+
+        A layer that remembers something from one forward to the next says no.
+        """
+        return True
+
+    @property
     def face(self) -> Any:
         """The object that stands for the layer in `Net.layers`."""
         return self

@@ -83,6 +83,10 @@ class BatchNorm(Layer):
         while len(specs) < 3:
             specs.add(lr_mult=0)
 
+    @property
+    def is_pure(self) -> bool:
+        return self.use_global_stats
+
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         return [Parameter((self.channels,)), Parameter((self.channels,)), Parameter((1,))]
 

@@ -99,6 +99,7 @@ class Recurrent(Layer):
     bottoms = (2, 5)
     tops = (1, 3)
     no_gradient_for = frozenset({1})
+    is_pure = False
 
     states: ClassVar[int]
     """How many states a step hands to the next."""

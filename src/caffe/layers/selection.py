@@ -126,6 +126,11 @@ class Filter(Layer):
         super().__init__(layer_param)
         self.no_gradient_for = frozenset({len(layer_param.bottom) - 1})
 
+    @property
+    def is_pure(self) -> bool:
+        # The tops' shapes depend on the selector's values.
+        return False
+
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         *filtered, selector = bottoms
         if len(self.layer_param.top) != len(filtered):

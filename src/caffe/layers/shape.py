@@ -106,7 +106,7 @@ class Split(Layer):
 
 @register("Flatten")
 class Flatten(Layer):
-    """The axes from `axis` to `end_axis` (both included) as one."""
+    """The axes from `axis` to `end_axis` (both included) as one; a new one if there are none."""
 
     message = "flatten_param"
     shares = frozenset({"data", "diff"})
@@ -116,7 +116,7 @@ class Flatten(Layer):
         shape = bottoms[0]
         first = self.axis(self.param.axis, shape)
         last = self.axis(self.param.end_axis, shape, "end_axis")
-        if last < first:
+        if last < first - 1:
             raise ShapeError(f"end_axis {last} comes before axis {first}")
         return [(*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :])]
 

@@ -1,0 +1,289 @@
+"""`caffe time`: how long a net takes, layer by layer and as a whole."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import CaffeError
+from .terminal import bar, print_columns, progress
+
+if TYPE_CHECKING:
+    from ..net import Net
+
+
+
+class Phase(str, Enum):
+    """Which layers there are, and how those that differ run."""
+
+    TEST = "TEST"
+    TRAIN = "TRAIN"
+
+
+@dataclass
+class LayerTime:
+    """One layer's average times, in milliseconds."""
+
+    name: str
+    type: str
+    forward: float = 0.0
+    backward: float = 0.0
+
+
+@dataclass
+class Times:
+    """A net's average times, in milliseconds."""
+
+    layers: list[LayerTime]
+    net_forward: float
+    net_backward: float
+
+    @property
+    def forward(self) -> float:
+        """The layers' sum."""
+        return sum(layer.forward for layer in self.layers)
+
+    @property
+    def backward(self) -> float:
+        """The layers' sum."""
+        return sum(layer.backward for layer in self.layers)
+
+    def share(self, layer: LayerTime) -> float:
+        """The part that a layer has of the layers' sum."""
+        return (layer.forward + layer.backward) / ((self.forward + self.backward) or 1.0)
+
+
+def time_net(
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME|PROTOTXT",
+            help="A model that `caffe zoo` lists, or a net's file; efficientnet_lite0 if nothing "
+            "is said.",
+        ),
+    ] = None,
+    net: Annotated[
+        Path | None, typer.Option(metavar="PROTOTXT", help="The net's file, as `--model` takes it.")
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CAFFEMODEL",
+            help="Its weights; without them the fillers' values, which take as long.",
+        ),
+    ] = None,
+    iterations: Annotated[int, typer.Option(min=1, help="How many times to run it.")] = 50,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Pictures at once.", show_default="the net's own")
+    ] = None,
+    phase: Annotated[Phase, typer.Option(help="Which of the net's phases.")] = Phase.TEST,
+    gpu: Annotated[int | None, typer.Option(metavar="N", help="Run on this GPU.")] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="P", help="float32, bfloat16 or float16.", show_default="float32"
+        ),
+    ] = None,
+    backward: Annotated[bool, typer.Option("--backward", help="Time the gradients too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Time a net: each layer on its own, and `net.forward()` as a whole.
+
+    The whole is quicker than the sum of the layers where layers are run as one. What is shown
+    are averages, in milliseconds, after one run that does not count.
+    """
+    if net is not None and model is not None:
+        raise typer.BadParameter("--net and --model are two ways to name one net")
+    from .. import mode
+
+    if gpu is not None:
+        mode.set_device(gpu)
+        mode.set_mode_gpu()
+    if precision is not None:
+        _set_precision(precision)
+    timed = _open(model if net is None else str(net), weights, phase)
+    if batch is not None:
+        _set_batch(timed, batch)
+    with progress("Timing", 2 * iterations, "runs") as (_, advance):
+        times = measure(timed, iterations, backward, advance)
+    facts = _facts(timed, iterations, gpu, precision)
+    if as_json:
+        print(json.dumps({**facts, **_as_dict(times, backward)}))
+    else:
+        _show(facts, times, backward)
+
+
+def measure(
+    net: Net, iterations: int, backward: bool, advance: Callable[[], None] = lambda: None
+) -> Times:
+    """Return a net's average times over so many runs.
+
+    Parameters
+    ----------
+    net : caffe.Net
+        Its inputs hold what is to be run.
+    iterations : int
+        How many runs are averaged; one more goes before them.
+    backward : bool
+        Whether to time the gradients too.
+    advance : callable
+        Called after each run, of the layers one by one and of the net as a whole.
+    """
+    layers = [
+        LayerTime(name, step.layer.type)
+        for name, step in zip(net._layer_names, net._steps, strict=True)
+    ]
+    _run_layers(net, layers, backward)
+    for layer in layers:
+        layer.forward = layer.backward = 0.0
+    for _ in range(iterations):
+        _run_layers(net, layers, backward)
+        advance()
+    net.forward()
+    wholes = [0.0, 0.0]
+    for _ in range(iterations):
+        wholes[0] += _milliseconds(net.forward)
+        wholes[1] += _milliseconds(net.backward) if backward else 0.0
+        advance()
+    for layer in layers:
+        layer.forward /= iterations
+        layer.backward /= iterations
+    return Times(layers, wholes[0] / iterations, wholes[1] / iterations)
+
+
+def _run_layers(net: Net, layers: Sequence[LayerTime], backward: bool) -> None:
+    """Run the layers once, and add to each one's times."""
+    import torch
+
+    from ..mode import current_store
+
+    store = current_store()
+    with torch.no_grad():
+        for step, layer in zip(net._steps, layers, strict=True):
+            layer.forward += _milliseconds(step.forward, store)
+        if backward:
+            for step, layer in zip(reversed(net._steps), reversed(layers), strict=True):
+                if step.need_backward:
+                    layer.backward += _milliseconds(step.backward, store)
+
+
+def _milliseconds(function: Callable[..., Any], *arguments: Any) -> float:
+    from ..timer import Timer
+
+    timer = Timer()
+    timer.start()
+    function(*arguments)
+    return timer.ms
+
+
+def _open(model: str | None, weights: Path | None, phase: Phase) -> Net:
+    from .. import zoo
+    from ..net import Net
+
+    model = model or zoo.DEFAULT
+    source: Any = model
+    if not Path(model).exists() and not model.endswith((".prototxt", ".txt", ".pbtxt")):
+        make = zoo.record(model).net
+        if make is None:
+            raise CaffeError(f"{model} is no model but an archive; `caffe zoo` lists the models")
+        source = make()
+    return Net(source, phase=phase.value, weights=weights)
+
+
+def _set_batch(net: Net, batch: int) -> None:
+    blobs = [net.blobs[name] for name in net.inputs]
+    if not blobs:
+        raise CaffeError("--batch: the net has no input; its data layer sets the batch")
+    own = blobs[0].shape[0]
+    for blob in blobs:
+        # Of several inputs, those that are not one per picture keep their size.
+        if blob.shape[:1] == (own,):
+            blob.reshape(batch, *blob.shape[1:])
+    net.reshape()
+
+
+def _set_precision(precision: str) -> None:
+    from .. import mode
+
+    choose = getattr(mode, "set_precision", None)
+    if choose is None:
+        raise CaffeError("--precision: this version of Recaffe computes in float32 only")
+    choose(precision)
+
+
+def _facts(net: Net, iterations: int, gpu: int | None, precision: str | None) -> dict[str, Any]:
+    import torch
+
+    device = f"CPU, {torch.get_num_threads()} threads"
+    return {
+        "net": net.name,
+        "batch": net.blobs[net.inputs[0]].shape[0] if net.inputs else None,
+        "device": device if gpu is None else f"GPU {gpu}",
+        "precision": precision or "float32",
+        "iterations": iterations,
+    }
+
+
+def _as_dict(times: Times, backward: bool) -> dict[str, Any]:
+    layers = []
+    for layer in times.layers:
+        entry = {"name": layer.name, "type": layer.type, "forward_ms": round(layer.forward, 4)}
+        if backward:
+            entry["backward_ms"] = round(layer.backward, 4)
+        layers.append({**entry, "share": round(times.share(layer), 4)})
+    found: dict[str, Any] = {
+        "layers": layers,
+        "layers_forward_ms": round(times.forward, 4),
+        "net_forward_ms": round(times.net_forward, 4),
+    }
+    if backward:
+        found["layers_backward_ms"] = round(times.backward, 4)
+        found["net_backward_ms"] = round(times.net_backward, 4)
+    return found
+
+
+def _show(facts: dict[str, Any], times: Times, backward: bool) -> None:
+    batch = "" if facts["batch"] is None else f"batch {facts['batch']}, "
+    print(
+        f"{facts['net'] or 'net'}: {batch}{facts['device']}, {facts['precision']}, "
+        f"average of {facts['iterations']} runs\n"
+    )
+    bars = (sys.stdout.encoding or "").lower().startswith("utf")
+    rows = [["LAYER", "TYPE", "FORWARD ms", *(["BACKWARD ms"] if backward else []), "SHARE", ""]]
+    for layer in times.layers:
+        numbers = [layer.forward, *([layer.backward] if backward else [])]
+        share = times.share(layer)
+        rows.append(
+            [layer.name, layer.type, *(f"{number:.3f}" for number in numbers), f"{share:.1%}"]
+            + [bar(share) if bars else ""]
+        )
+    print_columns(_right(rows, range(2, len(rows[0]) - 1)))
+    print()
+    totals = [["", "FORWARD ms", *(["BACKWARD ms"] if backward else []), ""]]
+    for name, forward, back in (
+        ("sum of the layers", times.forward, times.backward),
+        ("net.forward()", times.net_forward, times.net_backward),
+    ):
+        rate = f"{1000 * facts['batch'] / forward:.1f} pictures/s" if facts["batch"] else ""
+        totals.append([name, f"{forward:.3f}", *([f"{back:.3f}"] if backward else []), rate])
+    if backward:
+        totals[-1][0] += ", net.backward()"
+    print_columns(_right(totals, range(1, len(totals[0]) - 1)))
+
+
+def _right(rows: Sequence[Sequence[str]], columns: range) -> list[list[str]]:
+    """The rows with some columns set to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        [cell.rjust(widths[i]) if i in columns else cell for i, cell in enumerate(row)]
+        for row in rows
+    ]

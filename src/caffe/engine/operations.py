@@ -1,0 +1,348 @@
+"""The operations of a plan: one layer, or a convolution with the layers that follow it in place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..blob import Shape
+from ..layers.activation import Clip, ReLU
+from ..layers.convolution import Convolution
+from ..layers.dropout import Dropout
+from ..layers.inner_product import InnerProduct
+from ..layers.layer import Layer, as_tensors
+from ..layers.normalization import BatchNorm
+from ..layers.scale import Bias, Scale
+from .layerwise import Step
+
+SMALL_PARAMETER = 2**18
+"""Parameters of at most so many numbers are copied, so that nobody can change them unseen."""
+
+REDUCED = frozenset(
+    {"AbsVal", "BatchNorm", "Bias", "Concat", "Crop", "Deconvolution", "Dropout", "ELU"}
+    | {"Eltwise", "LRN", "Pooling", "Power", "PReLU", "ReLU", "Scale", "Sigmoid", "Slice"}
+    | {"Swish", "TanH", "Tile"}
+)
+"""Layers that compute in the reduced precision themselves; the others get float32."""
+
+Values = dict[int, Tensor]
+"""The newest tensor of each memory, by the memory's identity."""
+
+
+class Operation:
+    """Computes some memories' values from others'.
+
+    Attributes
+    ----------
+    label : str
+        The layer, as errors name it.
+    reads, writes : list of int
+        Memories, by identity.
+    read_shapes, shapes : list of tuple of int
+        The blobs' shapes in which they are read and written.
+    params : list of Blob
+        The parameters that it uses.
+    has_raw_params : bool
+        Whether a parameter's own memory is used at each run, and not a copy of it.
+    is_fresh : bool
+        Whether the results are tensors that no other memory has, and may thus be changed.
+    """
+
+    has_raw_params = False
+    is_fresh = True
+
+    def __init__(self, step: Step, last: Step | None = None) -> None:
+        tops = (last or step).tops
+        self.label = step.label
+        self.reads = [id(blob.memory) for blob in step.bottoms]
+        self.read_shapes = [blob.shape for blob in step.bottoms]
+        self.writes = [id(blob.memory) for blob in tops]
+        self.shapes = [blob.shape for blob in tops]
+        self.params = list(step.layer.blobs)
+        self._seen: list[tuple[int, bool]] | None = None
+
+    def refresh(self) -> None:
+        """Prepare the parameters anew where they have changed, or may have."""
+        seen = [(blob.memory.version, blob.memory.is_lent) for blob in self.params]
+        # An array that was held at the last look may have been written into since.
+        if seen != self._seen or any(lent for _, lent in seen):
+            self.prepare()
+            self._seen = seen
+
+    def prepare(self) -> None:
+        """Make of the parameters what `run` uses."""
+
+    @property
+    def may_change_unseen(self) -> bool:
+        """Whether somebody holds an array of a parameter that is used as it lies."""
+        return self.has_raw_params and any(blob.memory.is_lent for blob in self.params)
+
+    def facts(self) -> str:
+        """Return the shapes, for errors."""
+        params = [blob.shape for blob in self.params]
+        return f"bottoms {self.read_shapes}; parameters {params or 'none'}"
+
+    def run(self, values: Values) -> None:
+        """Compute."""
+        raise NotImplementedError
+
+    def bottoms(self, values: Values) -> list[Tensor]:
+        """Return the bottoms' values in the blobs' shapes."""
+        return [
+            value if value.shape == shape else value.reshape(shape)
+            for value, shape in zip(
+                map(values.__getitem__, self.reads), self.read_shapes, strict=True
+            )
+        ]
+
+
+class LayerOperation(Operation):
+    """A layer's own forward."""
+
+    def __init__(self, step: Step, precision: torch.dtype) -> None:
+        super().__init__(step)
+        self._layer = step.layer
+        self._dtype = precision if step.layer.type in REDUCED else torch.float32
+        self.has_raw_params = any(blob.count > SMALL_PARAMETER for blob in self.params)
+
+    def prepare(self) -> None:
+        self._copies = [
+            blob.data_tensor().to(self._dtype, copy=True) if blob.count <= SMALL_PARAMETER else None
+            for blob in self.params
+        ]
+
+    def run(self, values: Values) -> None:
+        inputs = [x.to(self._dtype) for x in self.bottoms(values)]
+        for blob, copy in zip(self.params, self._copies, strict=True):
+            inputs.append(blob.data_tensor().to(self._dtype) if copy is None else copy)
+        results = as_tensors(self._layer.forward(*inputs))
+        values.update(zip(self.writes, results, strict=False))
+
+
+class PassOn(Operation):
+    """A layer that does nothing to its bottom: Dropout at TEST."""
+
+    is_fresh = False
+
+    def run(self, values: Values) -> None:
+        values[self.writes[0]] = values[self.reads[0]]
+
+
+class Rectify(Operation):
+    """A ReLU in place of a value that nobody else has."""
+
+    def run(self, values: Values) -> None:
+        F.relu_(values[self.writes[0]])
+
+
+class Fused(Operation):
+    """A layer and the activation that follows it in place."""
+
+    def __init__(self, step: Step, followers: Sequence[Step], precision: torch.dtype) -> None:
+        super().__init__(step)
+        self._layer: Any = step.layer
+        self._dtype = precision
+        self._attr, self._scalars = "none", []
+        self._folded = [follower.layer for follower in followers]
+        for layer in self._folded:
+            self.params += layer.blobs
+            if _activation(layer) is not None:
+                self._attr, self._scalars = _activation(layer)  # type: ignore[misc]
+
+    def _activate(self, y: Tensor) -> Tensor:
+        if self._attr == "relu":
+            return y.relu_()
+        if self._attr == "leaky_relu":
+            return F.leaky_relu_(y, self._scalars[0])
+        return y.clamp_(*self._scalars) if self._attr == "hardtanh" else y
+
+
+class ConvolutionOperation(Fused):
+    """A convolution with packed weights, normalisation folded in, and the activation."""
+
+    def prepare(self) -> None:
+        weight, bias = (
+            (blob.data_tensor().double() for blob in self._layer.blobs)
+            if len(self._layer.blobs) == 2
+            else (self._layer.blobs[0].data_tensor().double(), None)
+        )
+        if bias is None:
+            bias = torch.zeros(len(weight), dtype=torch.float64)
+        for layer in self._folded:
+            factor, summand = _affine(layer)
+            if factor is not None:
+                weight = weight * factor[:, None, None, None]
+                bias = bias * factor
+            if summand is not None:
+                bias = bias + summand
+        self._bias = bias.to(self._dtype)
+        weight = weight.to(self._dtype, memory_format=torch.channels_last)
+        self._weight = (
+            torch.ops.mkldnn._reorder_convolution_weight(
+                weight, *self._geometry(), self.read_shapes[0]
+            )
+            if _has_packed_operators()
+            else weight
+        )
+
+    def _geometry(self) -> tuple[Shape, Shape, Shape, int]:
+        layer = self._layer
+        return layer.pad, layer.stride, layer.dilation, layer.param.group
+
+    def run(self, values: Values) -> None:
+        (x,) = self.bottoms(values)
+        x = x.to(self._dtype)
+        pad, stride, dilation, group = self._geometry()
+        if _has_packed_operators():
+            values[self.writes[0]] = torch.ops.mkldnn._convolution_pointwise(
+                x, self._weight, self._bias, pad, stride, dilation, group,
+                self._attr, self._scalars, "",
+            )  # fmt: skip
+        else:
+            y = F.conv2d(x, self._weight, self._bias, stride, pad, dilation, group)
+            values[self.writes[0]] = self._activate(y)
+
+
+class InnerProductOperation(Fused):
+    """A product with the weights as they lie (packing them gains little), and the activation."""
+
+    def __init__(self, step: Step, followers: Sequence[Step], precision: torch.dtype) -> None:
+        super().__init__(step, followers, precision)
+        self.has_raw_params = precision == torch.float32
+
+    def prepare(self) -> None:
+        self._copies = None
+        if not self.has_raw_params:
+            self._copies = [blob.data_tensor().to(self._dtype) for blob in self.params]
+
+    def run(self, values: Values) -> None:
+        (x,) = self.bottoms(values)
+        x = x.to(self._dtype).reshape(-1, self._layer.inputs).contiguous()
+        weight, *rest = self._copies or [blob.data_tensor() for blob in self.params]
+        bias = rest[0] if rest else None
+        if _has_packed_operators():
+            y = torch.ops.mkldnn._linear_pointwise(x, weight, bias, self._attr, self._scalars, "")
+        else:
+            y = self._activate(F.linear(x, weight, bias))
+        values[self.writes[0]] = y.view(self.shapes[0])
+
+
+def operations(steps: Sequence[Step], precision: torch.dtype) -> list[Operation]:
+    """Turn the steps into operations, joining what belongs together."""
+    result: list[Operation] = []
+    fresh: set[int] = set()
+    taken: set[int] = set()
+    for i, step in enumerate(steps):
+        layer = step.layer
+        if i in taken or not step.tops or not step.bottoms or layer.shares:
+            continue
+        operation: Operation
+        if _is_plain_convolution(step):
+            indices = _followers(steps, i, fold=True)
+            followers = [steps[j] for j in indices]
+            operation = ConvolutionOperation(step, followers, precision)
+            taken.update(indices)
+        elif isinstance(layer, InnerProduct) and not layer.param.transpose:
+            indices = _followers(steps, i, fold=False)
+            followers = [steps[j] for j in indices]
+            operation = InnerProductOperation(step, followers, precision)
+            taken.update(indices)
+        elif isinstance(layer, Dropout):
+            operation = PassOn(step)
+        elif type(layer) is ReLU and not layer.param.negative_slope and _may_change(step, fresh):
+            operation = Rectify(step)
+        else:
+            operation = LayerOperation(step, precision)
+        if isinstance(operation, PassOn):
+            if operation.reads == operation.writes:
+                continue
+            fresh.discard(operation.reads[0])
+        elif not isinstance(operation, Rectify):
+            fresh.update(operation.writes)
+            if not operation.is_fresh:
+                fresh.difference_update(operation.writes)
+        result.append(operation)
+    return result
+
+
+def _may_change(step: Step, fresh: set[int]) -> bool:
+    return step.tops[0] is step.bottoms[0] and id(step.tops[0].memory) in fresh
+
+
+def _is_plain_convolution(step: Step) -> bool:
+    layer = step.layer
+    if type(layer) is not Convolution or len(step.bottoms) != 1 or layer.channel_axis != 1:
+        return False
+    if len(layer.kernel) != 2:
+        return False
+    sizes = zip(
+        step.bottoms[0].shape[2:], step.tops[0].shape[2:], layer.pad, layer.extent, layer.stride,
+        strict=True,
+    )  # fmt: skip
+    return all((n + 2 * p - e) // s + 1 == out and n + 2 * p >= e for n, out, p, e, s in sizes)
+
+
+def _followers(steps: Sequence[Step], start: int, fold: bool) -> list[int]:
+    """Find the steps behind `start` that change its top in place, and can be joined with it."""
+    memory = steps[start].tops[0].memory
+    found: list[int] = []
+    for j in range(start + 1, len(steps)):
+        step = steps[j]
+        touched = any(blob.memory is memory for blob in (*step.bottoms, *step.tops))
+        if not touched:
+            continue
+        in_place = step.bottoms == step.tops and len(step.tops) == 1
+        same_shape = in_place and step.tops[0].shape == steps[start].tops[0].shape
+        layer = step.layer
+        if not same_shape:
+            break
+        if isinstance(layer, Dropout):
+            continue
+        if _activation(layer) is not None:
+            found.append(j)
+            break
+        if not (fold and _is_affine(layer)):
+            break
+        found.append(j)
+    return found
+
+
+def _activation(layer: Layer) -> tuple[str, list[float]] | None:
+    """Return the packed operators' name for an activation, with its numbers."""
+    if type(layer) is ReLU:
+        slope = layer.param.negative_slope
+        return ("leaky_relu", [slope]) if slope else ("relu", [])
+    if type(layer) is Clip:
+        return "hardtanh", [layer.param.min, layer.param.max]
+    return None
+
+
+def _is_affine(layer: Layer) -> bool:
+    """Whether the layer is one factor and summand per channel, whatever the input."""
+    if type(layer) is BatchNorm:
+        return layer.use_global_stats
+    if type(layer) in (Scale, Bias):
+        return bool(layer.blobs) and layer.param.axis == 1 and len(layer.blobs[0].shape) == 1
+    return False
+
+
+def _affine(layer: Layer) -> tuple[Tensor | None, Tensor | None]:
+    """Return an affine layer's factor and summand per channel, in double precision."""
+    blobs = [blob.data_tensor().double() for blob in layer.blobs]
+    if isinstance(layer, BatchNorm):
+        total = 0.0 if blobs[2].item() == 0 else 1 / blobs[2].item()
+        factor = (blobs[1] * total + layer.param.eps).rsqrt()
+        return factor, -blobs[0] * total * factor
+    if isinstance(layer, Scale):
+        return blobs[0], blobs[1] if len(blobs) > 1 else None
+    return (None, blobs[0]) if isinstance(layer, Bias) else (None, None)
+
+
+def _has_packed_operators() -> bool:
+    return torch.backends.mkldnn.is_available() and hasattr(
+        torch.ops.mkldnn, "_convolution_pointwise"
+    )

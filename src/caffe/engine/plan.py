@@ -1,0 +1,220 @@
+"""The prepared plan: how a net runs when nobody needs its gradients.
+
+Weights are packed once, convolutions take the in-place layers behind them along, pictures stay
+channels-last from end to end, and a blob that nobody looks at is not written. Whoever looks at such
+a blob gets it computed, from the inputs as they were at that forward. A blob that is looked at
+after two forwards, or whose array somebody holds, is written by every later one.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..blob import Blob, Shape
+from ..layers.layer import TEST
+from ..memory import SyncedMemory
+from .allocation import give_back_freed_memory, keep_freed_memory
+from .layerwise import Step, as_caffe_error
+from .operations import Operation, operations
+
+SMALL = 2**18
+"""Blobs of at most so many numbers are always written: that costs less than asking."""
+
+
+@dataclass
+class _Place:
+    """One memory of the net, and what the plan knows of it.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        The shape in which the last operation writes it.
+    last : int
+        The operation after which it holds its final value (-1: it is an input).
+    seen : int
+        In how many runs it was looked at; from the second on it is written at once.
+    """
+
+    memory: weakref.ref[SyncedMemory]
+    shape: Shape
+    last: int
+    seen: int = 0
+    looked_at: bool = False
+
+
+@dataclass
+class _Look:
+    """A run repeated for somebody who looks at a blob: how far it has come, and its values."""
+
+    position: int = 0
+    values: dict[int, Tensor] = field(default_factory=dict)
+    finals: dict[int, Tensor] = field(default_factory=dict)
+
+
+class Plan:
+    """One prepared way through all steps of a net on the CPU.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        The whole net's; `suits` them.
+    precision : torch.dtype
+        What is computed in; blobs are float32 all the same.
+    """
+
+    def __init__(self, steps: Sequence[Step], precision: torch.dtype) -> None:
+        keep_freed_memory()
+        self.precision = precision
+        self._operations = operations(steps, precision)
+        self._blobs = [(weakref.ref(blob.memory), blob.shape) for blob in _blobs_of(steps)]
+        self._inputs: dict[int, tuple[weakref.ref[SyncedMemory], Shape]] = {}
+        self._places: dict[int, _Place] = {}
+        self._last_use: dict[int, int] = {}
+        self._survey({id(blob.memory): blob for blob in _blobs_of(steps)})
+        self._snapshot: dict[int, Tensor] = {}
+        self._look: _Look | None = None
+        for operation in self._operations:
+            for blob in operation.params:
+                blob.memory.before_write = _WeakCall(weakref.ref(self), "settle")
+        weakref.finalize(self, give_back_freed_memory)
+
+    def _survey(self, blobs: dict[int, Blob]) -> None:
+        """Find the inputs, and when each memory is written and read for the last time."""
+        for i, operation in enumerate(self._operations):
+            for key, shape in zip(operation.reads, operation.read_shapes, strict=True):
+                if key not in self._places and key not in self._inputs:
+                    self._inputs[key] = weakref.ref(blobs[key].memory), shape
+                self._last_use[key] = i
+            for key, shape in zip(operation.writes, operation.shapes, strict=True):
+                place = self._places.setdefault(
+                    key, _Place(weakref.ref(blobs[key].memory), shape, i)
+                )
+                place.shape, place.last = shape, i
+
+    @staticmethod
+    def suits(steps: Sequence[Step]) -> bool:
+        """Tell whether the steps can be run by a plan."""
+        return all(
+            not step.need_backward
+            and step.layer.phase == TEST
+            and step.layer.is_pure
+            and (not step.layer.on_blobs or not step.bottoms)
+            for step in steps
+        )
+
+    def fits(self, steps: Sequence[Step], precision: torch.dtype) -> bool:
+        """Tell whether blobs and precision are still what the plan was made for."""
+        return precision == self.precision and all(
+            blob.memory is memory() and blob.shape == shape
+            for blob, (memory, shape) in zip(_blobs_of(steps), self._blobs, strict=True)
+        )
+
+    def run(self) -> None:
+        """Compute all tops; those that nobody looks at are left to be computed when looked at."""
+        for place in self._places.values():
+            place.seen += place.looked_at
+            place.looked_at = False
+        self._look = None
+        for operation in self._operations:
+            operation.refresh()
+        self._snapshot = {key: self._prepared(*where) for key, where in self._inputs.items()}
+        values = dict(self._snapshot)
+        changeable: set[int] = set()
+        for i, operation in enumerate(self._operations):
+            self._run(operation, values)
+            if changeable.intersection(operation.reads) or operation.may_change_unseen:
+                changeable.update(operation.writes)
+            for key in operation.writes:
+                place = self._places[key]
+                if place.last == i:
+                    self._deliver(key, place, values[key], at_once=key in changeable)
+            for key in (*operation.reads, *operation.writes):
+                if self._last_use.get(key, i) <= i:
+                    values.pop(key, None)
+
+    @staticmethod
+    def _run(operation: Operation, values: dict[int, Tensor]) -> None:
+        try:
+            operation.run(values)
+        except Exception as error:
+            raise as_caffe_error(error, operation.label, operation.facts()) from error
+
+    def settle(self) -> None:
+        """Compute what is still left to be computed; a parameter is about to change."""
+        for place in self._places.values():
+            memory = place.memory()
+            if memory is not None and memory.is_deferred:
+                memory.cpu()
+                place.looked_at = False
+
+    def _prepared(self, memory: weakref.ref[SyncedMemory], shape: Shape) -> Tensor:
+        """Copy an input into the plan's layout and precision."""
+        source = memory()
+        assert source is not None
+        values = source.cpu()[: math.prod(shape)].view(shape)
+        layout = torch.channels_last if len(shape) == 4 else torch.contiguous_format
+        return torch.empty(shape, dtype=self.precision, memory_format=layout).copy_(values)
+
+    def _deliver(self, key: int, place: _Place, value: Tensor, at_once: bool) -> None:
+        memory = place.memory()
+        if memory is None:
+            return
+        if at_once or value.numel() <= SMALL or place.seen >= 2 or memory.is_lent:
+            memory.put(self._as_blob(value), None)
+        else:
+            memory.defer(value.numel(), _Computation(self, key))
+
+    def _as_blob(self, value: Tensor) -> Tensor:
+        flat = torch.empty(value.shape, dtype=torch.float32)
+        return flat.copy_(value).view(-1)
+
+    def compute(self, key: int) -> Tensor:
+        """Compute the memory's values again, from the inputs as they were at the last run."""
+        look = self._look
+        if look is None:
+            look = self._look = _Look(values=dict(self._snapshot))
+        place = self._places[key]
+        place.looked_at = True
+        with torch.no_grad():
+            while look.position <= place.last:
+                operation = self._operations[look.position]
+                self._run(operation, look.values)
+                for written in operation.writes:
+                    if self._places[written].last == look.position:
+                        look.finals[written] = look.values[written]
+                look.position += 1
+        return self._as_blob(look.finals.pop(key))
+
+
+@dataclass
+class _Computation:
+    """What a deferred memory calls when somebody looks."""
+
+    plan: Plan
+    key: int
+
+    def __call__(self) -> Tensor:
+        return self.plan.compute(self.key)
+
+
+@dataclass
+class _WeakCall:
+    """A method of a plan that does not keep the plan alive."""
+
+    plan: weakref.ref[Plan]
+    name: str
+
+    def __call__(self) -> None:
+        plan = self.plan()
+        if plan is not None:
+            getattr(plan, self.name)()
+
+
+def _blobs_of(steps: Sequence[Step]) -> list[Blob]:
+    return [blob for step in steps for blob in (*step.bottoms, *step.tops, *step.layer.blobs)]

@@ -1,0 +1,96 @@
+"""Doing the next pieces of work in threads while the first results are used."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+MOST_WORKERS = 8
+
+
+def usable_cpus() -> int:
+    """How many CPUs this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def read_ahead(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    ahead: int,
+    workers: int | None = None,
+) -> Iterator[Result]:
+    """Yield ``function(item)`` for each item, in order, with the next ones under way in threads.
+
+    `items` is iterated by the caller's thread. Nothing starts before the first result is asked
+    for; whoever stops early should ``close()`` the iterator, which drops what has not begun.
+
+    Parameters
+    ----------
+    function : callable
+        Run in several threads at once. What it raises is raised in its item's turn, and ends
+        the results.
+    items : iterable
+        As many as there are, or without end.
+    ahead : int
+        How many results there may be, finished or under way, beyond the one in hand.
+    workers : int, optional
+        Threads; by default as many as the process may use CPUs, at most 8.
+
+    Examples
+    --------
+    >>> list(read_ahead(str.upper, ["cat", "dog"], ahead=1))
+    ['CAT', 'DOG']
+    """
+    if workers is None:
+        workers = min(usable_cpus(), MOST_WORKERS)
+    tasks: SimpleQueue[tuple[Item, Future[Result]] | None] = SimpleQueue()
+    pending: deque[Future[Result]] = deque()
+    started = 0
+    try:
+        for item in items:
+            pending.append(Future())
+            tasks.put((item, pending[-1]))
+            if started < min(workers, len(pending)):
+                # Daemons, and not a ThreadPoolExecutor, whose threads an ending interpreter
+                # waits for: one may wait for a server that does not answer.
+                threading.Thread(
+                    target=_work, args=(function, tasks), name="caffe-read-ahead", daemon=True
+                ).start()
+                started += 1
+            if len(pending) > ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
+        for _ in range(started):
+            tasks.put(None)
+
+
+def _work(
+    function: Callable[[Item], Result], tasks: SimpleQueue[tuple[Item, Future[Result]] | None]
+) -> None:
+    while (task := tasks.get()) is not None:
+        _do(function, *task)
+        # The thread that waits would keep a picture alive.
+        del task
+
+
+def _do(function: Callable[[Item], Result], item: Item, future: Future[Result]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(function(item))
+    except BaseException as error:
+        future.set_exception(error)

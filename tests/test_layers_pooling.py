@@ -1,0 +1,215 @@
+"""Pooling beyond the golden cases: every window is recomputed by hand, oddities included."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+import caffe
+from caffe.errors import CaffeError
+
+LOWEST = -np.finfo(np.float32).max
+
+
+def pooling_net(shape: tuple[int, ...], settings: str, tops: int = 1, phase: int = 1) -> caffe.Net:
+    dims = " ".join(f"dim: {n}" for n in shape)
+    names = " ".join(f'top: "{name}"' for name in ("y", "mask")[:tops])
+    return caffe.Net(
+        f"""force_backward: true
+        layer {{ name: "x" type: "Input" top: "x" input_param {{ shape {{ {dims} }} }} }}
+        layer {{ name: "pool" type: "Pooling" bottom: "x" {names}
+                 pooling_param {{ {settings} }} }}""",
+        phase,
+    )
+
+
+def expected_size(size: int, k: int, s: int, p: int, padded: bool, floor: bool) -> int:
+    count = (math.floor if floor else math.ceil)((size + 2 * p - k) / s) + 1
+    return count - 1 if padded and (count - 1) * s >= size + p else count
+
+
+def by_hand(
+    x: np.ndarray,
+    pool: str,
+    k: tuple[int, int],
+    s: tuple[int, int],
+    p: tuple[int, int],
+    floor: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pool the picture x of shape (height, width) window by window, as Caffe's loops do."""
+    h, w = x.shape
+    oh, ow = (expected_size(x.shape[i], k[i], s[i], p[i], any(p), floor) for i in (0, 1))
+    values, mask = np.empty((oh, ow), np.float32), np.full((oh, ow), -1.0)
+    for i, j in itertools.product(range(oh), range(ow)):
+        top, left = i * s[0] - p[0], j * s[1] - p[1]
+        bottom, right = top + k[0], left + k[1]
+        area = (min(bottom, h + p[0]) - top) * (min(right, w + p[1]) - left)
+        best, total = LOWEST, np.float32(0)
+        for r, c in itertools.product(
+            range(max(top, 0), min(bottom, h)), range(max(left, 0), min(right, w))
+        ):
+            total += x[r, c]
+            if x[r, c] > best:
+                best, mask[i, j] = x[r, c], r * w + c
+        with np.errstate(invalid="ignore"):
+            values[i, j] = best if pool == "MAX" else total / np.float32(area)
+    return values, mask
+
+
+GEOMETRIES = [
+    (size, k, s, p, mode)
+    for size in ((5, 7), (8, 6))
+    for k in ((1, 1), (2, 3), (3, 3), (4, 2))
+    for s in ((1, 1), (2, 2), (3, 2), (5, 4))
+    for p in ((0, 0), (0, 1), (1, 1), (2, 2), (3, 1))
+    for mode in ("CEIL", "FLOOR")
+    if all(a < b for a, b in zip(p, k, strict=True)) or p == (0, 0)
+]
+
+
+@pytest.mark.parametrize("pool", ["MAX", "AVE"])
+def test_every_window_is_where_caffe_puts_it(pool: str) -> None:
+    x = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
+    for (h, w), k, s, p, mode in GEOMETRIES:
+        settings = (
+            f"pool: {pool} kernel_h: {k[0]} kernel_w: {k[1]} stride_h: {s[0]} stride_w: {s[1]} "
+            f"pad_h: {p[0]} pad_w: {p[1]} round_mode: {mode}"
+        )
+        net = pooling_net((1, 1, h, w), settings, tops=2 if pool == "MAX" else 1)
+        net.blobs["x"].data[...] = x[:h, :w]
+        net.forward()
+        values, mask = by_hand(x[:h, :w], pool, k, s, p, mode == "FLOOR")
+        np.testing.assert_allclose(net.blobs["y"].data[0, 0], values, 1e-5, 1e-6, err_msg=settings)
+        if pool == "MAX":
+            np.testing.assert_array_equal(net.blobs["mask"].data[0, 0], mask, err_msg=settings)
+
+
+@pytest.mark.parametrize(
+    "settings", ["kernel_size: 2 stride: 2", "kernel_size: 3 stride: 2 pad: 2"]
+)
+def test_max_passes_over_what_is_not_a_number(settings: str) -> None:
+    net = pooling_net((1, 1, 4, 4), settings, tops=2)
+    x = np.full((4, 4), np.nan, np.float32)
+    x[0, 1] = -3
+    x[2, 2] = -np.inf
+    net.blobs["x"].data[...] = x
+    net.forward()
+    numbers = net.blobs["y"].data[net.blobs["mask"].data == 1]
+    assert numbers.size
+    assert (numbers == -3).all()
+    rest = net.blobs["mask"].data != 1
+    assert (net.blobs["mask"].data[rest] == -1).all()
+    assert (net.blobs["y"].data[rest] == LOWEST).all()
+
+
+def test_of_equal_values_the_first_gets_the_gradient() -> None:
+    net = pooling_net((1, 1, 3, 3), "kernel_size: 3 pad: 2")
+    net.blobs["x"].data[...] = 7
+    net.forward()
+    net.blobs["y"].diff[...] = 1
+    net.backward()
+    # Windows start at -2, -1, 0, 1 and 2; each gives its 1 to its first place in the picture.
+    np.testing.assert_array_equal(net.blobs["x"].diff[0, 0], np.outer([3, 1, 1], [3, 1, 1]))
+
+
+def test_global_pooling_follows_the_size() -> None:
+    net = pooling_net((1, 2, 3, 4), "pool: AVE global_pooling: true")
+    net.blobs["x"].reshape(1, 2, 5, 6)
+    x = np.random.default_rng(0).normal(size=(1, 2, 5, 6))
+    net.blobs["x"].data[...] = x
+    net.forward()
+    np.testing.assert_allclose(net.blobs["y"].data, x.mean((2, 3), keepdims=True), 1e-5, 1e-6)
+
+
+def test_stochastic_at_test_weighs_values_by_themselves() -> None:
+    net = pooling_net((1, 1, 2, 4), "pool: STOCHASTIC kernel_size: 2 stride: 2")
+    net.blobs["x"].data[...] = [[1, 3, 0, 0], [0, 4, 0, 0]]
+    net.forward()
+    np.testing.assert_allclose(net.blobs["y"].data[0, 0], [[(1 + 9 + 16) / 8, 0]], 1e-6)
+
+
+def test_stochastic_at_train_draws_in_proportion() -> None:
+    caffe.set_random_seed(1)
+    net = pooling_net((1, 1, 2, 20000), "pool: STOCHASTIC kernel_size: 2 stride: 2", phase=0)
+    net.blobs["x"].data[...] = np.tile([[1, 3], [0, 4]], (1, 10000))
+    y = net.forward()["y"].copy()
+    for value in (1, 3, 4):
+        assert (y == value).mean() == pytest.approx(value / 8, abs=0.02)
+    net.blobs["y"].diff[...] = 1
+    net.backward()
+    windows = net.blobs["x"].diff.reshape(2, 10000, 2)
+    np.testing.assert_array_equal(windows.sum((0, 2)), 1)
+    drawn = (windows * net.blobs["x"].data.reshape(2, 10000, 2)).sum((0, 2))
+    np.testing.assert_array_equal(drawn, y.ravel())
+
+
+@pytest.mark.parametrize(
+    ("settings", "culprit"),
+    [
+        ("", "kernel_size"),
+        ("kernel_h: 2", "kernel_h and kernel_w"),
+        ("kernel_size: 2 kernel_h: 2 kernel_w: 2", "kernel_size"),
+        ("kernel_size: 2 pad: 2", "pad"),
+        ("kernel_size: 2 stride: 0", "stride"),
+        ("kernel_size: 2 global_pooling: true", "global_pooling"),
+        ("global_pooling: true pad: 1", "global_pooling"),
+        ("kernel_size: 3 pad: 1 pool: STOCHASTIC", "STOCHASTIC"),
+        ("kernel_size: 30", "does not fit"),
+    ],
+)
+def test_settings_that_caffe_refuses(settings: str, culprit: str) -> None:
+    with pytest.raises(CaffeError, match=rf"'pool' \(Pooling\).*{culprit}"):
+        pooling_net((1, 1, 5, 5), settings)
+
+
+def test_pooling_needs_pictures() -> None:
+    with pytest.raises(CaffeError, match="4 axes"):
+        pooling_net((5, 5), "kernel_size: 2")
+    net = pooling_net((1, 1, 5, 5), "kernel_size: 2")
+    net.blobs["x"].reshape(5, 5)
+    with pytest.raises(CaffeError, match="4 axes"):
+        net.forward()
+
+
+def test_average_has_no_mask() -> None:
+    with pytest.raises(CaffeError, match="only MAX"):
+        pooling_net((1, 1, 5, 5), "kernel_size: 2 pool: AVE", tops=2)
+
+
+@pytest.mark.parametrize("pool", ["MAX", "AVE", "STOCHASTIC"])
+def test_pyramid_of_one_level_keeps_four_axes(pool: str) -> None:
+    net = caffe.Net(
+        f"""layer {{ name: "x" type: "Input" top: "x"
+                    input_param {{ shape {{ dim: 2 dim: 3 dim: 4 dim: 8 }} }} }}
+        layer {{ name: "one" type: "SPP" bottom: "x" top: "one"
+                 spp_param {{ pyramid_height: 1 pool: {pool} }} }}
+        layer {{ name: "two" type: "SPP" bottom: "x" top: "two"
+                 spp_param {{ pyramid_height: 2 pool: {pool} }} }}""",
+        caffe.TEST,
+    )
+    x = np.random.default_rng(0).random((2, 3, 4, 8))
+    net.blobs["x"].data[...] = x
+    net.forward()
+    assert net.blobs["one"].shape == (2, 3, 1, 1)
+    assert net.blobs["two"].shape == (2, 3 * (1 + 4))
+    whole = {
+        "MAX": x.max((2, 3)),
+        "AVE": x.mean((2, 3)),
+        "STOCHASTIC": (x * x).sum((2, 3)) / x.sum((2, 3)),
+    }
+    np.testing.assert_allclose(net.blobs["one"].data[..., 0, 0], whole[pool], 1e-5)
+    np.testing.assert_allclose(net.blobs["two"].data[:, :3], whole[pool], 1e-5)
+
+
+def test_pyramid_too_fine_for_the_picture_is_refused() -> None:
+    with pytest.raises(CaffeError, match="too small for level 2"):
+        caffe.Net(
+            """layer { name: "x" type: "Input" top: "x"
+                       input_param { shape { dim: 1 dim: 1 dim: 3 dim: 8 } } }
+            layer { name: "spp" type: "SPP" bottom: "x" top: "y"
+                    spp_param { pyramid_height: 3 } }""",
+            caffe.TEST,
+        )
