@@ -162,7 +162,7 @@ def _write_scale(net: caffe.Net, tmp_path: Path) -> None:
 
 
 def _write_large_weights(net: caffe.Net, tmp_path: Path) -> None:
-    net.params["fc"][0].data[:, ::3] = 0.01
+    net.params["fc"][0].data[:, ::3] *= -1
 
 
 def _write_through_torch(net: caffe.Net, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from .blob import Blob
 from .engine import layerwise
 from .engine.debug_info import report_backward, report_forward
 from .engine.layerwise import Step
-from .engine.plan import Plan
+from .engine.plan import Plan, blobs_of
 from .errors import CaffeError, NetError, ShapeError
 from .graph import Graph, build_graph, mark_backward
 from .layers.layer import Layer, create
@@ -115,6 +115,8 @@ class Net:
         self._parameters.share()
         self._mark_backward(param.force_backward)
         self._plan: Plan | None = None
+        self._sources = [step for step in self._steps if step.layer.on_blobs]
+        self._all_blobs = blobs_of(self._steps)
         self._suits_plan = not self.debug_info and Plan.suits(self._steps)
         self._make_views()
 
@@ -354,16 +356,15 @@ class Net:
     def _run_plan(self) -> float:
         """Run all layers by the prepared plan, which is made anew where blobs have changed."""
         with torch.no_grad():
-            for step in self._steps:
-                if step.layer.on_blobs:
-                    step.forward(None)
+            for step in self._sources:
+                step.forward(None)
             precision = mode.precision()
-            if self._plan is None or not self._plan.fits(self._steps, precision):
+            if self._plan is None or not self._plan.fits(self._all_blobs, precision):
                 for step in self._steps:
                     step.follow()
                 self._plan = Plan(self._steps, precision)
             self._plan.run()
-            return sum((step.loss(None) for step in self._steps), 0.0)
+            return sum((step.loss(None) for step in self._steps if any(step.loss_weights)), 0.0)
 
     def _backward(self, first: int, last: int) -> None:
         steps, store = self._steps[last : first + 1], mode.current_store()

@@ -13,10 +13,12 @@ from ..blob import Shape
 from ..layers.activation import Clip, ReLU
 from ..layers.convolution import Convolution
 from ..layers.dropout import Dropout
+from ..layers.eltwise import Eltwise
 from ..layers.inner_product import InnerProduct
 from ..layers.layer import Layer, as_tensors
 from ..layers.normalization import BatchNorm
 from ..layers.scale import Bias, Scale
+from ..proto.caffe_pb2 import EltwiseParameter
 from .layerwise import Step
 
 SMALL_PARAMETER = 2**18
@@ -28,6 +30,11 @@ REDUCED = frozenset(
     | {"Swish", "TanH", "Tile"}
 )
 """Layers that compute in the reduced precision themselves; the others get float32."""
+
+FRESH = frozenset(
+    {"BatchNorm", "Bias", "Concat", "Deconvolution", "Eltwise", "LRN", "Pooling", "Scale"}
+)
+"""Layers whose results never share memory with their bottoms."""
 
 Values = dict[int, Tensor]
 """The newest tensor of each memory, by the memory's identity."""
@@ -50,6 +57,8 @@ class Operation:
         Whether a parameter's own memory is used at each run, and not a copy of it.
     is_fresh : bool
         Whether the results are tensors that no other memory has, and may thus be changed.
+    hidden : list of int
+        Those of `writes` that `run` leaves out; `run_apart` does not.
     """
 
     has_raw_params = False
@@ -63,6 +72,7 @@ class Operation:
         self.writes = [id(blob.memory) for blob in tops]
         self.shapes = [blob.shape for blob in tops]
         self.params = list(step.layer.blobs)
+        self.hidden: list[int] = []
         self._seen: list[tuple[int, bool]] | None = None
 
     def refresh(self) -> None:
@@ -90,6 +100,10 @@ class Operation:
         """Compute."""
         raise NotImplementedError
 
+    def run_apart(self, values: Values) -> None:
+        """Compute what is hidden, too."""
+        self.run(values)
+
     def bottoms(self, values: Values) -> list[Tensor]:
         """Return the bottoms' values in the blobs' shapes."""
         return [
@@ -107,6 +121,7 @@ class LayerOperation(Operation):
         super().__init__(step)
         self._layer = step.layer
         self._dtype = precision if step.layer.type in REDUCED else torch.float32
+        self.is_fresh = step.layer.type in FRESH
         self.has_raw_params = any(blob.count > SMALL_PARAMETER for blob in self.params)
 
     def prepare(self) -> None:
@@ -193,6 +208,23 @@ class ConvolutionOperation(Fused):
         layer = self._layer
         return layer.pad, layer.stride, layer.dilation, layer.param.group
 
+    def added(self, x: Tensor, other: Tensor, attr: str | None, in_place: bool) -> Tensor:
+        """Return the convolution of `x` plus `other` (where it may, in its place), activated."""
+        pad, stride, dilation, group = self._geometry()
+        kernels = torch.ops.mkldnn
+        arguments = (self._weight, self._bias, pad, stride, dilation, group)
+        x = x.to(self._dtype)
+        if in_place:
+            return kernels._convolution_pointwise_.binary(
+                other, x, *arguments, "add", 1.0, attr, [], ""
+            )
+        return kernels._convolution_pointwise.binary(x, other, *arguments, "add", 1.0, attr, [], "")
+
+    @property
+    def can_add(self) -> bool:
+        """Whether nothing comes between the convolution and a sum."""
+        return self._attr == "none" and _has_packed_operators()
+
     def run(self, values: Values) -> None:
         (x,) = self.bottoms(values)
         x = x.to(self._dtype)
@@ -205,6 +237,40 @@ class ConvolutionOperation(Fused):
         else:
             y = F.conv2d(x, self._weight, self._bias, stride, pad, dilation, group)
             values[self.writes[0]] = self._activate(y)
+
+
+class SumOperation(Operation):
+    """A convolution, the sum of its top and another blob, and the ReLU that may follow in place.
+
+    Only the sum is written; the convolution's own top is hidden.
+    """
+
+    def __init__(
+        self, step: Step, convolution: ConvolutionOperation, followers: Sequence[Step]
+    ) -> None:
+        super().__init__(step)
+        self._convolution = convolution
+        self._other = next(key for key in self.reads if key != convolution.writes[0])
+        self._attr = "relu" if followers else None
+        self.may_overwrite = False
+        self.reads = [*convolution.reads, self._other]
+        self.read_shapes = [*convolution.read_shapes, self.shapes[0]]
+        self.writes = [*convolution.writes, *self.writes]
+        self.shapes = [*convolution.shapes, *self.shapes]
+        self.hidden = list(convolution.writes)
+        self.params = convolution.params
+        self.refresh = convolution.refresh  # type: ignore[method-assign]
+
+    def run(self, values: Values) -> None:
+        x, other = self.bottoms(values)
+        values[self.writes[1]] = self._convolution.added(
+            x, other, self._attr, in_place=self.may_overwrite
+        )
+
+    def run_apart(self, values: Values) -> None:
+        self._convolution.run(values)
+        total = values[self.hidden[0]] + values[self._other].view(self.shapes[1])
+        values[self.writes[1]] = total.relu_() if self._attr else total
 
 
 class InnerProductOperation(Fused):
@@ -237,36 +303,93 @@ def operations(steps: Sequence[Step], precision: torch.dtype) -> list[Operation]
     fresh: set[int] = set()
     taken: set[int] = set()
     for i, step in enumerate(steps):
-        layer = step.layer
-        if i in taken or not step.tops or not step.bottoms or layer.shares:
+        if i in taken or not step.tops or not step.bottoms or step.layer.shares:
             continue
-        operation: Operation
-        if _is_plain_convolution(step):
-            indices = _followers(steps, i, fold=True)
-            followers = [steps[j] for j in indices]
-            operation = ConvolutionOperation(step, followers, precision)
-            taken.update(indices)
-        elif isinstance(layer, InnerProduct) and not layer.param.transpose:
-            indices = _followers(steps, i, fold=False)
-            followers = [steps[j] for j in indices]
-            operation = InnerProductOperation(step, followers, precision)
-            taken.update(indices)
-        elif isinstance(layer, Dropout):
-            operation = PassOn(step)
-        elif type(layer) is ReLU and not layer.param.negative_slope and _may_change(step, fresh):
-            operation = Rectify(step)
-        else:
-            operation = LayerOperation(step, precision)
-        if isinstance(operation, PassOn):
-            if operation.reads == operation.writes:
-                continue
-            fresh.discard(operation.reads[0])
-        elif not isinstance(operation, Rectify):
+        operation = _operation(steps, i, result, fresh, taken, precision)
+        if isinstance(operation, PassOn) and operation.reads == operation.writes:
+            continue
+        if operation.is_fresh:
             fresh.update(operation.writes)
-            if not operation.is_fresh:
-                fresh.difference_update(operation.writes)
+        else:
+            fresh.difference_update(operation.reads, operation.writes)
         result.append(operation)
+    _allow_overwriting(result)
     return result
+
+
+def _operation(
+    steps: Sequence[Step],
+    i: int,
+    before: list[Operation],
+    fresh: set[int],
+    taken: set[int],
+    precision: torch.dtype,
+) -> Operation:
+    """Make the operation of step `i`, and note which steps behind it are `taken` along."""
+    step, layer = steps[i], steps[i].layer
+    if isinstance(layer, Dropout):
+        return PassOn(step)
+    if type(layer) is ReLU and not layer.param.negative_slope and _may_change(step, fresh):
+        return Rectify(step)
+    is_product = isinstance(layer, InnerProduct) and not layer.param.transpose
+    if _is_plain_convolution(step) or is_product:
+        indices = _followers(steps, i, fold=not is_product)
+        taken.update(indices)
+        kind = InnerProductOperation if is_product else ConvolutionOperation
+        return kind(step, [steps[j] for j in indices], precision)
+    convolution = _summand(steps, step, before)
+    if convolution is not None:
+        before.remove(convolution)
+        indices = [
+            j
+            for j in _followers(steps, i, fold=False)
+            if _activation(steps[j].layer) == ("relu", [])
+        ]
+        taken.update(indices)
+        return SumOperation(step, convolution, [steps[j] for j in indices])
+    return LayerOperation(step, precision)
+
+
+def _summand(
+    steps: Sequence[Step], step: Step, before: Sequence[Operation]
+) -> ConvolutionOperation | None:
+    """Find the convolution that makes one bottom of a plain sum, and may run together with it."""
+    layer = step.layer
+    if type(layer) is not Eltwise or layer.param.operation != EltwiseParameter.SUM:
+        return None
+    keys = [id(blob.memory) for blob in step.bottoms]
+    if len(keys) != 2 or keys[0] == keys[1] or any(c != 1 for c in layer.param.coeff):
+        return None
+    for k in reversed(range(len(before))):
+        operation = before[k]
+        if not isinstance(operation, ConvolutionOperation) or operation.writes[0] not in keys:
+            continue
+        key = operation.writes[0]
+        readers = sum(
+            id(blob.memory) == key and blob not in reader.tops
+            for reader in steps
+            for blob in (reader.bottoms if not reader.layer.shares else ())
+        )
+        changed = {written for later in before[k + 1 :] for written in later.writes}
+        if readers == 1 and operation.can_add and not changed.intersection([*operation.reads, key]):
+            return operation
+    return None
+
+
+def _allow_overwriting(result: Sequence[Operation]) -> None:
+    """Let a sum take the place of its other summand where nobody reads that any more."""
+    fresh: set[int] = set()
+    for i, operation in enumerate(result):
+        if isinstance(operation, SumOperation):
+            other = operation.reads[1]
+            later = {key for following in result[i + 1 :] for key in following.reads}
+            operation.may_overwrite = (
+                other in fresh and other not in later and other != operation.reads[0]
+            )
+        if operation.is_fresh:
+            fresh.update(operation.writes)
+        else:
+            fresh.difference_update(operation.reads, operation.writes)
 
 
 def _may_change(step: Step, fresh: set[int]) -> bool:

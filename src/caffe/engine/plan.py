@@ -23,8 +23,8 @@ from .allocation import give_back_freed_memory, keep_freed_memory
 from .layerwise import Step, as_caffe_error
 from .operations import Operation, operations
 
-SMALL = 2**18
-"""Blobs of at most so many numbers are always written: that costs less than asking."""
+SMALL = 2**12
+"""Blobs of at most so many numbers are always written: that costs less than keeping account."""
 
 
 @dataclass
@@ -37,6 +37,8 @@ class _Place:
         The shape in which the last operation writes it.
     last : int
         The operation after which it holds its final value (-1: it is an input).
+    is_output : bool
+        Whether nothing reads the final value.
     seen : int
         In how many runs it was looked at; from the second on it is written at once.
     """
@@ -44,6 +46,7 @@ class _Place:
     memory: weakref.ref[SyncedMemory]
     shape: Shape
     last: int
+    is_output: bool = True
     seen: int = 0
     looked_at: bool = False
 
@@ -72,11 +75,11 @@ class Plan:
         keep_freed_memory()
         self.precision = precision
         self._operations = operations(steps, precision)
-        self._blobs = [(weakref.ref(blob.memory), blob.shape) for blob in _blobs_of(steps)]
+        self._blobs = [(weakref.ref(blob.memory), blob.shape) for blob in blobs_of(steps)]
         self._inputs: dict[int, tuple[weakref.ref[SyncedMemory], Shape]] = {}
         self._places: dict[int, _Place] = {}
         self._last_use: dict[int, int] = {}
-        self._survey({id(blob.memory): blob for blob in _blobs_of(steps)})
+        self._survey({id(blob.memory): blob for blob in blobs_of(steps)})
         self._snapshot: dict[int, Tensor] = {}
         self._look: _Look | None = None
         for operation in self._operations:
@@ -96,6 +99,8 @@ class Plan:
                     key, _Place(weakref.ref(blobs[key].memory), shape, i)
                 )
                 place.shape, place.last = shape, i
+        for key, place in self._places.items():
+            place.is_output = self._last_use.get(key, -1) <= place.last
 
     @staticmethod
     def suits(steps: Sequence[Step]) -> bool:
@@ -108,11 +113,11 @@ class Plan:
             for step in steps
         )
 
-    def fits(self, steps: Sequence[Step], precision: torch.dtype) -> bool:
-        """Tell whether blobs and precision are still what the plan was made for."""
+    def fits(self, blobs: Sequence[Blob], precision: torch.dtype) -> bool:
+        """Tell whether the net's `blobs` and precision are still what the plan was made for."""
         return precision == self.precision and all(
             blob.memory is memory() and blob.shape == shape
-            for blob, (memory, shape) in zip(_blobs_of(steps), self._blobs, strict=True)
+            for blob, (memory, shape) in zip(blobs, self._blobs, strict=True)
         )
 
     def run(self) -> None:
@@ -127,21 +132,44 @@ class Plan:
         values = dict(self._snapshot)
         changeable: set[int] = set()
         for i, operation in enumerate(self._operations):
-            self._run(operation, values)
             if changeable.intersection(operation.reads) or operation.may_change_unseen:
                 changeable.update(operation.writes)
+            at_once = [key for key in operation.writes if self._is_wanted(key, i, changeable)]
+            self._run(operation, values, apart=any(key in at_once for key in operation.hidden))
             for key in operation.writes:
                 place = self._places[key]
-                if place.last == i:
-                    self._deliver(key, place, values[key], at_once=key in changeable)
+                memory = place.memory()
+                if memory is None or place.last != i:
+                    continue
+                if key in at_once:
+                    memory.put(self._as_blob(values[key]), None)
+                else:
+                    memory.defer(math.prod(place.shape), _Computation(self, key))
             for key in (*operation.reads, *operation.writes):
                 if self._last_use.get(key, i) <= i:
                     values.pop(key, None)
 
+    def _is_wanted(self, key: int, position: int, changeable: set[int]) -> bool:
+        """Whether a memory's final value is to be written at once."""
+        place = self._places[key]
+        if place.last != position:
+            return False
+        memory = place.memory()
+        return (
+            (place.is_output and key not in self._operations[position].hidden)
+            or key in changeable
+            or place.seen >= 2
+            or math.prod(place.shape) <= SMALL
+            or (memory is not None and memory.is_lent)
+        )
+
     @staticmethod
-    def _run(operation: Operation, values: dict[int, Tensor]) -> None:
+    def _run(operation: Operation, values: dict[int, Tensor], apart: bool) -> None:
         try:
-            operation.run(values)
+            if apart:
+                operation.run_apart(values)
+            else:
+                operation.run(values)
         except Exception as error:
             raise as_caffe_error(error, operation.label, operation.facts()) from error
 
@@ -161,15 +189,6 @@ class Plan:
         layout = torch.channels_last if len(shape) == 4 else torch.contiguous_format
         return torch.empty(shape, dtype=self.precision, memory_format=layout).copy_(values)
 
-    def _deliver(self, key: int, place: _Place, value: Tensor, at_once: bool) -> None:
-        memory = place.memory()
-        if memory is None:
-            return
-        if at_once or value.numel() <= SMALL or place.seen >= 2 or memory.is_lent:
-            memory.put(self._as_blob(value), None)
-        else:
-            memory.defer(value.numel(), _Computation(self, key))
-
     def _as_blob(self, value: Tensor) -> Tensor:
         flat = torch.empty(value.shape, dtype=torch.float32)
         return flat.copy_(value).view(-1)
@@ -184,7 +203,7 @@ class Plan:
         with torch.no_grad():
             while look.position <= place.last:
                 operation = self._operations[look.position]
-                self._run(operation, look.values)
+                self._run(operation, look.values, apart=True)
                 for written in operation.writes:
                     if self._places[written].last == look.position:
                         look.finals[written] = look.values[written]
@@ -216,5 +235,7 @@ class _WeakCall:
             getattr(plan, self.name)()
 
 
-def _blobs_of(steps: Sequence[Step]) -> list[Blob]:
-    return [blob for step in steps for blob in (*step.bottoms, *step.tops, *step.layer.blobs)]
+def blobs_of(steps: Sequence[Step]) -> list[Blob]:
+    """Return each blob and parameter of the steps once."""
+    blobs = (blob for s in steps for blob in (*s.bottoms, *s.tops, *s.layer.blobs))
+    return list({id(blob): blob for blob in blobs}.values())
