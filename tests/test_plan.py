@@ -11,6 +11,9 @@ import pytest
 import torch
 
 import caffe
+from caffe import mode
+
+from .test_memory import CountingStore
 
 NET = """
 layer { name: "data" type: "Input" top: "data"
@@ -204,6 +207,26 @@ def test_an_intermediate_blob_written_by_hand_takes_effect(net: caffe.Net) -> No
     assert_close(net.forward()["prob"], layer_by_layer(net, PICTURES[0])["prob"])
 
 
+def test_the_plan_in_a_second_store_means_the_same(net: caffe.Net) -> None:
+    expected = layer_by_layer(net, PICTURES[0])
+    store = CountingStore()
+    mode.use_store(store)
+    try:
+        net.forward(data=PICTURES[0])
+        uploads = store.uploads
+        net.forward(data=PICTURES[0])
+        assert store.uploads == uploads + 1
+        assert set(UNKEPT) <= set(deferred(net))
+        for name in net.blobs:
+            assert_close(net.blobs[name].data, expected[name])
+        held = net.params["conv1"][0].data
+        held[...] *= 2
+        net.forward()
+    finally:
+        caffe.set_mode_cpu()
+    assert_close(net.blobs["prob"].data, layer_by_layer(net, PICTURES[0])["prob"])
+
+
 def test_reshaping_makes_a_new_plan(net: caffe.Net) -> None:
     whole = net.forward(data=PICTURES[0])["prob"].copy()
     net.blobs["data"].reshape(1, 3, 64, 64)
@@ -276,7 +299,7 @@ def test_bfloat16_gives_float32_blobs_near_float32s(net: caffe.Net) -> None:
 
 @pytest.mark.parametrize("name", ["float64", "half", 3])
 def test_an_unknown_precision_is_refused(name: str) -> None:
-    with pytest.raises(caffe.CaffeError, match="float32, bfloat16, float16"):
+    with pytest.raises(caffe.CaffeError, match="float32, tf32, bfloat16, float16"):
         caffe.set_precision(name)
     with pytest.raises(caffe.CaffeError, match="auto, layerwise"):
         caffe.set_engine(name)

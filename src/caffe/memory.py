@@ -130,6 +130,9 @@ class SyncedMemory:
 
     def gpu(self, store: Store) -> Tensor:
         """Return the newest values in `store`, to be read."""
+        if self.head is Head.SYNCED and self.is_lent:
+            # Whoever holds the array may have written into it since.
+            self.head = Head.AT_CPU
         if self._store != store and self.head in (Head.AT_GPU, Head.SYNCED):
             self.cpu()
             self.head = Head.AT_CPU

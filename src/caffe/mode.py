@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from .memory import Store
 
-PRECISIONS = ("float32", "bfloat16", "float16")
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 ENGINES = ("auto", "layerwise")
 CPU_ADVICE = "Call caffe.set_mode_cpu() to run on the CPU."
 
@@ -77,12 +78,13 @@ def set_random_seed(seed: int) -> None:
 def set_precision(precision: str) -> None:
     """Choose in what this thread's nets compute when no gradients are needed.
 
-    Blobs are float32 arrays all the same. The choice holds for nets run as a whole on the CPU;
+    Blobs are float32 arrays all the same. The short ones hold for nets run as a whole;
     gradients, and parts of a net run by ``start`` and ``end``, stay in float32.
 
     Parameters
     ----------
-    precision : {"float32", "bfloat16", "float16"}
+    precision : {"float32", "tf32", "bfloat16", "float16"}
+        "tf32" lets NVIDIA GPUs round the factors of products to 10 bits, and is float32 elsewhere.
         The two short ones halve the memory to be moved; bfloat16 keeps float32's range.
 
     Raises
@@ -95,10 +97,17 @@ def set_precision(precision: str) -> None:
     CaffeWarning
         This CPU has no bfloat16 instructions: it will be slow.
     """
-    import torch
 
     if precision not in PRECISIONS:
         raise CaffeError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+    if _state.store is None:
+        _check_cpu(precision)
+    _state.precision = precision
+
+
+def _check_cpu(precision: str) -> None:
+    import torch
+
     kernels = torch.ops.mkldnn
     if precision == "float16" and not kernels._is_mkldnn_fp16_supported():
         raise CaffeError("this CPU has no float16 instructions; use bfloat16 or float32")
@@ -108,16 +117,28 @@ def set_precision(precision: str) -> None:
         warnings.warn(
             "this CPU has no bfloat16 instructions: it will be slower than float32",
             CaffeWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-    _state.precision = precision
 
 
 def precision() -> torch.dtype:
     """Return what this thread's nets compute in when no gradients are needed."""
     import torch
 
-    return getattr(torch, _state.precision)
+    return torch.float32 if _state.precision == "tf32" else getattr(torch, _state.precision)
+
+
+def gpu_arithmetic() -> AbstractContextManager[None]:
+    """Return a context in which an NVIDIA GPU's float32 is float32, or TF32 where that was chosen.
+
+    PyTorch's own default lets convolutions round to TF32, which is not Caffe's arithmetic.
+    """
+    if _state.store is None or _state.store.device.type != "cuda":
+        return nullcontext()
+    import torch
+
+    flags = torch.backends.cudnn.flags(enabled=True, allow_tf32=_state.precision == "tf32")
+    return flags  # type: ignore[no-any-return]
 
 
 def set_engine(engine: str) -> None:

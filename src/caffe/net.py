@@ -19,6 +19,7 @@ from .engine.plan import Plan, blobs_of
 from .errors import CaffeError, NetError, ShapeError
 from .graph import Graph, build_graph, mark_backward
 from .layers.layer import Layer, create
+from .memory import Store
 from .model import PathLike, name_source, read_model, sort_arguments
 from .parameters import ParameterList
 from .proto.caffe_pb2 import NetParameter
@@ -346,29 +347,31 @@ class Net:
     def _forward(self, first: int, last: int) -> float:
         steps, store = self._steps[first : last + 1], mode.current_store()
         whole = len(steps) == len(self._steps)
-        if whole and self._suits_plan and store is None and mode.engine() == "auto":
-            return self._run_plan()
-        loss = layerwise.forward(steps, store)
+        with mode.gpu_arithmetic():
+            if whole and self._suits_plan and mode.engine() == "auto":
+                return self._run_plan(store)
+            loss = layerwise.forward(steps, store)
         if self.debug_info:
             report_forward(steps, store)
         return loss
 
-    def _run_plan(self) -> float:
+    def _run_plan(self, store: Store | None) -> float:
         """Run all layers by the prepared plan, which is made anew where blobs have changed."""
         with torch.no_grad():
             for step in self._sources:
-                step.forward(None)
+                step.forward(store)
             precision = mode.precision()
-            if self._plan is None or not self._plan.fits(self._all_blobs, precision):
+            if self._plan is None or not self._plan.fits(self._all_blobs, precision, store):
                 for step in self._steps:
                     step.follow()
-                self._plan = Plan(self._steps, precision)
+                self._plan = Plan(self._steps, precision, store)
             self._plan.run()
-            return sum((step.loss(None) for step in self._steps if any(step.loss_weights)), 0.0)
+            return sum((step.loss(store) for step in self._steps if any(step.loss_weights)), 0.0)
 
     def _backward(self, first: int, last: int) -> None:
         steps, store = self._steps[last : first + 1], mode.current_store()
-        layerwise.backward(steps, store)
+        with mode.gpu_arithmetic():
+            layerwise.backward(steps, store)
         if self.debug_info:
             report_backward(steps, store)
 

@@ -18,6 +18,7 @@ from ..layers.inner_product import InnerProduct
 from ..layers.layer import Layer, as_tensors
 from ..layers.normalization import BatchNorm
 from ..layers.scale import Bias, Scale
+from ..memory import Store
 from ..proto.caffe_pb2 import EltwiseParameter
 from .layerwise import Step
 
@@ -64,13 +65,13 @@ class Operation:
     has_raw_params = False
     is_fresh = True
 
-    def __init__(self, step: Step, last: Step | None = None) -> None:
-        tops = (last or step).tops
+    def __init__(self, step: Step, store: Store | None) -> None:
+        self._store = store
         self.label = step.label
         self.reads = [id(blob.memory) for blob in step.bottoms]
         self.read_shapes = [blob.shape for blob in step.bottoms]
-        self.writes = [id(blob.memory) for blob in tops]
-        self.shapes = [blob.shape for blob in tops]
+        self.writes = [id(blob.memory) for blob in step.tops]
+        self.shapes = [blob.shape for blob in step.tops]
         self.params = list(step.layer.blobs)
         self.hidden: list[int] = []
         self._seen: list[tuple[int, bool]] | None = None
@@ -117,8 +118,8 @@ class Operation:
 class LayerOperation(Operation):
     """A layer's own forward."""
 
-    def __init__(self, step: Step, precision: torch.dtype) -> None:
-        super().__init__(step)
+    def __init__(self, step: Step, precision: torch.dtype, store: Store | None) -> None:
+        super().__init__(step, store)
         self._layer = step.layer
         self._dtype = precision if step.layer.type in REDUCED else torch.float32
         self.is_fresh = step.layer.type in FRESH
@@ -126,14 +127,16 @@ class LayerOperation(Operation):
 
     def prepare(self) -> None:
         self._copies = [
-            blob.data_tensor().to(self._dtype, copy=True) if blob.count <= SMALL_PARAMETER else None
+            blob.data_tensor(self._store).to(self._dtype, copy=True)
+            if blob.count <= SMALL_PARAMETER
+            else None
             for blob in self.params
         ]
 
     def run(self, values: Values) -> None:
         inputs = [x.to(self._dtype) for x in self.bottoms(values)]
         for blob, copy in zip(self.params, self._copies, strict=True):
-            inputs.append(blob.data_tensor().to(self._dtype) if copy is None else copy)
+            inputs.append(blob.data_tensor(self._store).to(self._dtype) if copy is None else copy)
         results = as_tensors(self._layer.forward(*inputs))
         values.update(zip(self.writes, results, strict=False))
 
@@ -157,10 +160,17 @@ class Rectify(Operation):
 class Fused(Operation):
     """A layer and the activation that follows it in place."""
 
-    def __init__(self, step: Step, followers: Sequence[Step], precision: torch.dtype) -> None:
-        super().__init__(step)
+    def __init__(
+        self,
+        step: Step,
+        followers: Sequence[Step],
+        precision: torch.dtype,
+        store: Store | None,
+    ) -> None:
+        super().__init__(step, store)
         self._layer: Any = step.layer
         self._dtype = precision
+        self._is_packed = store is None and _has_packed_operators()
         self._attr, self._scalars = "none", []
         self._folded = [follower.layer for follower in followers]
         for layer in self._folded:
@@ -181,14 +191,14 @@ class ConvolutionOperation(Fused):
 
     def prepare(self) -> None:
         weight, bias = (
-            (blob.data_tensor().double() for blob in self._layer.blobs)
+            (blob.data_tensor(self._store).double() for blob in self._layer.blobs)
             if len(self._layer.blobs) == 2
-            else (self._layer.blobs[0].data_tensor().double(), None)
+            else (self._layer.blobs[0].data_tensor(self._store).double(), None)
         )
         if bias is None:
-            bias = torch.zeros(len(weight), dtype=torch.float64)
+            bias = torch.zeros(len(weight), dtype=torch.float64, device=weight.device)
         for layer in self._folded:
-            factor, summand = _affine(layer)
+            factor, summand = _affine(layer, self._store)
             if factor is not None:
                 weight = weight * factor[:, None, None, None]
                 bias = bias * factor
@@ -200,7 +210,7 @@ class ConvolutionOperation(Fused):
             torch.ops.mkldnn._reorder_convolution_weight(
                 weight, *self._geometry(), self.read_shapes[0]
             )
-            if _has_packed_operators()
+            if self._is_packed
             else weight
         )
 
@@ -223,13 +233,13 @@ class ConvolutionOperation(Fused):
     @property
     def can_add(self) -> bool:
         """Whether nothing comes between the convolution and a sum."""
-        return self._attr == "none" and _has_packed_operators()
+        return self._attr == "none" and self._is_packed
 
     def run(self, values: Values) -> None:
         (x,) = self.bottoms(values)
         x = x.to(self._dtype)
         pad, stride, dilation, group = self._geometry()
-        if _has_packed_operators():
+        if self._is_packed:
             values[self.writes[0]] = torch.ops.mkldnn._convolution_pointwise(
                 x, self._weight, self._bias, pad, stride, dilation, group,
                 self._attr, self._scalars, "",
@@ -248,7 +258,7 @@ class SumOperation(Operation):
     def __init__(
         self, step: Step, convolution: ConvolutionOperation, followers: Sequence[Step]
     ) -> None:
-        super().__init__(step)
+        super().__init__(step, None)
         self._convolution = convolution
         self._other = next(key for key in self.reads if key != convolution.writes[0])
         self._attr = "relu" if followers else None
@@ -276,28 +286,36 @@ class SumOperation(Operation):
 class InnerProductOperation(Fused):
     """A product with the weights as they lie (packing them gains little), and the activation."""
 
-    def __init__(self, step: Step, followers: Sequence[Step], precision: torch.dtype) -> None:
-        super().__init__(step, followers, precision)
+    def __init__(
+        self,
+        step: Step,
+        followers: Sequence[Step],
+        precision: torch.dtype,
+        store: Store | None,
+    ) -> None:
+        super().__init__(step, followers, precision, store)
         self.has_raw_params = precision == torch.float32
 
     def prepare(self) -> None:
         self._copies = None
         if not self.has_raw_params:
-            self._copies = [blob.data_tensor().to(self._dtype) for blob in self.params]
+            self._copies = [blob.data_tensor(self._store).to(self._dtype) for blob in self.params]
 
     def run(self, values: Values) -> None:
         (x,) = self.bottoms(values)
         x = x.to(self._dtype).reshape(-1, self._layer.inputs).contiguous()
-        weight, *rest = self._copies or [blob.data_tensor() for blob in self.params]
+        weight, *rest = self._copies or [blob.data_tensor(self._store) for blob in self.params]
         bias = rest[0] if rest else None
-        if _has_packed_operators():
+        if self._is_packed:
             y = torch.ops.mkldnn._linear_pointwise(x, weight, bias, self._attr, self._scalars, "")
         else:
             y = self._activate(F.linear(x, weight, bias))
         values[self.writes[0]] = y.view(self.shapes[0])
 
 
-def operations(steps: Sequence[Step], precision: torch.dtype) -> list[Operation]:
+def operations(
+    steps: Sequence[Step], precision: torch.dtype, store: Store | None
+) -> list[Operation]:
     """Turn the steps into operations, joining what belongs together."""
     result: list[Operation] = []
     fresh: set[int] = set()
@@ -305,7 +323,7 @@ def operations(steps: Sequence[Step], precision: torch.dtype) -> list[Operation]
     for i, step in enumerate(steps):
         if i in taken or not step.tops or not step.bottoms or step.layer.shares:
             continue
-        operation = _operation(steps, i, result, fresh, taken, precision)
+        operation = _operation(steps, i, result, fresh, taken, precision, store)
         if isinstance(operation, PassOn) and operation.reads == operation.writes:
             continue
         if operation.is_fresh:
@@ -324,19 +342,20 @@ def _operation(
     fresh: set[int],
     taken: set[int],
     precision: torch.dtype,
+    store: Store | None,
 ) -> Operation:
     """Make the operation of step `i`, and note which steps behind it are `taken` along."""
     step, layer = steps[i], steps[i].layer
     if isinstance(layer, Dropout):
-        return PassOn(step)
+        return PassOn(step, store)
     if type(layer) is ReLU and not layer.param.negative_slope and _may_change(step, fresh):
-        return Rectify(step)
+        return Rectify(step, store)
     is_product = isinstance(layer, InnerProduct) and not layer.param.transpose
     if _is_plain_convolution(step) or is_product:
         indices = _followers(steps, i, fold=not is_product)
         taken.update(indices)
         kind = InnerProductOperation if is_product else ConvolutionOperation
-        return kind(step, [steps[j] for j in indices], precision)
+        return kind(step, [steps[j] for j in indices], precision, store)
     convolution = _summand(steps, step, before)
     if convolution is not None:
         before.remove(convolution)
@@ -347,7 +366,7 @@ def _operation(
         ]
         taken.update(indices)
         return SumOperation(step, convolution, [steps[j] for j in indices])
-    return LayerOperation(step, precision)
+    return LayerOperation(step, precision, store)
 
 
 def _summand(
@@ -453,9 +472,9 @@ def _is_affine(layer: Layer) -> bool:
     return False
 
 
-def _affine(layer: Layer) -> tuple[Tensor | None, Tensor | None]:
+def _affine(layer: Layer, store: Store | None) -> tuple[Tensor | None, Tensor | None]:
     """Return an affine layer's factor and summand per channel, in double precision."""
-    blobs = [blob.data_tensor().double() for blob in layer.blobs]
+    blobs = [blob.data_tensor(store).double() for blob in layer.blobs]
     if isinstance(layer, BatchNorm):
         total = 0.0 if blobs[2].item() == 0 else 1 / blobs[2].item()
         factor = (blobs[1] * total + layer.param.eps).rsqrt()

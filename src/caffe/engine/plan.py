@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..blob import Blob, Shape
 from ..layers.layer import TEST
-from ..memory import SyncedMemory
+from ..memory import Store, SyncedMemory
 from .allocation import give_back_freed_memory, keep_freed_memory
 from .layerwise import Step, as_caffe_error
 from .operations import Operation, operations
@@ -61,7 +61,7 @@ class _Look:
 
 
 class Plan:
-    """One prepared way through all steps of a net on the CPU.
+    """One prepared way through all steps of a net.
 
     Parameters
     ----------
@@ -69,12 +69,18 @@ class Plan:
         The whole net's; `suits` them.
     precision : torch.dtype
         What is computed in; blobs are float32 all the same.
+    store : Store, optional
+        Where it is computed; on the CPU where there is none.
     """
 
-    def __init__(self, steps: Sequence[Step], precision: torch.dtype) -> None:
-        keep_freed_memory()
+    def __init__(
+        self, steps: Sequence[Step], precision: torch.dtype, store: Store | None = None
+    ) -> None:
+        if store is None:
+            keep_freed_memory()
         self.precision = precision
-        self._operations = operations(steps, precision)
+        self.store = store
+        self._operations = operations(steps, precision, store)
         self._blobs = [(weakref.ref(blob.memory), blob.shape) for blob in blobs_of(steps)]
         self._inputs: dict[int, tuple[weakref.ref[SyncedMemory], Shape]] = {}
         self._places: dict[int, _Place] = {}
@@ -113,11 +119,15 @@ class Plan:
             for step in steps
         )
 
-    def fits(self, blobs: Sequence[Blob], precision: torch.dtype) -> bool:
-        """Tell whether the net's `blobs` and precision are still what the plan was made for."""
-        return precision == self.precision and all(
-            blob.memory is memory() and blob.shape == shape
-            for blob, (memory, shape) in zip(blobs, self._blobs, strict=True)
+    def fits(self, blobs: Sequence[Blob], precision: torch.dtype, store: Store | None) -> bool:
+        """Tell whether the net's `blobs` and the modes are still what the plan was made for."""
+        return (
+            precision == self.precision
+            and store == self.store
+            and all(
+                blob.memory is memory() and blob.shape == shape
+                for blob, (memory, shape) in zip(blobs, self._blobs, strict=True)
+            )
         )
 
     def run(self) -> None:
@@ -142,7 +152,7 @@ class Plan:
                 if memory is None or place.last != i:
                     continue
                 if key in at_once:
-                    memory.put(self._as_blob(values[key]), None)
+                    memory.put(self._as_blob(values[key]), self.store)
                 else:
                     memory.defer(math.prod(place.shape), _Computation(self, key))
             for key in (*operation.reads, *operation.writes):
@@ -185,16 +195,19 @@ class Plan:
         """Copy an input into the plan's layout and precision."""
         source = memory()
         assert source is not None
-        values = source.cpu()[: math.prod(shape)].view(shape)
+        values = source.read(self.store)[: math.prod(shape)].view(shape)
         layout = torch.channels_last if len(shape) == 4 else torch.contiguous_format
-        return torch.empty(shape, dtype=self.precision, memory_format=layout).copy_(values)
+        prepared = torch.empty(
+            shape, dtype=self.precision, device=values.device, memory_format=layout
+        )
+        return prepared.copy_(values)
 
     def _as_blob(self, value: Tensor) -> Tensor:
-        flat = torch.empty(value.shape, dtype=torch.float32)
+        flat = torch.empty(value.shape, dtype=torch.float32, device=value.device)
         return flat.copy_(value).view(-1)
 
     def compute(self, key: int) -> Tensor:
-        """Compute the memory's values again, from the inputs as they were at the last run."""
+        """Compute a memory's values again, from the inputs as they were at the last run."""
         look = self._look
         if look is None:
             look = self._look = _Look(values=dict(self._snapshot))
@@ -208,7 +221,8 @@ class Plan:
                     if self._places[written].last == look.position:
                         look.finals[written] = look.values[written]
                 look.position += 1
-        return self._as_blob(look.finals.pop(key))
+        values = self._as_blob(look.finals.pop(key))
+        return values if self.store is None else self.store.download(values)
 
 
 @dataclass
