@@ -1,4 +1,4 @@
-"""The operations of a plan: one layer, or a convolution with the layers that follow it in place."""
+"""The operations of a plan: a layer, or a convolution with the layers that follow it in place."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ from torch import Tensor
 
 from ..blob import Shape
 from ..layers.activation import Clip, ReLU
-from ..layers.convolution import Convolution
-from ..layers.dropout import Dropout
-from ..layers.eltwise import Eltwise
-from ..layers.inner_product import InnerProduct
 from ..layers.layer import Layer, as_tensors
-from ..layers.normalization import BatchNorm
+from ..layers.normalization import LRN, BatchNorm
+from ..layers.pooling import LOWEST, Pooling
 from ..layers.scale import Bias, Scale
 from ..memory import Store
-from ..proto.caffe_pb2 import EltwiseParameter
+from ..proto.caffe_pb2 import LRNParameter, PoolingParameter
 from .layerwise import Step
 
 SMALL_PARAMETER = 2**18
@@ -170,13 +167,13 @@ class Fused(Operation):
         super().__init__(step, store)
         self._layer: Any = step.layer
         self._dtype = precision
-        self._is_packed = store is None and _has_packed_operators()
+        self._is_packed = store is None and has_packed_operators()
         self._attr, self._scalars = "none", []
         self._folded = [follower.layer for follower in followers]
         for layer in self._folded:
             self.params += layer.blobs
-            if _activation(layer) is not None:
-                self._attr, self._scalars = _activation(layer)  # type: ignore[misc]
+            if activation(layer) is not None:
+                self._attr, self._scalars = activation(layer)  # type: ignore[misc]
 
     def _activate(self, y: Tensor) -> Tensor:
         if self._attr == "relu":
@@ -198,7 +195,7 @@ class ConvolutionOperation(Fused):
         if bias is None:
             bias = torch.zeros(len(weight), dtype=torch.float64, device=weight.device)
         for layer in self._folded:
-            factor, summand = _affine(layer, self._store)
+            factor, summand = affine(layer, self._store)
             if factor is not None:
                 weight = weight * factor[:, None, None, None]
                 bias = bias * factor
@@ -247,6 +244,81 @@ class ConvolutionOperation(Fused):
         else:
             y = F.conv2d(x, self._weight, self._bias, stride, pad, dilation, group)
             values[self.writes[0]] = self._activate(y)
+
+
+class LRNOperation(Operation):
+    """Normalisation across channels, the sums over neighbours as a product with a band matrix."""
+
+    def __init__(self, step: Step, precision: torch.dtype) -> None:
+        super().__init__(step, None)
+        self._dtype = precision
+        param = step.layer.param
+        channels = step.bottoms[0].shape[1]
+        places = torch.arange(channels)
+        near = (places[:, None] - places[None, :]).abs() <= param.local_size // 2
+        band = (near * (param.alpha / param.local_size)).to(precision)
+        self._band = torch.ops.mkldnn._reorder_convolution_weight(
+            band[:, :, None, None].contiguous(memory_format=torch.channels_last),
+            (0, 0), (1, 1), (1, 1), 1, self.read_shapes[0],
+        )  # fmt: skip
+        self._k = torch.full((channels,), param.k, dtype=precision)
+        self._beta = param.beta
+
+    def run(self, values: Values) -> None:
+        (x,) = self.bottoms(values)
+        x = x.to(self._dtype)
+        base = torch.ops.mkldnn._convolution_pointwise(
+            x * x, self._band, self._k, (0, 0), (1, 1), (1, 1), 1, "none", [], ""
+        )
+        if self._beta == 0.75:
+            # Two square roots cost less than one power.
+            root = base.rsqrt_()
+            values[self.writes[0]] = root.sqrt().mul_(root).mul_(x)
+        else:
+            values[self.writes[0]] = base.pow_(-self._beta).mul_(x)
+
+    @staticmethod
+    def suits(step: Step, store: Store | None) -> bool:
+        """Tell whether the step is such a layer, and the operators are there."""
+        layer = step.layer
+        return (
+            type(layer) is LRN
+            and layer.param.norm_region == LRNParameter.ACROSS_CHANNELS
+            and store is None
+            and has_packed_operators()
+        )
+
+
+class MaxPoolOperation(Operation):
+    """Maximum pooling where PyTorch's windows are Caffe's, no places asked for."""
+
+    def __init__(self, step: Step, store: Store | None) -> None:
+        super().__init__(step, store)
+        self._layer: Any = step.layer
+        self._windows = step.layer.windows(*step.bottoms[0].shape[2:])  # type: ignore[attr-defined]
+
+    def run(self, values: Values) -> None:
+        (x,) = self.bottoms(values)
+        windows = self._windows
+        y = F.max_pool2d(
+            x, windows.kernel, windows.stride, windows.pad, ceil_mode=not windows.floor
+        )
+        if not (y >= LOWEST).all():
+            # What is not a number, or minus infinity, the layer itself knows how to treat.
+            y = as_tensors(self._layer.forward(x))[0]
+        values[self.writes[0]] = y
+
+    @staticmethod
+    def suits(step: Step) -> bool:
+        """Tell whether the step is such a layer."""
+        layer = step.layer
+        return (
+            type(layer) is Pooling
+            and layer.param.pool == PoolingParameter.MAX
+            and len(step.tops) == 1
+            and len(step.bottoms[0].shape) == 4
+            and layer.windows(*step.bottoms[0].shape[2:]).suits_torch(*step.bottoms[0].shape[2:])
+        )
 
 
 class SumOperation(Operation):
@@ -313,147 +385,7 @@ class InnerProductOperation(Fused):
         values[self.writes[0]] = y.view(self.shapes[0])
 
 
-def operations(
-    steps: Sequence[Step], precision: torch.dtype, store: Store | None
-) -> list[Operation]:
-    """Turn the steps into operations, joining what belongs together."""
-    result: list[Operation] = []
-    fresh: set[int] = set()
-    taken: set[int] = set()
-    for i, step in enumerate(steps):
-        if i in taken or not step.tops or not step.bottoms or step.layer.shares:
-            continue
-        operation = _operation(steps, i, result, fresh, taken, precision, store)
-        if isinstance(operation, PassOn) and operation.reads == operation.writes:
-            continue
-        if operation.is_fresh:
-            fresh.update(operation.writes)
-        else:
-            fresh.difference_update(operation.reads, operation.writes)
-        result.append(operation)
-    _allow_overwriting(result)
-    return result
-
-
-def _operation(
-    steps: Sequence[Step],
-    i: int,
-    before: list[Operation],
-    fresh: set[int],
-    taken: set[int],
-    precision: torch.dtype,
-    store: Store | None,
-) -> Operation:
-    """Make the operation of step `i`, and note which steps behind it are `taken` along."""
-    step, layer = steps[i], steps[i].layer
-    if isinstance(layer, Dropout):
-        return PassOn(step, store)
-    if type(layer) is ReLU and not layer.param.negative_slope and _may_change(step, fresh):
-        return Rectify(step, store)
-    is_product = isinstance(layer, InnerProduct) and not layer.param.transpose
-    if _is_plain_convolution(step) or is_product:
-        indices = _followers(steps, i, fold=not is_product)
-        taken.update(indices)
-        kind = InnerProductOperation if is_product else ConvolutionOperation
-        return kind(step, [steps[j] for j in indices], precision, store)
-    convolution = _summand(steps, step, before)
-    if convolution is not None:
-        before.remove(convolution)
-        indices = [
-            j
-            for j in _followers(steps, i, fold=False)
-            if _activation(steps[j].layer) == ("relu", [])
-        ]
-        taken.update(indices)
-        return SumOperation(step, convolution, [steps[j] for j in indices])
-    return LayerOperation(step, precision, store)
-
-
-def _summand(
-    steps: Sequence[Step], step: Step, before: Sequence[Operation]
-) -> ConvolutionOperation | None:
-    """Find the convolution that makes one bottom of a plain sum, and may run together with it."""
-    layer = step.layer
-    if type(layer) is not Eltwise or layer.param.operation != EltwiseParameter.SUM:
-        return None
-    keys = [id(blob.memory) for blob in step.bottoms]
-    if len(keys) != 2 or keys[0] == keys[1] or any(c != 1 for c in layer.param.coeff):
-        return None
-    for k in reversed(range(len(before))):
-        operation = before[k]
-        if not isinstance(operation, ConvolutionOperation) or operation.writes[0] not in keys:
-            continue
-        key = operation.writes[0]
-        readers = sum(
-            id(blob.memory) == key and blob not in reader.tops
-            for reader in steps
-            for blob in (reader.bottoms if not reader.layer.shares else ())
-        )
-        changed = {written for later in before[k + 1 :] for written in later.writes}
-        if readers == 1 and operation.can_add and not changed.intersection([*operation.reads, key]):
-            return operation
-    return None
-
-
-def _allow_overwriting(result: Sequence[Operation]) -> None:
-    """Let a sum take the place of its other summand where nobody reads that any more."""
-    fresh: set[int] = set()
-    for i, operation in enumerate(result):
-        if isinstance(operation, SumOperation):
-            other = operation.reads[1]
-            later = {key for following in result[i + 1 :] for key in following.reads}
-            operation.may_overwrite = (
-                other in fresh and other not in later and other != operation.reads[0]
-            )
-        if operation.is_fresh:
-            fresh.update(operation.writes)
-        else:
-            fresh.difference_update(operation.reads, operation.writes)
-
-
-def _may_change(step: Step, fresh: set[int]) -> bool:
-    return step.tops[0] is step.bottoms[0] and id(step.tops[0].memory) in fresh
-
-
-def _is_plain_convolution(step: Step) -> bool:
-    layer = step.layer
-    if type(layer) is not Convolution or len(step.bottoms) != 1 or layer.channel_axis != 1:
-        return False
-    if len(layer.kernel) != 2:
-        return False
-    sizes = zip(
-        step.bottoms[0].shape[2:], step.tops[0].shape[2:], layer.pad, layer.extent, layer.stride,
-        strict=True,
-    )  # fmt: skip
-    return all((n + 2 * p - e) // s + 1 == out and n + 2 * p >= e for n, out, p, e, s in sizes)
-
-
-def _followers(steps: Sequence[Step], start: int, fold: bool) -> list[int]:
-    """Find the steps behind `start` that change its top in place, and can be joined with it."""
-    memory = steps[start].tops[0].memory
-    found: list[int] = []
-    for j in range(start + 1, len(steps)):
-        step = steps[j]
-        touched = any(blob.memory is memory for blob in (*step.bottoms, *step.tops))
-        if not touched:
-            continue
-        in_place = step.bottoms == step.tops and len(step.tops) == 1
-        same_shape = in_place and step.tops[0].shape == steps[start].tops[0].shape
-        layer = step.layer
-        if not same_shape:
-            break
-        if isinstance(layer, Dropout):
-            continue
-        if _activation(layer) is not None:
-            found.append(j)
-            break
-        if not (fold and _is_affine(layer)):
-            break
-        found.append(j)
-    return found
-
-
-def _activation(layer: Layer) -> tuple[str, list[float]] | None:
+def activation(layer: Layer) -> tuple[str, list[float]] | None:
     """Return the packed operators' name for an activation, with its numbers."""
     if type(layer) is ReLU:
         slope = layer.param.negative_slope
@@ -463,7 +395,7 @@ def _activation(layer: Layer) -> tuple[str, list[float]] | None:
     return None
 
 
-def _is_affine(layer: Layer) -> bool:
+def isaffine(layer: Layer) -> bool:
     """Whether the layer is one factor and summand per channel, whatever the input."""
     if type(layer) is BatchNorm:
         return layer.use_global_stats
@@ -472,7 +404,7 @@ def _is_affine(layer: Layer) -> bool:
     return False
 
 
-def _affine(layer: Layer, store: Store | None) -> tuple[Tensor | None, Tensor | None]:
+def affine(layer: Layer, store: Store | None) -> tuple[Tensor | None, Tensor | None]:
     """Return an affine layer's factor and summand per channel, in double precision."""
     blobs = [blob.data_tensor(store).double() for blob in layer.blobs]
     if isinstance(layer, BatchNorm):
@@ -484,7 +416,7 @@ def _affine(layer: Layer, store: Store | None) -> tuple[Tensor | None, Tensor | 
     return (None, blobs[0]) if isinstance(layer, Bias) else (None, None)
 
 
-def _has_packed_operators() -> bool:
+def has_packed_operators() -> bool:
     return torch.backends.mkldnn.is_available() and hasattr(
         torch.ops.mkldnn, "_convolution_pointwise"
     )

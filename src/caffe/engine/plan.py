@@ -20,8 +20,9 @@ from ..blob import Blob, Shape
 from ..layers.layer import TEST
 from ..memory import Store, SyncedMemory
 from .allocation import give_back_freed_memory, keep_freed_memory
+from .fusion import operations
 from .layerwise import Step, as_caffe_error
-from .operations import Operation, operations
+from .operations import Operation
 
 SMALL = 2**12
 """Blobs of at most so many numbers are always written: that costs less than keeping account."""
