@@ -166,7 +166,7 @@ def _followers(steps: Sequence[Step], start: int, fold: bool) -> list[int]:
         if activation(layer) is not None:
             found.append(j)
             break
-        if not (fold and isaffine(layer)):
+        if not (fold and is_affine(layer)):
             break
         found.append(j)
     return found

@@ -395,7 +395,7 @@ def activation(layer: Layer) -> tuple[str, list[float]] | None:
     return None
 
 
-def isaffine(layer: Layer) -> bool:
+def is_affine(layer: Layer) -> bool:
     """Whether the layer is one factor and summand per channel, whatever the input."""
     if type(layer) is BatchNorm:
         return layer.use_global_stats
