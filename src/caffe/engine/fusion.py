@@ -25,6 +25,7 @@ from .operations import (
     Rectify,
     SumOperation,
     activation,
+    is_affine,
 )
 
 
