@@ -15,14 +15,26 @@ from .gradient import check_gradient
 
 WITHOUT_GRADIENT = {
     "Accuracy": "counts",
+    "ContinuationIndicator": "marks time steps",
+    **dict.fromkeys(("CTCDecoder", "CTCGreedyDecoder", "CtcDecoder"), "gives labels"),
+    "LabelsequenceAccuracy": "counts",
     "ArgMax": "gives places",
     "Threshold": "is flat wherever it has a derivative",
+    "BoxAnnotatorOHEM": "chooses labels",
+    "PriorBox": "looks at shapes alone",
+    **dict.fromkeys(
+        ("DetectionOutput", "Proposal", "YoloDetectionOutput", "Yolov3DetectionOutput"),
+        "chooses boxes",
+    ),
     **dict.fromkeys(
         (
+            "AnnotatedData",
             "Data",
+            "DenseImageData",
             "DummyData",
             "HDF5Data",
             "ImageData",
+            "ImageLabelmapData",
             "Input",
             "MemoryData",
             "WindowData",
@@ -76,6 +88,13 @@ def case(layer_type: str, text: str, *bottoms: np.ndarray, **options: Any) -> Ca
 
 SOFTMAX_LABELS = labels(2, 0, 1, 3, 1, 0, 2, 2, shape=(2, 1, 2, 2))
 CONT = labels(0, 0, 1, 1, 1, 0, shape=(3, 2))
+REGIONS = np.array([[0, 0.1, 0.2, 6.3, 8.4], [1, 2.2, 1.1, 9.7, 5.3], [1, -2, 3.3, 3.1, 14]])
+PRIORS = np.array(
+    [[[0.1, 0.1, 0.4, 0.5, 0.3, 0.2, 0.8, 0.7, 0.5, 0.4, 0.9, 0.95], [0.1, 0.1, 0.2, 0.2] * 3]]
+)
+TRUE_BOXES = labels(
+    *(0, 1, 0, 0.12, 0.08, 0.45, 0.52, 0), *(1, 2, 0, 0.52, 0.38, 0.88, 0.9, 0), shape=(1, 1, 2, 8)
+)
 
 CASES = [
     # Element by element.
@@ -215,6 +234,38 @@ CASES = [
     ),
     case("Softmax", "", normal(2, 4, 2)),
     case("Softmax", "softmax_param { axis: -1 }", normal(2, 3, 4), in_place=True),
+    # Detectors.
+    case("Normalize", "norm_param { eps: 0.1 }", normal(2, 3, 2, 2)),
+    case(
+        "Normalize",
+        "norm_param { across_spatial: false channel_shared: false }",
+        normal(2, 3, 2, 2),
+    ),
+    case("Permute", "permute_param { order: 0 order: 2 order: 1 }", normal(2, 3, 2, 2)),
+    case("Reorg", "reorg_param { stride: 2 }", normal(2, 4, 2, 4)),
+    case("Reorg", "reorg_param { stride: 2 reverse: true }", normal(1, 4, 2, 3)),
+    case("RegionYolo", "region_yolo_param { num: 2 classes: 2 }", normal(1, 14, 2, 2)),
+    case(
+        "ROIPooling",
+        "roi_pooling_param { pooled_h: 2 pooled_w: 3 spatial_scale: 0.5 }",
+        distinct(2, 2, 5, 6),
+        REGIONS,
+    ),
+    case(
+        "PSROIPooling",
+        "psroi_pooling_param { output_dim: 2 group_size: 2 spatial_scale: 0.5 }",
+        normal(2, 8, 5, 6),
+        REGIONS,
+    ),
+    *(
+        case(
+            "ROIAlign",
+            f"{field} {{ pooled_h: 2 pooled_w: 3 spatial_scale: 0.5 }}",
+            normal(2, 2, 5, 6),
+            REGIONS,
+        )
+        for field in ("roi_align_param", "roi_pooling_param")
+    ),
     # Recurrent.
     case(
         "LSTM",
@@ -236,6 +287,108 @@ CASES = [
     ),
     case("LSTMUnit", "", normal(1, 2, 3), normal(1, 2, 12), labels(1, 0, shape=(1, 2))),
     case("RNN", "recurrent_param { num_output: 2 }", normal(3, 2, 3), CONT, check_bottoms=[0]),
+    # Layers of forks.
+    case("ReLU", "relu_param { relu6: true }", 6 * normal(2, 3, 2), kinks=[0, 6], in_place=True),
+    case("ReLU6", "", 6 * normal(2, 3, 2), kinks=[0, 6]),
+    case("Mish", "", normal(2, 3, 2)),
+    case("HardSigmoid", "", 3 * normal(2, 3, 2), kinks=[-2.5, 2.5]),
+    case("HardSwish", "", 3 * normal(2, 3, 2), kinks=[-3, 3]),
+    case("Axpy", "", normal(2, 3), normal(2, 3, 2, 2), normal(2, 3, 2, 2, seed=1)),
+    case("Add", "", normal(2, 1, 3), normal(4, 1)),
+    case("Mul", "", normal(2, 1, 3), normal(4, 1)),
+    case("Mul", "mul_param { mul_shape: 3 }", normal(2, 3)),
+    case("ShuffleChannel", "shuffle_channel_param { group: 2 }", normal(1, 6, 2)),
+    case("Reverse", "", normal(3, 2)),
+    case("Transpose", "transpose_param { dim: 1 dim: 0 }", normal(3, 2)),
+    case("DepthToSpace", "depth_to_space_param { block_size: 2 }", normal(1, 2, 1, 4)),
+    case("Padding", "padding_param { pad_beg: 1 pad_end: 2 }", normal(1, 1, 2, 2)),
+    case("Padding", "padding_param { pad_beg: -1 }", normal(1, 1, 3, 3)),
+    case("Pad", "pad_param { paddings: 1 paddings: 0 paddings: 0 paddings: 2 }", normal(2, 2)),
+    case("Interp", "interp_param { zoom_factor: 3 pad_beg: -1 }", normal(1, 2, 3, 4)),
+    case("Upsample", "", normal(1, 1, 2, 2), labels(0, 3, 9, 14, shape=(1, 1, 2, 2))),
+    case("Upsample", "upsample_param { scale: 3 }", normal(1, 2, 2, 2)),
+    case("UpsampleDarknet", "upsample_darknet_param { stride: 2 }", normal(1, 2, 2, 2)),
+    case(
+        "ResizeBilinear",
+        "resize_bilinear_param { output_height: 5 output_width: 2 half_pixel_centers: true }",
+        normal(1, 3, 3, 2),
+    ),
+    case(
+        "ResizeNearestNeighbor",
+        "resize_nearest_neighbor_param { scale_height: 2 output_width: 2 }",
+        normal(1, 3, 3, 2),
+    ),
+    *(
+        case(kind, "convolution_param { num_output: 2 kernel_size: 2 }", normal(1, 2, 3, 3))
+        for kind in ("ConvolutionDepthwise", "DepthwiseConvolution")
+    ),
+    case(
+        "Convolution",
+        "convolution_param { num_output: 2 kernel_size: 2 stride: 2 pad_l: 1 pad_b: 2 }",
+        normal(1, 2, 3, 3),
+    ),
+    case(
+        "Pooling",
+        "pooling_param { kernel_size: 3 stride: 2 pad_l: 1 pad_b: 2 ceil_mode: false }",
+        distinct(1, 2, 5, 6),
+    ),
+    case(
+        "Pooling",
+        "pooling_param { pool: AVE_EXC_PAD kernel_size: 3 stride: 2 pad_type: 1 }",
+        normal(1, 2, 5, 6),
+    ),
+    case(
+        "BatchNorm",
+        "batch_norm_param { scale_bias: true }",
+        normal(3, 2, 2, 2),
+        params=[np.zeros(2), np.zeros(2), np.ones(1), normal(2), normal(2, seed=1)],
+        check_params=[3, 4],
+    ),
+    case(
+        "BatchNorm",
+        "batch_norm_param { add_eps_before_sqrt: false eps: 0.1 }",
+        normal(3, 2, 2, 2),
+        params=[np.zeros(2), np.zeros(2), np.zeros(1)],
+        check_params=[],
+    ),
+    case(
+        "BN",
+        "bn_param { slope_filler { value: 1 } }",
+        normal(3, 2, 2, 2),
+        params=[normal(1, 2), normal(1, 2, seed=1), np.zeros((1, 2)), np.ones((1, 2))],
+        check_params=[0, 1],
+    ),
+    case(
+        "BN",
+        "bn_param { frozen: true }",
+        normal(3, 2, 2, 2),
+        params=[normal(1, 2), normal(1, 2, seed=1), normal(1, 2, seed=2), positive(1, 2)],
+        check_params=[],
+    ),
+    case("BN", "bn_param { bn_mode: LEARN }", normal(3, 2, 2, 2)),
+    case("BN", "bn_param { bn_mode: INFERENCE }", normal(3, 2, 2, 2)),
+    case(
+        "BN",
+        "bn_param { decay: 0.1 axis: 2 }",
+        normal(3, 2, 2, 2),
+        params=[normal(1, 1, 2, 1, seed=seed) for seed in range(4)],
+        check_params=[0, 1],
+    ),
+    case("Lstm", "lstm_param { num_output: 2 }", normal(3, 2, 3)),
+    case(
+        "Lstm",
+        "lstm_param { num_output: 2 batch_size: 2 }",
+        normal(6, 3),
+        labels(0, 0, 1, 0, 1, 1),
+    ),
+    case("CtcLoss", "", normal(4, 2, 3), labels(1, 2, 2, 0, shape=(2, 2))),
+    case(
+        "Correlation",
+        "correlation_param { kernel_size: 3 max_displacement: 2 stride_1: 2 stride_2: 2 pad: 2 }",
+        normal(1, 2, 4, 5),
+        normal(1, 2, 4, 5, seed=1),
+    ),
+    case("FlowWarp", "", normal(1, 2, 3, 4), 0.8 * normal(1, 2, 3, 4, seed=1) + 0.013),
     # Losses.
     case(
         "ContrastiveLoss",
@@ -270,7 +423,47 @@ CASES = [
         normal(3, 2),
         labels(1, 0, 1, 1, 0, 1, shape=(3, 2)),
     ),
+    case("L1Loss", "", distinct(3, 2), distinct(3, 2, seed=1) + 0.1),
+    case(
+        "L1Loss",
+        "l1_loss_param { l2_per_location: true normalize_by_num_entries: true }",
+        normal(2, 3, 2, 2),
+        normal(2, 3, 2, 2, seed=1),
+    ),
+    *(
+        case(
+            "MultiBoxLoss",
+            f"multibox_loss_param {{ num_classes: 3 {text} }}",
+            normal(2, 12),
+            normal(2, 9),
+            PRIORS,
+            TRUE_BOXES,
+        )
+        for text in (
+            "code_type: CENTER_SIZE",
+            "code_type: CENTER_SIZE loc_loss_type: L2 encode_variance_in_target: true",
+            "code_type: CORNER conf_loss_type: LOGISTIC mining_type: NONE loc_weight: 2",
+            "code_type: CORNER_SIZE mining_type: HARD_EXAMPLE sample_size: 2",
+        )
+    ),
+    case("SmoothL1Loss", "", normal(3, 2), normal(3, 2, seed=1)),
+    case(
+        "SmoothL1Loss",
+        "smooth_l1_loss_param { sigma: 2 }",
+        normal(3, 2),
+        normal(3, 2, seed=1),
+        normal(3, 2, seed=2),
+        normal(3, 2, seed=3),
+    ),
+    case("SmoothL1LossOHEM", "", normal(3, 2), normal(3, 2, seed=1), normal(3, 2, seed=2)),
     case("SoftmaxWithLoss", "", normal(2, 4, 2, 2), SOFTMAX_LABELS),
+    case(
+        "SoftmaxWithLossOHEM",
+        'top: "a" top: "b" top: "c" loss_param { ignore_label: 2 }',
+        normal(2, 4, 2, 2),
+        SOFTMAX_LABELS,
+        weighted_tops=[0],
+    ),
     case(
         "SoftmaxWithLoss",
         "loss_param { ignore_label: 2 normalization: BATCH_SIZE }",

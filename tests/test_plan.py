@@ -227,6 +227,22 @@ def test_the_plan_in_a_second_store_means_the_same(net: caffe.Net) -> None:
     assert_close(net.blobs["prob"].data, layer_by_layer(net, PICTURES[0])["prob"])
 
 
+def test_layers_whose_tops_depend_on_values_follow_the_plan() -> None:
+    net = caffe.Net(
+        NET
+        + """
+        layer { name: "which" type: "Input" top: "which" input_param { shape { dim: 4 } } }
+        layer { name: "some" type: "Filter" bottom: "sum" bottom: "which" top: "some" }
+        """,
+        caffe.TEST,
+    )
+    for which in ([1, 0, 0, 1], [0, 1, 0, 0]):
+        out = net.forward(data=PICTURES[0], which=np.array(which))
+        assert "conv1" in deferred(net)
+        assert "sum" not in deferred(net)
+        assert np.array_equal(out["some"], net.blobs["sum"].data[np.array(which, bool)])
+
+
 def test_reshaping_makes_a_new_plan(net: caffe.Net) -> None:
     whole = net.forward(data=PICTURES[0])["prob"].copy()
     net.blobs["data"].reshape(1, 3, 64, 64)

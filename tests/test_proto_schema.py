@@ -19,7 +19,18 @@ FACTS = json.loads((Path(__file__).parent / "goldens" / "caffe_schema.json").rea
 SOURCE = Path(generate.__file__).parents[2]
 FORK_FIELDS = {"caffe.BlobProto": {"raw_data_type": 10, "raw_data": 12}}
 FIRST_FORK_NUMBER = 1000
-FORK_VALUES = {"caffe.PoolingParameter.PoolMethod": {"AVE_EXC_PAD": 3}}
+FORK_VALUES = {
+    "caffe.PoolingParameter.PoolMethod": {"AVE_EXC_PAD": 3, "AVE_TF": 3},
+    "caffe.V1LayerParameter.LayerType": {
+        "BN": 1000,
+        "DENSE_IMAGE_DATA": 1001,
+        "INTERP": 1002,
+        "PADDING": 1003,
+        "PRELU": 1004,
+        "RESHAPE": 1005,
+        "UPSAMPLE": 1006,
+    },
+}
 
 
 def described() -> descriptor_pb2.FileDescriptorProto:

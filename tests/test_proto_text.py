@@ -78,8 +78,8 @@ def test_deep_nesting_ends_in_an_error() -> None:
 
 def test_unknown_fields_are_reported_once_and_left_out() -> None:
     text = """name: "n"
-    layer { frob { a: "}" b < c: 1 > } name: "one" pooling_param { ceil_mode: true; stride: 2 } }
-    layer { pooling_param { ceil_mode: false, pad: 1 } name: "two"
+    layer { frob { a: "}" b < c: 1 > } name: "one" pooling_param { ceil_modus: true; stride: 2 } }
+    layer { pooling_param { ceil_modus: false, pad: 1 } name: "two"
             param: [{ lr_mult: 3 odd: 1 }, { lr_mult: 4 }] [some.extension]: 5 }
     """
     with pytest.warns(CaffeWarning) as caught:
@@ -93,7 +93,7 @@ def test_unknown_fields_are_reported_once_and_left_out() -> None:
     shown = [str(warning.message) for warning in caught]
     assert [line.split(";")[0] for line in shown] == [
         "net.prototxt:2: layer 'one': LayerParameter has no field 'frob'",
-        "net.prototxt:2: layer 'one': PoolingParameter has no field 'ceil_mode'",
+        "net.prototxt:2: layer 'one': PoolingParameter has no field 'ceil_modus'",
         "net.prototxt:4: layer 'two': ParamSpec has no field 'odd'",
         "net.prototxt:4: layer 'two': LayerParameter has no field '[some.extension]'",
     ]
@@ -155,3 +155,21 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     write_text(path, net)
     assert read_text(path, caffe_pb2.NetParameter()) == net
     assert format_text(net).startswith('name: "n"\nlayer {\n  name: "a"\n')
+
+
+def test_an_unknown_engine_is_ignored_and_reported() -> None:
+    text = """layer { name: "a" type: "ReLU" relu_param { engine: MKL2017 negative_slope: 0.5 } }
+    layer { name: "b" type: "ReLU" engine: "MKLDNN:CPU" relu_param { engine: MKL2017 } }"""
+    with pytest.warns(CaffeWarning) as caught:
+        net = parse_text(text, caffe_pb2.NetParameter(), "net.prototxt")
+    shown = [str(warning.message) for warning in caught]
+    assert shown == [
+        "net.prototxt:1: layer 'a': ReLUParameter has no engine 'MKL2017'; it is ignored (2 times)",
+        "net.prototxt:2: layer 'b': LayerParameter has no field 'engine'; it is ignored",
+    ]
+    assert net.layer[0].relu_param.negative_slope == 0.5
+
+
+def test_another_unknown_value_is_an_error() -> None:
+    with pytest.raises(ParseError, match=r"LARGEST is not a PoolMethod.*AVE_EXC_PAD"):
+        parse_text("layer { pooling_param { pool: LARGEST } }", caffe_pb2.NetParameter())

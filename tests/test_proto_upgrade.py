@@ -250,3 +250,12 @@ def test_published_nets_have_the_layers_that_caffe_builds(shared: Path) -> None:
         ]
         theirs = zip(built["layer_names"], built["layer_types"], strict=True)
         assert ours == [(layer, kind) for layer, kind in theirs if kind != "Split"], name
+
+
+def test_v1_texts_of_forks_are_upgraded() -> None:
+    net = parse_net(
+        """layers { name: "i" type: INTERP bottom: "x" top: "y" interp_param { zoom_factor: 2 } }
+        layers { name: "b" type: BN bottom: "y" top: "z" bn_param { bn_mode: INFERENCE } }"""
+    )
+    assert [layer.type for layer in net.layer] == ["Interp", "BN"]
+    assert net.layer[0].interp_param.zoom_factor == 2

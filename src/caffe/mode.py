@@ -137,8 +137,7 @@ def gpu_arithmetic() -> AbstractContextManager[None]:
         return nullcontext()
     import torch
 
-    flags = torch.backends.cudnn.flags(enabled=True, allow_tf32=_state.precision == "tf32")
-    return flags  # type: ignore[no-any-return]
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=_state.precision == "tf32")
 
 
 def set_engine(engine: str) -> None:

@@ -116,9 +116,8 @@ class Net:
         self._parameters.share()
         self._mark_backward(param.force_backward)
         self._plan: Plan | None = None
-        self._sources = [step for step in self._steps if step.layer.on_blobs]
-        self._all_blobs = blobs_of(self._steps)
-        self._suits_plan = not self.debug_info and Plan.suits(self._steps)
+        self._planned = 0 if self.debug_info else Plan.reach(self._steps)
+        self._planned_blobs = blobs_of(self._steps[: self._planned])
         self._make_views()
 
     def _mark_backward(self, force: bool) -> None:
@@ -348,7 +347,7 @@ class Net:
         steps, store = self._steps[first : last + 1], mode.current_store()
         whole = len(steps) == len(self._steps)
         with mode.gpu_arithmetic():
-            if whole and self._suits_plan and mode.engine() == "auto":
+            if whole and self._planned and mode.engine() == "auto":
                 return self._run_plan(store)
             loss = layerwise.forward(steps, store)
         if self.debug_info:
@@ -356,17 +355,20 @@ class Net:
         return loss
 
     def _run_plan(self, store: Store | None) -> float:
-        """Run all layers by the prepared plan, which is made anew where blobs have changed."""
+        """Run the net by its prepared plan, which is made anew where blobs have changed."""
+        steps, rest = self._steps[: self._planned], self._steps[self._planned :]
+        precision = mode.precision()
         with torch.no_grad():
-            for step in self._sources:
-                step.forward(store)
-            precision = mode.precision()
-            if self._plan is None or not self._plan.fits(self._all_blobs, precision, store):
-                for step in self._steps:
+            for step in steps:
+                if step.layer.on_blobs:
+                    step.forward(store)
+            if self._plan is None or not self._plan.fits(self._planned_blobs, precision, store):
+                for step in steps:
                     step.follow()
-                self._plan = Plan(self._steps, precision, store)
+                self._plan = Plan(steps, rest, precision, store)
             self._plan.run()
-            return sum((step.loss(store) for step in self._steps if any(step.loss_weights)), 0.0)
+            loss = sum((step.loss(store) for step in steps if any(step.loss_weights)), 0.0)
+        return loss + layerwise.forward(rest, store)
 
     def _backward(self, first: int, last: int) -> None:
         steps, store = self._steps[last : first + 1], mode.current_store()

@@ -38,7 +38,9 @@ SHARED_PARAMETERS = {
     "MultinomialLogisticLoss": ("loss_param",),
     "RNN": ("recurrent_param",),
     "SigmoidCrossEntropyLoss": ("loss_param", "sigmoid_param"),
+    "SmoothL1LossOHEM": ("loss_param",),
     "SoftmaxWithLoss": ("softmax_param", "loss_param"),
+    "SoftmaxWithLossOHEM": ("softmax_param", "loss_param"),
 }
 
 
@@ -241,7 +243,7 @@ class Function:
     def _parameter_fields(self) -> tuple[str, ...]:
         stem = param_name_dict().get(self.type_name)
         own = () if stem is None else (f"{stem}_param",)
-        return own + SHARED_PARAMETERS.get(self.type_name, ())
+        return SHARED_PARAMETERS.get(self.type_name, ()) + own
 
 
 class NetSpec:

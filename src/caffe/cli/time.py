@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ..net import Net
 
 
-
 class Phase(str, Enum):
     """Which layers there are, and how those that differ run."""
 
@@ -89,9 +88,7 @@ def time_net(
     gpu: Annotated[int | None, typer.Option(metavar="N", help="Run on this GPU.")] = None,
     precision: Annotated[
         str | None,
-        typer.Option(
-            metavar="P", help="float32, bfloat16 or float16.", show_default="float32"
-        ),
+        typer.Option(metavar="P", help="float32, bfloat16 or float16.", show_default="float32"),
     ] = None,
     backward: Annotated[bool, typer.Option("--backward", help="Time the gradients too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
@@ -259,13 +256,13 @@ def _show(facts: dict[str, Any], times: Times, backward: bool) -> None:
     )
     bars = (sys.stdout.encoding or "").lower().startswith("utf")
     rows = [["LAYER", "TYPE", "FORWARD ms", *(["BACKWARD ms"] if backward else []), "SHARE", ""]]
+    largest = max(map(times.share, times.layers), default=0) or 1.0
     for layer in times.layers:
         numbers = [layer.forward, *([layer.backward] if backward else [])]
         share = times.share(layer)
-        rows.append(
-            [layer.name, layer.type, *(f"{number:.3f}" for number in numbers), f"{share:.1%}"]
-            + [bar(share) if bars else ""]
-        )
+        cells = [*(f"{number:.3f}" for number in numbers), f"{share:.1%}"]
+        # The longest bar fills its column: of a hundred layers none has much of the whole.
+        rows.append([layer.name, layer.type, *cells, bar(share / largest) if bars else ""])
     print_columns(_right(rows, range(2, len(rows[0]) - 1)))
     print()
     totals = [["", "FORWARD ms", *(["BACKWARD ms"] if backward else []), ""]]

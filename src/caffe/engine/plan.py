@@ -62,20 +62,26 @@ class _Look:
 
 
 class Plan:
-    """One prepared way through all steps of a net.
+    """One prepared way through the first steps of a net, mostly all.
 
     Parameters
     ----------
     steps : sequence of Step
-        The whole net's; `suits` them.
+        As many of the net's as `reach` says.
+    rest : sequence of Step
+        The others. What they read is always written.
     precision : torch.dtype
         What is computed in; blobs are float32 all the same.
-    store : Store, optional
+    store : Store or None
         Where it is computed; on the CPU where there is none.
     """
 
     def __init__(
-        self, steps: Sequence[Step], precision: torch.dtype, store: Store | None = None
+        self,
+        steps: Sequence[Step],
+        rest: Sequence[Step],
+        precision: torch.dtype,
+        store: Store | None,
     ) -> None:
         if store is None:
             keep_freed_memory()
@@ -86,6 +92,7 @@ class Plan:
         self._inputs: dict[int, tuple[weakref.ref[SyncedMemory], Shape]] = {}
         self._places: dict[int, _Place] = {}
         self._last_use: dict[int, int] = {}
+        self._always = {id(blob.memory) for step in rest for blob in step.bottoms}
         self._survey({id(blob.memory): blob for blob in blobs_of(steps)})
         self._snapshot: dict[int, Tensor] = {}
         self._look: _Look | None = None
@@ -110,15 +117,14 @@ class Plan:
             place.is_output = self._last_use.get(key, -1) <= place.last
 
     @staticmethod
-    def suits(steps: Sequence[Step]) -> bool:
-        """Tell whether the steps can be run by a plan."""
-        return all(
-            not step.need_backward
-            and step.layer.phase == TEST
-            and step.layer.is_pure
-            and (not step.layer.on_blobs or not step.bottoms)
-            for step in steps
-        )
+    def reach(steps: Sequence[Step]) -> int:
+        """Tell how many of a net's steps, from the first on, can be run by a plan."""
+        if any(step.need_backward or step.layer.phase != TEST for step in steps):
+            return 0
+        for i, step in enumerate(steps):
+            if not step.layer.is_pure or (step.layer.on_blobs and step.bottoms):
+                return i
+        return len(steps)
 
     def fits(self, blobs: Sequence[Blob], precision: torch.dtype, store: Store | None) -> bool:
         """Tell whether the net's `blobs` and the modes are still what the plan was made for."""
@@ -168,6 +174,7 @@ class Plan:
         memory = place.memory()
         return (
             (place.is_output and key not in self._operations[position].hidden)
+            or key in self._always
             or key in changeable
             or place.seen >= 2
             or math.prod(place.shape) <= SMALL

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from ..blob import Shape
 from ..errors import NetError, ShapeError
-from ..proto.caffe_pb2 import FillerParameter
+from ..proto.caffe_pb2 import FillerParameter, LayerParameter
 from .layer import Layer, Parameter, Tensors, register
 
 
@@ -19,10 +20,52 @@ class ReLU(Layer):
     """top = max(x, 0) + negative_slope * min(x, 0)."""
 
     message = "relu_param"
+    differences = "relu6, maximum and minimum of the forks"
+
+    @classmethod
+    def for_param(cls, layer_param: LayerParameter) -> type[Layer]:
+        param = layer_param.relu_param
+        return BoundedReLU if param.relu6 or param.maximum > 0 or param.minimum else cls
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         slope = self.param.negative_slope
         return F.leaky_relu(x, slope) if slope else F.relu(x)
+
+
+class BoundedReLU(Layer):
+    """ReLU, held between the `minimum` and the `maximum` that forks' fields give."""
+
+    message = "relu_param"
+
+    def bounds(self) -> tuple[float, float]:
+        """Return the least and the largest value."""
+        most = self.param.maximum if self.param.maximum > 0 else math.inf
+        least = self.param.minimum or -math.inf
+        return least, min(most, 6) if self.param.relu6 else most
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        least, most = self.bounds()
+        return F.leaky_relu(x, self.param.negative_slope).clamp(max=most).clamp(min=least)
+
+    def backward(
+        self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Sequence[bool]
+    ) -> Tensors:
+        # Strictly within the bounds, so that it also holds in place.
+        (x,) = inputs
+        least, most = self.bounds()
+        slope = torch.where(x > 0, 1.0, self.param.negative_slope).to(x)
+        return [diffs[0] * slope * ((x < most) & (x > least))]
+
+
+@register("ReLU6")
+class ReLU6(BoundedReLU):
+    """top = min(max(x, 0) + negative_slope * min(x, 0), 6)."""
+
+    message = "relu6_param"
+    differences = "of the forks"
+
+    def bounds(self) -> tuple[float, float]:
+        return -math.inf, 6
 
 
 @register("PReLU")
@@ -125,6 +168,42 @@ class Swish(Layer):
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         return x * torch.sigmoid(self.param.beta * x)
+
+
+@register("Mish")
+class Mish(Layer):
+    """top = x * tanh(log(1 + exp(x))) (Misra, 2019)."""
+
+    message = "mish_param"
+    keeps_bottom = True
+    differences = "of the forks"
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return F.mish(x)
+
+
+@register("HardSigmoid")
+class HardSigmoid(Layer):
+    """top = alpha * x + beta, but at least 0 and at most 1."""
+
+    message = "hard_sigmoid_param"
+    keeps_bottom = True
+    differences = "of the forks"
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return (self.param.alpha * x + self.param.beta).clamp(0, 1)
+
+
+@register("HardSwish")
+class HardSwish(Layer):
+    """top = x * min(max(x + 3, 0), 6) / 6 (Howard et al., 2019)."""
+
+    message = "hard_swish_param"
+    keeps_bottom = True
+    differences = "of the forks"
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return x * (x + 3).clamp(0, 6) / 6
 
 
 @register("Threshold")

@@ -13,7 +13,11 @@ from torch import Tensor
 
 from ..blob import Shape
 from ..errors import NetError, ShapeError
+from ..proto.caffe_pb2 import LayerParameter
 from .layer import Count, Layer, Parameter, register
+
+SIDES = "lrtb"
+"""Left, right, top and bottom, as forks' fields pad_l to pad_b name them."""
 
 _CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _DECONVOLVE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -183,6 +187,14 @@ class Convolution(Kernels):
     as many tops, by the same kernels.
     """
 
+    differences = "pad_l, pad_r, pad_t, pad_b and pad_type of the forks"
+
+    @classmethod
+    def for_param(cls, layer_param: LayerParameter) -> type[Layer]:
+        param = layer_param.convolution_param
+        given = any(getattr(param, f"pad_{side}") for side in SIDES) or param.pad_type
+        return PaddedConvolution if given else cls
+
     def weight_shape(self) -> Shape:
         return (self.param.num_output, self.channels // self.param.group, *self.kernel)
 
@@ -202,6 +214,72 @@ class Convolution(Kernels):
         y = torch.matmul(weight.reshape(group, -1, columns.shape[2]), columns)
         y = y.reshape(len(x), -1, *out)
         return y if bias is None else y + bias.view(-1, *[1] * axes)
+
+
+class PaddedConvolution(Convolution):
+    """A Convolution whose padding may differ from side to side, as forks have it."""
+
+    @classmethod
+    def for_param(cls, layer_param: LayerParameter) -> type[Layer]:
+        return cls
+
+    def setup(self, *bottoms: Shape) -> None:
+        super().setup(*bottoms)
+        self._given = tuple(getattr(self.param, f"pad_{side}") for side in SIDES)
+        if not any(self._given) and not self.param.pad_type:
+            return
+        if any(self.pad):
+            raise NetError("give pad, or pad_l, pad_r, pad_t and pad_b (or pad_type), not both")
+        if len(self.kernel) != 2:
+            raise NetError(f"pad_l to pad_b need two axes to slide over, not {len(self.kernel)}")
+        if self.param.pad_type > 1:
+            raise NetError(f"pad_type must be 0 or 1 (SAME), not {self.param.pad_type}")
+
+    def sides(self, spatial: Shape) -> list[int]:
+        """Return the padding in the order of F.pad: left, right, top, bottom."""
+        if any(self._given):
+            return list(self._given)
+        if self.param.pad_type:
+            return same_padding(spatial, self.extent, self.stride)
+        return [p for pad in reversed(self.pad) for p in (pad, pad)]
+
+    def out_sizes(self, spatial: Shape) -> Shape:
+        if any(self.pad) or len(self.kernel) != 2:
+            return super().out_sizes(spatial)
+        left, right, top, bottom = self.sides(spatial)
+        return super().out_sizes((spatial[0] + top + bottom, spatial[1] + left + right))
+
+    def apply(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if not any(self.pad) and len(self.kernel) == 2:
+            x = F.pad(x, self.sides(tuple(x.shape[2:])))
+        return super().apply(x, weight, bias)
+
+
+def same_padding(spatial: Shape, extent: Shape, stride: Shape) -> list[int]:
+    """Return TensorFlow's SAME padding in the order of F.pad; the odd one goes behind."""
+    result: list[int] = []
+    for size, e, s in zip(reversed(spatial), reversed(extent), reversed(stride), strict=True):
+        total = max((-(-size // s) - 1) * s + e - size, 0)
+        result += [total // 2, total - total // 2]
+    return result
+
+
+@register("ConvolutionDepthwise", "DepthwiseConvolution")
+class ConvolutionDepthwise(PaddedConvolution):
+    """A Convolution whose group is the number of channels where none is given.
+
+    The kernels have the shape (num_output, 1, *kernel).
+    """
+
+    differences = "of the forks"
+
+    def setup(self, *bottoms: Shape) -> None:
+        channels = bottoms[0][self.axis(self.param.axis, bottoms[0])]
+        if not self.param.HasField("group"):
+            self.param.group = channels
+        if not self.param.HasField("num_output"):
+            self.param.num_output = channels
+        super().setup(*bottoms)
 
 
 @register("Deconvolution")

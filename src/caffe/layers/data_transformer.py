@@ -102,6 +102,10 @@ class DataTransformer:
         result *= np.float32(self.param.scale)
         return result[:, :, ::-1] if mirrored else result
 
+    def follow(self, other: DataTransformer) -> None:
+        """Draw next what `other` draws next: the same crop, and mirrored or not as there."""
+        self._random.bit_generator.state = other._random.bit_generator.state
+
     def _offset(self, room: int) -> int:
         if self.phase == TRAIN and self.param.crop_size:
             return int(self._random.integers(room + 1))

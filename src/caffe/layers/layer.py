@@ -104,6 +104,11 @@ class Layer:
         self.param: Any = None if self.message is None else getattr(layer_param, self.message)
         self.blobs: list[Blob] = []
 
+    @classmethod
+    def for_param(cls, layer_param: LayerParameter) -> type[Layer]:
+        """Return the class for such a layer: this one, or one for the fields of a fork."""
+        return cls
+
     @property
     def is_pure(self) -> bool:
         """Whether, at TEST, equal inputs give equal tops of the shapes that `top_shapes` says.
@@ -262,4 +267,4 @@ def create(layer_param: LayerParameter) -> Layer:
             "(caffe.layer_type_list() names the known ones)",
             word=layer_param.type,
         )
-    return known[layer_param.type](layer_param)
+    return known[layer_param.type].for_param(layer_param)(layer_param)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..blob import Shape
 from ..errors import NetError, ShapeError
-from ..proto.caffe_pb2 import LRNParameter
+from ..proto.caffe_pb2 import FillerParameter, LayerParameter, LRNParameter
 from .layer import TEST, Layer, Parameter, Tensors, register
 
 
@@ -67,6 +67,15 @@ class BatchNorm(Layer):
 
     message = "batch_norm_param"
     keeps_bottom = True
+    differences = "add_eps_before_sqrt, update_global_stats and scale_bias of the forks"
+
+    @classmethod
+    def for_param(cls, layer_param: LayerParameter) -> type[Layer]:
+        param = layer_param.batch_norm_param
+        if has_scale_bias(layer_param):
+            return ScaledBatchNorm
+        plain = param.add_eps_before_sqrt and param.update_global_stats
+        return cls if plain else ForkBatchNorm
 
     def setup(self, *bottoms: Shape) -> None:
         self.use_global_stats = (
@@ -109,8 +118,12 @@ class BatchNorm(Layer):
             mean = by_channel.mean((0, 2))
             variance = (by_channel - mean[:, None]).square().mean((0, 2))
             self._note(x, mean, variance, (mean_sum, variance_sum, factor))
-        inverse = (variance + self.param.eps).rsqrt()
+        inverse = self.inverse(variance)
         return ((by_channel - mean[:, None]) * inverse[:, None]).view(x.shape)
+
+    def inverse(self, variance: Tensor) -> Tensor:
+        """Return what the differences from the mean are multiplied by."""
+        return (variance + self.param.eps).rsqrt()
 
     def _note(self, x: Tensor, mean: Tensor, variance: Tensor, sums: Sequence[Tensor]) -> None:
         with torch.no_grad():
@@ -127,6 +140,80 @@ class BatchNorm(Layer):
     ) -> Sequence[Tensor | None]:
         # The statistics have no gradient of their own, whatever force_backward says.
         return super().backward(diffs, tops, inputs, [needs[0], False, False, False])
+
+
+class ForkBatchNorm(BatchNorm):
+    """BatchNorm with Synopsys' fields: eps outside the root, statistics that stay."""
+
+    def inverse(self, variance: Tensor) -> Tensor:
+        if self.param.add_eps_before_sqrt:
+            return super().inverse(variance)
+        return 1 / (variance.sqrt() + self.param.eps)
+
+    def changed_parameters(self) -> Sequence[Tensor] | None:
+        return super().changed_parameters() if self.param.update_global_stats else None
+
+
+def has_scale_bias(layer_param: LayerParameter) -> bool:
+    """Whether a BatchNorm has a factor and a summand of its own, as in NVIDIA's fork."""
+    param = layer_param.batch_norm_param
+    return param.scale_bias or param.HasField("scale_filler") or param.HasField("bias_filler")
+
+
+class ScaledBatchNorm(ForkBatchNorm):
+    """BatchNorm and Scale in one, with five blobs (NVIDIA): the last are scale and bias.
+
+    Blobs 0 and 1 are running means, not sums: a batch's statistics take the place of the part
+    that moving_average_fraction leaves; blob 2 stays 1.
+    """
+
+    def setup(self, *bottoms: Shape) -> None:
+        specs = self.layer_param.param
+        while len(specs) < 3:
+            specs.add()
+        for spec in specs[:3]:
+            spec.lr_mult = spec.decay_mult = 0
+        learned = list(specs[3:])
+        del specs[3:]
+        super().setup(*bottoms)
+        specs.extend(learned)
+        self._batches = 0
+
+    def parameters(self, *bottoms: Shape) -> list[Parameter]:
+        one = FillerParameter(type="constant", value=1)
+        scale = self.param.scale_filler if self.param.HasField("scale_filler") else one
+        bias = self.param.bias_filler if self.param.HasField("bias_filler") else None
+        shape = (self.channels,)
+        return [
+            Parameter(shape),
+            Parameter(shape),
+            Parameter((1,), one),
+            Parameter(shape, scale),
+            Parameter(shape, bias),
+        ]
+
+    def forward(self, x: Tensor, *params: Tensor) -> Tensor:  # type: ignore[override]
+        *statistics, scale, bias = params
+        y = super().forward(x, *statistics)
+        across = (-1, *[1] * (x.dim() - 2)) if x.dim() > 1 else (-1,)
+        return y * scale.view(across) + bias.view(across)
+
+    def _note(self, x: Tensor, mean: Tensor, variance: Tensor, sums: Sequence[Tensor]) -> None:
+        if torch.is_grad_enabled():
+            return
+        kept = self.param.moving_average_fraction if self._batches > 1 else 0
+        self._batches += 1
+        self._sums = [
+            (1 - kept) * mean + kept * sums[0],
+            (1 - kept) * variance + kept * sums[1],
+            sums[2],
+        ]
+
+    def backward(
+        self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Sequence[bool]
+    ) -> Sequence[Tensor | None]:
+        needed = [needs[0], False, False, False, *needs[4:]]
+        return Layer.backward(self, diffs, tops, inputs, needed)
 
 
 @register("MVN")
@@ -163,3 +250,41 @@ class MVN(Layer):
             gradient = gradient - y * (d * y).mean(1, keepdim=True)
             gradient = gradient / self._deviation(self._rows(inputs[0]))
         return [gradient.view(diffs[0].shape)]
+
+
+@register("Normalize")
+class Normalize(Layer):
+    """top = scale * x / sqrt(sum of x**2 + eps), over the channels of each place (SSD).
+
+    With across_spatial the sum goes over the whole picture. scale is learned: one factor for
+    each channel, or (channel_shared) one for all (Liu et al., 2015).
+    """
+
+    message = "norm_param"
+    keeps_bottom = True
+
+    def setup(self, *bottoms: Shape) -> None:
+        if len(bottoms[0]) < 2:
+            raise ShapeError(f"the bottom must have 2 axes or more, not the shape {bottoms[0]}")
+        self.channels = bottoms[0][1]
+
+    def parameters(self, *bottoms: Shape) -> list[Parameter]:
+        filler = FillerParameter(type="constant", value=1)
+        if self.param.HasField("scale_filler"):
+            filler = self.param.scale_filler
+        return [Parameter(() if self.param.channel_shared else (self.channels,), filler)]
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        if len(bottoms[0]) < 2 or (
+            bottoms[0][1] != self.channels and not self.param.channel_shared
+        ):
+            raise ShapeError(
+                f"the bottom now has the shape {bottoms[0]}, but there are factors for "
+                f"{self.channels} channels"
+            )
+        return [bottoms[0]]
+
+    def forward(self, x: Tensor, scale: Tensor) -> Tensor:  # type: ignore[override]
+        axes = tuple(range(1, x.dim())) if self.param.across_spatial else (1,)
+        length = (x.square().sum(axes, keepdim=True) + self.param.eps).sqrt()
+        return x / length * scale.view(-1, *[1] * (x.dim() - 2))

@@ -13,7 +13,8 @@ from torch import Tensor
 from .. import mode
 from ..blob import Shape
 from ..errors import NetError, ShapeError
-from ..proto.caffe_pb2 import PoolingParameter, SPPParameter
+from ..proto.caffe_pb2 import LayerParameter, PoolingParameter, SPPParameter
+from .convolution import SIDES, same_padding
 from .layer import TRAIN, Layer, register
 
 MAX, AVE, STOCHASTIC = PoolingParameter.MAX, PoolingParameter.AVE, PoolingParameter.STOCHASTIC
@@ -179,8 +180,17 @@ class Pooling(Layer):
     """
 
     message = "pooling_param"
-    differences = "STOCHASTIC also on the CPU; AVE_EXC_PAD of the forks"
+    differences = (
+        "STOCHASTIC also on the CPU; AVE_EXC_PAD, ceil_mode, pad_l, pad_r, pad_t, pad_b and "
+        "pad_type of the forks"
+    )
     tops = (1, 2)
+
+    @classmethod
+    def for_param(cls, layer_param: LayerParameter) -> type[Layer]:
+        param = layer_param.pooling_param
+        given = any(getattr(param, f"pad_{side}") for side in SIDES) or param.pad_type
+        return PaddedPooling if given else cls
 
     def setup(self, *bottoms: Shape) -> None:
         param = self.param
@@ -214,7 +224,7 @@ class Pooling(Layer):
 
     def windows(self, height: int, width: int) -> Windows:
         """The windows over a picture of this size."""
-        floor = self.param.round_mode == PoolingParameter.FLOOR
+        floor = self.param.round_mode == PoolingParameter.FLOOR or not self.param.ceil_mode
         return Windows(self._kernel or (height, width), self._stride, self._pad, floor)
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
@@ -235,6 +245,65 @@ class Pooling(Layer):
         if self.param.pool == STOCHASTIC:
             return self._stochastic(x, windows)
         return average_pool(x, windows, padding_counts=self.param.pool == AVE)
+
+
+class PaddedPooling(Pooling):
+    """A Pooling whose padding may differ from side to side, as forks have it."""
+
+    def setup(self, *bottoms: Shape) -> None:
+        super().setup(*bottoms)
+        if any(self._pad) or self.param.global_pooling or self.param.pool == STOCHASTIC:
+            raise NetError(
+                "pad_l to pad_b (or pad_type) go with neither pad, global_pooling nor STOCHASTIC"
+            )
+        if self.param.pad_type > 1:
+            raise NetError(f"pad_type must be 0 or 1 (SAME), not {self.param.pad_type}")
+
+    def _sides(self, height: int, width: int) -> list[int]:
+        given = [getattr(self.param, f"pad_{side}") for side in SIDES]
+        if any(given):
+            return given
+        assert self._kernel is not None
+        return same_padding((height, width), self._kernel, self._stride)
+
+    def _out_sizes(self, height: int, width: int) -> tuple[int, int]:
+        left, right, top, bottom = self._sides(height, width)
+        padded = (height + top + bottom, width + left + right)
+        sizes = self.windows(*padded).out_sizes(*padded)
+        # As with symmetric padding: no window starts behind the picture.
+        ends = zip(sizes, (height + top, width + left), self._stride, strict=True)
+        out = tuple(count - ((count - 1) * s >= end) for count, end, s in ends)
+        return out[0], out[1]
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        out = self._out_sizes(*picture_size(bottoms[0]))
+        if min(out) < 1:
+            raise ShapeError(
+                f"the kernel {self._kernel} does not fit into the bottom's {bottoms[0][2:]}"
+            )
+        return [(*bottoms[0][:2], *out)] * max(1, len(self.layer_param.top))
+
+    def forward(self, x: Tensor) -> Tensor | Sequence[Tensor]:  # type: ignore[override]
+        height, width = x.shape[2:]
+        sides = self._sides(height, width)
+        rows, columns = self._out_sizes(height, width)
+        kept = (..., slice(rows), slice(columns))
+        padded = F.pad(x, sides, value=LOWEST if self.param.pool == MAX else 0)
+        windows = self.windows(*padded.shape[2:])
+        if self.param.pool == MAX:
+            values, places = max_pool(padded, windows)
+            if len(self.layer_param.top) < 2:
+                return values[kept]
+            row = places.div(padded.shape[3], rounding_mode="floor") - sides[2]
+            column = places % padded.shape[3] - sides[0]
+            inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+            places = torch.where(inside, row * width + column, -1).to(x.dtype)
+            return values[kept], places[kept]
+        mean = average_pool(padded, windows)
+        if self.param.pool == AVE:
+            return mean[kept]
+        inside = F.pad(torch.ones_like(x[:1, :1]), sides)
+        return (mean / average_pool(inside, windows))[kept]
 
 
 @register("SPP")

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from ..proto.caffe_pb2 import LayerParameter
 
 
+BUILT_IN = {("rpn.proposal_layer", "ProposalLayer"): "proposal"}
+"""Published layers that nets name as Python modules, and the module here that has each. A module
+of that name on ``sys.path`` goes first."""
+
+
 class BlobVec(list[Blob]):
     """A layer's parameters."""
 
@@ -126,6 +131,9 @@ class PythonLayer(base.Layer):
             # A module that the person's own module misses is their traceback to see.
             if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
                 raise
+            if (module_name, class_name) in BUILT_IN:
+                own = importlib.import_module(f".{BUILT_IN[module_name, class_name]}", __package__)
+                return getattr(own, class_name)
             raise NetError(
                 f"{where}: there is no module '{module_name}' on sys.path; add its folder to "
                 "PYTHONPATH",

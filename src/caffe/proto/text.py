@@ -42,7 +42,8 @@ _BAD_ENUM = re.compile(
 def parse_text(text: str, message: AnyMessage, source: str = "<text>") -> AnyMessage:
     """Merge a prototxt into a message.
 
-    A field that the schema does not know is reported once by a `CaffeWarning` and left out.
+    A field that the schema does not know is reported once by a `CaffeWarning` and left out; so is
+    an `engine` that nobody knows, as it only says how a layer is computed.
 
     Parameters
     ----------
@@ -161,6 +162,8 @@ class _Unknown:
     start: int
     end: int
     layer: _Layer | None
+    # A known field's value that the schema does not know; empty for a whole field.
+    value: str = ""
 
 
 @dataclass
@@ -304,6 +307,9 @@ class _Walk:
             self._enter(value, field_name, known).unknown = unknown
             return True
         self._scalar()
+        if known is not None and around.descriptor and _is_unknown_engine(known, value):
+            where = around.descriptor.name
+            unknown = _Unknown(where, field_name, name.start, name.end, around.layer, value.text)
         if field_name == "name" and around.layer is not None and around.descriptor is not None:
             around.layer.name = value.text.strip("\"'")
         if unknown is not None:
@@ -338,6 +344,13 @@ class _Walk:
         return True
 
 
+def _is_unknown_engine(field: FieldDescriptor, value: _Token) -> bool:
+    # Any other value that nobody knows would change what is computed, and is an error.
+    if field.enum_type is None or field.name != "engine" or value.kind != "word":
+        return False
+    return value.text not in field.enum_type.values_by_name and not value.text.isdigit()
+
+
 def _place(text: str, position: int) -> tuple[int, int, str | None]:
     """Line and column of a position, counted from 1, and the line itself."""
     start = text.rfind("\n", 0, position) + 1
@@ -361,17 +374,20 @@ def _blank(text: str, unknown: list[_Unknown]) -> str:
 
 
 def _report(unknown: list[_Unknown], text: str, source: str) -> None:
-    seen: dict[tuple[str, str], list[_Unknown]] = {}
+    seen: dict[tuple[str, str, str], list[_Unknown]] = {}
     for field in sorted(unknown, key=lambda field: field.start):
-        seen.setdefault((field.message, field.field), []).append(field)
-    for (message, name), fields in seen.items():
+        seen.setdefault((field.message, field.field, field.value), []).append(field)
+    for (message, name, value), fields in seen.items():
         first = fields[0]
         where = f"{source}:{_place(text, first.start)[0]}: "
         if first.layer is not None and first.layer.name:
             where += f"layer {first.layer.name!r}: "
         times = f" ({len(fields)} times)" if len(fields) > 1 else ""
+        what = f"{message} has no field {name!r}"
+        if value:
+            what = f"{message} has no {name} {value!r}"
         warnings.warn(
-            f"{where}{message} has no field {name!r}; it is ignored{times}",
+            f"{where}{what}; it is ignored{times}",
             CaffeWarning,
             stacklevel=3,
         )

@@ -46,6 +46,14 @@ LAYER_TYPES = {
     "TANH": "TanH",
     "WINDOW_DATA": "WindowData",
     "THRESHOLD": "Threshold",
+    # Forks.
+    "BN": "BN",
+    "DENSE_IMAGE_DATA": "DenseImageData",
+    "INTERP": "Interp",
+    "PADDING": "Padding",
+    "PRELU": "PReLU",
+    "RESHAPE": "Reshape",
+    "UPSAMPLE": "Upsample",
 }
 
 # V1 fields that became part of a ParamSpec, one entry for each parameter blob.

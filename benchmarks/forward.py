@@ -1,0 +1,114 @@
+"""How long a forward pass takes: Recaffe and every other engine at hand, in turn.
+
+Every engine has the same net and weights, and must give the same output before it is timed.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import peers
+from nets import NETS, picture_batch, write
+from report import arguments, in_turn, machine, median, show
+
+BATCHES = {"caffenet": (1, 50), "vgg16": (8,)}
+USUAL = (1, 16)
+TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.05}
+"""Of the largest value."""
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    parser = arguments(__doc__)
+    parser.add_argument("--nets", nargs="+", choices=NETS, default=list(NETS))
+    parser.add_argument("--batches", nargs="+", type=int, help="instead of each net's usual ones")
+    parser.add_argument("--precisions", nargs="+", choices=TOLERANCE, default=["float32"])
+    parser.add_argument("--peers", nargs="+", choices=peers.NAMES, default=list(peers.NAMES))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=0.5, help="of each turn, at least")
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.seconds = 1, 0.0
+    facts = machine(options.threads)
+    figures = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in options.nets:
+            for batch in options.batches or BATCHES.get(name, USUAL):
+                for precision in options.precisions:
+                    print(f"{name}, batch {batch}, {precision}", flush=True)
+                    figures.append(measure(name, batch, precision, options, Path(folder)))
+    _show(figures, facts, options.json)
+
+
+def measure(name: str, batch: int, precision: str, options: Any, folder: Path) -> dict[str, Any]:
+    """Time one net at one batch in one precision with every engine."""
+    files = write(name, batch, folder)
+    shape = tuple(NETS[name](batch).layer[0].input_param.shape[0].dim)
+    data = picture_batch(shape)
+    runs, errors = {}, {}
+    expected = peers.make("PyTorch", files, options.threads, "float32")(data)
+    for peer in peers.installed(precision):
+        if peer not in options.peers:
+            continue
+        try:
+            run = peers.make(peer, files, options.threads, precision)
+            output = run(data).reshape(expected.shape)
+        except Exception as error:
+            print(f"  {peer} cannot run it: {str(error).strip().splitlines()[-1]}")
+            continue
+        errors[peer] = float(abs(output - expected).max() / abs(expected).max())
+        # So that a NaN counts as wrong too.
+        if not errors[peer] <= TOLERANCE[precision]:
+            print(f"  {peer} is left out: its output differs by {errors[peer]:.2g}")
+            if peer == peers.OURS:
+                raise SystemExit(f"Recaffe's own output of {name} is wrong")
+            continue
+        runs[peer] = partial(run, data)
+    times = in_turn(runs, options.rounds, options.seconds)
+    return {
+        "net": name,
+        "batch": batch,
+        "precision": precision,
+        "ms": {peer: median(values) for peer, values in times.items()},
+        "runs": {peer: len(values) for peer, values in times.items()},
+        "errors": errors,
+    }
+
+
+def ratio(figure: dict[str, Any], rivals: tuple[str, ...]) -> float:
+    """Ours by the best of the rivals; NaN if there is none."""
+    times = [value for peer, value in figure["ms"].items() if peer in rivals]
+    ours = figure["ms"].get(peers.OURS, math.nan)
+    return ours / min(times) if times else math.nan
+
+
+def _show(figures: list[dict[str, Any]], facts: dict[str, Any], path: Path | None) -> None:
+    others = tuple(peer for peer in peers.NAMES if peer != peers.OURS)
+    rows = []
+    for figure in figures:
+        figure["ours_by_best_of_onnxruntime_openvino"] = ratio(figure, peers.BEST_OF)
+        figure["ours_by_best"] = ratio(figure, others)
+        cells = [f"{figure['ms'][p]:.1f}" if p in figure["ms"] else "" for p in peers.NAMES]
+        precision = "" if figure["precision"] == "float32" else f", {figure['precision']}"
+        rows.append(
+            [
+                f"{figure['net']}, batch {figure['batch']}{precision}",
+                *cells,
+                f"{ratio(figure, peers.BEST_OF):.2f}",
+                f"{ratio(figure, others):.2f}",
+            ]
+        )
+    ratios = np.array([[ratio(f, peers.BEST_OF), ratio(f, others)] for f in figures])
+    means = np.exp(np.log(ratios).mean(axis=0))
+    rows.append(["geometric mean", *[""] * len(peers.NAMES), *(f"{mean:.2f}" for mean in means)])
+    columns = ["milliseconds", *peers.NAMES, "ours / best of ORT, OV", "ours / best"]
+    show("Forward, medians", columns, rows, facts, figures, path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""Forks' layers that put the same numbers elsewhere: shuffled, turned round, padded."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..blob import Shape
+from ..errors import NetError, ShapeError
+from .layer import Layer, register
+from .pooling import picture_size
+
+
+@register("ShuffleChannel")
+class ShuffleChannel(Layer):
+    """The first channel of each group, then the second of each, ... (Zhang et al., 2017)."""
+
+    message = "shuffle_channel_param"
+    differences = "of the forks"
+    forbids_in_place = True
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        (shape,) = bottoms
+        if len(shape) < 2 or self.param.group < 1 or shape[1] % self.param.group:
+            raise ShapeError(
+                f"the channels of a bottom of shape {shape} do not divide into "
+                f"{self.param.group} groups"
+            )
+        return [shape]
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        groups = x.reshape(len(x), self.param.group, -1, *x.shape[2:])
+        return groups.transpose(1, 2).reshape(x.shape)
+
+
+@register("Reverse")
+class Reverse(Layer):
+    """The order along `axis` (or several, or the first) turned round."""
+
+    message = "reverse_param"
+    differences = "of the forks"
+    forbids_in_place = True
+
+    def _axes(self, shape: Shape) -> list[int]:
+        return [self.axis(axis, shape) for axis in self.param.axis or [0]]
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        if len(set(self._axes(bottoms[0]))) < len(self.param.axis):
+            raise NetError(f"the axes {list(self.param.axis)} must differ")
+        return [bottoms[0]]
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return x.flip(self._axes(tuple(x.shape)))
+
+
+@register("Transpose")
+class Transpose(Layer):
+    """Axis i of the top is axis dim[i] of the bottom."""
+
+    message = "transpose_param"
+    differences = "of the forks"
+    forbids_in_place = True
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        dims = list(self.param.dim)
+        if not dims or sorted(dims) != list(range(len(bottoms[0]))):
+            raise ShapeError(
+                f"dim {dims} must name each axis of a bottom of shape {bottoms[0]} once"
+            )
+        return [tuple(bottoms[0][d] for d in dims)]
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return x.permute(*self.param.dim)
+
+
+@register("DepthToSpace")
+class DepthToSpace(Layer):
+    """Each block_size ** 2 channels become a block of places.
+
+    data_format NHWC (the default) has the channels last. NCHW, also called DCR, has them
+    second; there and in NHWC a channel of the top is made of channels that lie far apart, in
+    CRD of neighbours.
+    """
+
+    message = "depth_to_space_param"
+    differences = "of the forks"
+    forbids_in_place = True
+
+    def setup(self, *bottoms: Shape) -> None:
+        if self.param.data_format not in ("NHWC", "NCHW", "DCR", "CRD"):
+            raise NetError(
+                f"data_format must be NHWC, NCHW, DCR or CRD, not {self.param.data_format!r}"
+            )
+        if self.param.block_size < 1:
+            raise NetError(f"block_size must be at least 1, not {self.param.block_size}")
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        picture_size(bottoms[0])
+        n, *rest = bottoms[0]
+        last = self.param.data_format == "NHWC"
+        height, width, channels = rest if last else (*rest[1:], rest[0])
+        size = self.param.block_size
+        if channels % size**2:
+            raise ShapeError(
+                f"the {channels} channels of a bottom of shape {bottoms[0]} (data_format "
+                f"{self.param.data_format}) do not make blocks of {size} x {size}"
+            )
+        spatial = (height * size, width * size)
+        depth = channels // size**2
+        return [(n, *spatial, depth) if last else (n, depth, *spatial)]
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        size, last = self.param.block_size, self.param.data_format == "NHWC"
+        if self.param.data_format == "CRD":
+            return F.pixel_shuffle(x, size)
+        x = x if last else x.permute(0, 2, 3, 1)
+        n, height, width, channels = x.shape
+        blocks = x.reshape(n, height, width, size, size, channels // size**2)
+        y = blocks.permute(0, 1, 3, 2, 4, 5).reshape(n, height * size, width * size, -1)
+        return y if last else y.permute(0, 3, 1, 2)
+
+
+@register("Padding")
+class Padding(Layer):
+    """Rows and columns of `pad_value` added (or, where negative, cut off) at the sides.
+
+    DeepLab's fork gives pad_beg and pad_end for both axes, Sophgo's a number for each side.
+    """
+
+    message = "padding_param"
+    differences = "of the forks"
+    forbids_in_place = True
+
+    def setup(self, *bottoms: Shape) -> None:
+        ends = (self.param.pad_beg, self.param.pad_end)
+        sides = [getattr(self.param, f"pad_{side}") for side in "lrtb"]
+        if any(ends) and any(sides):
+            raise NetError("give pad_beg and pad_end, or pad_l, pad_r, pad_t and pad_b, not both")
+        self._sides = list(ends) * 2 if any(ends) else sides
+        if min(self._sides) < 0 < max(self._sides):
+            raise NetError(f"the padding must be positive or negative, not both: {self._sides}")
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        height, width = picture_size(bottoms[0])
+        left, right, top, bottom = self._sides
+        size = (height + top + bottom, width + left + right)
+        if min(size) < 1:
+            raise ShapeError(f"nothing is left of a bottom of shape {bottoms[0]}")
+        return [(*bottoms[0][:2], *size)]
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return F.pad(x, self._sides, value=self.param.pad_value)
+
+
+@register("Pad")
+class Pad(Layer):
+    """`constant_values` added before and behind each axis; paddings names two numbers for each."""
+
+    message = "pad_param"
+    differences = "of the forks"
+    forbids_in_place = True
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        pads, shape = self.param.paddings, bottoms[0]
+        if len(pads) != 2 * len(shape):
+            raise ShapeError(
+                f"a bottom of shape {shape} needs {2 * len(shape)} paddings, not {len(pads)}"
+            )
+        return [tuple(n + pads[2 * i] + pads[2 * i + 1] for i, n in enumerate(shape))]
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        pads = self.param.paddings
+        sides = [n for i in reversed(range(x.dim())) for n in (pads[2 * i], pads[2 * i + 1])]
+        return F.pad(x, sides, value=self.param.constant_values)

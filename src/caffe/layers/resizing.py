@@ -1,0 +1,267 @@
+"""Forks' layers that enlarge and shrink pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..blob import Shape
+from ..errors import CaffeError, NetError, ShapeError
+from .layer import Layer, register
+from .pooling import picture_size
+
+
+@register("Interp")
+class Interp(Layer):
+    """Bilinear interpolation with corner on corner (DeepLab, PSPNet).
+
+    The size is shrink_factor's ((n - 1) / shrink + 1), zoom_factor's ((n - 1) * zoom + 1),
+    height and width, or, with both factors, first the one and then the other;
+    full_zoom_factor's is n * zoom. n leaves out -pad_beg rows and columns in front and
+    -pad_end behind.
+    """
+
+    message = "interp_param"
+    differences = "of the forks"
+    forbids_in_place = True
+
+    def setup(self, *bottoms: Shape) -> None:
+        if self.param.pad_beg > 0 or self.param.pad_end > 0:
+            raise NetError("pad_beg and pad_end cut off: they must be 0 or negative")
+        for factor in ("zoom_factor", "shrink_factor", "full_zoom_factor"):
+            if self.param.HasField(factor) and getattr(self.param, factor) < 1:
+                raise NetError(f"{factor} must be at least 1, not {getattr(self.param, factor)}")
+
+    def _size(self, height: int, width: int) -> tuple[int, int]:
+        param = self.param
+        shrinks, zooms = param.HasField("shrink_factor"), param.HasField("zoom_factor")
+        sized = param.HasField("height") and param.HasField("width")
+        if sized and shrinks == zooms:
+            return param.height, param.width
+        if not shrinks and not zooms:
+            if not param.HasField("full_zoom_factor"):
+                raise NetError("give zoom_factor, shrink_factor, or height and width")
+            return height * param.full_zoom_factor, width * param.full_zoom_factor
+        if shrinks:
+            height, width = ((n - 1) // param.shrink_factor + 1 for n in (height, width))
+        if zooms:
+            height, width = ((n - 1) * param.zoom_factor + 1 for n in (height, width))
+        return height, width
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        cut = self.param.pad_beg + self.param.pad_end
+        height, width = (n + cut for n in picture_size(bottoms[0]))
+        size = self._size(height, width)
+        if min(height, width, *size) < 1:
+            raise ShapeError(
+                f"from a bottom of shape {bottoms[0]}, {(height, width)} (height, width) would "
+                f"be brought to {size}"
+            )
+        return [(*bottoms[0][:2], *size)]
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        beg, end = self.param.pad_beg, self.param.pad_end
+        x = F.pad(x, [beg, end, beg, end]) if beg or end else x
+        size = self._size(*x.shape[2:])
+        return F.interpolate(x, size, mode="bilinear", align_corners=True)
+
+
+@register("Upsample")
+class Upsample(Layer):
+    """Each value at the place that the mask, the second bottom, names (SegNet); else repeated.
+
+    The mask holds h * width + w, as MAX pooling's second top does; all other places are 0.
+    The top's size is upsample_h and upsample_w, or the bottom's by scale (or scale_h and
+    scale_w), less 1 with pad_out_h and pad_out_w. Without a mask each place is repeated `scale`
+    times (YOLO).
+    """
+
+    message = "upsample_param"
+    bottoms = (1, 2)
+    no_gradient_for = frozenset({1})
+    differences = "of the forks"
+    forbids_in_place = True
+
+    def setup(self, *bottoms: Shape) -> None:
+        param = self.param
+        sized, scaled = self._both("upsample"), self._both("scale")
+        if scaled and param.HasField("scale"):
+            raise NetError("give scale, or scale_h and scale_w, not both")
+        self._scale = (param.scale_h, param.scale_w) if scaled else (param.scale,) * 2
+        self._fixed = (param.upsample_h, param.upsample_w) if sized else None
+        if min(self._fixed or self._scale) < 1:
+            raise NetError("the scale, and the size, must be at least 1")
+        if self._fixed and len(bottoms) == 1:
+            raise NetError("upsample_h and upsample_w need a mask as the second bottom")
+        self._less = (0, 0) if self._fixed else (int(param.pad_out_h), int(param.pad_out_w))
+        if any(less and scale != 2 for less, scale in zip(self._less, self._scale, strict=True)):
+            raise NetError("pad_out_h and pad_out_w go with a scale of 2 only")
+
+    def _both(self, name: str) -> bool:
+        given = [self.param.HasField(f"{name}_{axis}") for axis in "hw"]
+        if any(given) and not all(given):
+            raise NetError(f"give {name}_h and {name}_w both")
+        return all(given)
+
+    def _size(self, height: int, width: int) -> tuple[int, int]:
+        if self._fixed:
+            return self._fixed
+        return height * self._scale[0] - self._less[0], width * self._scale[1] - self._less[1]
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        size = self._size(*picture_size(bottoms[0]))
+        if len(bottoms) == 2 and bottoms[1] != bottoms[0]:
+            raise ShapeError(
+                f"a bottom of shape {bottoms[0]} needs a mask of the same shape, not {bottoms[1]}"
+            )
+        return [(*bottoms[0][:2], *size)]
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        height, width = self._size(*x.shape[2:])
+        if mask is None:
+            return repeat(x, *self._scale)[..., :height, :width]
+        places = mask.flatten(2).long()
+        wrong = (places < 0) | (places >= height * width)
+        if bool(wrong.any()):
+            place = int(places[wrong][0])
+            raise CaffeError(
+                f"the mask names the place {place}, but a top of {height} x {width} has "
+                f"{height * width}; do scale and pad_out fit the pooling that made the mask?"
+            )
+        empty = x.new_zeros(*x.shape[:2], height * width)
+        return empty.scatter(2, places, x.flatten(2)).view(*x.shape[:2], height, width)
+
+
+def repeat(x: Tensor, rows: int, columns: int) -> Tensor:
+    """Repeat each place of the last two axes so many times downwards and to the right."""
+    return x.repeat_interleave(rows, -2).repeat_interleave(columns, -1)
+
+
+@register("UpsampleDarknet")
+class UpsampleDarknet(Layer):
+    """Each place repeated `stride` times in both directions (YOLO v3)."""
+
+    message = "upsample_darknet_param"
+    differences = "of the forks"
+    forbids_in_place = True
+
+    def setup(self, *bottoms: Shape) -> None:
+        if self.param.stride < 1:
+            raise NetError(f"stride must be at least 1, not {self.param.stride}")
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        height, width = picture_size(bottoms[0])
+        return [(*bottoms[0][:2], height * self.param.stride, width * self.param.stride)]
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return repeat(x, self.param.stride, self.param.stride)
+
+
+class Resize(Layer):
+    """A layer that brings some axes to a size of their own, or a factor's (TensorFlow's rules)."""
+
+    differences = "of the forks"
+    forbids_in_place = True
+
+    def setup(self, *bottoms: Shape) -> None:
+        formats = self.axes_of()
+        if self.param.data_format not in formats:
+            raise NetError(
+                f"data_format must be {' or '.join(formats)}, not {self.param.data_format!r}"
+            )
+        if sum(map(bool, self.rules())) > 1:
+            raise NetError("align_corners and the half-pixel rules exclude one another")
+
+    def axes_of(self) -> dict[str, dict[int, str]]:
+        """Return, for each data_format, the axes that are resized and their names."""
+        return {"NHWC": {1: "height", 2: "width"}, "NCHW": {2: "height", 3: "width"}}
+
+    def rules(self) -> list[bool]:
+        """Return the fields that say where places lie."""
+        return [self.param.align_corners, self.param.half_pixel_centers]
+
+    def sizes(self, shape: Shape) -> dict[int, int]:
+        """Return the new length of each axis that is resized."""
+        sizes = {}
+        for axis, name in self.axes_of()[self.param.data_format].items():
+            size = getattr(self.param, f"output_{name}")
+            if not self.param.HasField(f"output_{name}"):
+                size = int(shape[axis] * getattr(self.param, f"scale_{name}"))
+            sizes[axis] = size
+        return sizes
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        axes = len(self.param.data_format)
+        if len(bottoms[0]) != axes:
+            raise ShapeError(
+                f"data_format {self.param.data_format} needs {axes} axes, but the bottom's shape "
+                f"is {bottoms[0]}"
+            )
+        shape = list(bottoms[0])
+        for axis, size in self.sizes(bottoms[0]).items():
+            if size < 1:
+                raise ShapeError(f"axis {axis} of the shape {bottoms[0]} would get length {size}")
+            shape[axis] = size
+        return [tuple(shape)]
+
+    def step(self, old: int, new: int) -> np.float32:
+        """Return how far apart in the bottom the top's places lie."""
+        if self.param.align_corners and new > 1:
+            return np.float32(old - 1) / np.float32(new - 1)
+        return np.float32(old) / np.float32(new)
+
+
+@register("ResizeBilinear")
+class ResizeBilinear(Resize):
+    """Between neighbours linearly, along two axes (three with NCHWD)."""
+
+    message = "resize_bilinear_param"
+
+    def axes_of(self) -> dict[str, dict[int, str]]:
+        return {**super().axes_of(), "NCHWD": {2: "height", 3: "width", 4: "depth"}}
+
+    def rules(self) -> list[bool]:
+        return [*super().rules(), self.param.pytorch_half_pixel]
+
+    def _points(self, old: int, new: int) -> np.ndarray:
+        index = np.arange(new, dtype=np.float32)
+        if self.param.half_pixel_centers or self.param.pytorch_half_pixel:
+            if self.param.pytorch_half_pixel and new == 1:
+                return np.array([-0.5], np.float32)
+            return (index + np.float32(0.5)) * self.step(old, new) - np.float32(0.5)
+        return index * self.step(old, new)
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        for axis, new in self.sizes(tuple(x.shape)).items():
+            old = x.shape[axis]
+            points = self._points(old, new)
+            below = np.floor(points)
+            lower = torch.from_numpy(np.clip(below, 0, None).astype(np.int64)).to(x.device)
+            upper = np.minimum(np.ceil(points).astype(np.int64), old - 1)
+            share = torch.from_numpy(points - below).to(x)
+            share = share.view(-1, *[1] * (x.dim() - axis - 1))
+            first = x.index_select(axis, lower)
+            second = x.index_select(axis, torch.from_numpy(upper).to(x.device))
+            x = first + (second - first) * share
+        return x
+
+
+@register("ResizeNearestNeighbor")
+class ResizeNearestNeighbor(Resize):
+    """The nearest value, or the one before, along two axes."""
+
+    message = "resize_nearest_neighbor_param"
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        half = np.float32(0.5)
+        for axis, new in self.sizes(tuple(x.shape)).items():
+            old = x.shape[axis]
+            index = np.arange(new, dtype=np.float32)
+            points = (index + half * self.param.half_pixel_centers) * self.step(old, new)
+            if self.param.align_corners:
+                points = points + half
+            places = np.clip(np.floor(points).astype(np.int64), 0, old - 1)
+            x = x.index_select(axis, torch.from_numpy(places).to(x.device))
+        return x
