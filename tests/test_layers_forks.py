@@ -94,6 +94,34 @@ def test_relu6_runs_in_a_plan_and_in_place() -> None:
         close(net.forward(x=x)["c"], np.clip(x, 0, 6))
 
 
+def test_a_plan_heeds_the_fields_of_forks() -> None:
+    rng = np.random.default_rng(0)
+    x, weight = rng.normal(size=(1, 2, 7, 7)), rng.normal(size=(2, 2, 3, 3))
+    mean, variance = rng.normal(size=2), rng.uniform(1, 2, size=2)
+    layers = {
+        "Convolution": "convolution_param { num_output: 2 kernel_size: 3 stride: 2 pad_l: 2"
+        " pad_b: 1 bias_term: false }",
+        "BatchNorm": "batch_norm_param { add_eps_before_sqrt: false eps: 1 }",
+        "ReLU": "relu_param { relu6: true }",
+        "Pooling": "pooling_param { kernel_size: 2 pad_r: 1 ceil_mode: false }",
+    }
+    params = {"Convolution": [weight], "BatchNorm": [mean, variance, np.ones(1)]}
+    wanted = x
+    text = """layer { name: "x" type: "Input" top: "x"
+                      input_param { shape { dim: 1 dim: 2 dim: 7 dim: 7 } } }"""
+    for kind, param in layers.items():
+        wanted = run(f'type: "{kind}" {param}', wanted, params=params.get(kind, ()))[0]
+        bottom = "x" if kind == "Convolution" else "y"
+        top = "z" if kind == "Pooling" else "y"
+        text += f'layer {{ name: "{kind}" type: "{kind}" bottom: "{bottom}" top: "{top}" {param} }}'
+    net = caffe.Net(text, caffe.TEST)
+    for name, values in params.items():
+        for blob, value in zip(net.params[name], values, strict=True):
+            blob.data[...] = value
+    for _ in range(2):
+        close(net.forward(x=x)["z"], wanted)
+
+
 # Sums and products.
 
 
@@ -510,6 +538,19 @@ def test_continuation_indicator() -> None:
         'type: "ContinuationIndicator" continuation_indicator_param { time_step: 2 batch_size: 1 }'
     )
     close(run(text)[0], np.array([[0], [1]]))
+
+
+def test_continuation_indicator_without_a_bottom_in_a_net() -> None:
+    net = caffe.Net(
+        """layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 1 } } }
+        layer { name: "c" type: "ContinuationIndicator" top: "c"
+                continuation_indicator_param { time_step: 2 batch_size: 1 } }
+        layer { name: "a" type: "Add" bottom: "x" bottom: "c" top: "y" }""",
+        caffe.TEST,
+    )
+    for value in (1, 2):
+        found = net.forward(x=np.full((2, 1), value))["y"]
+        assert found.tolist() == [[value], [value + 1]]
 
 
 def lstm(x: np.ndarray, w_x: np.ndarray, w_h: np.ndarray, bias: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from ..layers.convolution import Convolution
 from ..layers.dropout import Dropout
 from ..layers.eltwise import Eltwise
 from ..layers.inner_product import InnerProduct
+from ..layers.input import Input
 from ..memory import Store
 from ..proto.caffe_pb2 import EltwiseParameter
 from .layerwise import Step
@@ -37,7 +38,14 @@ def operations(
     fresh: set[int] = set()
     taken: set[int] = set()
     for i, step in enumerate(steps):
-        if i in taken or not step.tops or not step.bottoms or step.layer.shares:
+        layer = step.layer
+        if (
+            i in taken
+            or not step.tops
+            or layer.shares
+            or layer.on_blobs
+            or isinstance(layer, Input)
+        ):
             continue
         operation = _operation(steps, i, result, fresh, taken, precision, store)
         if isinstance(operation, PassOn) and operation.reads == operation.writes:

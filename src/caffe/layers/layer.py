@@ -224,7 +224,11 @@ def register(*types: str) -> Callable[[type[Layer]], type[Layer]]:
 
     def add(layer: type[Layer]) -> type[Layer]:
         for name in types:
-            _registry[name] = layer
+            # A person's own layer of a name goes before the built-in one, whichever comes first.
+            if layer.__module__.startswith(f"{__package__}."):
+                _registry.setdefault(name, layer)
+            else:
+                _registry[name] = layer
         return layer
 
     return add

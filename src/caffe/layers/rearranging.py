@@ -8,6 +8,7 @@ from torch import Tensor
 from ..blob import Shape
 from ..errors import NetError, ShapeError
 from .layer import Layer, register
+from .loss import four_axes
 from .pooling import picture_size
 
 
@@ -141,14 +142,15 @@ class Padding(Layer):
             raise NetError(f"the padding must be positive or negative, not both: {self._sides}")
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
-        height, width = picture_size(bottoms[0])
+        *lead, height, width = four_axes(bottoms[0])
         left, right, top, bottom = self._sides
         size = (height + top + bottom, width + left + right)
         if min(size) < 1:
             raise ShapeError(f"nothing is left of a bottom of shape {bottoms[0]}")
-        return [(*bottoms[0][:2], *size)]
+        return [(*lead, *size)]
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        x = x.reshape(four_axes(tuple(x.shape)))
         return F.pad(x, self._sides, value=self.param.pad_value)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..blob import Shape
 from ..errors import CaffeError, NetError, ShapeError
 from .layer import Layer, register
+from .loss import four_axes
 from .pooling import picture_size
 
 
@@ -52,16 +53,19 @@ class Interp(Layer):
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         cut = self.param.pad_beg + self.param.pad_end
-        height, width = (n + cut for n in picture_size(bottoms[0]))
+        # A blob of fewer axes counts as a picture of 1 x 1, as labels in memory do.
+        lead, sizes = four_axes(bottoms[0])[:2], four_axes(bottoms[0])[2:]
+        height, width = (n + cut for n in sizes)
         size = self._size(height, width)
         if min(height, width, *size) < 1:
             raise ShapeError(
                 f"from a bottom of shape {bottoms[0]}, {(height, width)} (height, width) would "
                 f"be brought to {size}"
             )
-        return [(*bottoms[0][:2], *size)]
+        return [(*lead, *size)]
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        x = x.reshape(four_axes(tuple(x.shape)))
         beg, end = self.param.pad_beg, self.param.pad_end
         x = F.pad(x, [beg, end, beg, end]) if beg or end else x
         size = self._size(*x.shape[2:])

@@ -30,6 +30,11 @@ class ContinuationIndicator(Layer):
     has_gradient = False
     differences = "of the forks"
 
+    @property
+    def is_pure(self) -> bool:
+        # A plan leaves out what has no bottoms.
+        return len(self.layer_param.bottom) > 0
+
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         count = self.param.batch_size
         if bottoms:
