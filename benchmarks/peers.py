@@ -72,8 +72,9 @@ def opencv(files: Files, threads: int, precision: str) -> Run:
 
     cv2.setNumThreads(threads)
     # It knows the nets' Clip of 0 to 6 by another name only.
-    text = files.prototxt.read_text().replace('type: "Clip"', 'type: "ReLU6"')
-    net = cv2.dnn.readNetFromCaffe(text.encode(), files.caffemodel.read_bytes())
+    prototxt = files.prototxt.with_suffix(".opencv")
+    prototxt.write_text(files.prototxt.read_text().replace('type: "Clip"', 'type: "ReLU6"'))
+    net = cv2.dnn.readNetFromCaffe(str(prototxt), str(files.caffemodel))
 
     def run(batch: Array) -> Array:
         net.setInput(batch)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from report import arguments, in_turn, machine, show
+from report import arguments, machine, show
 
+import caffe
 from caffe import zoo
-from caffe.cli.classify import Recognizer, _make_room, _read_all, _recognize
+from caffe.cli.classify import Recognizer, _make_room
 
 WIDTH, HEIGHT = 500, 375
 
@@ -28,32 +32,26 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         options.pictures, options.rounds = 4 * options.batch, 1
-    torch.set_num_threads(options.threads)
+    os.environ["OMP_NUM_THREADS"] = str(options.threads)
     facts = machine(options.threads)
     classifier = zoo.load(options.model)
     recognizer = Recognizer(classifier, classifier.labels, oversample=False)
     _make_room(recognizer, options.batch)
+    torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
         names = [str(name) for name in write_pictures(Path(folder), options.pictures)]
         size = sum(Path(name).stat().st_size for name in names) / len(names)
-
-        def classify() -> None:
-            with closing(_read_all(names, recognizer, options.batch, print, int)) as pictures:
-                found = [
-                    row.argmax() for _, row, _ in _recognize(recognizer, pictures, options.batch)
-                ]
-            assert len(found) == len(names)
-
-        def forward() -> None:
-            for _ in range(-(-len(names) // options.batch)):
-                classifier.forward()
-
-        times = in_turn({"classify": classify, "forward": forward}, options.rounds, 0.0)
+        command = ["classify", folder, "--json", "--model", options.model]
+        command += ["--batch", str(options.batch)]
+        samples: dict[str, list[float]] = {"classify": [], "forward": []}
+        for _ in range(options.rounds):
+            samples["classify"].append(classify(command, options.batch))
+            samples["forward"].append(forward(classifier, options.batch, len(names)))
         start = time.thread_time()
         for name in names[:50]:
             recognizer.prepare(name)
         preparing = (time.thread_time() - start) / len(names[:50])
-    rates = {name: len(names) / float(np.median(values)) for name, values in times.items()}
+    rates = {name: statistics.median(values) for name, values in samples.items()}
     ratio = rates["classify"] / rates["forward"]
     rows = [
         ["classify, pictures/s", f"{rates['classify']:.1f}"],
@@ -67,6 +65,29 @@ def main() -> None:
     )
     figures = {**rates, "ratio": ratio, "prepare_cpu_ms": preparing * 1000}
     show(title, ["", ""], rows, facts, figures, options.json)
+
+
+def classify(command: list[str], batch: int) -> float:
+    """Run the command; return the pictures a second from its first batch's end to its end."""
+    times = []
+    with subprocess.Popen(
+        [sys.executable, "-m", "caffe", *command], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        times = [time.perf_counter() for _ in process.stdout]
+    if process.returncode:
+        raise SystemExit(f"caffe classify ended with {process.returncode}")
+    return (len(times) - batch) / (times[-1] - times[batch - 1])
+
+
+def forward(classifier: caffe.Classifier, batch: int, pictures: int) -> float:
+    """Run the net alone for as many pictures; return how many a second."""
+    classifier.forward()
+    runs = -(-pictures // batch)
+    start = time.perf_counter()
+    for _ in range(runs):
+        classifier.forward()
+    return runs * batch / (time.perf_counter() - start)
 
 
 def write_pictures(folder: Path, count: int) -> list[Path]:

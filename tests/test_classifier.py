@@ -156,6 +156,50 @@ def test_pictures_may_come_as_one_array_or_a_generator(files: tuple[Path, Path])
     np.testing.assert_array_equal(net.predict(image for image in images), expected)
 
 
+@pytest.mark.parametrize("ten", [True, False])
+def test_a_generator_is_asked_for_a_few_pictures_ahead_only(
+    ten: bool, files: tuple[Path, Path]
+) -> None:
+    net = classifier(files)
+    (image,) = random_pictures((9, 9))
+    given = forwards = 0
+    most = 0
+    forward = net.forward
+
+    def counted(*arguments: Any, **keywords: Any) -> Any:
+        nonlocal forwards, most
+        forwards += 1
+        # The net takes 4 crops at once.
+        used = 4 * forwards / (10 if ten else 1)
+        most = max(most, given - int(used))
+        return forward(*arguments, **keywords)
+
+    def endless() -> Any:
+        nonlocal given
+        for given in range(1, 101):  # noqa: B007
+            yield image
+
+    net.forward = counted  # type: ignore[method-assign]
+    assert len(net.predict(endless(), oversample=ten)) == 100
+    assert most <= 2 * 4 + 1
+
+
+@pytest.mark.parametrize("ten", [True, False])
+def test_bytes_may_be_prepared_as_they_are(ten: bool, files: tuple[Path, Path]) -> None:
+    net = classifier(files, image_dims=(13, 11))
+    pixels = np.random.default_rng(4).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    prepared = net.prepare(pixels, ten, white=255)
+    assert prepared.shape == (10 if ten else 1, 3, 8, 6)
+    expected = net.prepare(pixels / np.float32(255), ten)
+    np.testing.assert_allclose(prepared, expected, atol=1e-4)
+    np.testing.assert_allclose(
+        net.predict_prepared([prepared]),
+        net.predict([pixels / np.float32(255)], oversample=ten),
+        rtol=1e-5,
+        atol=1e-4,
+    )
+
+
 def test_pictures_are_not_changed(files: tuple[Path, Path]) -> None:
     images = random_pictures((8, 6))
     before = images[0].copy()

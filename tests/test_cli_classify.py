@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -330,6 +332,45 @@ def test_ctrl_c_is_exit_code_130_and_one_line(pictures, colors):
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors == "caffe: interrupted\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
+def test_ctrl_c_does_not_wait_for_a_server_that_is_silent(pictures, colors):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/a.png"
+        with command(pictures / "a.png", address, *colors, "--batch", 1, "--json") as process:
+            assert process.stdout is not None
+            assert json.loads(process.stdout.readline())
+            connection, _ = silent.accept()
+            with connection:
+                start = time.monotonic()
+                process.send_signal(signal.SIGINT)
+                _, errors = process.communicate(timeout=60)
+    # It would answer for want of patience after 20.
+    assert time.monotonic() - start < 10
+    assert process.returncode == 130
+    assert errors == "caffe: interrupted\n"
+
+
+def test_many_pictures_are_answered_and_refused_in_order(colors, tmp_path):
+    folder = tmp_path / "many"
+    folder.mkdir()
+    names = [name for _ in range(20) for name in ("red", "green", "blue")]
+    for number, name in enumerate(names):
+        content = b"no picture" if number % 7 == 3 else png(name)
+        (folder / f"{number:03}.png").write_bytes(content)
+    result = run(folder, *colors, "--json", "--top", 1, "--batch", 4)
+    assert result.exit_code == 1
+    good = [number for number in range(60) if number % 7 != 3]
+    bad = [number for number in range(60) if number % 7 == 3]
+    assert tops(result) == [names[number] for number in good]
+    assert [found["path"] for found in objects(result)] == [
+        str(folder / f"{number:03}.png") for number in good
+    ]
+    refused = result.stderr.splitlines()
+    assert len(refused) == len(bad)
+    for number, line in zip(bad, refused, strict=True):
+        assert f"{number:03}.png" in line
 
 
 def test_a_reader_that_goes_away_is_no_error(pictures, colors):

@@ -14,6 +14,7 @@ from PIL import Image
 
 import caffe
 from caffe.io import load_image, oversample, resize_image
+from caffe.io.pictures import read_pixels, resize_planes
 
 from .golden import assert_golden
 
@@ -64,6 +65,15 @@ def test_load_image_takes_paths_bytes_and_files(tmp_path: Path) -> None:
     with open(path, "rb") as file:
         np.testing.assert_array_equal(load_image(file), image)
         assert not file.closed
+
+
+def test_pixels_are_the_stored_numbers_and_white_what_they_are_divided_by(tmp_path: Path) -> None:
+    path = saved(random_picture(), tmp_path / "a.png")
+    pixels, white = read_pixels(path)
+    assert pixels.dtype == np.uint8
+    np.testing.assert_array_equal(pixels, np.asarray(random_picture()))
+    assert white == 255
+    np.testing.assert_array_equal(load_image(path), pixels / np.float32(255))
 
 
 def test_grey_picture_is_repeated_for_colour(tmp_path: Path) -> None:
@@ -221,6 +231,20 @@ def test_resize_equals_scikit_image_without_anti_aliasing(
     np.testing.assert_allclose(
         resize_image(image, dims, order), expected * (high - low) + low, atol=1e-3
     )
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("dims", [(5, 30), (23, 2), (12, 17)])
+def test_a_window_of_the_resized_picture_is_cut_out_of_it(
+    channels: int, dims: tuple[int, int]
+) -> None:
+    image = np.random.default_rng(3).random((12, 17, channels)).astype(np.float32)
+    window = slice(1, dims[0]), slice(0, dims[1] - 1)
+    np.testing.assert_array_equal(
+        resize_planes(image, dims, *window), resize_planes(image, dims)[:, window[0], window[1]]
+    )
+    whole = resize_image(image, dims)
+    np.testing.assert_array_equal(resize_planes(image, dims).transpose(1, 2, 0), whole)
 
 
 def test_enlarging_darkens_the_border_as_in_caffe() -> None:

@@ -58,10 +58,26 @@ class Graph:
     inputs: list[int]
     outputs: list[int]
 
-    def add_automatic_top(self, node: Node) -> None:
-        """Give a loss layer the nameless top that its text leaves out."""
-        node.tops.append(len(self.blob_names))
-        self.blob_names.append("(automatic)")
+    def add_automatic_tops(self, least: Sequence[int]) -> None:
+        """Give each layer nameless tops until it has as many as `least` says (losses: one).
+
+        They stand among the blobs where their layers' own tops would; the others move on.
+        """
+        names: list[str] = []
+        moved: dict[int, int] = {}
+        for node, count in zip(self.nodes, least, strict=True):
+            for top in node.tops:
+                if top not in moved:
+                    moved[top] = len(names)
+                    names.append(self.blob_names[top])
+            node.bottoms = [moved[bottom] for bottom in node.bottoms]
+            node.tops = [moved[top] for top in node.tops]
+            while len(node.tops) < count:
+                node.tops.append(len(names))
+                names.append("(automatic)")
+        self.inputs = [moved[blob] for blob in self.inputs]
+        self.outputs = [moved[blob] for blob in self.outputs]
+        self.blob_names = names
 
 
 def build_graph(net: NetParameter, phase: int, level: int = 0, stages: Iterable[str] = ()) -> Graph:

@@ -88,17 +88,12 @@ class Net:
         self.name = graph.name
         self.debug_info = param.debug_info
         self._graph = graph
-        self._blobs: list[Blob] = []
         self._steps: list[Step] = []
         self._parameters = ParameterList()
-        for node in graph.nodes:
-            layer = create(node.param)
-            if layer.automatic_tops:
-                least = layer.tops if isinstance(layer.tops, int) else layer.tops[0]
-                while len(node.tops) < least:
-                    graph.add_automatic_top(node)
-            while len(self._blobs) < len(graph.blob_names):
-                self._blobs.append(Blob())
+        layers = [create(node.param) for node in graph.nodes]
+        graph.add_automatic_tops([_automatic_tops(layer) for layer in layers])
+        self._blobs = [Blob() for _ in graph.blob_names]
+        for node, layer in zip(graph.nodes, layers, strict=True):
             step = Step(
                 node.label,
                 layer,
@@ -111,7 +106,13 @@ class Net:
             node.loss_weights = _loss_weights(layer, len(node.tops))
             step.set_loss_weights(node.loss_weights)
             with step.blame():
-                node.learns = self._parameters.add(layer)
+                self._parameters.add(layer)
+            # By the text, not by what the layer adds to its own copy: as in Caffe the backward
+            # pass visits a BatchNorm whose text is silent about its blobs.
+            specs = node.param.param
+            node.learns = [
+                i >= len(specs) or specs[i].lr_mult != 0 for i in range(len(layer.blobs))
+            ]
             self._steps.append(step)
         self._parameters.share()
         self._mark_backward(param.force_backward)
@@ -489,14 +490,22 @@ class Net:
         return f"<caffe.Net {self.name!r}: {len(self.layers)} layers, {len(self.blobs)} blobs>"
 
 
+def _automatic_tops(layer: Layer) -> int:
+    """How many tops a layer has even where its text leaves them out."""
+    if not layer.automatic_tops:
+        return 0
+    return layer.tops if isinstance(layer.tops, int) else layer.tops[0]
+
+
 def _loss_weights(layer: Layer, tops: int) -> list[float]:
     given = list(layer.layer_param.loss_weight)
     if not given and layer.default_loss_weight:
         given = [layer.default_loss_weight]
-    if len(given) > tops:
+    may_stop_early = bool(given and layer.default_loss_weight)
+    if len(given) > tops or (given and len(given) < tops and not may_stop_early):
         raise NetError(
             f"layer '{layer.name}' ({layer.type}): loss_weight stands {len(given)} times, "
-            f"but the layer has {tops} tops",
+            f"but the layer has {tops} tops: give it once per top, or not at all",
             word=layer.name,
         )
     return given + [0.0] * (tops - len(given))

@@ -46,8 +46,8 @@ class ParameterList:
         self._sharers: list[tuple[Blob, Blob]] = []
         self._shared: set[int] = set()
 
-    def add(self, layer: Layer) -> list[bool]:
-        """Enter a layer's blobs; return for each whether its lr_mult is not 0.
+    def add(self, layer: Layer) -> None:
+        """Enter a layer's blobs.
 
         Raises
         ------
@@ -77,7 +77,6 @@ class ParameterList:
                         spec.HasField("lr_mult"),
                         spec.HasField("decay_mult"),
                     )
-        return [spec.lr_mult != 0 for spec in specs]
 
     def share(self) -> None:
         """Let the sharers' blobs be their owners'."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +34,7 @@ CROPS = 10
 # The convention of BVLC's nets: 0 to 255, blue first.
 RAW_SCALE = 255
 CHANNEL_SWAP = "2,1,0"
+SPINS = "3000"
 
 
 @dataclass
@@ -217,6 +219,10 @@ def classify(
         complain(reason)
 
     found = find_pictures(pictures, refuse)
+    if len(found) > batch:
+        # Read by PyTorch's OpenMP when it is loaded: its threads would wait for work by turning
+        # for milliseconds, on CPUs that have pictures to read.
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     if found:
         if net is None or weights is None:
             recognizer = _from_zoo(model, oversample)
@@ -325,7 +331,7 @@ def _read_all(
     at_once: int,
     refuse: Callable[[str], None],
     advance: Callable[[], None],
-) -> Iterator[Picture]:
+) -> Generator[Picture, None, None]:
     """The pictures that can be read, in order; threads read two batches ahead."""
     from ..io.read_ahead import read_ahead
 

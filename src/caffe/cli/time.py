@@ -90,7 +90,9 @@ def time_net(
         str | None,
         typer.Option(metavar="P", help="float32, bfloat16 or float16.", show_default="float32"),
     ] = None,
-    backward: Annotated[bool, typer.Option("--backward", help="Time the gradients too.")] = False,
+    backward: Annotated[
+        bool, typer.Option("--backward", help="Time the gradients too, as with force_backward.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Time a net: each layer on its own, and `net.forward()` as a whole.
@@ -107,7 +109,7 @@ def time_net(
         mode.set_mode_gpu()
     if precision is not None:
         _set_precision(precision)
-    timed = _open(model if net is None else str(net), weights, phase)
+    timed = _open(model if net is None else str(net), weights, phase, backward)
     if batch is not None:
         _set_batch(timed, batch)
     with progress("Timing", 2 * iterations, "runs") as (_, advance):
@@ -182,18 +184,23 @@ def _milliseconds(function: Callable[..., Any], *arguments: Any) -> float:
     return timer.ms
 
 
-def _open(model: str | None, weights: Path | None, phase: Phase) -> Net:
+def _open(model: str | None, weights: Path | None, phase: Phase, backward: bool) -> Net:
     from .. import zoo
+    from ..mode import check_phase
     from ..net import Net
+    from ..proto.files import read_net
 
     model = model or zoo.DEFAULT
-    source: Any = model
-    if not Path(model).exists() and not model.endswith((".prototxt", ".txt", ".pbtxt")):
+    if Path(model).exists() or model.endswith((".prototxt", ".txt", ".pbtxt")):
+        param = read_net(model)
+    else:
         make = zoo.record(model).net
         if make is None:
             raise CaffeError(f"{model} is no model but an archive; `caffe zoo` lists the models")
-        source = make()
-    return Net(source, phase=phase.value, weights=weights)
+        param = make()
+    # A net without a loss would compute no gradients.
+    param.force_backward = param.force_backward or backward
+    return Net(param, phase=check_phase(phase.value), weights=weights)
 
 
 def _set_batch(net: Net, batch: int) -> None:

@@ -133,7 +133,8 @@ class Step:
             diffs = [top.diff_tensor(store) for top in self.tops]
             tops = [top.data_tensor(store) for top in self.tops]
             needs = [
-                need and i not in layer.no_gradient_for for i, need in enumerate(self.bottom_needs)
+                (need or layer.ignores_propagate_down) and i not in layer.no_gradient_for
+                for i, need in enumerate(self.bottom_needs)
             ] + self.param_needs
             with _torch_errors(self._shapes_of_inputs):
                 gradients = layer.backward(diffs, tops, inputs, needs)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
-from typing import IO, Any
+from functools import lru_cache
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -220,61 +221,30 @@ def resize_planes(
     """
     height, width, channels = image.shape
     by_centres = channels in (1, 3)
-    above, below, down = _neighbours(_sample_points(height, dims[0], by_centres)[rows])
-    left, right, along = _neighbours(_sample_points(width, dims[1], by_centres)[columns])
+    down = _samples(height, dims[0], by_centres, *rows.indices(dims[0])[:2])
+    along = _samples(width, dims[1], by_centres, *columns.indices(dims[1])[:2])
     # Only enlarging by centres looks outside, and only then does the smallest value count.
-    outside = image.min() if min(above[0], left[0]) < 0 else 0
+    outside = image.min() if by_centres and (down.looks_outside or along.looks_outside) else 0
 
     # Rows first: whole ones are quick to gather, and what they leave for the columns is less.
     flat = image.reshape(height, width * channels)
-    mixed = _take(flat, above, height, outside)
-    _mix(mixed, _take(flat, below, height, outside), down[:, np.newaxis])
-    first, second = (_take_columns(mixed, c, channels, outside) for c in (left, right))
-    _mix(first, second, along)
+    mixed, below = (
+        flat.take(samples, axis=0).astype(np.float32, copy=False)
+        for samples in (down.first, down.second)
+    )
+    _mix(mixed, below, down.share[:, np.newaxis], (down.no_first, down.no_second), outside)
+
+    planes, right = (np.empty((len(mixed), channels, along.share.size), np.float32) for _ in "12")
+    for samples, into in ((along.first, planes), (along.second, right)):
+        places = samples * channels + np.arange(channels)[:, np.newaxis]
+        # Of the modes this is the quickest; no place is one that it would wrap.
+        mixed.take(places, axis=1, out=into, mode="wrap")
+    beyond = [(..., samples) for samples in (along.no_first, along.no_second)]
+    _mix(planes, right, along.share, beyond, outside)
     if not by_centres and np.issubdtype(image.dtype, np.integer):
         # SciPy's zoom answers integers with integers, halves rounded away from zero.
-        first = np.trunc(first + np.copysign(np.float32(0.5), first))
-    return first.transpose(1, 0, 2)
-
-
-def _neighbours(
-    points: NDArray[np.float64],
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """The pixels before and after each point, and how much the one after counts."""
-    before = np.floor(points).astype(np.intp)
-    return before, before + 1, (points - before).astype(np.float32)
-
-
-def _take(
-    flat: NDArray[Any], rows: NDArray[np.intp], height: int, outside: float
-) -> NDArray[np.float32]:
-    """The rows as floats; those that the picture has not hold `outside`."""
-    samples = flat.take(np.clip(rows, 0, height - 1), axis=0).astype(np.float32, copy=False)
-    # A last point that sits on the last pixel has a neighbour beyond it.
-    samples[(rows < 0) | (rows >= height)] = outside
-    return samples
-
-
-def _take_columns(
-    flat: NDArray[np.float32], columns: NDArray[np.intp], channels: int, outside: float
-) -> NDArray[np.float32]:
-    """The columns as rows x channels x columns; those that there are not hold `outside`."""
-    width = flat.shape[1] // channels
-    places = np.clip(columns, 0, width - 1) * channels + np.arange(channels)[:, np.newaxis]
-    samples = np.empty((len(flat), *places.shape), dtype=np.float32)
-    # Of the modes this is the quickest; no place is one that it would wrap.
-    flat.take(places, axis=1, out=samples, mode="wrap")
-    samples[:, :, (columns < 0) | (columns >= width)] = outside
-    return samples
-
-
-def _mix(
-    first: NDArray[np.float32], second: NDArray[np.float32], share: NDArray[np.float32]
-) -> None:
-    """Turn `first` into ``first + (second - first) * share``; `second` is overwritten."""
-    second -= first
-    second *= share
-    first += second
+        planes = np.trunc(planes + np.copysign(np.float32(0.5), planes))
+    return planes.transpose(1, 0, 2)
 
 
 def _check_dims(dims: Dims, name: str) -> tuple[int, int]:
@@ -292,6 +262,58 @@ def _sample_points(old: int, new: int, by_centres: bool) -> NDArray[np.float64]:
     if by_centres:
         return (points + 0.5) * (old / new) - 0.5
     return points * ((old - 1) / (new - 1)) if new > 1 else points
+
+
+class _Samples(NamedTuple):
+    """Along one axis: the two pixels that each new one lies between.
+
+    `share` is how much the second counts. Where there is no such pixel, the nearest stands for
+    it, and `no_first` and `no_second` say which new pixels that concerns.
+    """
+
+    first: NDArray[np.intp]
+    second: NDArray[np.intp]
+    share: NDArray[np.float32]
+    no_first: NDArray[np.intp]
+    no_second: NDArray[np.intp]
+
+    @property
+    def looks_outside(self) -> bool:
+        """Whether a pixel is asked for that is not there."""
+        return self.no_first.size + self.no_second.size > 0
+
+
+@lru_cache(maxsize=256)
+def _samples(old: int, new: int, by_centres: bool, start: int, stop: int) -> _Samples:
+    """The samples of the new pixels from `start` to `stop`; pictures often share their sizes."""
+    points = _sample_points(old, new, by_centres)[start:stop]
+    first = np.floor(points).astype(np.intp)
+    second = first + 1
+    return _Samples(
+        np.clip(first, 0, old - 1),
+        np.clip(second, 0, old - 1),
+        (points - first).astype(np.float32),
+        np.flatnonzero((first < 0) | (first >= old)),
+        np.flatnonzero((second < 0) | (second >= old)),
+    )
+
+
+def _mix(
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    share: NDArray[np.float32],
+    beyond: Sequence[Any],
+    outside: float,
+) -> None:
+    """Turn `first` into ``first + (second - first) * share``; `second` is overwritten.
+
+    The places `beyond` the picture, of each of the two, count as `outside`.
+    """
+    for values, places in zip((first, second), beyond, strict=True):
+        values[places] = outside
+    second -= first
+    second *= share
+    first += second
 
 
 def _resize_by_spline(

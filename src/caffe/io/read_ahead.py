@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import TypeVar
@@ -28,7 +28,7 @@ def read_ahead(
     items: Iterable[Item],
     ahead: int,
     workers: int | None = None,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield ``function(item)`` for each item, in order, with the next ones under way in threads.
 
     `items` is iterated by the caller's thread. Nothing starts before the first result is asked

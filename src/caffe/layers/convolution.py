@@ -330,6 +330,7 @@ class Im2col(Windowed):
 
     bottoms = 1
     tops = 1
+    ignores_propagate_down = True
 
     @property
     def out_channels(self) -> int:

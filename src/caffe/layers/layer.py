@@ -83,6 +83,10 @@ class Layer:
 
     forbids_in_place: ClassVar[bool] = False
 
+    ignores_propagate_down: bool = False
+    """Whenever the backward pass visits the layer, the bottoms get their gradient: Caffe's layer
+    does not ask whether anybody needs it."""
+
     on_blobs: ClassVar[bool] = False
     """The layer works on blobs as they are (data sources, Python layers): the engine calls
     `setup_blobs`, `reshape_blobs`, `forward_blobs` and `backward_blobs` and nothing else."""
@@ -97,11 +101,13 @@ class Layer:
     """Bottoms that never get a gradient (labels, and shapes to imitate)."""
 
     def __init__(self, layer_param: LayerParameter) -> None:
-        self.layer_param = layer_param
+        self.layer_param = type(layer_param)()
+        # A copy of its own, as a layer may fill in what its text leaves out.
+        self.layer_param.CopyFrom(layer_param)
         self.name: str = layer_param.name
         self.type: str = layer_param.type
         self.phase: int = layer_param.phase
-        self.param: Any = None if self.message is None else getattr(layer_param, self.message)
+        self.param: Any = None if self.message is None else getattr(self.layer_param, self.message)
         self.blobs: list[Blob] = []
 
     @classmethod

@@ -14,6 +14,7 @@ from ..blob import Shape
 from ..errors import NetError, ShapeError
 from ..proto.caffe_pb2 import FillerParameter, LayerParameter, LRNParameter
 from .layer import TEST, Layer, Parameter, Tensors, register
+from .loss import four_axes
 
 
 @register("LRN")
@@ -29,6 +30,7 @@ class LRN(Layer):
     def setup(self, *bottoms: Shape) -> None:
         if self.param.local_size % 2 == 0:
             raise NetError(f"local_size must be odd, not {self.param.local_size}")
+        self.ignores_propagate_down = self.param.norm_region == LRNParameter.ACROSS_CHANNELS
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         if len(bottoms[0]) != 4:
@@ -67,6 +69,7 @@ class BatchNorm(Layer):
 
     message = "batch_norm_param"
     keeps_bottom = True
+    ignores_propagate_down = True
     differences = "add_eps_before_sqrt, update_global_stats and scale_bias of the forks"
 
     @classmethod
@@ -218,14 +221,17 @@ class ScaledBatchNorm(ForkBatchNorm):
 
 @register("MVN")
 class MVN(Layer):
-    """top = (x - mean) / (deviation + eps), by channel or (across_channels) by picture."""
+    """top = (x - mean) / (deviation + eps), by channel or (across_channels) by picture.
+
+    The top has four axes (number, channels, height, width), also where the bottom has fewer.
+    """
 
     message = "mvn_param"
     keeps_bottom = True
+    ignores_propagate_down = True
 
-    def setup(self, *bottoms: Shape) -> None:
-        if not 1 <= len(bottoms[0]) <= 4:
-            raise ShapeError(f"the bottom must have 1 to 4 axes, not the shape {bottoms[0]}")
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        return [four_axes(bottoms[0])]
 
     def _rows(self, x: Tensor) -> Tensor:
         lead = 1 if self.param.across_channels else 2
@@ -240,7 +246,7 @@ class MVN(Layer):
         y = rows - rows.mean(1, keepdim=True)
         if self.param.normalize_variance:
             y = y / self._deviation(rows)
-        return y.view(x.shape)
+        return y.view(four_axes(tuple(x.shape)))
 
     def backward(self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Any) -> Tensors:
         # Caffe takes eps as part of the deviation, which also spares a constant row's 0 / 0.
@@ -249,7 +255,7 @@ class MVN(Layer):
         if self.param.normalize_variance:
             gradient = gradient - y * (d * y).mean(1, keepdim=True)
             gradient = gradient / self._deviation(self._rows(inputs[0]))
-        return [gradient.view(diffs[0].shape)]
+        return [gradient.view(inputs[0].shape)]
 
 
 @register("Normalize")

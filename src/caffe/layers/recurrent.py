@@ -99,6 +99,7 @@ class Recurrent(Layer):
     bottoms = (2, 5)
     tops = (1, 3)
     no_gradient_for = frozenset({1})
+    ignores_propagate_down = True
     is_pure = False
 
     states: ClassVar[int]
@@ -126,6 +127,7 @@ class Recurrent(Layer):
                 f"expose_hidden), but {len(self.layer_param.top)} are given"
             )
         self._static = len(bottoms) - 2 - exposed == 1
+        self.no_gradient_for = frozenset({1, *range(2 + self._static, len(bottoms))})
         self._check(*bottoms)
         self._steps = bottoms[0][0]
         self._sizes = self._input_sizes(*bottoms)

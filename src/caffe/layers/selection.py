@@ -48,7 +48,7 @@ class ArgMax(Layer):
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         axis = self.param.axis % x.dim() if self.param.HasField("axis") else 1
-        rows = x if self.param.HasField("axis") else x.flatten(1)
+        rows = x if self.param.HasField("axis") else x.reshape(len(x), -1)
         # Of equal values the later one comes first, as in Caffe.
         backwards = rows.flip(axis)
         if self.param.top_k == 1:

@@ -16,6 +16,7 @@ class Softmax(Layer):
     """top = exp(x) / sum of exp(x) along `axis`."""
 
     message = "softmax_param"
+    ignores_propagate_down = True
 
     def setup(self, *bottoms: Shape) -> None:
         self.axis(self.param.axis, bottoms[0])

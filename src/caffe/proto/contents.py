@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 
-from caffe.errors import ParseError
+from ..errors import ParseError
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # How much of a file is looked at to tell text from binary.

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from caffe.errors import ParseError
-from caffe.proto import caffe_pb2, contents
-from caffe.proto.text import check_required, decode, parse_text
-from caffe.proto.upgrade import upgrade_net_in_place, upgrade_solver
+from ..errors import ParseError
+from . import caffe_pb2, contents
+from .text import check_required, decode, parse_text
+from .upgrade import upgrade_net_in_place, upgrade_solver
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from caffe.atomic import atomic_write
-from caffe.errors import CaffeError, ParseError, require
+from ..atomic import atomic_write
+from ..errors import CaffeError, ParseError, require
 
 # Layer names with slashes make groups in groups; more than this is a file that goes in circles.
 _MAX_DEPTH = 32

@@ -18,9 +18,9 @@ from google.protobuf import text_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from caffe.atomic import atomic_write
-from caffe.errors import CaffeWarning, ParseError
-from caffe.proto import contents
+from ..atomic import atomic_write
+from ..errors import CaffeWarning, ParseError
+from . import contents
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from caffe.errors import ParseError
-from caffe.proto import caffe_pb2, upgrade_v0, upgrade_v1
+from ..errors import ParseError
+from . import caffe_pb2, upgrade_v0, upgrade_v1
 
 _SOLVER_TYPES = {
     "SGD": "SGD",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 
-from caffe.errors import CaffeWarning, ParseError
-from caffe.proto import caffe_pb2
+from ..errors import CaffeWarning, ParseError
+from . import caffe_pb2
 
 # V0's type strings, and the V1 enum values that took their place.
 LAYER_TYPES = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from caffe.errors import ParseError
-from caffe.proto import caffe_pb2
+from ..errors import ParseError
+from . import caffe_pb2
 
 LAYER_TYPES = {
     "NONE": "",

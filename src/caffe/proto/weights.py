@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from caffe.atomic import atomic_write
-from caffe.errors import ParseError
-from caffe.proto import caffe_pb2, contents, hdf5, upgrade_v0, upgrade_v1, wire
-from caffe.proto.wire import BYTES, VARINT, Span, WireError
+from ..atomic import atomic_write
+from ..errors import ParseError
+from . import caffe_pb2, contents, hdf5, upgrade_v0, upgrade_v1, wire
+from .wire import BYTES, VARINT, Span, WireError
 
 # Caffe's limit on the number of a blob's axes.
 _MAX_AXES = 32

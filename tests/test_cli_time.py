@@ -1,0 +1,133 @@
+"""`caffe time`: each layer's time, the whole net's, and what cannot be timed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from caffe.cli.main import app
+
+NET = """
+name: "Tiny"
+layer { name: "data" type: "Input" top: "data"
+        input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+        convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "xavier" } } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "ip" type: "InnerProduct" bottom: "conv" top: "ip"
+        inner_product_param { num_output: 5 } }
+"""
+LAYERS = ["data", "conv", "relu", "ip"]
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, ["time", *map(str, arguments)])
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.prototxt"
+    path.write_text(NET)
+    return path
+
+
+@pytest.mark.parametrize("option", ["--net", "--model"])
+def test_the_table_has_every_layer_and_both_totals(net: Path, option: str) -> None:
+    result = run(option, net, "--iterations", 2)
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("Tiny: batch 2, CPU")
+    assert lines[0].endswith("average of 2 runs")
+    assert [line.split()[0] for line in lines[3:7]] == LAYERS
+    assert lines[4].split()[1] == "Convolution"
+    assert float(lines[4].split()[2]) > 0
+    # The numbers' ends stand below one another.
+    assert len({line.index("%") for line in lines[3:7]}) == 1
+    assert "BACKWARD" not in result.stdout
+    whole, unit = lines[-1].split()[1], lines[-1].split()[-1]
+    assert lines[-2].startswith("sum of the layers")
+    assert lines[-1].startswith("net.forward()")
+    assert float(whole) > 0
+    assert unit == "pictures/s"
+
+
+def test_json_has_the_figures_and_the_shares_add_up(net: Path) -> None:
+    result = run("--net", net, "--iterations", 3, "--backward", "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    facts = {key: found[key] for key in ("net", "batch", "precision", "iterations")}
+    assert facts == {"net": "Tiny", "batch": 2, "precision": "float32", "iterations": 3}
+    layers = found["layers"]
+    assert [layer["name"] for layer in layers] == LAYERS
+    assert [layer["type"] for layer in layers][1:] == ["Convolution", "ReLU", "InnerProduct"]
+    assert sum(layer["share"] for layer in layers) == pytest.approx(1, abs=0.001)
+    for way in ("forward", "backward"):
+        total = sum(layer[f"{way}_ms"] for layer in layers)
+        assert found[f"layers_{way}_ms"] == pytest.approx(total, abs=0.001)
+        assert found[f"net_{way}_ms"] > 0
+    assert [layer["backward_ms"] > 0 for layer in layers][1:] == [True, True, True]
+
+
+def test_batch_changes_the_inputs(net: Path) -> None:
+    result = run("--net", net, "--iterations", 1, "--batch", 7, "--json")
+    assert json.loads(result.stdout)["batch"] == 7
+
+
+def test_phase_chooses_the_layers(net: Path) -> None:
+    net.write_text(
+        NET + 'layer { name: "train" type: "ReLU" bottom: "ip" top: "t" include { phase: TRAIN } }'
+    )
+    names = [
+        [layer["name"] for layer in json.loads(result.stdout)["layers"]]
+        for result in (
+            run("--net", net, "--iterations", 1, "--json"),
+            run("--net", net, "--iterations", 1, "--json", "--phase", "TRAIN"),
+        )
+    ]
+    assert names == [LAYERS, [*LAYERS, "train"]]
+
+
+def test_a_model_of_the_zoo_needs_no_weights() -> None:
+    result = run("--model", "squeezenet_v1.1", "--iterations", 1, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["layers"][1]["name"] == "conv1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--net", "absent.prototxt"], "absent.prototxt"),
+        (["--model", "nothing"], "no model 'nothing'"),
+        (["--model", "ilsvrc12"], "ilsvrc12"),
+        (["--gpu", "99"], "GPU"),
+        (["--precision", "float7"], "float7"),
+    ],
+)
+def test_what_cannot_be_timed_is_one_line_that_names_it(arguments: list[str], said: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_net_of_data_layers_has_no_batch_to_set(tmp_path: Path) -> None:
+    path = tmp_path / "dummy.prototxt"
+    path.write_text(
+        'layer { name: "data" type: "DummyData" top: "data"'
+        " dummy_data_param { shape { dim: 2 dim: 3 } } }"
+    )
+    assert json.loads(run("--net", path, "--iterations", 1, "--json").stdout)["batch"] is None
+    assert "batch" not in run("--net", path, "--iterations", 1).stdout
+    result = run("--net", path, "--batch", 4)
+    assert result.exit_code == 1
+    assert "--batch" in result.stderr
+
+
+def test_two_names_for_one_net_are_a_usage_error(net: Path) -> None:
+    result = run("--net", net, "--model", "vgg16")
+    assert result.exit_code == 2
+    assert "--net" in result.stderr
