@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
+import pkgutil
 import subprocess
 import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import caffe
 
 from .conftest import REPOSITORY
 
@@ -34,3 +43,22 @@ def test_the_layer_of_the_guide_works() -> None:
         "assert abs(float(net.forward(x=np.ones(1))['x'][0]) - 0.5) < 1e-5\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_examples_of_the_docstrings_are_true(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    attempted = 0
+    for module in pkgutil.walk_packages(caffe.__path__, "caffe."):
+        # Importing it would run the command.
+        if module.name == "caffe.__main__":
+            continue
+        results = doctest.testmod(
+            importlib.import_module(module.name),
+            extraglobs={"caffe": caffe, "np": np},
+            optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE,
+        )
+        assert not results.failed, module.name
+        attempted += results.attempted
+    assert attempted > 0

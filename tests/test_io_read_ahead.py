@@ -88,6 +88,12 @@ def test_an_error_is_raised_in_its_turn() -> None:
     assert list(results) == []
 
 
+def test_no_thread_is_left_after_the_last_result() -> None:
+    before = workers()
+    assert list(read_ahead(str, range(50), ahead=10, workers=4))
+    assert workers() <= before
+
+
 def test_without_items_there_are_no_results() -> None:
     assert list(read_ahead(str, [], ahead=4)) == []
 
@@ -104,7 +110,7 @@ def test_leaving_early_drops_what_has_not_begun_and_ends_the_threads() -> None:
     wait_until(lambda: len(begun) == 3)
     start = time.monotonic()
     results.close()
-    # It does not wait for the work that is under way.
+    # It does not wait long for the work that is under way.
     assert time.monotonic() - start < 5
     go_on.set()
     wait_until(lambda: workers() <= before)

@@ -82,3 +82,18 @@ def test_dropout_repeats_after_the_same_seed() -> None:
     first = run(net, 1).copy()
     caffe.set_random_seed(3)
     np.testing.assert_array_equal(run(net, 1), first)
+
+
+@pytest.mark.parametrize("shape", [(6,), (3, 4), (3, 4, 2), (3, 4, 2, 2)])
+def test_mvn_sees_and_gives_four_axes(shape: tuple[int, ...]) -> None:
+    net = layer_net("MVN", [shape], "mvn_param { across_channels: true eps: 0.5 }")
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    y = run(net, x)
+    assert y.shape == (*shape, 1, 1, 1)[:4]
+    rows = x.reshape(shape[0], -1)
+    centred = rows - rows.mean(1, keepdims=True)
+    deviation = np.sqrt((centred**2).mean(1, keepdims=True)) + 0.5
+    np.testing.assert_allclose(y.reshape(rows.shape), centred / deviation, atol=1e-6)
+    net.blobs["t0"].diff[...] = 1
+    net.backward()
+    assert net.blobs["b0"].diff.shape == shape

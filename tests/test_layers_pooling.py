@@ -105,6 +105,16 @@ def test_max_passes_over_what_is_not_a_number(settings: str) -> None:
     assert (net.blobs["y"].data[rest] == LOWEST).all()
 
 
+def test_infinity_beside_nan_is_the_largest_and_gets_the_gradient() -> None:
+    net = pooling_net((1, 1, 2, 2), "kernel_size: 2")
+    net.blobs["x"].data[...] = [[np.nan, 3], [np.inf, -np.inf]]
+    net.forward()
+    net.blobs["y"].diff[...] = 1
+    net.backward()
+    assert net.blobs["y"].data.item() == np.inf
+    np.testing.assert_array_equal(net.blobs["x"].diff[0, 0], [[0, 0], [1, 0]])
+
+
 def test_of_equal_values_the_first_gets_the_gradient() -> None:
     net = pooling_net((1, 1, 3, 3), "kernel_size: 3 pad: 2")
     net.blobs["x"].data[...] = 7

@@ -263,3 +263,31 @@ def test_debug_info_tells_about_each_step(capsys: pytest.CaptureFixture[str]) ->
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2 * T
     assert lines[0].startswith("    [Forward] Layer r, step 1, blob h_1 data: ")
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM"])
+def test_x_gets_its_gradient_unasked_but_the_states_at_the_start_never(kind: str) -> None:
+    states = range(STATES[kind])
+    shapes = {"x": (T, N, INPUTS), "cont": (T, N), **{f"h{i}": (1, N, OUTPUTS) for i in states}}
+    net = caffe.Net(
+        "".join(
+            f'layer {{ name: "{name}" type: "Input" top: "{name}" input_param {{ shape {{ '
+            + " ".join(f"dim: {n}" for n in shape)
+            + " } } }\n"
+            for name, shape in shapes.items()
+        )
+        + f'layer {{ name: "r" type: "{kind}" top: "y" loss_weight: 1 '
+        + " ".join(f'bottom: "{name}"' for name in shapes)
+        + "".join(f' top: "o{i}" loss_weight: 0' for i in states)
+        + f" recurrent_param {{ num_output: {OUTPUTS} expose_hidden: true "
+        + 'weight_filler { type: "uniform" min: -1 } } }',
+        caffe.TEST,
+    )
+    for name in shapes:
+        net.blobs[name].data[...] = 1
+        net.blobs[name].diff[...] = 7
+    net.forward()
+    net.backward()
+    assert (net.blobs["x"].diff != 7).all()
+    for name in [n for n in shapes if n != "x"]:
+        assert (net.blobs[name].diff == 7).all()

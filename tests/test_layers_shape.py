@@ -220,3 +220,8 @@ def test_embed_refuses_rows_that_are_not_there() -> None:
     net = layer_net("Embed", [(2,)], "embed_param { num_output: 3 input_dim: 4 }")
     with pytest.raises(CaffeError, match=r"bottom 0 holds 4 at \[1\]"):
         run(net, [0, 4])
+
+
+def test_argmax_of_a_bottom_with_one_axis_has_one_choice_for_each_number() -> None:
+    net = layer_net("ArgMax", [(3,)], "argmax_param { out_max_val: true }")
+    np.testing.assert_array_equal(run(net, [5, 6, 7]), [[[0], [5]], [[0], [6]], [[0], [7]]])

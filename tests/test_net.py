@@ -232,6 +232,39 @@ def test_gradients_can_be_taken_piecewise(net: caffe.Net) -> None:
         deploy.backward(ip=np.eye(2, 4))
 
 
+def test_a_top_that_a_loss_leaves_out_stands_where_its_layer_does() -> None:
+    net = caffe.Net(
+        """
+        layer { name: "x" type: "Input" top: "x" top: "t"
+                input_param { shape { dim: 2 dim: 3 } } }
+        layer { name: "loss" type: "EuclideanLoss" bottom: "x" bottom: "t" }
+        layer { name: "z" type: "Power" bottom: "x" top: "z" }
+        """,
+        caffe.TEST,
+    )
+    assert list(net.blobs)[-2:] == ["(automatic)", "z"]
+    assert net.blob_loss_weights["(automatic)"] == 1
+    assert net.outputs == ["z"]
+    assert net.top_names["loss"] == ["(automatic)"]
+
+
+@pytest.mark.parametrize("specs", ["", "param { lr_mult: 0 } " * 3])
+def test_backward_visits_a_batch_norm_whose_text_is_silent_about_its_blobs(specs: str) -> None:
+    net = caffe.Net(
+        INPUT
+        + f'layer {{ name: "bn" type: "BatchNorm" bottom: "x" top: "y" {specs} }}'
+        + 'layer { name: "z" type: "Power" bottom: "y" top: "z" loss_weight: 1 }',
+        caffe.TRAIN,
+    )
+    net.blobs["x"].data[...] = np.arange(6).reshape(2, 3)
+    net.blobs["y"].diff[...] = net.blobs["x"].diff[...] = 7
+    net.forward()
+    net.backward()
+    visited = not specs
+    assert (net.blobs["y"].diff == (1 if visited else 7)).all()
+    assert (abs(net.blobs["x"].diff) < 1e-3).all() == visited
+
+
 INPUT = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
 
 BAD_NETS = {
@@ -251,6 +284,11 @@ BAD_NETS = {
     "both rules": (
         'layer { name: "r" type: "ReLU" bottom: "x" top: "y" include {} exclude {} }',
         "include or exclude",
+    ),
+    "a loss_weight for one of two tops": (
+        'layer { name: "s" type: "Slice" bottom: "x" top: "y" top: "z" loss_weight: 1 '
+        "slice_param { slice_point: 1 } }",
+        r"layer 's' \(Slice\).*once per top",
     ),
     "too many params": (
         'layer { name: "r" type: "ReLU" bottom: "x" top: "y" param {} }',

@@ -42,6 +42,7 @@ class Site:
     ranges: bool = True
     break_after: int | None = None
     pause: float = 0.0
+    piece: int = 1 << 16
     content_type: str = "application/octet-stream"
     with_length: bool = True
     seen: list[dict[str, str]] = field(default_factory=list)
@@ -87,8 +88,8 @@ class Handler(BaseHTTPRequestHandler):
         if site.break_after is not None:
             body = body[: site.break_after]
         try:
-            for at in range(0, len(body), 1 << 16):
-                self.wfile.write(body[at : at + (1 << 16)])
+            for at in range(0, len(body), site.piece):
+                self.wfile.write(body[at : at + site.piece])
                 time.sleep(site.pause)
         except OSError:
             return
@@ -561,6 +562,12 @@ def test_fetch_url_does_not_wait_for_ever(site: Site) -> None:
         fetch_url(site.url, timeout=0.3)
 
 
+def test_fetch_url_does_not_wait_for_a_server_that_sends_byte_by_byte(site: Site) -> None:
+    site.piece, site.pause = 1, 0.05
+    with pytest.raises(FetchError, match=r"took longer than 0\.3 s"):
+        fetch_url(site.url, timeout=0.3)
+
+
 def test_fetch_url_times_out_on_a_server_that_falls_silent(site: Site) -> None:
     site.pause = 0.6
     with pytest.raises(FetchError, match=r"no answer for 0\.2 s"):
@@ -569,7 +576,7 @@ def test_fetch_url_times_out_on_a_server_that_falls_silent(site: Site) -> None:
 
 def test_fetch_url_notices_a_broken_connection(site: Site) -> None:
     site.break_after = 100_000
-    with pytest.raises(FetchError, match=re.escape(site.url)):
+    with pytest.raises(FetchError, match=re.escape(f"{site.url}: the connection broke (")):
         fetch_url(site.url)
 
 

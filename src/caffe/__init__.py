@@ -20,6 +20,7 @@ from .errors import (
     ParseError,
     ShapeError,
     WeightsError,
+    WriteError,
 )
 from .version import __version__
 
@@ -141,6 +142,7 @@ __all__ = [
     "ShapeError",
     "Timer",
     "WeightsError",
+    "WriteError",
     "__version__",
     "coord_map",
     "draw",

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
+from .errors import WriteError
+
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
@@ -22,7 +24,23 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
         The file to write.
     mode : {"wb", "w"}
         Binary, or UTF-8 text.
+
+    Raises
+    ------
+    WriteError
+        The operating system refuses; the text names `path`, not the temporary file.
     """
+    try:
+        with _temporary(path, mode) as stream:
+            yield stream
+    except OSError as error:
+        if isinstance(error, WriteError) or error.errno is None:
+            raise
+        raise WriteError(path, error) from error
+
+
+@contextmanager
+def _temporary(path: str | os.PathLike[str], mode: str) -> Iterator[IO[Any]]:
     target = os.path.realpath(path)
     handle, temporary = tempfile.mkstemp(
         dir=os.path.dirname(target), prefix=f".{os.path.basename(target)}.", suffix=".part"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from types import ModuleType
 
 
@@ -67,6 +68,26 @@ class ShapeError(CaffeError, ValueError):
 
 class WeightsError(CaffeError):
     """The weights do not belong to the net: blob count or shape differs."""
+
+
+class WriteError(CaffeError, OSError):
+    """A file cannot be written: no such folder, no permission, a full disk.
+
+    Parameters
+    ----------
+    path : path-like
+        The file that was to be written.
+    cause : OSError
+        What the operating system said.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], cause: OSError) -> None:
+        super().__init__(f"{os.fspath(path)}: cannot be written: {cause.strerror}")
+        self.errno = cause.errno
+        self.strerror = cause.strerror
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class DeviceError(CaffeError):

@@ -80,7 +80,8 @@ def filler_for(shape: Sequence[int], filler: FillerParameter) -> Callable[[Tenso
     Raises
     ------
     ShapeError
-        The filler's type is unknown, or does not fit the shape.
+        The filler's type is unknown, or does not fit the shape, or its bounds are the wrong way
+        round.
     """
     if filler.type not in FILLERS:
         raise ShapeError(
@@ -89,6 +90,11 @@ def filler_for(shape: Sequence[int], filler: FillerParameter) -> Callable[[Tenso
     write = FILLERS[filler.type]
     if write is bilinear and (len(shape) != 4 or shape[2] != shape[3]):
         write(torch.empty(tuple(shape)), filler)
+
+    if write is uniform and filler.min > filler.max:
+        raise ShapeError(f"a uniform filler's min, {filler.min:g}, is above its max {filler.max:g}")
+    if write is gaussian and filler.std < 0:
+        raise ShapeError(f"a gaussian filler's std must not be negative, but is {filler.std:g}")
 
     def fill(flat: Tensor) -> None:
         write(flat.view(tuple(shape)), filler)

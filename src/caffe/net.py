@@ -406,11 +406,23 @@ class Net:
         share_trained(self, other)
 
     def save(self, path: PathLike) -> None:
-        """Write the net with its parameters as a .caffemodel that Caffe reads."""
+        """Write the net with its parameters as a .caffemodel that Caffe reads.
+
+        Raises
+        ------
+        WriteError
+            The file cannot be written; one that stood there is untouched.
+        """
         save_caffemodel(self, path)
 
     def save_hdf5(self, path: PathLike, write_diff: bool = False) -> None:
-        """Write the parameters as an HDF5 file that Caffe reads (extra ``hdf5``)."""
+        """Write the parameters as an HDF5 file that Caffe reads; raises as `save` does.
+
+        Raises
+        ------
+        MissingExtraError
+            h5py is not installed.
+        """
         save_hdf5(self, path, write_diff)
 
     def load_hdf5(self, path: PathLike) -> None:
@@ -445,6 +457,8 @@ class Net:
     @staticmethod
     def _assign(what: str, name: str, values: np.ndarray, target: np.ndarray) -> None:
         values = np.asarray(values)
+        if values.ndim == 0 and values.item() is None:
+            raise ShapeError(f"{what} '{name}' is None, not an array")
         if values.ndim == 0 or target.ndim == 0 or values.shape[0] == target.shape[0]:
             try:
                 target[...] = values

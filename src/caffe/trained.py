@@ -23,6 +23,8 @@ PathLike = str | os.PathLike[str]
 def copy_trained(net: Net, path: PathLike) -> None:
     """Copy into `net` what the file holds for layers of its names; see `Net.copy_from`."""
     targets = _by_name(net)
+    # Only when all of it fits is anything copied, so that a refused file changes nothing.
+    copies: list[tuple[Blob, WeightBlob]] = []
     for source in weight_files.read_weights(path):
         target = targets.get(source.name)
         if target is None:
@@ -39,7 +41,9 @@ def copy_trained(net: Net, path: PathLike) -> None:
             if values is None:
                 continue
             _check_shape(where, i, values, blob.shape)
-            blob.put_data(_as_tensor(values.data).view(blob.shape))
+            copies.append((blob, values))
+    for blob, values in copies:
+        blob.put_data(_as_tensor(values.data).view(blob.shape))
 
 
 def share_trained(net: Net, other: Net) -> None:

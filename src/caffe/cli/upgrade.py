@@ -112,11 +112,5 @@ def _upgraded_solver(source: Path) -> tuple[Message, list[str]]:
 def _write(target: Path, message: Message, binary: bool) -> None:
     from ..proto.text import format_text
 
-    try:
-        with atomic_write(target) as stream:
-            if binary:
-                stream.write(message.SerializeToString())
-            else:
-                stream.write(format_text(message).encode())
-    except OSError as error:
-        raise CaffeError(f"{target}: cannot be written: {error.strerror}") from error
+    with atomic_write(target) as stream:
+        stream.write(message.SerializeToString() if binary else format_text(message).encode())

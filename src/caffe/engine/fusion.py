@@ -70,7 +70,7 @@ def _operation(
 ) -> Operation:
     """Make the operation of step `i`, and note which steps behind it are `taken` along."""
     step, layer = steps[i], steps[i].layer
-    if isinstance(layer, Dropout):
+    if isinstance(layer, Dropout) and layer.param.scale_train:
         return PassOn(step, store)
     if type(layer) is ReLU and not layer.param.negative_slope and _may_change(step, fresh):
         return Rectify(step, store)
@@ -170,7 +170,7 @@ def _followers(steps: Sequence[Step], start: int, fold: bool) -> list[int]:
         layer = step.layer
         if not same_shape:
             break
-        if isinstance(layer, Dropout):
+        if isinstance(layer, Dropout) and layer.param.scale_train:
             continue
         if activation(layer) is not None:
             found.append(j)

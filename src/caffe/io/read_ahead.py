@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
@@ -14,6 +15,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 MOST_WORKERS = 8
+PATIENCE = 0.5
+"""Seconds to wait for work in hand when the rest is no longer wanted."""
 
 
 def usable_cpus() -> int:
@@ -32,7 +35,8 @@ def read_ahead(
     """Yield ``function(item)`` for each item, in order, with the next ones under way in threads.
 
     `items` is iterated by the caller's thread. Nothing starts before the first result is asked
-    for; whoever stops early should ``close()`` the iterator, which drops what has not begun.
+    for; whoever stops early should ``close()`` the iterator, which drops what has not begun and
+    waits half a second at most for what has.
 
     Parameters
     ----------
@@ -55,18 +59,19 @@ def read_ahead(
         workers = min(usable_cpus(), MOST_WORKERS)
     tasks: SimpleQueue[tuple[Item, Future[Result]] | None] = SimpleQueue()
     pending: deque[Future[Result]] = deque()
-    started = 0
+    threads: list[threading.Thread] = []
     try:
         for item in items:
             pending.append(Future())
             tasks.put((item, pending[-1]))
-            if started < min(workers, len(pending)):
+            if len(threads) < min(workers, len(pending)):
                 # Daemons, and not a ThreadPoolExecutor, whose threads an ending interpreter
                 # waits for: one may wait for a server that does not answer.
-                threading.Thread(
+                thread = threading.Thread(
                     target=_work, args=(function, tasks), name="caffe-read-ahead", daemon=True
-                ).start()
-                started += 1
+                )
+                thread.start()
+                threads.append(thread)
             if len(pending) > ahead:
                 yield pending.popleft().result()
         while pending:
@@ -74,8 +79,21 @@ def read_ahead(
     finally:
         for future in pending:
             future.cancel()
-        for _ in range(started):
+        for _ in threads:
             tasks.put(None)
+        _join(threads)
+
+
+def _join(threads: Iterable[threading.Thread]) -> None:
+    """Wait a little for threads that end once their work in hand is done.
+
+    A daemon that comes back from compiled code into an interpreter that is ending can take the
+    process down.
+    """
+    deadline = time.monotonic() + PATIENCE
+    for thread in threads:
+        if thread is not threading.current_thread():
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def _work(

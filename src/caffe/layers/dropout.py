@@ -17,10 +17,12 @@ from .layer import TRAIN, Layer, Tensors, register
 class Dropout(Layer):
     """At TRAIN zero with the probability dropout_ratio, else x / (1 - dropout_ratio); at TEST x.
 
-    Srivastava et al., 2014.
+    Srivastava et al., 2014. Without scale_train x stays as it is at TRAIN, and TEST scales by
+    what is kept on average.
     """
 
     message = "dropout_param"
+    differences = "scale_train of the forks"
 
     def setup(self, *bottoms: Shape) -> None:
         if not 0 <= self.param.dropout_ratio < 1:
@@ -29,15 +31,17 @@ class Dropout(Layer):
             )
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        if self.phase != TRAIN:
-            return x
         kept = 1 - self.param.dropout_ratio
+        if self.phase != TRAIN:
+            return x if self.param.scale_train else x * kept
         drawn = torch.empty(x.shape).bernoulli_(kept, generator=mode.generator())
-        self._mask = drawn.to(x) / kept
+        self._mask = drawn.to(x) / (kept if self.param.scale_train else 1)
         return x * self._mask
 
     def backward(
         self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Sequence[bool]
     ) -> Tensors:
         # By the mask that forward drew.
-        return [diffs[0] * self._mask if self.phase == TRAIN else diffs[0]]
+        if self.phase == TRAIN:
+            return [diffs[0] * self._mask]
+        return [self.forward(diffs[0])]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -115,7 +114,7 @@ def max_pool(x: Tensor, windows: Windows) -> tuple[Tensor, Tensor]:
         places = torch.where(inside & (values > LOWEST), row * width + column, -1)
     if not (values >= LOWEST).all():
         # Caffe's comparison passes over what is not a number, and over minus infinity.
-        values, places = max_pool(x.nan_to_num(LOWEST, math.inf, LOWEST), windows)
+        values, places = max_pool(torch.where(x > LOWEST, x, LOWEST), windows)
         places = torch.where(values > LOWEST, places, -1)
     return values, places
 

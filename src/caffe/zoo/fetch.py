@@ -275,7 +275,9 @@ def _opened(url: str, headers: dict[str, str], timeout: float) -> Iterator[reque
             raise FetchError(f"{url}: no answer for {timeout:g} s") from error
         # urllib3 begins with the address of a Python object.
         reason = re.sub(r"^.*?: (?=Failed to|\[)", "", str(cause))
-        if isinstance(error, requests.ConnectionError):
+        if isinstance(cause, urllib3.exceptions.ProtocolError):
+            reason = f"the connection broke ({cause.args[-1]})"
+        elif isinstance(error, requests.ConnectionError):
             reason = f"no connection ({reason})"
         raise FetchError(f"{url}: {reason}") from error
 
@@ -371,7 +373,8 @@ def fetch_url(url: str, limit: int = 32 << 20, timeout: float = 20.0) -> bytes:
         length = _length(response)
         if length is not None and length > limit:
             raise FetchError(f"{url}: has {length} bytes, more than the {limit} allowed")
-        for chunk in response.iter_content(1 << 16):
+        # Not iter_content, which waits until a chunk is full, however slowly the bytes come.
+        while chunk := response.raw.read1(1 << 16, decode_content=True):
             content += chunk
             if len(content) > limit:
                 raise FetchError(f"{url}: has more than the {limit} bytes allowed")
