@@ -146,9 +146,10 @@ def test_hdf5_is_told_by_content_and_not_by_name(tmp_path: Path) -> None:
     net = build(INNER, (1, 3))
     net.params["it"][0].data[...] = 4
     net.save_hdf5(tmp_path / "weights.caffemodel")
-    again = build(INNER, (1, 3))
-    again.copy_from(tmp_path / "weights.caffemodel")
-    assert (again.params["it"][0].data == 4).all()
+    for take in (caffe.Net.copy_from, caffe.Net.load_hdf5):
+        again = build(INNER, (1, 3))
+        take(again, tmp_path / "weights.caffemodel")
+        assert (again.params["it"][0].data == 4).all()
 
 
 def test_refused_weights_change_nothing(tmp_path: Path) -> None:
@@ -238,6 +239,22 @@ def test_forward_all_takes_its_batch_from_the_first_blob_and_gives_copies() -> N
     first = net.forward_all(a=np.arange(5).reshape(5, 1))["y"]
     net.forward_all(a=np.zeros((5, 1)))
     assert first.tolist() == [[0], [1], [2], [3], [4]]
+
+
+def test_forward_backward_all_gives_outputs_and_gradients_without_the_padding() -> None:
+    text = layer("Power", "a", settings="power_param { power: 2 }")
+    net = caffe.Net(
+        'force_backward: true layer { name: "in" type: "Input" top: "a" '
+        "input_param { shape { dim: 2 dim: 1 } } }" + text,
+        caffe.TEST,
+    )
+    values = np.arange(5, dtype=np.float32).reshape(5, 1)
+    outputs, gradients = net.forward_backward_all(a=values, y=np.full((5, 1), 10))
+    assert outputs["y"].ravel().tolist() == [0, 1, 4, 9, 16]
+    assert gradients["a"].ravel().tolist() == [0, 20, 40, 60, 80]
+    outputs, gradients = net.forward_backward_all(blobs=["a"], diffs=["y"], a=values, y=values)
+    assert sorted(outputs) == ["a", "y"]
+    assert gradients["y"].tolist() == values.tolist()
 
 
 # Layers.
