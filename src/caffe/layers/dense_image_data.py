@@ -14,7 +14,7 @@ from ..proto.caffe_pb2 import TransformationParameter
 from .bgr_pictures import Picture, read_picture, resize_picture
 from .data_transformer import DataTransformer, random_source
 from .layer import register
-from .prefetching import Batch, PrefetchingLayer, check_shape, naming
+from .prefetching import Batch, EntryCycle, PrefetchingLayer, check_shape, naming
 
 Entry = tuple[str, str]
 """The paths of a picture and of its labels."""
@@ -22,7 +22,7 @@ Entry = tuple[str, str]
 Read = Callable[[Entry], tuple[Picture, Picture]]
 
 
-class LabelledPictures:
+class LabelledPictures(EntryCycle):
     """Pictures and pictures of their labels, in batches, again and again.
 
     Parameters
@@ -85,17 +85,6 @@ class LabelledPictures:
             # Both draw the same numbers: the labels are cut where the picture is.
             self._cut.follow(self._transform)
             return self._transform(picture), self._cut(labels)
-
-    def _advance(self) -> None:
-        self._next += 1
-        if self._next == len(self._entries):
-            self._next = 0
-            if self.param.shuffle:
-                self._shuffle()
-
-    def _shuffle(self) -> None:
-        order = self._random.permutation(len(self._entries))
-        self._entries = [self._entries[i] for i in order]
 
     def _place(self, entry: Entry) -> str:
         return f"{self.param.source}: picture '{entry[0]}'"

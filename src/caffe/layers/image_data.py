@@ -10,10 +10,10 @@ from ..proto.caffe_pb2 import ImageDataParameter
 from .bgr_pictures import Picture, read_picture, resize_picture
 from .data_transformer import DataTransformer, random_source
 from .layer import register
-from .prefetching import Batch, PrefetchingLayer, as_batch, check_shape, naming
+from .prefetching import Batch, EntryCycle, PrefetchingLayer, as_batch, check_shape, naming
 
 
-class ImageList:
+class ImageList(EntryCycle):
     """The pictures of a list, in batches, again and again.
 
     Parameters
@@ -56,17 +56,6 @@ class ImageList:
                 labels.append(label)
                 self._advance()
             yield as_batch(pictures, labels)
-
-    def _advance(self) -> None:
-        self._next += 1
-        if self._next == len(self._entries):
-            self._next = 0
-            if self.param.shuffle:
-                self._shuffle()
-
-    def _shuffle(self) -> None:
-        order = self._random.permutation(len(self._entries))
-        self._entries = [self._entries[i] for i in order]
 
     def _read(self, name: str) -> Picture:
         picture = read_picture(self.param.root_folder + name, self.param.is_color)

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from queue import Empty, Queue
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -62,6 +62,26 @@ class Source(Protocol):
     def batches(self) -> Iterator[Batch]:
         """Yield batches without end."""
         ...
+
+
+class EntryCycle:
+    """A list read again and again from the front, each time in another order if asked."""
+
+    param: Any
+    _entries: list[Any]
+    _next: int
+    _random: np.random.Generator
+
+    def _advance(self) -> None:
+        self._next += 1
+        if self._next == len(self._entries):
+            self._next = 0
+            if self.param.shuffle:
+                self._shuffle()
+
+    def _shuffle(self) -> None:
+        order = self._random.permutation(len(self._entries))
+        self._entries = [self._entries[i] for i in order]
 
 
 class Prefetcher:
