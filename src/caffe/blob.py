@@ -17,6 +17,15 @@ MAX_AXES = 32
 MAX_COUNT = 2**31 - 1
 
 
+class Layout:
+    """How often any blob has changed its shape or its memory.
+
+    Who depends on many blobs' shapes need not look at each before every forward.
+    """
+
+    changes = 0
+
+
 def checked_shape(dims: Sequence[int]) -> Shape:
     """Return `dims` as a shape.
 
@@ -120,7 +129,11 @@ class Blob:
         """
         if len(dims) == 1 and isinstance(dims[0], Sequence):
             dims = tuple(dims[0])
-        self._shape = checked_shape(dims)
+        shape = checked_shape(dims)
+        if shape == self._shape and self._count <= min(self._data.count, self._diff.count):
+            return
+        Layout.changes += 1
+        self._shape = shape
         self._count = math.prod(self._shape)
         if self._count > self._data.count:
             self._data = SyncedMemory(self._count)
@@ -160,6 +173,7 @@ class Blob:
         self._check_count(other)
         if self._data is not other._data:
             self._data.about_to_change()
+            Layout.changes += 1
             self._data = other._data
 
     def share_diff(self, other: Blob) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -72,15 +73,17 @@ class Operation:
         self.shapes = [blob.shape for blob in step.tops]
         self.params = list(step.layer.blobs)
         self.hidden: list[int] = []
-        self._seen: list[tuple[int, bool]] | None = None
 
-    def refresh(self) -> None:
-        """Prepare the parameters anew where they have changed, or may have."""
-        seen = [(blob.memory.version, blob.memory.is_lent) for blob in self.params]
-        # An array that was held at the last look may have been written into since.
-        if seen != self._seen or any(lent for _, lent in seen):
-            self.prepare()
-            self._seen = seen
+    def refresh(self) -> bool:
+        """Prepare the parameters anew; they have changed, or may have.
+
+        Returns whether it must be done again before the next run: somebody holds an array of a
+        parameter, and may write into it.
+        """
+        # Before the look at the values: what is written after it counts for the next time.
+        is_lent = any(blob.memory.is_lent for blob in self.params)
+        self.prepare()
+        return is_lent
 
     def prepare(self) -> None:
         """Make of the parameters what `run` uses."""
@@ -102,6 +105,13 @@ class Operation:
     def run_apart(self, values: Values) -> None:
         """Compute what is hidden, too."""
         self.run(values)
+
+    def bottom(self, values: Values, dtype: torch.dtype) -> Tensor:
+        """Return the first bottom's value in the blob's shape."""
+        value = values[self.reads[0]]
+        if value.shape != self.read_shapes[0]:
+            value = value.reshape(self.read_shapes[0])
+        return value if value.dtype is dtype else value.to(dtype)
 
     def bottoms(self, values: Values) -> list[Tensor]:
         """Return the bottoms' values in the blobs' shapes."""
@@ -211,6 +221,7 @@ class ConvolutionOperation(Fused):
             if self._is_packed
             else weight
         )
+        self._arguments = (*self._geometry(), self._attr, self._scalars, "")
 
     def _geometry(self) -> tuple[Shape, Shape, Shape, int]:
         layer = self._layer
@@ -221,7 +232,7 @@ class ConvolutionOperation(Fused):
         pad, stride, dilation, group = self._geometry()
         kernels = torch.ops.mkldnn
         arguments = (self._weight, self._bias, pad, stride, dilation, group)
-        x = x.to(self._dtype)
+        x, other = x.to(self._dtype), other.to(self._dtype)
         if in_place:
             return kernels._convolution_pointwise_.binary(
                 other, x, *arguments, "add", 1.0, attr, [], ""
@@ -234,49 +245,69 @@ class ConvolutionOperation(Fused):
         return self._attr == "none" and self._is_packed
 
     def run(self, values: Values) -> None:
-        (x,) = self.bottoms(values)
-        x = x.to(self._dtype)
-        pad, stride, dilation, group = self._geometry()
+        x = self.bottom(values, self._dtype)
         if self._is_packed:
-            values[self.writes[0]] = torch.ops.mkldnn._convolution_pointwise(
-                x, self._weight, self._bias, pad, stride, dilation, group,
-                self._attr, self._scalars, "",
-            )  # fmt: skip
+            values[self.writes[0]] = packed_convolution()(
+                x, self._weight, self._bias, *self._arguments
+            )
         else:
+            pad, stride, dilation, group = self._geometry()
             y = F.conv2d(x, self._weight, self._bias, stride, pad, dilation, group)
             values[self.writes[0]] = self._activate(y)
 
 
 class LRNOperation(Operation):
-    """Normalisation across channels, the sums over neighbours as a product with a band matrix."""
+    """Normalisation across channels, a run of pixels at a time.
+
+    A piece stays in the processor's cache from the squares to the product, and is still large
+    enough to be shared between its cores.
+    """
+
+    PIECE = 2**18
 
     def __init__(self, step: Step, precision: torch.dtype) -> None:
         super().__init__(step, None)
         self._dtype = precision
-        param = step.layer.param
-        channels = step.bottoms[0].shape[1]
-        places = torch.arange(channels)
-        near = (places[:, None] - places[None, :]).abs() <= param.local_size // 2
-        band = (near * (param.alpha / param.local_size)).to(precision)
-        self._band = torch.ops.mkldnn._reorder_convolution_weight(
-            band[:, :, None, None].contiguous(memory_format=torch.channels_last),
-            (0, 0), (1, 1), (1, 1), 1, self.read_shapes[0],
-        )  # fmt: skip
-        self._k = torch.full((channels,), param.k, dtype=precision)
-        self._beta = param.beta
+        self._param = step.layer.param
+        self._one = torch.tensor(self._param.k, dtype=precision)
 
     def run(self, values: Values) -> None:
-        (x,) = self.bottoms(values)
-        x = x.to(self._dtype)
-        base = torch.ops.mkldnn._convolution_pointwise(
-            x * x, self._band, self._k, (0, 0), (1, 1), (1, 1), 1, "none", [], ""
-        )
-        if self._beta == 0.75:
-            # Two square roots cost less than one power.
-            root = base.rsqrt_()
-            values[self.writes[0]] = root.sqrt().mul_(root).mul_(x)
+        x = self.bottom(values, self._dtype).contiguous(memory_format=torch.channels_last)
+        top = torch.empty_like(x)
+        channels, width = x.shape[1], self._param.local_size
+        pixels, results = (t.permute(0, 2, 3, 1).view(-1, channels) for t in (x, top))
+        step = max(1, self.PIECE // channels)
+        rows = min(step, len(pixels))
+        # Zeros stand beside the channels, so that every window is whole.
+        squares = x.new_zeros(rows, channels + width - 1)
+        base, sums = x.new_empty(rows, channels), torch.empty_like(squares)
+        for x_piece, piece in zip(pixels.split(step), results.split(step), strict=True):
+            n = len(piece)
+            self._powers(x_piece, piece, squares[:n], sums[:n], base[:n])
+        values[self.writes[0]] = top
+
+    def _powers(self, x: Tensor, top: Tensor, squares: Tensor, sums: Tensor, base: Tensor) -> None:
+        """Write x / (k + alpha / size * sum of squares nearby) ** beta into `top`."""
+        width, channels, param = self._param.local_size, x.shape[1], self._param
+        torch.mul(x, x, out=squares.narrow(1, width // 2, channels))
+        if width == 5:
+            # Sums of two neighbours serve twice.
+            pairs = sums.narrow(1, 0, channels + 3)
+            torch.add(squares.narrow(1, 0, channels + 3), squares.narrow(1, 1, channels + 3),
+                      out=pairs)  # fmt: skip
+            torch.add(pairs.narrow(1, 0, channels), pairs.narrow(1, 2, channels), out=base)
+            base.add_(squares.narrow(1, 4, channels))
         else:
-            values[self.writes[0]] = base.pow_(-self._beta).mul_(x)
+            base.copy_(squares.narrow(1, 0, channels))
+            for i in range(1, width):
+                base.add_(squares.narrow(1, i, channels))
+        torch.add(self._one, base, alpha=param.alpha / width, out=base)
+        if param.beta == 0.75:
+            # Two roots and a division cost less than one power.
+            torch.rsqrt(base, out=top)
+            top.rsqrt_().div_(base).mul_(x)
+        else:
+            torch.mul(base.pow_(-param.beta), x, out=top)
 
     @staticmethod
     def suits(step: Step, store: Store | None) -> bool:
@@ -286,7 +317,7 @@ class LRNOperation(Operation):
             type(layer) is LRN
             and layer.param.norm_region == LRNParameter.ACROSS_CHANNELS
             and store is None
-            and has_packed_operators()
+            and len(step.bottoms[0].shape) == 4
         )
 
 
@@ -299,12 +330,13 @@ class MaxPoolOperation(Operation):
         self._windows = step.layer.windows(*step.bottoms[0].shape[2:])  # type: ignore[attr-defined]
 
     def run(self, values: Values) -> None:
-        (x,) = self.bottoms(values)
+        x = self.bottom(values, values[self.reads[0]].dtype)
         windows = self._windows
         y = F.max_pool2d(
             x, windows.kernel, windows.stride, windows.pad, ceil_mode=not windows.floor
         )
-        if not (y >= LOWEST).all():
+        # A minimum is one pass over the values, and not a number if one of them is not.
+        if not y.amin() >= LOWEST:
             # What is not a number, or minus infinity, the layer itself knows how to treat.
             y = as_tensors(self._layer.forward(x))[0]
         values[self.writes[0]] = y
@@ -366,21 +398,21 @@ class InnerProductOperation(Fused):
 
     _packed: tuple[Tensor, Tensor | None] | None = None
     _copies: list[Tensor] | None = None
-    _quiet_runs = 0
+    _seen: list[int] | None = None
 
-    def refresh(self) -> None:
-        seen = [(blob.memory.version, blob.memory.is_lent) for blob in self.params]
-        if seen != self._seen or any(lent for _, lent in seen):
-            self._quiet_runs, self._packed, self._seen = 0, None, seen
-            self.has_raw_params = self._dtype == torch.float32
-            self.prepare()
-            return
-        self._quiet_runs += 1
-        if self._quiet_runs == 1 and self._is_packed:
+    def refresh(self) -> bool:
+        seen = [blob.memory.version for blob in self.params]
+        is_lent = any(blob.memory.is_lent for blob in self.params)
+        if seen == self._seen and not is_lent and self._is_packed:
             self._packed, self._copies, self.has_raw_params = self._pack(), None, False
+            return False
+        self._seen = seen
+        self.has_raw_params = self._dtype == torch.float32
+        self.prepare()
+        return is_lent or self._is_packed
 
     def prepare(self) -> None:
-        self._copies = None
+        self._packed = self._copies = None
         if not self.has_raw_params:
             self._copies = [blob.data_tensor(self._store).to(self._dtype) for blob in self.params]
 
@@ -394,10 +426,9 @@ class InnerProductOperation(Fused):
         return packed, rest[0].clone() if rest else None
 
     def run(self, values: Values) -> None:
-        (x,) = self.bottoms(values)
-        x = x.to(self._dtype).reshape(-1, self._layer.inputs).contiguous()
+        x = self.bottom(values, self._dtype).reshape(-1, self._layer.inputs).contiguous()
         if self._packed is not None:
-            y = torch.ops.mkldnn._convolution_pointwise(
+            y = packed_convolution()(
                 x[None, :, None, :].permute(0, 3, 1, 2), *self._packed,
                 (0, 0), (1, 1), (1, 1), 1, self._attr, self._scalars, "",
             )  # fmt: skip
@@ -441,6 +472,12 @@ def affine(layer: Layer, store: Store | None) -> tuple[Tensor | None, Tensor | N
     if isinstance(layer, Scale):
         return blobs[0], blobs[1] if len(blobs) > 1 else None
     return (None, blobs[0]) if isinstance(layer, Bias) else (None, None)
+
+
+@functools.cache
+def packed_convolution() -> Callable[..., Tensor]:
+    """Return PyTorch's convolution with packed weights and an activation, found once."""
+    return torch.ops.mkldnn._convolution_pointwise.default
 
 
 def has_packed_operators() -> bool:

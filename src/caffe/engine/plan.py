@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..blob import Blob, Shape
+from ..blob import Blob, Layout, Shape
 from ..layers.layer import TEST
 from ..memory import Store, SyncedMemory
 from .allocation import give_back_freed_memory, keep_freed_memory
@@ -37,9 +37,9 @@ class _Place:
     shape : tuple of int
         The shape in which the last operation writes it.
     last : int
-        The operation after which it holds its final value (-1: it is an input).
-    is_output : bool
-        Whether nothing reads the final value.
+        The operation after which it holds its final value.
+    is_kept : bool
+        Whether it is written after each run, looked at or not.
     seen : int
         In how many runs it was looked at; from the second on it is written at once.
     """
@@ -47,9 +47,15 @@ class _Place:
     memory: weakref.ref[SyncedMemory]
     shape: Shape
     last: int
-    is_output: bool = True
+    is_kept: bool = False
     seen: int = 0
-    looked_at: bool = False
+    computation: weakref.ref[_Computation] | None = None
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether its value is to be written at once, and not only when somebody looks."""
+        memory = self.memory()
+        return self.is_kept or self.seen >= 2 or (memory is not None and memory.is_lent)
 
 
 @dataclass
@@ -88,33 +94,55 @@ class Plan:
         self.precision = precision
         self.store = store
         self._operations = operations(steps, precision, store)
-        self._blobs = [(weakref.ref(blob.memory), blob.shape) for blob in blobs_of(steps)]
+        blobs = blobs_of(steps)
+        self._blobs = [(weakref.ref(blob.memory), blob.shape) for blob in blobs]
+        self._layout = Layout.changes
         self._inputs: dict[int, tuple[weakref.ref[SyncedMemory], Shape]] = {}
         self._places: dict[int, _Place] = {}
-        self._last_use: dict[int, int] = {}
-        self._always = {id(blob.memory) for step in rest for blob in step.bottoms}
-        self._survey({id(blob.memory): blob for blob in blobs_of(steps)})
+        self._survey(
+            {id(blob.memory): blob for blob in blobs},
+            {id(blob.memory) for step in rest for blob in step.bottoms},
+        )
         self._snapshot: dict[int, Tensor] = {}
         self._look: _Look | None = None
-        for operation in self._operations:
+        self._looked_at: set[int] = set()
+        # Operations whose parameters must be looked at before the next run.
+        self._stale = set(range(len(self._operations)))
+        self._users: dict[int, list[int]] = {}
+        for i, operation in enumerate(self._operations):
             for blob in operation.params:
-                blob.memory.before_write = _WeakCall(weakref.ref(self), "settle")
+                self._users.setdefault(id(blob.memory), []).append(i)
+                blob.memory.watch(self)
         weakref.finalize(self, give_back_freed_memory)
 
-    def _survey(self, blobs: dict[int, Blob]) -> None:
+    def _survey(self, blobs: dict[int, Blob], read_by_rest: set[int]) -> None:
         """Find the inputs, and when each memory is written and read for the last time."""
+        last_use: dict[int, int] = {}
         for i, operation in enumerate(self._operations):
             for key, shape in zip(operation.reads, operation.read_shapes, strict=True):
                 if key not in self._places and key not in self._inputs:
                     self._inputs[key] = weakref.ref(blobs[key].memory), shape
-                self._last_use[key] = i
+                last_use[key] = i
             for key, shape in zip(operation.writes, operation.shapes, strict=True):
                 place = self._places.setdefault(
                     key, _Place(weakref.ref(blobs[key].memory), shape, i)
                 )
                 place.shape, place.last = shape, i
         for key, place in self._places.items():
-            place.is_output = self._last_use.get(key, -1) <= place.last
+            is_output = last_use.get(key, -1) <= place.last
+            place.is_kept = (
+                (is_output and key not in self._operations[place.last].hidden)
+                or key in read_by_rest
+                or math.prod(place.shape) <= SMALL
+            )
+        self._final = [
+            [(key, self._places[key]) for key in operation.writes if self._places[key].last == i]
+            for i, operation in enumerate(self._operations)
+        ]
+        self._released = [
+            [k for k in {*operation.reads, *operation.writes} if last_use.get(k, i) <= i]
+            for i, operation in enumerate(self._operations)
+        ]
 
     @staticmethod
     def reach(steps: Sequence[Step]) -> int:
@@ -128,58 +156,67 @@ class Plan:
 
     def fits(self, blobs: Sequence[Blob], precision: torch.dtype, store: Store | None) -> bool:
         """Tell whether the net's `blobs` and the modes are still what the plan was made for."""
-        return (
-            precision == self.precision
-            and store == self.store
-            and all(
+        if precision != self.precision or store != self.store:
+            return False
+        if self._layout != Layout.changes:
+            if not all(
                 blob.memory is memory() and blob.shape == shape
                 for blob, (memory, shape) in zip(blobs, self._blobs, strict=True)
-            )
-        )
+            ):
+                return False
+            self._layout = Layout.changes
+        return True
 
     def run(self) -> None:
         """Compute all tops; those that nobody looks at are left to be computed when looked at."""
-        for place in self._places.values():
-            place.seen += place.looked_at
-            place.looked_at = False
+        for key in self._looked_at:
+            self._places[key].seen += 1
+        self._looked_at.clear()
         self._look = None
-        for operation in self._operations:
-            operation.refresh()
+        self._refresh()
         self._snapshot = {key: self._prepared(*where) for key, where in self._inputs.items()}
         values = dict(self._snapshot)
-        changeable: set[int] = set()
+        changeable = self._changeable()
         for i, operation in enumerate(self._operations):
-            if changeable.intersection(operation.reads) or operation.may_change_unseen:
-                changeable.update(operation.writes)
-            at_once = [key for key in operation.writes if self._is_wanted(key, i, changeable)]
-            self._run(operation, values, apart=any(key in at_once for key in operation.hidden))
-            for key in operation.writes:
-                place = self._places[key]
+            final = self._final[i]
+            at_once = [place.is_wanted or key in changeable for key, place in final]
+            apart = operation.hidden and any(
+                wanted and key in operation.hidden
+                for (key, _), wanted in zip(final, at_once, strict=True)
+            )
+            self._run(operation, values, apart=bool(apart))
+            for (key, place), is_wanted in zip(final, at_once, strict=True):
                 memory = place.memory()
-                if memory is None or place.last != i:
+                if memory is None:
                     continue
-                if key in at_once:
+                if is_wanted:
                     memory.put(self._as_blob(values[key]), self.store)
                 else:
-                    memory.defer(math.prod(place.shape), _Computation(self, key))
-            for key in (*operation.reads, *operation.writes):
-                if self._last_use.get(key, i) <= i:
-                    values.pop(key, None)
+                    memory.defer(math.prod(place.shape), self._computation(key, place))
+            for key in self._released[i]:
+                values.pop(key, None)
 
-    def _is_wanted(self, key: int, position: int, changeable: set[int]) -> bool:
-        """Whether a memory's final value is to be written at once."""
-        place = self._places[key]
-        if place.last != position:
-            return False
-        memory = place.memory()
-        return (
-            (place.is_output and key not in self._operations[position].hidden)
-            or key in self._always
-            or key in changeable
-            or place.seen >= 2
-            or math.prod(place.shape) <= SMALL
-            or (memory is not None and memory.is_lent)
-        )
+    def _refresh(self) -> None:
+        """Prepare the parameters anew that have changed, or may have."""
+        self._stale = {i for i in self._stale if self._operations[i].refresh()}
+
+    def _changeable(self) -> set[int]:
+        """Find the memories whose values, computed later, might be others than now."""
+        found: set[int] = set()
+        # Whoever holds a parameter's array keeps its operation stale.
+        if any(self._operations[i].may_change_unseen for i in self._stale):
+            for operation in self._operations:
+                if operation.may_change_unseen or found.intersection(operation.reads):
+                    found.update(operation.writes)
+        return found
+
+    def _computation(self, key: int, place: _Place) -> _Computation:
+        """Return what computes a memory; the plan must not keep what keeps the plan."""
+        computation = None if place.computation is None else place.computation()
+        if computation is None:
+            computation = _Computation(self, key)
+            place.computation = weakref.ref(computation)
+        return computation
 
     @staticmethod
     def _run(operation: Operation, values: dict[int, Tensor], apart: bool) -> None:
@@ -191,13 +228,18 @@ class Plan:
         except Exception as error:
             raise as_caffe_error(error, operation.label, operation.facts()) from error
 
-    def settle(self) -> None:
-        """Compute what is still left to be computed; a parameter is about to change."""
+    def before_change(self, memory: SyncedMemory) -> None:
+        """Compute what is left to be computed from a parameter that is about to change."""
+        users = self._users.get(id(memory), ())
+        self._stale.update(users)
+        if not any(self._operations[i].has_raw_params for i in users):
+            return
+        looked_at = set(self._looked_at)
         for place in self._places.values():
-            memory = place.memory()
-            if memory is not None and memory.is_deferred:
-                memory.cpu()
-                place.looked_at = False
+            memory_of_place = place.memory()
+            if memory_of_place is not None and memory_of_place.is_deferred:
+                memory_of_place.cpu()
+        self._looked_at = looked_at
 
     def _prepared(self, memory: weakref.ref[SyncedMemory], shape: Shape) -> Tensor:
         """Copy an input into the plan's layout and precision."""
@@ -220,7 +262,7 @@ class Plan:
         if look is None:
             look = self._look = _Look(values=dict(self._snapshot))
         place = self._places[key]
-        place.looked_at = True
+        self._looked_at.add(key)
         with torch.no_grad():
             while look.position <= place.last:
                 operation = self._operations[look.position]
@@ -233,7 +275,7 @@ class Plan:
         return values if self.store is None else self.store.download(values)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Computation:
     """What a deferred memory calls when somebody looks."""
 
@@ -242,19 +284,6 @@ class _Computation:
 
     def __call__(self) -> Tensor:
         return self.plan.compute(self.key)
-
-
-@dataclass
-class _WeakCall:
-    """A method of a plan that does not keep the plan alive."""
-
-    plan: weakref.ref[Plan]
-    name: str
-
-    def __call__(self) -> None:
-        plan = self.plan()
-        if plan is not None:
-            getattr(plan, self.name)()
 
 
 def blobs_of(steps: Sequence[Step]) -> list[Blob]:
