@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from .allocation import empty
 from .blob import Blob, Shape
 from .errors import WeightsError
 from .proto import weights as weight_files
@@ -127,7 +128,9 @@ def _check_shape(where: str, index: int, source: WeightBlob, target: Shape) -> N
 
 def _as_tensor(values: np.ndarray) -> torch.Tensor:
     """Copy once: the file's view may be read-only and lie at any byte."""
-    return torch.from_numpy(np.array(values, dtype=np.float32))
+    tensor = empty(values.size)
+    np.copyto(tensor.numpy().reshape(values.shape), values, casting="same_kind")
+    return tensor
 
 
 def _values(blob: Blob) -> np.ndarray:

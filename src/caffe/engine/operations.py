@@ -391,53 +391,46 @@ class SumOperation(Operation):
 class InnerProductOperation(Fused):
     """A product, and the activation.
 
-    The weights are used as they lie until they have stayed the same for a whole run and nobody
-    holds them; then they are packed, as a convolution over one axis of rows, which streams them
-    fastest. Packing costs ten runs of a single picture, so it must not be done for each.
+    One row is multiplied with the weights as they lie: reading them takes all the time there is.
+    For several rows they are packed, once they have stayed the same for a whole run and nobody
+    holds them; packing costs several runs, so it must not be done for each.
     """
 
-    _packed: tuple[Tensor, Tensor | None] | None = None
+    _packed: Tensor | None = None
     _copies: list[Tensor] | None = None
     _seen: list[int] | None = None
 
     def refresh(self) -> bool:
         seen = [blob.memory.version for blob in self.params]
         is_lent = any(blob.memory.is_lent for blob in self.params)
-        if seen == self._seen and not is_lent and self._is_packed:
-            self._packed, self._copies, self.has_raw_params = self._pack(), None, False
+        may_pack = self._is_packed and self._rows > 1
+        if seen == self._seen and not is_lent and may_pack:
+            self._copies = [blob.data_tensor().to(self._dtype, copy=True) for blob in self.params]
+            self._packed = torch.ops.mkldnn._reorder_linear_weight(self._copies.pop(0), self._rows)
+            self.has_raw_params = False
             return False
         self._seen = seen
         self.has_raw_params = self._dtype == torch.float32
         self.prepare()
-        return is_lent or self._is_packed
+        return is_lent or may_pack
 
     def prepare(self) -> None:
         self._packed = self._copies = None
         if not self.has_raw_params:
             self._copies = [blob.data_tensor(self._store).to(self._dtype) for blob in self.params]
 
-    def _pack(self) -> tuple[Tensor, Tensor | None]:
-        weight, *rest = (blob.data_tensor().to(self._dtype) for blob in self.params)
-        kernels = weight[:, :, None, None].contiguous(memory_format=torch.channels_last)
-        rows = math.prod(self.read_shapes[0]) // self._layer.inputs
-        packed = torch.ops.mkldnn._reorder_convolution_weight(
-            kernels, (0, 0), (1, 1), (1, 1), 1, (1, self._layer.inputs, rows, 1)
-        )
-        return packed, rest[0].clone() if rest else None
+    @property
+    def _rows(self) -> int:
+        return math.prod(self.read_shapes[0]) // self._layer.inputs
 
     def run(self, values: Values) -> None:
         x = self.bottom(values, self._dtype).reshape(-1, self._layer.inputs).contiguous()
+        params = self._copies or [blob.data_tensor(self._store) for blob in self.params]
         if self._packed is not None:
-            y = packed_convolution()(
-                x[None, :, None, :].permute(0, 3, 1, 2), *self._packed,
-                (0, 0), (1, 1), (1, 1), 1, self._attr, self._scalars, "",
-            )  # fmt: skip
-            values[self.writes[0]] = y.permute(0, 2, 3, 1).reshape(self.shapes[0])
-            return
-        weight, *rest = self._copies or [blob.data_tensor(self._store) for blob in self.params]
-        bias = rest[0] if rest else None
+            params = [self._packed, *(self._copies or ())]
+        weight, bias = params[0], params[1] if len(params) > 1 else None
         if self._is_packed:
-            y = torch.ops.mkldnn._linear_pointwise(x, weight, bias, self._attr, self._scalars, "")
+            y = packed_product()(x, weight, bias, self._attr, self._scalars, "")
         else:
             y = self._activate(F.linear(x, weight, bias))
         values[self.writes[0]] = y.view(self.shapes[0])
@@ -478,6 +471,12 @@ def affine(layer: Layer, store: Store | None) -> tuple[Tensor | None, Tensor | N
 def packed_convolution() -> Callable[..., Tensor]:
     """Return PyTorch's convolution with packed weights and an activation, found once."""
     return torch.ops.mkldnn._convolution_pointwise.default
+
+
+@functools.cache
+def packed_product() -> Callable[..., Tensor]:
+    """Return PyTorch's product with plain or packed weights and an activation, found once."""
+    return torch.ops.mkldnn._linear_pointwise.default
 
 
 def has_packed_operators() -> bool:

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..allocation import give_back_freed_memory, keep_freed_memory
 from ..blob import Blob, Layout, Shape
 from ..layers.layer import TEST
 from ..memory import Store, SyncedMemory
-from .allocation import give_back_freed_memory, keep_freed_memory
 from .fusion import operations
 from .layerwise import Step, as_caffe_error
 from .operations import Operation
@@ -232,12 +232,13 @@ class Plan:
         """Compute what is left to be computed from a parameter that is about to change."""
         users = self._users.get(id(memory), ())
         self._stale.update(users)
-        if not any(self._operations[i].has_raw_params for i in users):
+        first = min((i for i in users if self._operations[i].has_raw_params), default=None)
+        if first is None:
             return
         looked_at = set(self._looked_at)
         for place in self._places.values():
             memory_of_place = place.memory()
-            if memory_of_place is not None and memory_of_place.is_deferred:
+            if place.last >= first and memory_of_place is not None and memory_of_place.is_deferred:
                 memory_of_place.cpu()
         self._looked_at = looked_at
 
