@@ -269,39 +269,57 @@ class LRNOperation(Operation):
         super().__init__(step, None)
         self._dtype = precision
         self._param = step.layer.param
+        number, self._channels, height, width = step.bottoms[0].shape
+        pixels = number * height * width
+        step_size = max(1, self.PIECE // self._channels)
+        self._pieces = [min(step_size, pixels - i) for i in range(0, pixels, step_size)]
         self._one = torch.tensor(self._param.k, dtype=precision)
+        # Zeros stand beside the channels, so that every window is whole.
+        rows, padded = self._pieces[0], self._channels + self._param.local_size - 1
+        self._squares = torch.zeros(rows, padded, dtype=precision)
+        self._pairs = torch.empty_like(self._squares)
+        self._base = torch.empty(rows, self._channels, dtype=precision)
+        self._views = {n: self._views_of(n) for n in set(self._pieces)}
+
+    def _views_of(self, rows: int) -> tuple[list[Tensor], list[Tensor], Tensor]:
+        """Views of the first rows: of the squares from each neighbour on, of pairs, of the base."""
+        squares, pairs = self._squares[:rows], self._pairs[:rows]
+        count = self._channels
+        shifted = [squares.narrow(1, i, count) for i in range(self._param.local_size)]
+        if self._param.local_size != 5:
+            return shifted, [], self._base[:rows]
+        halves = [squares.narrow(1, i, count + 3) for i in (0, 1)]
+        doubled = [pairs.narrow(1, 0, count + 3), *(pairs.narrow(1, i, count) for i in (0, 2))]
+        return shifted, halves + doubled, self._base[:rows]
 
     def run(self, values: Values) -> None:
         x = self.bottom(values, self._dtype).contiguous(memory_format=torch.channels_last)
         top = torch.empty_like(x)
-        channels, width = x.shape[1], self._param.local_size
-        pixels, results = (t.permute(0, 2, 3, 1).view(-1, channels) for t in (x, top))
-        step = max(1, self.PIECE // channels)
-        rows = min(step, len(pixels))
-        # Zeros stand beside the channels, so that every window is whole.
-        squares = x.new_zeros(rows, channels + width - 1)
-        base, sums = x.new_empty(rows, channels), torch.empty_like(squares)
-        for x_piece, piece in zip(pixels.split(step), results.split(step), strict=True):
-            n = len(piece)
-            self._powers(x_piece, piece, squares[:n], sums[:n], base[:n])
+        pixels, results = (t.permute(0, 2, 3, 1).view(-1, self._channels) for t in (x, top))
+        if len(self._pieces) == 1:
+            self._powers(pixels, results)
+        else:
+            for x_piece, piece in zip(
+                pixels.split(self._pieces), results.split(self._pieces), strict=True
+            ):
+                self._powers(x_piece, piece)
         values[self.writes[0]] = top
 
-    def _powers(self, x: Tensor, top: Tensor, squares: Tensor, sums: Tensor, base: Tensor) -> None:
+    def _powers(self, x: Tensor, top: Tensor) -> None:
         """Write x / (k + alpha / size * sum of squares nearby) ** beta into `top`."""
-        width, channels, param = self._param.local_size, x.shape[1], self._param
-        torch.mul(x, x, out=squares.narrow(1, width // 2, channels))
-        if width == 5:
+        param = self._param
+        shifted, fives, base = self._views[len(x)]
+        torch.mul(x, x, out=shifted[param.local_size // 2])
+        if fives:
             # Sums of two neighbours serve twice.
-            pairs = sums.narrow(1, 0, channels + 3)
-            torch.add(squares.narrow(1, 0, channels + 3), squares.narrow(1, 1, channels + 3),
-                      out=pairs)  # fmt: skip
-            torch.add(pairs.narrow(1, 0, channels), pairs.narrow(1, 2, channels), out=base)
-            base.add_(squares.narrow(1, 4, channels))
+            torch.add(fives[0], fives[1], out=fives[2])
+            torch.add(fives[3], fives[4], out=base)
+            base.add_(shifted[4])
         else:
-            base.copy_(squares.narrow(1, 0, channels))
-            for i in range(1, width):
-                base.add_(squares.narrow(1, i, channels))
-        torch.add(self._one, base, alpha=param.alpha / width, out=base)
+            base.copy_(shifted[0])
+            for square in shifted[1:]:
+                base.add_(square)
+        torch.add(self._one, base, alpha=param.alpha / param.local_size, out=base)
         if param.beta == 0.75:
             # Two roots and a division cost less than one power.
             torch.rsqrt(base, out=top)
@@ -327,16 +345,14 @@ class MaxPoolOperation(Operation):
     def __init__(self, step: Step, store: Store | None) -> None:
         super().__init__(step, store)
         self._layer: Any = step.layer
-        self._windows = step.layer.windows(*step.bottoms[0].shape[2:])  # type: ignore[attr-defined]
+        windows = self._layer.windows(*step.bottoms[0].shape[2:])
+        self._arguments = (windows.kernel, windows.stride, windows.pad, 1, not windows.floor)
 
     def run(self, values: Values) -> None:
         x = self.bottom(values, values[self.reads[0]].dtype)
-        windows = self._windows
-        y = F.max_pool2d(
-            x, windows.kernel, windows.stride, windows.pad, ceil_mode=not windows.floor
-        )
+        y = torch.max_pool2d(x, *self._arguments)
         # A minimum is one pass over the values, and not a number if one of them is not.
-        if not y.amin() >= LOWEST:
+        if not y.amin().item() >= LOWEST:
             # What is not a number, or minus infinity, the layer itself knows how to treat.
             y = as_tensors(self._layer.forward(x))[0]
         values[self.writes[0]] = y
