@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import mmap
@@ -26,11 +27,9 @@ def empty(count: int) -> Tensor:
     if count < LARGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         return torch.empty(count)
     memory = mmap.mmap(-1, 4 * count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    try:
+    # A kernel without them refuses; the memory will do.
+    with contextlib.suppress(OSError):
         memory.madvise(mmap.MADV_HUGEPAGE)
-    except OSError:
-        # A kernel without them; the memory will do.
-        pass
     return torch.frombuffer(memory, dtype=torch.float32, count=count)
 
 

@@ -182,7 +182,7 @@ class SyncedMemory:
     def defer(self, count: int, compute: Callable[[], Tensor]) -> None:
         """Take what `compute` will return as the newest values, once somebody asks for them.
 
-            Not while the memory is lent: the array would show old values.
+        Not while the memory is lent: the array would show old values.
         """
         if self._compute is compute:
             # Nobody has looked since this was said before.

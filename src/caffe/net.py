@@ -348,7 +348,7 @@ class Net:
         steps, store = self._steps[first : last + 1], mode.current_store()
         whole = len(steps) == len(self._steps)
         with mode.gpu_arithmetic():
-            if whole and self._planned and mode.engine() == "auto":
+            if whole and self._planned and mode.engine() != "layerwise":
                 return self._run_plan(store)
             loss = layerwise.forward(steps, store)
         if self.debug_info:
@@ -358,15 +358,16 @@ class Net:
     def _run_plan(self, store: Store | None) -> float:
         """Run the net by its prepared plan, which is made anew where blobs have changed."""
         steps, rest = self._steps[: self._planned], self._steps[self._planned :]
-        precision = mode.precision()
+        precision, engine = mode.precision(), mode.engine()
         with torch.no_grad():
             for step in steps:
                 if step.layer.on_blobs:
                     step.forward(store)
-            if self._plan is None or not self._plan.fits(self._planned_blobs, precision, store):
+            blobs = self._planned_blobs
+            if self._plan is None or not self._plan.fits(blobs, precision, store, engine):
                 for step in steps:
                     step.follow()
-                self._plan = Plan(steps, rest, precision, store)
+                self._plan = Plan(steps, rest, precision, store, engine)
             self._plan.run()
             loss = sum((step.loss(store) for step in steps if any(step.loss_weights)), 0.0)
         return loss + layerwise.forward(rest, store)

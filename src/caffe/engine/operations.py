@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,9 +15,8 @@ from torch import Tensor
 from ..blob import Shape
 from ..layers.activation import Clip, ReLU
 from ..layers.layer import Layer, as_tensors
-from ..layers.normalization import LRN, BatchNorm
+from ..layers.normalization import LRN
 from ..layers.pooling import LOWEST, Pooling
-from ..layers.scale import Bias, Scale
 from ..memory import Store
 from ..proto.caffe_pb2 import LRNParameter, PoolingParameter
 from .layerwise import Step
@@ -40,11 +40,36 @@ Values = dict[int, Tensor]
 """The newest tensor of each memory, by the memory's identity."""
 
 
+@dataclass
+class Part:
+    """One layer with the memories that it reads and writes; it keeps no blob alive."""
+
+    layer: Layer
+    reads: list[int]
+    read_shapes: list[Shape]
+    writes: list[int]
+    shapes: list[Shape]
+
+    @classmethod
+    def of(cls, step: Step) -> Part:
+        """Return a step's."""
+        bottoms, tops = step.bottoms, step.tops
+        return cls(
+            step.layer,
+            [id(blob.memory) for blob in bottoms],
+            [blob.shape for blob in bottoms],
+            [id(blob.memory) for blob in tops],
+            [blob.shape for blob in tops],
+        )
+
+
 class Operation:
     """Computes some memories' values from others'.
 
     Attributes
     ----------
+    parts : list of Part
+        The layers that it stands for, in order.
     label : str
         The layer, as errors name it.
     reads, writes : list of int
@@ -59,18 +84,21 @@ class Operation:
         Whether the results are tensors that no other memory has, and may thus be changed.
     hidden : list of int
         Those of `writes` that `run` leaves out; `run_apart` does not.
+    is_worth_packing : bool
+        Whether it is to run so often that large weights are packed.
     """
 
     has_raw_params = False
     is_fresh = True
+    is_worth_packing = True
 
     def __init__(self, step: Step, store: Store | None) -> None:
         self._store = store
         self.label = step.label
-        self.reads = [id(blob.memory) for blob in step.bottoms]
-        self.read_shapes = [blob.shape for blob in step.bottoms]
-        self.writes = [id(blob.memory) for blob in step.tops]
-        self.shapes = [blob.shape for blob in step.tops]
+        part = Part.of(step)
+        self.parts = [part]
+        self.reads, self.read_shapes = part.reads, part.read_shapes
+        self.writes, self.shapes = part.writes, part.shapes
         self.params = list(step.layer.blobs)
         self.hidden: list[int] = []
 
@@ -81,17 +109,25 @@ class Operation:
         parameter, and may write into it.
         """
         # Before the look at the values: what is written after it counts for the next time.
-        is_lent = any(blob.memory.is_lent for blob in self.params)
+        is_held = self.is_held
         self.prepare()
-        return is_lent
+        return is_held
+
+    @property
+    def is_held(self) -> bool:
+        """Whether somebody holds an array of a parameter."""
+        return any(blob.memory.is_lent for blob in self.params)
 
     def prepare(self) -> None:
         """Make of the parameters what `run` uses."""
 
+    def release(self) -> None:
+        """Drop what `prepare` made."""
+
     @property
     def may_change_unseen(self) -> bool:
         """Whether somebody holds an array of a parameter that is used as it lies."""
-        return self.has_raw_params and any(blob.memory.is_lent for blob in self.params)
+        return self.has_raw_params and self.is_held
 
     def facts(self) -> str:
         """Return the shapes, for errors."""
@@ -141,6 +177,9 @@ class LayerOperation(Operation):
             for blob in self.params
         ]
 
+    def release(self) -> None:
+        self._copies = []
+
     def run(self, values: Values) -> None:
         inputs = [x.to(self._dtype) for x in self.bottoms(values)]
         for blob, copy in zip(self.params, self._copies, strict=True):
@@ -180,6 +219,7 @@ class Fused(Operation):
         self._dtype = precision
         self._is_packed = store is None and has_packed_operators()
         self._attr, self._scalars = "none", []
+        self.parts += map(Part.of, followers)
         self._folded = [follower.layer for follower in followers]
         for layer in self._folded:
             self.params += layer.blobs
@@ -206,7 +246,11 @@ class ConvolutionOperation(Fused):
         if bias is None:
             bias = torch.zeros(len(weight), dtype=torch.float64, device=weight.device)
         for layer in self._folded:
-            factor, summand = affine(layer, self._store)
+            if not layer.is_affine:
+                continue
+            factor, summand = layer.affine(
+                *(blob.data_tensor(self._store).double() for blob in layer.blobs)
+            )
             if factor is not None:
                 weight = weight * factor[:, None, None, None]
                 bias = bias * factor
@@ -222,6 +266,9 @@ class ConvolutionOperation(Fused):
             else weight
         )
         self._arguments = (*self._geometry(), self._attr, self._scalars, "")
+
+    def release(self) -> None:
+        del self._weight, self._bias
 
     def _geometry(self) -> tuple[Shape, Shape, Shape, int]:
         layer = self._layer
@@ -345,7 +392,7 @@ class MaxPoolOperation(Operation):
     def __init__(self, step: Step, store: Store | None) -> None:
         super().__init__(step, store)
         self._layer: Any = step.layer
-        windows = self._layer.windows(*step.bottoms[0].shape[2:])
+        windows = self._layer.windows(*self.read_shapes[0][2:])
         self._arguments = (windows.kernel, windows.stride, windows.pad, 1, not windows.floor)
 
     def run(self, values: Values) -> None:
@@ -360,7 +407,7 @@ class MaxPoolOperation(Operation):
     @staticmethod
     def suits(step: Step) -> bool:
         """Tell whether the step is such a layer."""
-        layer = step.layer
+        layer: Any = step.layer
         return (
             type(layer) is Pooling
             and layer.param.pool == PoolingParameter.MAX
@@ -388,9 +435,11 @@ class SumOperation(Operation):
         self.read_shapes = [*convolution.read_shapes, self.shapes[0]]
         self.writes = [*convolution.writes, *self.writes]
         self.shapes = [*convolution.shapes, *self.shapes]
+        self.parts = [*convolution.parts, *map(Part.of, (step, *followers))]
         self.hidden = list(convolution.writes)
         self.params = convolution.params
         self.refresh = convolution.refresh  # type: ignore[method-assign]
+        self.release = convolution.release  # type: ignore[method-assign]
 
     def run(self, values: Values) -> None:
         x, other = self.bottoms(values)
@@ -418,9 +467,9 @@ class InnerProductOperation(Fused):
 
     def refresh(self) -> bool:
         seen = [blob.memory.version for blob in self.params]
-        is_lent = any(blob.memory.is_lent for blob in self.params)
-        may_pack = self._is_packed and self._rows > 1
-        if seen == self._seen and not is_lent and may_pack:
+        is_held = self.is_held
+        may_pack = self._is_packed and self.is_worth_packing and self._rows > 1
+        if seen == self._seen and not is_held and may_pack:
             self._copies = [blob.data_tensor().to(self._dtype, copy=True) for blob in self.params]
             self._packed = torch.ops.mkldnn._reorder_linear_weight(self._copies.pop(0), self._rows)
             self.has_raw_params = False
@@ -428,12 +477,15 @@ class InnerProductOperation(Fused):
         self._seen = seen
         self.has_raw_params = self._dtype == torch.float32
         self.prepare()
-        return is_lent or may_pack
+        return is_held or may_pack
 
     def prepare(self) -> None:
         self._packed = self._copies = None
         if not self.has_raw_params:
             self._copies = [blob.data_tensor(self._store).to(self._dtype) for blob in self.params]
+
+    def release(self) -> None:
+        self._packed = self._copies = self._seen = None
 
     @property
     def _rows(self) -> int:
@@ -460,27 +512,6 @@ def activation(layer: Layer) -> tuple[str, list[float]] | None:
     if type(layer) is Clip:
         return "hardtanh", [layer.param.min, layer.param.max]
     return None
-
-
-def is_affine(layer: Layer) -> bool:
-    """Whether the layer is one factor and summand per channel, whatever the input."""
-    if type(layer) is BatchNorm:
-        return layer.use_global_stats
-    if type(layer) in (Scale, Bias):
-        return bool(layer.blobs) and layer.param.axis == 1 and len(layer.blobs[0].shape) == 1
-    return False
-
-
-def affine(layer: Layer, store: Store | None) -> tuple[Tensor | None, Tensor | None]:
-    """Return an affine layer's factor and summand per channel, in double precision."""
-    blobs = [blob.data_tensor(store).double() for blob in layer.blobs]
-    if isinstance(layer, BatchNorm):
-        total = 0.0 if blobs[2].item() == 0 else 1 / blobs[2].item()
-        factor = (blobs[1] * total + layer.param.eps).rsqrt()
-        return factor, -blobs[0] * total * factor
-    if isinstance(layer, Scale):
-        return blobs[0], blobs[1] if len(blobs) > 1 else None
-    return (None, blobs[0]) if isinstance(layer, Bias) else (None, None)
 
 
 @functools.cache

@@ -9,23 +9,30 @@ after two forwards, or whose array somebody holds, is written by every later one
 from __future__ import annotations
 
 import math
+import warnings
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..allocation import give_back_freed_memory, keep_freed_memory
 from ..blob import Blob, Layout, Shape
+from ..errors import CaffeWarning
 from ..layers.layer import TEST
 from ..memory import Store, SyncedMemory
+from . import openvino
 from .fusion import operations
 from .layerwise import Step, as_caffe_error
-from .operations import Operation
+from .operations import Operation, Values
 
 SMALL = 2**12
 """Blobs of at most so many numbers are always written: that costs less than keeping account."""
+
+PATIENCE = 3
+"""From which run on in which nothing has changed OpenVINO's preparations are worth their time."""
 
 
 @dataclass
@@ -40,6 +47,8 @@ class _Place:
         The operation after which it holds its final value.
     is_kept : bool
         Whether it is written after each run, looked at or not.
+    is_small : bool
+        Whether PyTorch writes it, too, because that costs less than keeping account.
     seen : int
         In how many runs it was looked at; from the second on it is written at once.
     """
@@ -48,6 +57,7 @@ class _Place:
     shape: Shape
     last: int
     is_kept: bool = False
+    is_small: bool = False
     seen: int = 0
     computation: weakref.ref[_Computation] | None = None
 
@@ -80,6 +90,9 @@ class Plan:
         What is computed in; blobs are float32 all the same.
     store : Store or None
         Where it is computed; on the CPU where there is none.
+    engine : {"auto", "torch", "openvino"}
+        By what it is computed. "auto" takes OpenVINO on the CPU, where it is installed, once
+        shapes and weights have stayed the same for some runs.
     """
 
     def __init__(
@@ -88,11 +101,13 @@ class Plan:
         rest: Sequence[Step],
         precision: torch.dtype,
         store: Store | None,
+        engine: str,
     ) -> None:
         if store is None:
             keep_freed_memory()
         self.precision = precision
         self.store = store
+        self.engine = engine
         self._operations = operations(steps, precision, store)
         blobs = blobs_of(steps)
         self._blobs = [(weakref.ref(blob.memory), blob.shape) for blob in blobs]
@@ -106,13 +121,24 @@ class Plan:
         self._snapshot: dict[int, Tensor] = {}
         self._look: _Look | None = None
         self._looked_at: set[int] = set()
-        # Operations whose parameters must be looked at before the next run.
+        # Operations whose parameters PyTorch must prepare before it runs them next: they may have
+        # changed, or (these also before a look) have not been prepared, or not been kept.
         self._stale = set(range(len(self._operations)))
+        self._unprepared = set(self._stale)
         self._users: dict[int, list[int]] = {}
         for i, operation in enumerate(self._operations):
             for blob in operation.params:
                 self._users.setdefault(id(blob.memory), []).append(i)
                 blob.memory.watch(self)
+        self._compiled: openvino.Compiled | None = None
+        self._quiet_runs = 0
+        self._compilable = 0
+        if engine == "openvino" or (engine == "auto" and openvino.is_installed()):
+            self._compilable = openvino.reach(self._operations) if store is None else 0
+        for operation in self._operations[: self._compilable]:
+            operation.is_worth_packing = False
+        # Operations of OpenVINO's whose parameters somebody may hold.
+        self._held = set(range(self._compilable))
         weakref.finalize(self, give_back_freed_memory)
 
     def _survey(self, blobs: dict[int, Blob], read_by_rest: set[int]) -> None:
@@ -131,10 +157,9 @@ class Plan:
         for key, place in self._places.items():
             is_output = last_use.get(key, -1) <= place.last
             place.is_kept = (
-                (is_output and key not in self._operations[place.last].hidden)
-                or key in read_by_rest
-                or math.prod(place.shape) <= SMALL
-            )
+                is_output and key not in self._operations[place.last].hidden
+            ) or key in read_by_rest
+            place.is_small = math.prod(place.shape) <= SMALL
         self._final = [
             [(key, self._places[key]) for key in operation.writes if self._places[key].last == i]
             for i, operation in enumerate(self._operations)
@@ -154,9 +179,11 @@ class Plan:
                 return i
         return len(steps)
 
-    def fits(self, blobs: Sequence[Blob], precision: torch.dtype, store: Store | None) -> bool:
+    def fits(
+        self, blobs: Sequence[Blob], precision: torch.dtype, store: Store | None, engine: str
+    ) -> bool:
         """Tell whether the net's `blobs` and the modes are still what the plan was made for."""
-        if precision != self.precision or store != self.store:
+        if (precision, store, engine) != (self.precision, self.store, self.engine):
             return False
         if self._layout != Layout.changes:
             if not all(
@@ -173,32 +200,116 @@ class Plan:
             self._places[key].seen += 1
         self._looked_at.clear()
         self._look = None
+        if self._compilable and self._run_compiled():
+            return
         self._refresh()
-        self._snapshot = {key: self._prepared(*where) for key, where in self._inputs.items()}
-        values = dict(self._snapshot)
+        self._snapshot = {
+            key: self._laid_out(self._value(*where)) for key, where in self._inputs.items()
+        }
+        self._run_operations(0, dict(self._snapshot))
+
+    def _run_operations(self, start: int, values: Values) -> None:
+        """Run the operations from `start` on."""
         changeable = self._changeable()
-        for i, operation in enumerate(self._operations):
-            final = self._final[i]
-            at_once = [place.is_wanted or key in changeable for key, place in final]
+        for i in range(start, len(self._operations)):
+            operation, final = self._operations[i], self._final[i]
+            at_once = [
+                place.is_wanted or place.is_small or key in changeable for key, place in final
+            ]
             apart = operation.hidden and any(
                 wanted and key in operation.hidden
                 for (key, _), wanted in zip(final, at_once, strict=True)
             )
             self._run(operation, values, apart=bool(apart))
             for (key, place), is_wanted in zip(final, at_once, strict=True):
-                memory = place.memory()
-                if memory is None:
-                    continue
-                if is_wanted:
-                    memory.put(self._as_blob(values[key]), self.store)
-                else:
-                    memory.defer(math.prod(place.shape), self._computation(key, place))
+                self._finish(key, place, values[key] if is_wanted else None)
             for key in self._released[i]:
                 values.pop(key, None)
 
-    def _refresh(self) -> None:
-        """Prepare the parameters anew that have changed, or may have."""
-        self._stale = {i for i in self._stale if self._operations[i].refresh()}
+    def _finish(self, key: int, place: _Place, value: Tensor | None) -> None:
+        """Write a memory's final value, or leave it to be computed where there is none."""
+        memory = place.memory()
+        if memory is None:
+            return
+        if value is None:
+            memory.defer(math.prod(place.shape), self._computation(key, place))
+        else:
+            memory.put(self._as_blob(value), self.store)
+
+    def _run_compiled(self) -> bool:
+        """Run by OpenVINO what it can; returns whether it was worth it."""
+        self._held = {i for i in self._held if self._operations[i].is_held}
+        if self._held:
+            # What is held may change unseen, and OpenVINO's preparations take long.
+            self._quiet_runs = 0
+            return False
+        self._quiet_runs += 1
+        wanted = self._wanted_of_compiled()
+        if self._compiled is not None and not wanted.issubset(self._compiled.outputs):
+            wanted.update(self._compiled.outputs)
+            self._compiled, self._quiet_runs = None, 1
+        if self._compiled is None:
+            if self.engine == "auto" and self._quiet_runs < PATIENCE:
+                return False
+            self._compiled = self._compile(wanted)
+            if self._compiled is None:
+                return False
+            self._release(self._compilable)
+        compiled = self._compiled
+        for key, array in compiled.inputs.items():
+            np.copyto(array, self._value(*self._inputs[key]).numpy())
+        if not all(np.isfinite(array.sum()) for array in compiled.inputs.values()):
+            # OpenVINO's layers pass over what is not a number in another way than Caffe's.
+            return False
+        self._snapshot = {key: torch.from_numpy(array) for key, array in compiled.inputs.items()}
+        values = compiled.run()
+        for final in self._final[: self._compilable]:
+            for key, place in final:
+                self._finish(key, place, values[key] if place.is_wanted else None)
+        if self._compilable < len(self._operations):
+            self._refresh(self._compilable)
+            rest = {key: self._laid_out(value) for key, value in self._snapshot.items()}
+            self._run_operations(self._compilable, {**rest, **values})
+        return True
+
+    def _release(self, count: int) -> None:
+        """Drop what PyTorch has prepared for the first operations."""
+        released = set(range(count))
+        for i in released - self._unprepared:
+            self._operations[i].release()
+        self._unprepared |= released
+        self._stale |= released
+
+    def _wanted_of_compiled(self) -> set[int]:
+        """Find the memories that are wanted of OpenVINO: by people, and by what follows it."""
+        done, rest = (
+            self._operations[: self._compilable],
+            self._operations[self._compilable :],
+        )
+        written = {key for operation in done for key in operation.writes}
+        wanted = {
+            key for final in self._final[: self._compilable] for key, p in final if p.is_wanted
+        }
+        return wanted | {key for operation in rest for key in operation.reads if key in written}
+
+    def _compile(self, wanted: set[int]) -> openvino.Compiled | None:
+        operations = self._operations[: self._compilable]
+        read = {key for operation in operations for key in operation.reads}
+        inputs = {key: shape for key, (_, shape) in self._inputs.items() if key in read}
+        try:
+            return openvino.Compiled(operations, inputs, wanted, self.precision)
+        except Exception as error:
+            if self.engine != "auto":
+                raise
+            self._compilable = 0
+            warnings.warn(f"OpenVINO is not used: {error}", CaffeWarning, stacklevel=4)
+            return None
+
+    def _refresh(self, start: int = 0) -> None:
+        """Prepare for PyTorch what parameters have changed, from an operation on."""
+        due = {i for i in self._stale if i >= start}
+        self._stale = {i for i in self._stale if i < start or self._operations[i].refresh()}
+        self._unprepared -= due
 
     def _changeable(self) -> set[int]:
         """Find the memories whose values, computed later, might be others than now."""
@@ -232,7 +343,13 @@ class Plan:
         """Compute what is left to be computed from a parameter that is about to change."""
         users = self._users.get(id(memory), ())
         self._stale.update(users)
-        first = min((i for i in users if self._operations[i].has_raw_params), default=None)
+        if any(i < self._compilable for i in users):
+            self._held.update(i for i in users if i < self._compilable)
+            self._compiled, self._quiet_runs = None, 0
+        first = min(
+            (i for i in users if i in self._unprepared or self._operations[i].has_raw_params),
+            default=None,
+        )
         if first is None:
             return
         looked_at = set(self._looked_at)
@@ -242,16 +359,19 @@ class Plan:
                 memory_of_place.cpu()
         self._looked_at = looked_at
 
-    def _prepared(self, memory: weakref.ref[SyncedMemory], shape: Shape) -> Tensor:
-        """Copy an input into the plan's layout and precision."""
+    def _value(self, memory: weakref.ref[SyncedMemory], shape: Shape) -> Tensor:
+        """Return what an input holds."""
         source = memory()
         assert source is not None
-        values = source.read(self.store)[: math.prod(shape)].view(shape)
-        layout = torch.channels_last if len(shape) == 4 else torch.contiguous_format
-        prepared = torch.empty(
-            shape, dtype=self.precision, device=values.device, memory_format=layout
+        return source.read(self.store)[: math.prod(shape)].view(shape)
+
+    def _laid_out(self, values: Tensor) -> Tensor:
+        """Copy values into the plan's layout and precision."""
+        layout = torch.channels_last if values.dim() == 4 else torch.contiguous_format
+        copy = torch.empty(
+            values.shape, dtype=self.precision, device=values.device, memory_format=layout
         )
-        return prepared.copy_(values)
+        return copy.copy_(values)
 
     def _as_blob(self, value: Tensor) -> Tensor:
         flat = torch.empty(value.shape, dtype=torch.float32, device=value.device)
@@ -260,8 +380,13 @@ class Plan:
     def compute(self, key: int) -> Tensor:
         """Compute a memory's values again, from the inputs as they were at the last run."""
         look = self._look
+        for i in self._unprepared:
+            # What the last run had was dropped; no parameter has changed since.
+            self._operations[i].refresh()
+        self._unprepared.clear()
         if look is None:
-            look = self._look = _Look(values=dict(self._snapshot))
+            values = {key: self._laid_out(value) for key, value in self._snapshot.items()}
+            look = self._look = _Look(values=values)
         place = self._places[key]
         self._looked_at.add(key)
         with torch.no_grad():
@@ -272,8 +397,8 @@ class Plan:
                     if self._places[written].last == look.position:
                         look.finals[written] = look.values[written]
                 look.position += 1
-        values = self._as_blob(look.finals.pop(key))
-        return values if self.store is None else self.store.download(values)
+        value = self._as_blob(look.finals.pop(key))
+        return value if self.store is None else self.store.download(value)
 
 
 @dataclass(eq=False)

@@ -235,6 +235,11 @@ class PaddedConvolution(Convolution):
         if self.param.pad_type > 1:
             raise NetError(f"pad_type must be 0 or 1 (SAME), not {self.param.pad_type}")
 
+    @property
+    def is_lopsided(self) -> bool:
+        """Whether a fork's field says the padding, which may differ from side to side."""
+        return any(self._given) or bool(self.param.pad_type)
+
     def sides(self, spatial: Shape) -> list[int]:
         """Return the padding in the order of F.pad: left, right, top, bottom."""
         if any(self._given):

@@ -178,6 +178,15 @@ class Layer:
         found = iter(torch.autograd.grad(outputs, wanted, top_diffs, allow_unused=True))
         return [next(found) if leaf.requires_grad else None for leaf in leaves]
 
+    @property
+    def is_affine(self) -> bool:
+        """Whether `affine` tells all that the layer does, whatever the bottom's values."""
+        return False
+
+    def affine(self, *params: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Return the factor and the summand of each channel (axis 1); None for 1 and for 0."""
+        raise NotImplementedError
+
     def changed_parameters(self) -> Sequence[Tensor] | None:
         """Return the parameters' new values where `forward` itself changes them."""
         return None

@@ -124,6 +124,16 @@ class BatchNorm(Layer):
         inverse = self.inverse(variance)
         return ((by_channel - mean[:, None]) * inverse[:, None]).view(x.shape)
 
+    @property
+    def is_affine(self) -> bool:
+        return self.use_global_stats
+
+    def affine(self, *params: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        mean_sum, variance_sum, total = params
+        scale = 0.0 if total.item() == 0 else 1 / total.item()
+        factor = self.inverse(variance_sum * scale)
+        return factor, -mean_sum * scale * factor
+
     def inverse(self, variance: Tensor) -> Tensor:
         """Return what the differences from the mean are multiplied by."""
         return (variance + self.param.eps).rsqrt()
@@ -200,6 +210,10 @@ class ScaledBatchNorm(ForkBatchNorm):
         y = super().forward(x, *statistics)
         across = (-1, *[1] * (x.dim() - 2)) if x.dim() > 1 else (-1,)
         return y * scale.view(across) + bias.view(across)
+
+    def affine(self, *params: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        factor, summand = super().affine(*params[:3])
+        return factor * params[3], summand * params[3] + params[4]  # type: ignore[operator]
 
     def _note(self, x: Tensor, mean: Tensor, variance: Tensor, sums: Sequence[Tensor]) -> None:
         if torch.is_grad_enabled():
