@@ -118,7 +118,10 @@ class Net:
         self._mark_backward(param.force_backward)
         self._plan: Plan | None = None
         self._planned = 0 if self.debug_info else Plan.reach(self._steps)
-        self._planned_blobs = blobs_of(self._steps[: self._planned])
+        planned = self._steps[: self._planned]
+        self._planned_blobs = blobs_of(planned)
+        self._sources = [step for step in planned if step.layer.on_blobs]
+        self._losses = [step for step in planned if any(step.loss_weights)]
         self._make_views()
 
     def _mark_backward(self, force: bool) -> None:
@@ -360,16 +363,15 @@ class Net:
         steps, rest = self._steps[: self._planned], self._steps[self._planned :]
         precision, engine = mode.precision(), mode.engine()
         with torch.no_grad():
-            for step in steps:
-                if step.layer.on_blobs:
-                    step.forward(store)
+            for step in self._sources:
+                step.forward(store)
             blobs = self._planned_blobs
             if self._plan is None or not self._plan.fits(blobs, precision, store, engine):
                 for step in steps:
                     step.follow()
                 self._plan = Plan(steps, rest, precision, store, engine)
             self._plan.run()
-            loss = sum((step.loss(store) for step in steps if any(step.loss_weights)), 0.0)
+            loss = sum((step.loss(store) for step in self._losses), 0.0)
         return loss + layerwise.forward(rest, store)
 
     def _backward(self, first: int, last: int) -> None:

@@ -17,7 +17,17 @@ from torch import Tensor
 
 from ..blob import Shape
 from ..errors import CaffeError, require
-from ..layers.activation import ELU, AbsVal, BoundedReLU, Clip, PReLU, ReLU, Sigmoid, TanH
+from ..layers.activation import (
+    ELU,
+    AbsVal,
+    BoundedReLU,
+    Clip,
+    PReLU,
+    ReLU,
+    ReLU6,
+    Sigmoid,
+    TanH,
+)
 from ..layers.arithmetic import Axpy
 from ..layers.convolution import (
     Convolution,
@@ -374,6 +384,7 @@ _TRANSLATIONS: dict[type[Layer], Callable[..., list[Node]]] = {
     Normalize: _Translation.normalize,
     ReLU: _Translation.relu,
     BoundedReLU: _Translation.bounded_relu,
+    ReLU6: _Translation.bounded_relu,
     PReLU: _Translation.prelu,
     Clip: _Translation.clip,
     ELU: _Translation.activation,

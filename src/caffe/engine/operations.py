@@ -392,7 +392,7 @@ class MaxPoolOperation(Operation):
     def __init__(self, step: Step, store: Store | None) -> None:
         super().__init__(step, store)
         self._layer: Any = step.layer
-        windows = self._layer.windows(*self.read_shapes[0][2:])
+        windows = step.layer.windows(*self.read_shapes[0][2:])  # type: ignore[attr-defined]
         self._arguments = (windows.kernel, windows.stride, windows.pad, 1, not windows.floor)
 
     def run(self, values: Values) -> None:

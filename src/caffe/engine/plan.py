@@ -9,9 +9,10 @@ after two forwards, or whose array somebody holds, is written by every later one
 from __future__ import annotations
 
 import math
+import time
 import warnings
 import weakref
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,6 +35,9 @@ SMALL = 2**12
 PATIENCE = 3
 """From which run on in which nothing has changed OpenVINO's preparations are worth their time."""
 
+TRIALS = 4
+"""How many runs OpenVINO has to be faster than PyTorch was, before it is given up."""
+
 
 @dataclass
 class _Place:
@@ -47,8 +51,6 @@ class _Place:
         The operation after which it holds its final value.
     is_kept : bool
         Whether it is written after each run, looked at or not.
-    is_small : bool
-        Whether PyTorch writes it, too, because that costs less than keeping account.
     seen : int
         In how many runs it was looked at; from the second on it is written at once.
     """
@@ -57,15 +59,16 @@ class _Place:
     shape: Shape
     last: int
     is_kept: bool = False
-    is_small: bool = False
     seen: int = 0
+    count: int = 0
     computation: weakref.ref[_Computation] | None = None
 
-    @property
-    def is_wanted(self) -> bool:
+    def is_wanted(self, memory: SyncedMemory) -> bool:
         """Whether its value is to be written at once, and not only when somebody looks."""
-        memory = self.memory()
-        return self.is_kept or self.seen >= 2 or (memory is not None and memory.is_lent)
+        return self.is_kept or self.seen >= 2 or memory.is_lent
+
+
+_Found = tuple[int, _Place, SyncedMemory]
 
 
 @dataclass
@@ -91,8 +94,8 @@ class Plan:
     store : Store or None
         Where it is computed; on the CPU where there is none.
     engine : {"auto", "torch", "openvino"}
-        By what it is computed. "auto" takes OpenVINO on the CPU, where it is installed, once
-        shapes and weights have stayed the same for some runs.
+        By what it is computed. "auto" tries OpenVINO on the CPU, where it is installed, once
+        shapes and weights have stayed the same for some runs, and keeps what is faster.
     """
 
     def __init__(
@@ -132,11 +135,18 @@ class Plan:
                 blob.memory.watch(self)
         self._compiled: openvino.Compiled | None = None
         self._quiet_runs = 0
+        self._times: dict[str, list[float]] = {"torch": [], "openvino": []}
         self._compilable = 0
         if engine == "openvino" or (engine == "auto" and openvino.is_installed()):
             self._compilable = openvino.reach(self._operations) if store is None else 0
         for operation in self._operations[: self._compilable]:
             operation.is_worth_packing = False
+        written = {
+            k for operation in self._operations[: self._compilable] for k in operation.writes
+        }
+        later = self._operations[self._compilable :]
+        self._read_later = {k for operation in later for k in operation.reads if k in written}
+        self._compiled_final = [pair for final in self._final[: self._compilable] for pair in final]
         # Operations of OpenVINO's whose parameters somebody may hold.
         self._held = set(range(self._compilable))
         weakref.finalize(self, give_back_freed_memory)
@@ -159,7 +169,8 @@ class Plan:
             place.is_kept = (
                 is_output and key not in self._operations[place.last].hidden
             ) or key in read_by_rest
-            place.is_small = math.prod(place.shape) <= SMALL
+            place.count = math.prod(place.shape)
+        self._small = {key for key, place in self._places.items() if place.count <= SMALL}
         self._final = [
             [(key, self._places[key]) for key in operation.writes if self._places[key].last == i]
             for i, operation in enumerate(self._operations)
@@ -200,41 +211,47 @@ class Plan:
             self._places[key].seen += 1
         self._looked_at.clear()
         self._look = None
+        start = time.perf_counter()
         if self._compilable and self._run_compiled():
+            self._judge("openvino", time.perf_counter() - start)
             return
         self._refresh()
         self._snapshot = {
             key: self._laid_out(self._value(*where)) for key, where in self._inputs.items()
         }
         self._run_operations(0, dict(self._snapshot))
+        self._judge("torch", time.perf_counter() - start)
 
     def _run_operations(self, start: int, values: Values) -> None:
         """Run the operations from `start` on."""
-        changeable = self._changeable()
+        changeable = self._changeable() | self._small
         for i in range(start, len(self._operations)):
             operation, final = self._operations[i], self._final[i]
-            at_once = [
-                place.is_wanted or place.is_small or key in changeable for key, place in final
-            ]
-            apart = operation.hidden and any(
-                wanted and key in operation.hidden
-                for (key, _), wanted in zip(final, at_once, strict=True)
-            )
-            self._run(operation, values, apart=bool(apart))
-            for (key, place), is_wanted in zip(final, at_once, strict=True):
-                self._finish(key, place, values[key] if is_wanted else None)
+            kept, others = self._sorted(final, changeable)
+            apart = bool(operation.hidden) and any(key in operation.hidden for key, *_ in kept)
+            self._run(operation, values, apart=apart)
+            for key, _, memory in kept:
+                memory.put(self._as_blob(values[key]), self.store)
+            self._defer(others)
             for key in self._released[i]:
                 values.pop(key, None)
 
-    def _finish(self, key: int, place: _Place, value: Tensor | None) -> None:
-        """Write a memory's final value, or leave it to be computed where there is none."""
-        memory = place.memory()
-        if memory is None:
-            return
-        if value is None:
-            memory.defer(math.prod(place.shape), self._computation(key, place))
-        else:
-            memory.put(self._as_blob(value), self.store)
+    def _sorted(
+        self, final: Sequence[tuple[int, _Place]], also: Container[int] = ()
+    ) -> tuple[list[_Found], list[_Found]]:
+        """Part memories that are to be written from those that are left until somebody looks."""
+        kept: list[_Found] = []
+        others: list[_Found] = []
+        for key, place in final:
+            memory = place.memory()
+            if memory is not None:
+                is_kept = key in also or place.is_wanted(memory)
+                (kept if is_kept else others).append((key, place, memory))
+        return kept, others
+
+    def _defer(self, found: Sequence[_Found]) -> None:
+        for key, place, memory in found:
+            memory.defer(place.count, self._computation(key, place))
 
     def _run_compiled(self) -> bool:
         """Run by OpenVINO what it can; returns whether it was worth it."""
@@ -244,7 +261,8 @@ class Plan:
             self._quiet_runs = 0
             return False
         self._quiet_runs += 1
-        wanted = self._wanted_of_compiled()
+        kept, others = self._sorted(self._compiled_final)
+        wanted = {key for key, *_ in kept} | self._read_later
         if self._compiled is not None and not wanted.issubset(self._compiled.outputs):
             wanted.update(self._compiled.outputs)
             self._compiled, self._quiet_runs = None, 1
@@ -263,14 +281,27 @@ class Plan:
             return False
         self._snapshot = {key: torch.from_numpy(array) for key, array in compiled.inputs.items()}
         values = compiled.run()
-        for final in self._final[: self._compilable]:
-            for key, place in final:
-                self._finish(key, place, values[key] if place.is_wanted else None)
+        for key, place, memory in kept:
+            memory.put(self._as_blob(values[key].view(place.shape)), None)
+        self._defer(others)
         if self._compilable < len(self._operations):
             self._refresh(self._compilable)
             rest = {key: self._laid_out(value) for key, value in self._snapshot.items()}
             self._run_operations(self._compilable, {**rest, **values})
         return True
+
+    def _judge(self, engine: str, seconds: float) -> None:
+        """Note how long a run took, and give OpenVINO up where PyTorch is faster."""
+        if not self._compilable or self.engine != "auto" or not self._quiet_runs:
+            return
+        tried = self._times["openvino"]
+        if len(tried) <= TRIALS:
+            self._times[engine].append(seconds)
+            # The first of each prepares.
+            if len(tried) > TRIALS and min(tried[1:]) > min(self._times["torch"]):
+                self._compiled, self._compilable = None, 0
+                for operation in self._operations:
+                    operation.is_worth_packing = True
 
     def _release(self, count: int) -> None:
         """Drop what PyTorch has prepared for the first operations."""
@@ -279,18 +310,6 @@ class Plan:
             self._operations[i].release()
         self._unprepared |= released
         self._stale |= released
-
-    def _wanted_of_compiled(self) -> set[int]:
-        """Find the memories that are wanted of OpenVINO: by people, and by what follows it."""
-        done, rest = (
-            self._operations[: self._compilable],
-            self._operations[self._compilable :],
-        )
-        written = {key for operation in done for key in operation.writes}
-        wanted = {
-            key for final in self._final[: self._compilable] for key, p in final if p.is_wanted
-        }
-        return wanted | {key for operation in rest for key in operation.reads if key in written}
 
     def _compile(self, wanted: set[int]) -> openvino.Compiled | None:
         operations = self._operations[: self._compilable]
@@ -346,10 +365,10 @@ class Plan:
         if any(i < self._compilable for i in users):
             self._held.update(i for i in users if i < self._compilable)
             self._compiled, self._quiet_runs = None, 0
-        first = min(
-            (i for i in users if i in self._unprepared or self._operations[i].has_raw_params),
-            default=None,
-        )
+        for i in self._unprepared.intersection(users):
+            self._operations[i].refresh()
+            self._unprepared.discard(i)
+        first = min((i for i in users if self._operations[i].has_raw_params), default=None)
         if first is None:
             return
         looked_at = set(self._looked_at)
