@@ -25,7 +25,7 @@ from .errors import (
 from .version import __version__
 
 if TYPE_CHECKING:
-    from . import coord_map, draw, io, layers, net_spec, proto, zoo
+    from . import coord_map, draw, io, layers, net_spec, proto, summary, zoo
     from .blob import Blob
     from .classifier import Classifier
     from .detector import Detector
@@ -111,6 +111,7 @@ _MODULES = (
     "net_spec",
     "proto",
     "pycaffe",
+    "summary",
     "zoo",
 )
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -167,6 +168,7 @@ __all__ = [
     "set_solver_rank",
     "solver_count",
     "solver_rank",
+    "summary",
     "to_proto",
     "zoo",
 ]
