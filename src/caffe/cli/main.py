@@ -19,6 +19,7 @@ from ..errors import CaffeError
 from ..version import __version__
 from .classify import classify
 from .device_query import device_query
+from .draw import draw
 from .models import fetch, zoo
 from .show import show
 from .terminal import complain, show_warning
@@ -70,6 +71,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(classify)
+app.command()(draw)
 app.command()(fetch)
 app.command()(zoo)
 app.command("device_query")(device_query)

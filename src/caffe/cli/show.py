@@ -100,8 +100,8 @@ def show(
     """
     from ..summary import summarize
 
-    shapes = dict(map(_read_shape, shape or ()))
-    summary = summarize(outline_named_net(net, phase, stage or (), batch, shapes))
+    outline = outline_named_net(net, phase, stage or (), batch, read_shapes(shape))
+    summary = summarize(outline)
     found = None if weights is None else examine(weights, summary)
     if as_json:
         content: dict[str, Any] = summary.as_dict()
@@ -116,11 +116,15 @@ def show(
         _show_weights(found)
 
 
-def _read_shape(text: str) -> tuple[str, list[int]]:
-    match = re.fullmatch(r"(.+?)=(\d+(?:[,x]\d+)*)", text)
-    if match is None:
-        raise typer.BadParameter(f"--shape takes BLOB=N,C,H,W, not {text!r}")
-    return match[1], [int(dim) for dim in re.findall(r"\d+", match[2])]
+def read_shapes(texts: Sequence[str] | None) -> dict[str, list[int]]:
+    """What the options --shape say, by the blobs' names."""
+    shapes = {}
+    for text in texts or ():
+        match = re.fullmatch(r"(.+?)=(\d+(?:[,x]\d+)*)", text)
+        if match is None:
+            raise typer.BadParameter(f"--shape takes BLOB=N,C,H,W, not {text!r}")
+        shapes[match[1]] = [int(dim) for dim in re.findall(r"\d+", match[2])]
+    return shapes
 
 
 def examine(path: Path, summary: Summary) -> Weights:
