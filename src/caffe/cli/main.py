@@ -19,6 +19,7 @@ from ..errors import CaffeError
 from ..version import __version__
 from .classify import classify
 from .device_query import device_query
+from .diff import diff
 from .draw import draw
 from .models import fetch, zoo
 from .show import show
@@ -71,6 +72,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(classify)
+app.command()(diff)
 app.command()(draw)
 app.command()(fetch)
 app.command()(zoo)
