@@ -94,12 +94,17 @@ class Outline:
 
 def outline_of(net: Net) -> Outline:
     """Return the outline of a net that is there, with the shapes that its blobs have now."""
-    layers = []
-    for node, step in zip(net._graph.nodes, net._steps, strict=True):
-        shapes = [[blob.shape for blob in blobs] for blobs in (step.bottoms, step.tops)]
-        layers.append(
-            OutlinedLayer(node.param, step.layer, node.bottoms, node.tops, *map(list, shapes))
+    layers = [
+        OutlinedLayer(
+            node.param,
+            step.layer,
+            node.bottoms,
+            node.tops,
+            [blob.shape for blob in step.bottoms],
+            [blob.shape for blob in step.tops],
         )
+        for node, step in zip(net._graph.nodes, net._steps, strict=True)
+    ]
     phase = net._graph.nodes[0].param.phase if net._graph.nodes else 1
     return Outline(net.name, phase, layers, net._graph.blob_names)
 
@@ -202,8 +207,10 @@ class _Builder:
             return False
         in_place = {t: blobs[t] for t in node.tops if t in node.bottoms}
         tops = [in_place.get(t) or Blob() for t in node.tops]
-        names = [[self.graph.blob_names[b] for b in places] for places in (node.bottoms, node.tops)]
-        step = Step(node.label, layer, known, tops, *names)
+        bottom_names, top_names = (
+            [self.graph.blob_names[blob] for blob in places] for places in (node.bottoms, node.tops)
+        )
+        step = Step(node.label, layer, known, tops, bottom_names, top_names)
         ready = self._try(node, step) if node.bottoms else self._open(node, step)
         for top, blob in zip(node.tops, tops, strict=True):
             blobs[top] = blob if ready or top in in_place else None

@@ -64,7 +64,7 @@ def diff(
 def _holds_weights(name: str) -> bool:
     from ..proto import contents
 
-    if name.endswith(TEXT_ENDINGS) or not Path(name).exists():
+    if name.endswith(TEXT_ENDINGS) or not Path(name).is_file():
         return False
     return not contents.is_text(contents.map_bytes(name))
 

@@ -34,7 +34,9 @@ def read_named_net(model: str) -> NetParameter:
     from .. import zoo
     from ..proto.files import read_net
 
-    if Path(model).exists() or model.endswith(TEXT_ENDINGS):
+    # A folder may well be called like a model.
+    is_path = Path(model).exists() and (Path(model).is_file() or model not in zoo.names())
+    if is_path or model.endswith(TEXT_ENDINGS):
         return read_net(model)
     make = zoo.record(model).net
     if make is None:

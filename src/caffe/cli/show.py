@@ -178,20 +178,15 @@ def _range(
 
 
 def _show_weights(found: Weights) -> None:
-    rows = [("PARAMETER", "SHAPE", "MIN", "MAX", "MEAN", "DEVIATION", "")]
+    rows = [["PARAMETER", "SHAPE", "MIN", "MAX", "MEAN", "DEVIATION", ""]]
     for one in found.parameters:
         remarks = [] if one.fits else ["does not fit the net"]
         if one.not_finite:
             remarks.append(f"{one.not_finite:,} not finite")
         numbers = (one.min, one.max, one.mean, one.deviation)
-        rows.append(
-            (
-                f"{one.layer} {one.blob}",
-                " x ".join(map(str, one.shape)),
-                *("" if n is None else f"{n: .4g}" for n in numbers),
-                ", ".join(remarks),
-            )
-        )
+        shown = ("" if n is None else f"{n: .4g}" for n in numbers)
+        shape = " x ".join(map(str, one.shape))
+        rows.append([f"{one.layer} {one.blob}", shape, *shown, ", ".join(remarks)])
     print(found.file)
     if found.parameters:
         print_columns(rows)
