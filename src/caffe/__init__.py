@@ -26,6 +26,7 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from . import attribution, coord_map, draw, io, layers, net_spec, proto, zoo
+    from . import vis as vis
     from .blob import Blob
     from .classifier import Classifier
     from .detector import Detector
@@ -112,6 +113,7 @@ _MODULES = (
     "net_spec",
     "proto",
     "pycaffe",
+    "vis",
     "zoo",
 )
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

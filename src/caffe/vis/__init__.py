@@ -1,0 +1,29 @@
+"""Figures of what is in a net: filters, responses, values, and what a class's score comes from.
+
+Each function returns a matplotlib figure that a notebook shows by itself and that
+``figure.savefig("figure.png")`` writes; none opens a window. Given axes of your own they draw
+into those. matplotlib comes with the extra ``vis``.
+
+>>> model = caffe.zoo.load()
+>>> model.classify(np.zeros((224, 224, 3)))[0][0]
+'n04589890 window screen'
+>>> caffe.vis.responses(model, "stem").savefig("responses.png")
+>>> caffe.vis.grad_cam(model, None, 281).savefig("cat.png")
+"""
+
+from .explanations import grad_cam, occlusion, saliency
+from .tiles import Tiles, filters, responses, vis_square
+from .values import probabilities, top, values
+
+__all__ = [
+    "Tiles",
+    "filters",
+    "grad_cam",
+    "occlusion",
+    "probabilities",
+    "responses",
+    "saliency",
+    "top",
+    "values",
+    "vis_square",
+]
