@@ -5,15 +5,18 @@ Each function returns a matplotlib figure that a notebook shows by itself and th
 into those. matplotlib comes with the extra ``vis``.
 
 >>> model = caffe.zoo.load()
->>> model.classify(np.zeros((224, 224, 3)))[0][0]
-'n04589890 window screen'
+>>> predictions = model.classify(np.zeros((224, 224, 3)))
 >>> caffe.vis.responses(model, "stem").savefig("responses.png")
 >>> caffe.vis.grad_cam(model, None, 281).savefig("cat.png")
 """
 
-from .explanations import grad_cam, occlusion, saliency
-from .tiles import Tiles, filters, responses, vis_square
-from .values import probabilities, top, values
+from ..errors import require
+
+require("matplotlib", "vis", "figures")
+
+from .explanations import grad_cam, occlusion, saliency  # noqa: E402
+from .tiles import Tiles, filters, responses, vis_square  # noqa: E402
+from .values import probabilities, top, values  # noqa: E402
 
 __all__ = [
     "Tiles",

@@ -80,7 +80,14 @@ def saliency(
     title = f"Saliency\n{_class_text(net, labels, class_index)}"
     below = _picture(net, image, picture, transformer)
     return _lay_over(
-        ax, below, found, title, "change of score by pixel", cmap="inferno", vmin=0, vmax=most
+        ax,
+        below,
+        found,
+        title,
+        "change of the score per unit of the input",
+        cmap="inferno",
+        vmin=0,
+        vmax=most,
     )
 
 
@@ -236,7 +243,8 @@ def _lay_over(
     ax.set_title(title, fontsize=11)
     ax.axis("off")
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.7, pad=0.02, aspect=30)
-    bar.solids.set_alpha(1)
+    if bar.solids is not None:
+        bar.solids.set_alpha(1)
     bar.set_label(label, fontsize=9)
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)

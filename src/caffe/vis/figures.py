@@ -6,17 +6,14 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import matplotlib
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..errors import CaffeError, ShapeError, require
+from ..errors import CaffeError, ShapeError
 from ..net import Net
-
-require("matplotlib", "vis", "figures")
-
-import matplotlib  # noqa: E402
-from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,6 +37,9 @@ def new_figure(width: float, height: float) -> Figure:
     """Return a figure of so many inches, which leaves nothing behind when it is dropped."""
     figure = NotebookFigure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.set(w_pad=0.1, h_pad=0.08)  # type: ignore[call-arg]
     return figure
 
 

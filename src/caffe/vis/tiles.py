@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.collections import PatchCollection
+from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import CaffeError, ShapeError
@@ -133,7 +135,7 @@ def filters(
     >>> figure = caffe.vis.filters(caffe.zoo.load(), "stem")
     >>> print(figure.axes[0].get_title())
     stem: 32 filters of 4 x 4, in colour
-    all on one scale, -0.84 (dark) to 0.765 (bright)
+    all on one scale, -3.71 (dark) to 3.5 (bright)
     """
     weights = _weights(net, layer)
     if weights.ndim == 2 or weights.shape[2:] == (1, 1):
@@ -285,6 +287,8 @@ def _draw_grid(
     ax = single(ax, 8 + room, min(12, 8 * height / width) + 0.7)
     image = ax.imshow(tiled, interpolation="nearest" if width < 1600 else "auto", **colours)
     ax.set_title(title, fontsize=11)
+    if colours.get("cmap") == SIGNED:
+        _outline(ax, pictures.shape, columns, gap)
     pitch = pictures.shape[1] + gap
     every = -(-rows // 16)
     ax.set_yticks([row * pitch + pictures.shape[1] / 2 - 0.5 for row in range(0, rows, every)])
@@ -294,6 +298,16 @@ def _draw_grid(
     for spine in ax.spines.values():
         spine.set_visible(False)
     return ax, image
+
+
+def _outline(ax: Axes, shape: tuple[int, ...], columns: int, gap: int) -> None:
+    """Draw the tiles' borders: where zero is white, the gaps alone do not show them."""
+    count, height, width = shape[:3]
+    corners = [(i % columns * (width + gap), i // columns * (height + gap)) for i in range(count)]
+    tiles = [Rectangle((x - 0.5, y - 0.5), width, height) for x, y in corners]
+    ax.add_collection(
+        PatchCollection(tiles, facecolor="none", edgecolor="#b0b0b0", linewidth=0.5, clip_on=False)
+    )
 
 
 def _draw_colours(pictures: NDArray[Any], what: str, each: bool, ax: Axes | None) -> Figure:

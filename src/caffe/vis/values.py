@@ -47,7 +47,7 @@ def values(net: Net, blob: str, image: int = 0, axes: Sequence[Axes] | None = No
     >>> probabilities = model.predict([np.zeros((300, 400, 3))], oversample=False)
     >>> figure = caffe.vis.values(model, "fc")
     >>> [ax.get_title() for ax in figure.axes]
-    ['fc: 1000 values', 'The 464 values above zero']
+    ['fc: 1000 values', 'The ... values above zero']
     """
     numbers = blob_values(net, blob, image).ravel()
     above, below = pair(axes, 9, 6, nrows=2)
@@ -177,9 +177,10 @@ def top(
     pairs = _pairs(predictions, labels, count)
     height = max(2.2, 0.45 * len(pairs) + 0.9)
     if picture is None:
-        bars = single(axes, 6, height) if not isinstance(axes, Sequence) else axes[-1]
+        bars = axes[-1] if isinstance(axes, Sequence) else single(axes, 6, height)
     else:
-        seen, bars = pair(axes, 9.5, max(3, height), ncols=2, width_ratios=(1, 1.15))  # type: ignore[arg-type]
+        given: Any = axes
+        seen, bars = pair(given, 9.5, max(3, height), ncols=2, width_ratios=(1, 1.15))
         seen.imshow(_drawable(picture), cmap="gray")
         seen.axis("off")
     _draw_bars(bars, pairs)
@@ -188,7 +189,7 @@ def top(
 
 def _draw_bars(ax: Axes, pairs: Sequence[tuple[str, float]]) -> None:
     shares = [share for _, share in pairs]
-    places = np.arange(len(pairs))
+    places = list(range(len(pairs)))
     ax.barh(places, shares, height=0.62, color=[BAR] + ["#a9c4de"] * (len(pairs) - 1))
     ax.set_yticks(places)
     ax.set_yticklabels([short(label) for label, _ in pairs], fontsize=10)
@@ -238,8 +239,8 @@ def _pairs(
     if labels is None and isinstance(predictions, Sequence) and predictions:
         first = predictions[0]
         if isinstance(first, Sequence) and len(first) == 2 and isinstance(first[0], str):
-            chosen = sorted(predictions, key=lambda pair: -pair[1])[:count]  # type: ignore[index]
-            return [(str(label), float(share)) for label, share in chosen]  # type: ignore[misc]
+            chosen = sorted(predictions, key=lambda pair: -pair[1])[:count]
+            return [(str(label), float(share)) for label, share in chosen]
     try:
         numbers = np.asarray(predictions, dtype=np.float64)
     except (TypeError, ValueError) as error:
