@@ -25,7 +25,8 @@ from .errors import (
 from .version import __version__
 
 if TYPE_CHECKING:
-    from . import coord_map, draw, io, layers, net_spec, proto, summary, zoo
+    from . import attribution, coord_map, draw, io, layers, net_spec, proto, summary, zoo
+    from . import vis as vis
     from .blob import Blob
     from .classifier import Classifier
     from .detector import Detector
@@ -102,6 +103,7 @@ _HOMES = {
     "timer": ("Timer",),
 }
 _MODULES = (
+    "attribution",
     "classifier",
     "coord_map",
     "detector",
@@ -112,6 +114,7 @@ _MODULES = (
     "proto",
     "pycaffe",
     "summary",
+    "vis",
     "zoo",
 )
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -145,6 +148,7 @@ __all__ = [
     "WeightsError",
     "WriteError",
     "__version__",
+    "attribution",
     "coord_map",
     "draw",
     "get_solver",
