@@ -21,6 +21,7 @@ from .classify import classify
 from .device_query import device_query
 from .diff import diff
 from .draw import draw
+from .look import look
 from .models import fetch, zoo
 from .show import show
 from .terminal import complain, show_warning
@@ -78,6 +79,7 @@ app.command()(fetch)
 app.command()(zoo)
 app.command("device_query")(device_query)
 app.command("device-query", hidden=True)(device_query)
+app.command()(look)
 app.command()(show)
 app.command("time")(time_net)
 app.command()(upgrade)
