@@ -225,14 +225,18 @@ def find_repeats(parts: Sequence[Part]) -> list[Repeat]:
     Equal means: of the same types, with the same parameters and shapes, and connected likewise.
     """
     signs = [_sign(index, part) for index, part in enumerate(parts)]
+    last_reader = list(range(len(parts)))
+    for index, part in enumerate(parts):
+        for source in part.sources:
+            last_reader[source] = index
     found = []
     start = 0
     while start < len(parts):
         best: Repeat | None = None
         for length in range(1, min(_LONGEST_BLOCK, (len(parts) - start) // 2) + 1):
-            if not _is_block(parts, start, length):
+            if not _is_block(parts, last_reader, start, length):
                 continue
-            one = _repeat_at(signs, start, length)
+            one = _repeat_at(signs, last_reader, start, length)
             # A block of one layer is worth a frame only where it stands often.
             if one.times >= (2 if length > 1 else 4) and (best is None or one.end > best.end):
                 best = one
@@ -254,22 +258,25 @@ def _sign(index: int, part: Part) -> tuple[object, ...]:
     return (layers, tuple(index - source for source in part.sources))
 
 
-def _is_block(parts: Sequence[Part], start: int, length: int) -> bool:
+def _is_block(parts: Sequence[Part], last_reader: Sequence[int], start: int, length: int) -> bool:
     """Whether these parts read, of what is before them, the last part alone, and are read so."""
     end = start + length
-    inside = {source for part in parts[start:end] for source in part.sources if source < start}
-    if inside != {start - 1}:
-        return False
-    return not any(start <= source < end - 1 for part in parts[end:] for source in part.sources)
+    outside = {source for part in parts[start:end] for source in part.sources if source < start}
+    return outside == {start - 1} and max(last_reader[start : end - 1], default=0) < end
 
 
-def _repeat_at(signs: Sequence[tuple[object, ...]], start: int, length: int) -> Repeat:
+def _repeat_at(
+    signs: Sequence[tuple[object, ...]], last_reader: Sequence[int], start: int, length: int
+) -> Repeat:
     """How often the block of this length at `start` stands there."""
-    block = signs[start : start + length]
-    times = 1
-    while signs[start + times * length : start + (times + 1) * length] == block:
-        times += 1
-    return Repeat(start, length, times)
+    end = start + length
+    while (
+        signs[end : end + length] == signs[start : start + length]
+        # Whoever reads a block that is not drawn could not be shown.
+        and last_reader[end - 1] < end + length
+    ):
+        end += length
+    return Repeat(start, length, (end - start) // length)
 
 
 def _drawn(count: int, repeats: Iterable[Repeat]) -> list[int]:

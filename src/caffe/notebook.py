@@ -5,14 +5,20 @@ They use no style sheet and no script, so that they also show on code hosts, whi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from html import escape
+from itertools import count
 
 BAR_COLOR = "#3b76af"
-CELL = "text-align:left;padding:1px 12px 1px 0"
+PADDING = "padding:1px 12px 1px 0;white-space:nowrap"
 
 
-def table(title: str, rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> str:
+def table(
+    title: str,
+    rows: Iterable[Sequence[str]],
+    header: Sequence[str] = (),
+    numbers: Collection[int] = (),
+) -> str:
     """Return a table whose cells are texts, or HTML made by `bar` and `bars`.
 
     Parameters
@@ -23,14 +29,22 @@ def table(title: str, rows: Iterable[Sequence[str]], header: Sequence[str] = ())
         HTML; texts are to be escaped by the caller.
     header : sequence of str, optional
         The columns' names.
+    numbers : collection of int
+        Which columns hold numbers, to be set to the right.
     """
-    head = "".join(f'<th style="{CELL}">{escape(name)}</th>' for name in header)
-    head = f"<thead><tr>{head}</tr></thead>" if header else ""
-    body = "".join(
-        "<tr>" + "".join(f'<td style="{CELL}">{cell}</td>' for cell in row) + "</tr>"
-        for row in rows
-    )
+    head = _row("th", map(escape, header), numbers)
+    head = f"<thead>{head}</thead>" if header else ""
+    body = "".join(_row("td", row, numbers) for row in rows)
     return f"<div><b>{escape(title)}</b><table>{head}<tbody>{body}</tbody></table></div>"
+
+
+def _row(tag: str, cells: Iterable[str], numbers: Collection[int]) -> str:
+    sides = ("right" if i in numbers else "left" for i in count())
+    parts = (
+        f'<{tag} style="text-align:{side};{PADDING}">{cell}</{tag}>'
+        for cell, side in zip(cells, sides, strict=False)
+    )
+    return f"<tr>{''.join(parts)}</tr>"
 
 
 def bar(share: float, width: int = 200) -> str:

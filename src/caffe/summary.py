@@ -9,6 +9,7 @@ from fractions import Fraction
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from . import notebook
 from .blob import Shape
 from .layers.layer import TRAIN, Layer
 from .layers.reach import SAME, Reach
@@ -135,27 +136,15 @@ class Summary:
         return f"{self.name or 'net'}: {len(self.rows)} layers, {self.phase}{batch}"
 
     def html(self) -> str:
-        """Return table and totals as HTML, without colours of its own."""
-        head, *rows = self._cells()
-        right = "text-align: right"
-        left = "text-align: left"
-        styles = [right if heading in _RIGHT else left for heading in head]
-        parts = [f"<p><b>{escape(self.title)}</b></p>"]
-        parts.append('<div style="max-height: 32em; overflow: auto"><table><thead><tr>')
-        parts += [
-            f'<th style="{style}">{heading.capitalize()}</th>'
-            for heading, style in zip(head, styles, strict=True)
-        ]
-        parts.append("</tr></thead><tbody>")
-        for row in rows:
-            cells = zip(row, styles, strict=True)
-            parts.append(
-                "<tr>" + "".join(f'<td style="{s}">{escape(c)}</td>' for c, s in cells) + "</tr>"
-            )
-        parts.append("</tbody></table></div>")
+        """Return table and totals as HTML, in the colours of the page."""
+        head, *rows = ([escape(cell) for cell in row] for row in self._cells())
+        numbers = [i for i, heading in enumerate(head) if heading in _RIGHT]
+        content = notebook.table(self.title, rows, [h.capitalize() for h in head], numbers)
         lines = [*self._total_lines(), *(f"note: {note}" for note in self.notes)]
-        parts.append(f"<p>{'<br>'.join(map(escape, lines))}</p>")
-        return "".join(parts)
+        return (
+            f'<div style="max-height:32em;overflow:auto">{content}</div>'
+            f"<p>{'<br>'.join(map(escape, lines))}</p>"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return all of it as what JSON can hold; multiply-adds per picture."""
