@@ -44,6 +44,9 @@ _SOURCE_COLORS = ("#CDEDEA", "#2F8A82")
 FOLLOWERS = frozenset({"activation", "elementwise", "dropout", "normalization", "bn", "scale"})
 """Modules of layers that are drawn with the layer before them where nobody else reads it."""
 
+BITMAPS = frozenset({"png", "jpg", "jpeg", "gif"})
+"""Formats in which a picture has a fixed number of pixels."""
+
 _USUAL = frozenset({"stride 1", "pad 0"})
 _LONGEST_BLOCK = 64
 _SMALL_PICTURE = 120
@@ -125,7 +128,10 @@ def draw_outline(
     >>> draw_outline(outline(read_net("net.prototxt"), caffe.TEST), "net.svg")  # doctest: +SKIP
     """
     ext = format_of(path)
-    picture = render(diagram(outline, rankdir, fold), ext)
+    graph = diagram(outline, rankdir, fold)
+    if ext not in BITMAPS:
+        graph.set("dpi", "72")
+    picture = render(graph, ext)
     with atomic_write(path) as stream:
         stream.write(picture)
 
@@ -145,7 +151,7 @@ def diagram(outline: Outline, rankdir: str = "TB", fold: bool = True) -> pydot.D
         nodesep="0.25",
         ranksep="0.32",
         bgcolor="white",
-        # Larger ones would pass what picture formats can hold.
+        # More dots would pass what picture formats can hold.
         dpi="144" if len(set(drawn)) <= _SMALL_PICTURE else "96",
         labelloc="t",
         label=_title(outline),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from .atomic import atomic_write
@@ -382,8 +384,33 @@ def render(graph: pydot.Dot, ext: str) -> bytes:
             ) from error
         picture = graph.create(format=ext)
     else:
-        picture = pygraphviz.AGraph(string=graph.to_string()).draw(format=ext, prog="dot")
+        with _font_warnings_kept():
+            picture = pygraphviz.AGraph(string=graph.to_string()).draw(format=ext, prog="dot")
     return bytes(picture)
+
+
+@contextmanager
+def _font_warnings_kept() -> Iterator[None]:
+    """Keep to itself what Fontconfig says of system files that are newer than it.
+
+    The one in pygraphviz's wheels writes to the process's stderr itself, on every picture.
+    """
+    try:
+        stderr = os.dup(2)
+    except OSError:
+        yield
+        return
+    with TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            said.seek(0)
+            for line in said:
+                if not line.startswith(b"Fontconfig warning"):
+                    os.write(2, line)
 
 
 def draw_net_to_file(

@@ -38,7 +38,7 @@ def diff(
     """Tell what differs between two nets, or between two weight files.
 
     Nets of any age are compared in today's form: layers that only one has, fields and shapes
-    that changed. Of weights, text or HDF5 alike: layers that only one has, shapes, and the
+    that changed. Of weights, .caffemodel or HDF5: layers that only one has, shapes, and the
     largest difference in each blob, also as a part of the blob's largest number.
 
     Exit status: 0 if they are equal, 1 if they differ, 2 if there was trouble.
