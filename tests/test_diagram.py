@@ -119,6 +119,11 @@ def test_blocks_that_differ_or_are_read_from_afar_are_not_folded() -> None:
     assert find_repeats(parts_of(outlined(text))) == [Repeat(4, 3, 2)]
     afar = blocks(3) + 'layer { name: "z" type: "TanH" bottom: "res0" top: "z" }'
     assert find_repeats(parts_of(outlined(afar))) == [Repeat(4, 3, 2)]
+    # Shapes that are not known make nothing equal.
+    unknown = blocks(2).replace("shape { dim: 1 dim: 4 dim: 9 dim: 9 }", "")
+    assert find_repeats(parts_of(outlined(unknown))) == [Repeat(1, 3, 2)]
+    other = unknown.replace("num_output: 4 kernel_size: 1", "num_output: 9 kernel_size: 1", 1)
+    assert find_repeats(parts_of(outlined(other))) == []
     inside = blocks(3) + 'layer { name: "z" type: "TanH" bottom: "res0/a" top: "z" }'
     assert find_repeats(parts_of(outlined(inside))) == [Repeat(4, 3, 2)]
 

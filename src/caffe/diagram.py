@@ -18,7 +18,7 @@ from .draw import FONT, RANKDIRS, format_of, main_parameters, quoted, quoted_all
 from .errors import CaffeError, require
 from .layers.layer import registry
 from .outline import Outline, OutlinedLayer
-from .proto.caffe_pb2 import EltwiseParameter
+from .proto.caffe_pb2 import EltwiseParameter, LayerParameter
 from .summary import shape_text, summarize
 
 if TYPE_CHECKING:
@@ -255,13 +255,22 @@ def find_repeats(parts: Sequence[Part]) -> list[Repeat]:
 def _sign(index: int, part: Part) -> tuple[object, ...]:
     layers = tuple(
         (
-            *_facts(layer),
+            _settings(layer.param),
             *layer.top_shapes,
             *(blob.shape for blob in (layer.layer.blobs if layer.layer is not None else ())),
         )
         for layer in part.layers
     )
     return (layers, tuple(index - source for source in part.sources))
+
+
+def _settings(param: LayerParameter) -> bytes:
+    """What the text says of a layer, but for its name and blobs."""
+    copy = LayerParameter()
+    copy.CopyFrom(param)
+    for name in ("name", "bottom", "top", "blobs"):
+        copy.ClearField(name)
+    return copy.SerializeToString(deterministic=True)
 
 
 def _is_block(parts: Sequence[Part], last_reader: Sequence[int], start: int, length: int) -> bool:
@@ -380,7 +389,8 @@ def _title(outline: Outline) -> str:
     facts = [summary.phase]
     if summary.is_complete and summary.parameters:
         facts.append(f"{summary.parameters:,} parameters")
-        facts.append(f"{summary.multiply_adds:,} multiply-adds")
+        each = "" if summary.batch is None else " per picture"
+        facts.append(f"{summary.multiply_adds:,} multiply-adds{each}")
     rows = (
         f'<font point-size="15"><b>{name}</b></font>',
         f'<font point-size="10" color="{QUIET}">{", ".join(facts)}</font>',
