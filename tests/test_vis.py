@@ -56,7 +56,7 @@ def assert_drawn(figure: Figure, axes: int, width: float, height: float) -> np.n
     assert len(figure.axes) == axes
     assert tuple(figure.get_size_inches()) == pytest.approx((width, height), abs=0.05)
     drawn = pixels(figure)
-    assert drawn.shape == (round(height * figure.dpi), round(width * figure.dpi), 3) or True
+    assert drawn.shape[:2] == pytest.approx((height * figure.dpi, width * figure.dpi), abs=5)
     assert drawn.std() > 10, "the figure is blank"
     # Nothing is cut off: the outermost pixels are the background's.
     border = np.concatenate([drawn[0], drawn[-1], drawn[:, 0], drawn[:, -1]])
@@ -135,9 +135,8 @@ def test_colours_follow_the_channel_swap(net: caffe.Net) -> None:
     weights[:, 0] = 1
     red = pixels(vis.filters(net, "conv1"))
     blue = pixels(vis.filters(net, "conv1", channel_swap=(2, 1, 0)))
-    middle = (red.shape[0] // 2, red.shape[1] // 3)
     assert np.array_equal(red[..., ::-1], blue)
-    assert (red[..., 0].astype(int) > red[..., 2].astype(int) + 200).mean() > 0.3, middle
+    assert (red[..., 0].astype(int) > red[..., 2].astype(int) + 200).mean() > 0.3
 
 
 def test_a_classifier_tells_filters_its_channel_swap(tmp_path) -> None:
