@@ -41,9 +41,11 @@ def shrink_pictures(notebook: nbformat.NotebookNode) -> None:
     outputs = (output for cell in notebook.cells for output in cell.get("outputs", ()))
     for data in (output.data for output in outputs if "data" in output):
         if "image/png" in data:
-            picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+            content = io.BytesIO(base64.b64decode(data["image/png"]))
+            picture = Image.open(content).convert("RGB")
+            palette = picture.quantize(256, kmeans=1)
             small = io.BytesIO()
-            picture.convert("RGB").quantize(dither=Image.Dither.NONE).save(
+            picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(
                 small, format="png", optimize=True
             )
             data["image/png"] = base64.b64encode(small.getvalue()).decode()
