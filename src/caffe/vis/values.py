@@ -194,7 +194,8 @@ def _draw_bars(ax: Axes, pairs: Sequence[tuple[str, float]]) -> None:
     ax.set_yticks(places)
     ax.set_yticklabels([short(label) for label, _ in pairs], fontsize=10)
     ax.invert_yaxis()
-    most = max(*shares, 1e-12)
+    # Probabilities share one scale, so that several figures can be compared.
+    most = 1.0 if all(0 <= share <= 1 for share in shares) else max(*shares, 1e-12)
     for place, share in zip(places, shares, strict=True):
         ax.text(max(share, 0) + most * 0.02, place, f"{share:.1%}", va="center", fontsize=9)
     ax.set_xlim(min(0, *shares), most * 1.18)
