@@ -6,10 +6,12 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from . import notebook
 from .errors import ShapeError
-from .memory import Store, SyncedMemory
+from .memory import Head, Store, SyncedMemory
 
 Shape = tuple[int, ...]
 
@@ -141,7 +143,19 @@ class Blob:
             self._diff = SyncedMemory(self._count)
 
     def __repr__(self) -> str:
-        return f"<caffe.Blob {' x '.join(map(str, self._shape)) or 'scalar'}>"
+        return f"<caffe.Blob {self._shape_text()}>"
+
+    def _shape_text(self) -> str:
+        return " x ".join(map(str, self._shape)) or "scalar"
+
+    def _repr_html_(self) -> str:
+        rows = [_summary("data", self.data_tensor())]
+        # Most blobs have no gradient; only to say so, none is to be made.
+        if self._diff.head is not Head.UNINITIALIZED:
+            rows.append(_summary("diff", self.diff_tensor()))
+        title = f"Blob {self._shape_text()}: {self._count:,} numbers, {_size(4 * self._count)}"
+        header = ("", "smallest", "mean", "largest", "zeros", "from smallest to largest")
+        return notebook.table(title, rows, header)
 
     # What layers and engines see: memory, and tensors on the CPU or in a store.
 
@@ -197,3 +211,25 @@ class Blob:
                 "use blob.shape"
             )
         return self._shape[axis] if axis < len(self._shape) else 1
+
+
+def _summary(name: str, values: Tensor) -> tuple[str, ...]:
+    """A line of the table that a notebook shows of a blob."""
+    finite = values[values.isfinite()]
+    odd = values.numel() - finite.numel()
+    if not finite.numel():
+        return (name, "-", "-", "-", "-", f"{odd:,} NaN or infinite" if odd else "empty")
+    low, high = float(finite.min()), float(finite.max())
+    counts = torch.histc(finite, 32, low, high).tolist() if low < high else [1.0]
+    spread = notebook.bars(counts) + (f"{odd:,} NaN or infinite" if odd else "")
+    zeros = float((finite == 0).sum()) / finite.numel()
+    mean = float(finite.mean(dtype=torch.float64))
+    return (name, f"{low:.4g}", f"{mean:.4g}", f"{high:.4g}", f"{zeros:.0%}", spread)
+
+
+def _size(count: int) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000  # type: ignore[assignment]
+    return f"{count:.3g} GB"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from .model import PathLike, name_source, read_model, sort_arguments
 from .parameters import ParameterList
 from .proto.caffe_pb2 import NetParameter
 from .trained import copy_trained, save_caffemodel, save_hdf5, share_trained
+
+if TYPE_CHECKING:
+    from .summary import Summary
 
 
 class Net:
@@ -91,7 +94,7 @@ class Net:
         self._steps: list[Step] = []
         self._parameters = ParameterList()
         layers = [create(node.param) for node in graph.nodes]
-        graph.add_automatic_tops([_automatic_tops(layer) for layer in layers])
+        graph.add_automatic_tops([layer.added_tops for layer in layers])
         self._blobs = [Blob() for _ in graph.blob_names]
         for node, layer in zip(graph.nodes, layers, strict=True):
             step = Step(
@@ -503,15 +506,20 @@ class Net:
         count = len(next(iter(inputs.values()))) if inputs else None
         return {name: np.asarray(values)[:count] for name, values in lists.items()}
 
+    def __str__(self) -> str:
+        """A table of layers, with shapes, parameters and multiply-adds, and the totals."""
+        return str(self._summary())
+
+    def _repr_html_(self) -> str:
+        return self._summary().html()
+
+    def _summary(self) -> Summary:
+        from .summary import summarize
+
+        return summarize(self)
+
     def __repr__(self) -> str:
         return f"<caffe.Net {self.name!r}: {len(self.layers)} layers, {len(self.blobs)} blobs>"
-
-
-def _automatic_tops(layer: Layer) -> int:
-    """How many tops a layer has even where its text leaves them out."""
-    if not layer.automatic_tops:
-        return 0
-    return layer.tops if isinstance(layer.tops, int) else layer.tops[0]
 
 
 def _loss_weights(layer: Layer, tops: int) -> list[float]:

@@ -112,16 +112,18 @@ def _other_blob_count(where: str, source: int, target: int) -> WeightsError:
     )
 
 
-def _check_shape(where: str, index: int, source: WeightBlob, target: Shape) -> None:
-    shape = source.shape
+def fits_shape(source: WeightBlob, target: Shape) -> bool:
+    """Whether a file's blob can be taken for a parameter of this shape."""
     if source.legacy:
-        padded = (1,) * (4 - len(target)) + target
-        fits = len(target) <= 4 and shape == padded
-    else:
-        fits = shape == target
-    if not fits:
+        return len(target) <= 4 and source.shape == (1,) * (4 - len(target)) + target
+    return source.shape == target
+
+
+def _check_shape(where: str, index: int, source: WeightBlob, target: Shape) -> None:
+    if not fits_shape(source, target):
         raise WeightsError(
-            f"{where}: parameter blob {index} has shape {shape}, but this net's has {target}; "
+            f"{where}: parameter blob {index} has shape {source.shape}, but this net's has "
+            f"{target}; "
             "to learn the layer anew instead of copying it, rename it in the net"
         )
 

@@ -27,6 +27,7 @@ class BN(Layer):
     """
 
     message = "bn_param"
+    pointwise = True
     keeps_bottom = True
     tops = (1, 3)
     differences = "of the forks"
@@ -84,6 +85,10 @@ class BN(Layer):
             Parameter(shape),
             Parameter(shape, one if param.frozen else None),
         ]
+
+    @property
+    def statistics(self) -> int:
+        return sum(blob.count for blob in self.blobs[2:4])
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         if len(bottoms[0]) <= self.channel_axis or bottoms[0][self.channel_axis] != self.channels:

@@ -18,6 +18,7 @@ class AlongAxes(Layer):
     """
 
     bottoms = (1, 2)
+    pointwise = True
 
     def setup(self, *bottoms: Shape) -> None:
         self.learned = len(bottoms) == 1
