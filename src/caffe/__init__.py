@@ -25,7 +25,7 @@ from .errors import (
 from .version import __version__
 
 if TYPE_CHECKING:
-    from . import coord_map, draw, io, layers, net_spec, proto, zoo
+    from . import coord_map, detect, draw, io, layers, net_spec, proto, zoo
     from .blob import Blob
     from .classifier import Classifier
     from .detector import Detector
@@ -104,6 +104,7 @@ _HOMES = {
 _MODULES = (
     "classifier",
     "coord_map",
+    "detect",
     "detector",
     "draw",
     "io",
@@ -145,6 +146,7 @@ __all__ = [
     "WriteError",
     "__version__",
     "coord_map",
+    "detect",
     "draw",
     "get_solver",
     "has_nccl",

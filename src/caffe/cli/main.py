@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from ..errors import CaffeError
 from ..version import __version__
 from .classify import classify
+from .detect import detect
 from .device_query import device_query
 from .models import fetch, zoo
 from .terminal import complain, show_warning
@@ -69,6 +70,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(classify)
+app.command()(detect)
 app.command()(fetch)
 app.command()(zoo)
 app.command("device_query")(device_query)

@@ -18,6 +18,7 @@ from ..fillers import filler_for
 
 if TYPE_CHECKING:
     from ..proto.caffe_pb2 import FillerParameter, LayerParameter
+    from ..proto.weights import WeightBlob
 
 Count = int | tuple[int, int | None]
 """How many bottoms or tops: exactly so many, or (least, most), most being None for no limit."""
@@ -181,6 +182,10 @@ class Layer:
     def changed_parameters(self) -> Sequence[Tensor] | None:
         """Return the parameters' new values where `forward` itself changes them."""
         return None
+
+    def adjust_trained(self, blobs: Sequence[WeightBlob]) -> Sequence[WeightBlob]:
+        """Return a file's parameter blobs as this layer takes them."""
+        return blobs
 
     def setup_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
         """Read and check the parameter message and make `blobs`; for layers `on_blobs`."""

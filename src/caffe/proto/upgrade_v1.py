@@ -54,6 +54,16 @@ LAYER_TYPES = {
     "PRELU": "PReLU",
     "RESHAPE": "Reshape",
     "UPSAMPLE": "Upsample",
+    "CONVOLUTION3D": "Convolution3D",
+    "POOLING3D": "Pooling3D",
+    "DECONVOLUTION3D": "Deconvolution3D",
+    "VOLUME_DATA": "VolumeData",
+    "IMAGE_SEG_DATA": "ImageSegData",
+    "CROP": "Crop",
+    "PYTHON": "Python",
+    "LSTM": "Lstm",
+    "ROI_POOLING": "ROIPooling",
+    "SMOOTH_L1_LOSS": "SmoothL1Loss",
 }
 
 # V1 fields that became part of a ParamSpec, one entry for each parameter blob.
