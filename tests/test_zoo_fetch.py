@@ -520,7 +520,7 @@ def test_a_detector_comes_out_of_an_archive_with_its_text(
     assert detector.detect(np.zeros((9, 9, 3))) == []
     site.content += b"more"
     (cache.cache_dir() / entry.file_name).unlink()
-    with pytest.raises(FetchError, match="sha256"):
+    with pytest.raises(FetchError, match="SHA256"):
         files.fetch("ssd300_voc", quiet=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..errors import ParseError
 from . import caffe_pb2
+from .kept import keep, kept
 
 LAYER_TYPES = {
     "NONE": "",
@@ -138,6 +139,8 @@ def _data_param(layer: caffe_pb2.V1LayerParameter) -> str:
 
 def _upgrade_layer(old: caffe_pb2.V1LayerParameter) -> caffe_pb2.LayerParameter:
     new = caffe_pb2.LayerParameter()
+    for text in kept(old):
+        keep(new, text)
     for field, value in old.ListFields():
         name = field.name
         if name == "type":
