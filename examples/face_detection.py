@@ -27,12 +27,12 @@ BOXES = (40, 48, 64, 80, 96, 112, 136)
 def build(width: int, height: int) -> detect.ObjectDetector:
     """Build an SSD net for yellow discs: its features are templates, one for each size of box."""
     n = caffe.NetSpec()
-    n.data = L.Input(shape=dict(dim=[1, 3, height, width]))
+    n.data = L.Input(shape={"dim": [1, 3, height, width]})
     confidences, locations, priors = [], [], []
     for size in BOXES:
         # A kernel of even size and this padding has its middle where the prior box has its own.
         pad = (size - STRIDE) // 2
-        settings = dict(kernel_size=size, stride=STRIDE, pad=pad)
+        settings = {"kernel_size": size, "stride": STRIDE, "pad": pad}
         conf = L.Convolution(n.data, num_output=2, **settings)
         loc = L.Convolution(n.data, num_output=4, **settings)
         n[f"conf{size}"], n[f"loc{size}"] = conf, loc
@@ -46,20 +46,18 @@ def build(width: int, height: int) -> detect.ObjectDetector:
         priors.append(n[f"prior{size}"])
     n.loc, n.conf = L.Concat(*locations, axis=1), L.Concat(*confidences, axis=1)
     n.priors = L.Concat(*priors, axis=2)
-    n.scores = L.Reshape(n.conf, shape=dict(dim=[0, -1, 2]))
+    n.scores = L.Reshape(n.conf, shape={"dim": [0, -1, 2]})
     n.prob = L.Softmax(n.scores, axis=2)
     n.flat = L.Flatten(n.prob)
     n.found = L.DetectionOutput(
         n.loc,
         n.flat,
         n.priors,
-        detection_output_param=dict(
-            num_classes=2,
-            confidence_threshold=0.1,
-            keep_top_k=50,
-            code_type=P.PriorBox.CENTER_SIZE,
-            nms_param=dict(nms_threshold=0.2, top_k=200),
-        ),
+        num_classes=2,
+        confidence_threshold=0.1,
+        keep_top_k=50,
+        code_type=P.PriorBox.CENTER_SIZE,
+        nms_param={"nms_threshold": 0.2, "top_k": 200},
     )
     detector = detect.ObjectDetector(n.to_proto(), labels=["face"], mean=[0.0], scale=1 / 128)
     for size in BOXES:

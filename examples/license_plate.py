@@ -35,7 +35,7 @@ OFFSET = 1.5
 def build() -> caffe.Net:
     """Build a net of the same inputs and outputs that looks for a dark column amid bright ones."""
     n = caffe.NetSpec()
-    n.data = L.Input(shape=dict(dim=[1, 1, INPUT, INPUT]))
+    n.data = L.Input(shape={"dim": [1, 1, INPUT, INPUT]})
     # How bright each column is.
     n.columns = L.Pooling(n.data, pool=P.Pooling.AVE, kernel_h=INPUT, kernel_w=1, stride=1)
     n.classes = L.InnerProduct(n.columns, num_output=3)

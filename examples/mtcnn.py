@@ -58,7 +58,7 @@ def build() -> Nets:
     nets = []
     for size in SIZES:
         n = caffe.NetSpec()
-        n.data = L.Input(shape=dict(dim=[1, 3, size, size]))
+        n.data = L.Input(shape={"dim": [1, 3, size, size]})
         stride = STRIDE if size == SIZES[0] else 1
         for name, count in (("score", 2), ("bbox_pred", 4), ("landmark_pred", 10)):
             n[name] = L.Convolution(n.data, num_output=count, kernel_size=size, stride=stride)

@@ -26,7 +26,7 @@ KERNELS = (9, 1, 5)
 def build_srcnn() -> caffe.Net:
     """Build SRCNN: 9 x 9 features, 1 x 1 mapping, 5 x 5 reconstruction."""
     n = caffe.NetSpec()
-    n.data = L.Input(shape=dict(dim=[1, 1, 64, 64]))
+    n.data = L.Input(shape={"dim": [1, 1, 64, 64]})
     n.conv1 = L.Convolution(n.data, num_output=64, kernel_size=9, pad=4)
     n.relu1 = L.ReLU(n.conv1, in_place=True)
     n.conv2 = L.Convolution(n.relu1, num_output=32, kernel_size=1)

@@ -393,4 +393,3 @@ def test_faces_in_a_photograph(shared: Path) -> None:
     face = detector.detect(data.astronaut(), threshold=0.9)[0]
     assert face.name == "face"
     np.testing.assert_allclose(face.box, (180, 55, 272, 176), atol=15)
-

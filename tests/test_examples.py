@@ -126,7 +126,8 @@ def test_super_resolution_is_nearer_to_the_picture_than_bicubic(own, tmp_path, r
     shared = None if own else request.getfixturevalue("shared")
     target = tmp_path / "sr.png"
     out = run("super_resolution.py", "--output", target, shared=shared)
-    values = {name.strip(): float(db) for name, db in re.findall(r"^  (.*?)  +([\d.]+) dB", out, re.M)}
+    lines = re.findall(r"^  (.*?)  +([\d.]+) dB", out, re.M)
+    values = {name.strip(): float(decibels) for name, decibels in lines}
     assert values["SRCNN, fitted here"] > values["bicubic"] + 0.2
     assert ("WeChat's net" in values) != own
     assert is_drawn(target)

@@ -14,6 +14,7 @@ from caffe.errors import CaffeError, NetError, ShapeError
 
 from .running import Arrays, floats, run
 
+
 def c_round(x: float) -> int:
     return int(math.floor(abs(x) + 0.5) * math.copysign(1, x))
 
@@ -458,6 +459,19 @@ def test_roi_pooling_takes_the_largest_of_each_bin(seed: int) -> None:
                 if values.size:
                     expected[r, :, i, j] = values.max((1, 2))
     np.testing.assert_array_equal(top, expected)
+
+
+def test_roi_pooling_with_a_pad_ratio_sees_more() -> None:
+    x = np.random.default_rng(0).normal(size=(1, 2, 12, 14))
+    regions = np.array([[0, 0.0, 8.0, 13.0, 17.0]])
+    text = "pooled_h: 2 pooled_w: 2 spatial_scale: 0.5"
+    (top,) = run(f'type: "ROIPooling" roi_pooling_param {{ {text} pad_ratio: 0.2 }}', x, regions)
+    pad = np.array([14, 10]) * 0.2
+    start = [max(0, c_round((c - p) / 2)) for c, p in zip((0, 8), pad, strict=True)]
+    end = [c_round((c + p) / 2) for c, p in zip((13, 17), pad, strict=True)]
+    grown = np.array([[0, 2 * start[0], 2 * start[1], 2 * end[0], 2 * end[1]]])
+    (plain,) = run(f'type: "ROIPooling" roi_pooling_param {{ {text} }}', x, grown)
+    np.testing.assert_array_equal(top, plain)
 
 
 @pytest.mark.parametrize("seed", range(10))

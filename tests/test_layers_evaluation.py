@@ -159,8 +159,15 @@ def true_rows(rng: np.random.Generator, images: int, classes: int) -> np.ndarray
     rows = np.zeros((images, 30, 5))
     for n in range(images):
         for t in range(2 + n):
-            rows[n, t] = [rng.integers(classes), *rng.uniform(0.2, 0.8, 2), *rng.uniform(0.1, 0.5, 2)]
+            rows[n, t] = rng.uniform([0, 0.2, 0.2, 0.1, 0.1], [classes, 0.8, 0.8, 0.5, 0.5])
+            rows[n, t, 0] //= 1
     return rows
+
+
+def corners_of(row: np.ndarray) -> np.ndarray:
+    """The corners of a row of class, centre, width and height."""
+    _, x, y, w, h = row
+    return np.array([x - w / 2, y - h / 2, x + w / 2, y + h / 2])
 
 
 def reference_region_loss(
@@ -173,7 +180,7 @@ def reference_region_loss(
     count = 0
     for b in range(len(x)):
         truth = [row for row in rows[b] if row[1]]
-        corners = [np.array([r[1] - r[3] / 2, r[2] - r[4] / 2, r[1] + r[3] / 2, r[2] + r[4] / 2]) for r in truth]
+        corners = [corners_of(row) for row in truth]
         every = {place: (box, v) for place, box, v in predictions(x[b])}
         for (j, i, n), (box, v) in every.items():
             thing = sigmoid(v[4])
@@ -188,14 +195,22 @@ def reference_region_loss(
                 if not bias_match:
                     box = every[j, i, n][0]
                     w, h = box[2] - box[0], box[3] - box[1]
-                each.append(overlap(np.array([-w, -h, w, h]) / 2, np.array([-row[3], -row[4], row[3], row[4]]) / 2))
+                form = np.array([0, 0, 0, w, h])
+                each.append(overlap(corners_of(form), corners_of([0, 0, 0, *row[3:]])))
             n = int(np.argmax(each))
             box, v = every[j, i, n]
-            wanted = [row[1] * width - i, row[2] * height - j, math.log(row[3] * width / BIASES[2 * n]), math.log(row[4] * height / BIASES[2 * n + 1])]
+            wanted = [
+                row[1] * width - i,
+                row[2] * height - j,
+                math.log(row[3] * width / BIASES[2 * n]),
+                math.log(row[4] * height / BIASES[2 * n + 1]),
+            ]
             for k in range(4):
                 a = sigmoid(v[k]) if k < 2 else v[k]
                 parts["box"] += scales["coord"] * (wanted[k] - a) ** 2
-                diff[b, n, k, j, i] = -scales["coord"] * (wanted[k] - a) * (a * (1 - a) if k < 2 else 1)
+                diff[b, n, k, j, i] = (
+                    -scales["coord"] * (wanted[k] - a) * (a * (1 - a) if k < 2 else 1)
+                )
             thing, target = sigmoid(v[4]), overlap(box, corner) if rescore else 1
             parts["object"] += scales["object"] * (target - thing) ** 2
             diff[b, n, 4, j, i] = -scales["object"] * (target - thing) * thing * (1 - thing)
@@ -264,9 +279,7 @@ def test_eval_detection_counts_and_judges(seed: int) -> None:
     kind = ["OBJ", "PROB", "MULTIPLY"][seed % 3]
     nms = [0.4, -1][seed // 3]
     text = f"num_object: 3 num_class: 4 score_type: {kind} nms: {nms} threshold: 0.3 {TEXT}"
-    (top,) = run(
-        f'type: "EvalDetection" eval_detection_param {{ {text} }}', x, rows.reshape(2, -1)
-    )
+    (top,) = run(f'type: "EvalDetection" eval_detection_param {{ {text} }}', x, rows.reshape(2, -1))
     assert top.shape == (2, 4 + 4 * 5 * 3 * 4)
     for b in range(2):
         truth = [row for row in rows[b] if row[1]]

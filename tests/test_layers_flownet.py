@@ -127,7 +127,7 @@ def test_mean_scales_and_shifts() -> None:
 
 
 AUGMENT = """
-layer {{ name: "x" type: "Input" top: "x" input_param {{ shape {{ dim: 1 dim: 3 dim: {h} dim: {w} }} }} }}
+input: "x" input_shape {{ dim: 1 dim: 3 dim: {h} dim: {w} }}
 layer {{ name: "aug" type: "DataAugmentation" bottom: "x" top: "y" augmentation_param {{
         recompute_mean: 1000 mean_per_pixel: {by_place} {more} }} }}
 """

@@ -1,7 +1,9 @@
 """Objects in pictures: nets that end in boxes, from a picture to boxes in its coordinates.
 
->>> from caffe.detect import ObjectDetector                       # doctest: +SKIP
->>> detector = ObjectDetector("deploy.prototxt", "weights.caffemodel", labels="voc")
+>>> from caffe import detect
+>>> detector = detect.ObjectDetector(                             # doctest: +SKIP
+...     "deploy.prototxt", "weights.caffemodel", labels="voc"
+... )
 >>> for found in detector.detect("street.jpg"):                   # doctest: +SKIP
 ...     print(found.name, found.score, found.box)
 """
@@ -17,12 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .detection_preparation import (
+    FITS,
+    LETTERBOX,
+    ORDERS,
+    SHORTER_SIDE,
+    Preparation,
+    guess_preparation,
+)
 from .errors import CaffeError, NetError, ShapeError
 from .io.annotate import Mark, draw_marks
 from .io.pictures import GREY_WEIGHTS, load_image, resize_image
 from .model import PathLike, read_model
 from .net import Net
-from .detection_preparation import FITS, LETTERBOX, ORDERS, SHORTER_SIDE, Preparation, guess_preparation
 from .proto.caffe_pb2 import TEST
 from .zoo.labels import read_labels
 
@@ -277,7 +286,9 @@ class ObjectDetector:
             canvas = np.full((rows, columns, resized.shape[2]), 0.5, np.float32)
             canvas[top : top + high, left : left + wide] = resized
             resized = canvas
-        values = (resized * np.float32(255) - np.float32(how.mean)) * np.float32(how.scale)
+        values = (resized * np.float32(255) - np.array(how.mean, np.float32)) * np.float32(
+            how.scale
+        )
         frame = Frame((wide / width, high / height), (left, top), (width, height))
         return np.ascontiguousarray(values.transpose(2, 0, 1)), frame
 

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .detection_preparation import MAPS, REGIONS, ROWS
 from .errors import CaffeError, NetError
 from .layers.boxes import CENTER_SIZE, decode, non_maximum_suppression
 from .layers.yolo import read_maps
 from .net import Net
-from .detection_preparation import MAPS, REGIONS, ROWS
 from .proto.caffe_pb2 import LayerParameter, NetParameter
 
 Array = NDArray[np.float32]
@@ -75,7 +75,7 @@ class Rows(Head):
         # A row of -1 says that there is nothing in a picture.
         rows = rows[(rows[:, 1] >= 0) & (rows[:, 2] >= threshold)]
         height, width = size
-        boxes = rows[:, 3:] * np.float32([width, height, width, height])
+        boxes = rows[:, 3:] * np.array([width, height, width, height], np.float32)
         return rows[:, 1].astype(np.int64), rows[:, 2].copy(), boxes
 
 
@@ -87,7 +87,7 @@ class YoloMaps(Head):
 
     def __init__(self, blobs: Sequence[str], channels: int, anchors: Sequence[float]) -> None:
         self.blobs = blobs
-        self.anchors = np.float32(anchors).reshape(-1, 2)
+        self.anchors = np.array(anchors, np.float32).reshape(-1, 2)
         self.boxes = len(self.anchors) // len(blobs)
         if not self.boxes or len(anchors) % (2 * len(blobs)) or channels % self.boxes:
             raise NetError(
@@ -107,13 +107,15 @@ class YoloMaps(Head):
         for i, x in enumerate(maps):
             own = self.anchors[i * self.boxes : (i + 1) * self.boxes]
             whole = (x.shape[3], x.shape[2]) if len(maps) == 1 else (width, height)
-            every.append(read_maps(x, self.boxes, torch.from_numpy(own / np.float32(whole))))
+            every.append(
+                read_maps(x, self.boxes, torch.from_numpy(own / np.array(whole, np.float32)))
+            )
         boxes = torch.cat([b[0] for b, _ in every])
         raw = torch.cat([s[0] for _, s in every])
         classes = raw[:, 1:].softmax(1) if len(maps) == 1 else raw[:, 1:].sigmoid()
         scores = raw[:, :1].sigmoid() * classes
         boxes = boxes * boxes.new_tensor([width, height, width, height])
-        return by_class(boxes[:, None].expand(-1, self.classes, 4), scores, threshold, MAPS)
+        return by_class(boxes[:, None].expand(-1, scores.shape[1], 4), scores, threshold, MAPS)
 
 
 class Regions(Head):

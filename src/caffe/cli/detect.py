@@ -6,7 +6,7 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -146,7 +146,7 @@ def detect(
 
     found = find_pictures(pictures, refuse)
     if found:
-        options = {
+        options: dict[str, Any] = {
             "mean": None if mean is None else _numbers(mean, "--mean"),
             "scale": scale,
             "order": order,
@@ -172,7 +172,7 @@ def _detector(
     net: Path | None,
     weights: Path | None,
     labels: str | None,
-    options: dict[str, object],
+    options: dict[str, Any],
 ) -> ObjectDetector:
     from ..detect import ObjectDetector
 
@@ -182,7 +182,7 @@ def _detector(
         detector = zoo.load_detector(model, **options)
     else:
         assert net is not None
-        detector = ObjectDetector(net, weights, labels, **options)  # type: ignore[arg-type]
+        detector = ObjectDetector(net, weights, labels, **options)
     if all(value is None for value in options.values()):
         how = detector.preparation
         complain(f"pictures go in as {how} ({how.why})")

@@ -12,7 +12,7 @@ from ..blob import Blob
 from ..errors import NetError, ShapeError
 from . import python
 from .boxes import overlaps
-from .proposal import RATIOS, anchors, read_settings
+from .proposal import RATIOS, SCALES, anchors, read_settings
 
 # py-faster-rcnn's configuration for training end to end.
 RPN_BATCH, RPN_FOREGROUND = 256, 0.5
@@ -73,7 +73,8 @@ class AnchorTargetLayer(Targets):
             raise NetError(f"param_str needs feat_stride; it is {self.param_str!r}")
         self._stride = settings["feat_stride"]
         self._border = settings.get("allowed_border", 0)
-        self._anchors = anchors(16, settings.get("ratios", RATIOS), settings.get("scales", (8, 16, 32)))
+        scales = settings.get("scales", SCALES)
+        self._anchors = anchors(16, settings.get("ratios", RATIOS), scales)
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if len(bottom[0].shape) != 4 or bottom[0].shape[0] != 1:

@@ -128,7 +128,8 @@ class DeformableConvolution(Convolution):
         return [shape]
 
     def forward(self, *inputs: Tensor) -> list[Tensor]:
-        x, offsets, weight, *bias = inputs
+        x, offsets, weight = inputs[:3]
+        bias = inputs[3] if self.param.bias_term else None
         num, group = len(x), self.param.deformable_group
         high, wide = offsets.shape[2:]
         moves = offsets.reshape(num * group, -1, 2, high, wide)
@@ -144,4 +145,4 @@ class DeformableConvolution(Convolution):
         # (num, channels, taps, places), channels as in the bottom.
         columns = torch.stack(seen, 2).reshape(num, self.channels * len(seen), high, wide)
         flat = weight.reshape(len(weight), -1, 1, 1)
-        return [F.conv2d(columns, flat, *bias, groups=self.param.group)]
+        return [F.conv2d(columns, flat, bias, groups=self.param.group)]

@@ -253,15 +253,18 @@ class CTCLoss(Loss):
             raise CaffeError(f"labels must be below {classes}, the number of classes")
         delay = self.param.output_delay
         blank = self.param.blank_index if self.param.blank_index >= 0 else classes - 1
-        return F.ctc_loss(
-            x[delay:].log_softmax(2),
-            columns.clamp(min=0),
-            (lengths - delay).clamp(min=0),
-            counts,
-            blank,
-            reduction="sum",
-            zero_infinity=True,
-        ) / count
+        return (
+            F.ctc_loss(
+                x[delay:].log_softmax(2),
+                columns.clamp(min=0),
+                (lengths - delay).clamp(min=0),
+                counts,
+                blank,
+                reduction="sum",
+                zero_infinity=True,
+            )
+            / count
+        )
 
 
 def without_repeats(classes: Sequence[int], blank: int, merge: bool = True) -> list[int]:

@@ -28,7 +28,8 @@ def keep(message: Message, text: str) -> None:
 def kept(message: Message) -> list[str]:
     """Return the texts that are stored with a message, in order; not those of its parts."""
     fields = UnknownFieldSet(message)
-    return [field.data.decode() for field in fields if field.field_number == NUMBER]
+    every = (fields[i] for i in range(len(fields)))
+    return [field.data.decode() for field in every if field.field_number == NUMBER]
 
 
 def to_text(message: Message) -> str:

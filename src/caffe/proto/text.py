@@ -111,7 +111,7 @@ def read_text(path: str | os.PathLike[str], message: AnyMessage) -> AnyMessage:
 
 
 def format_text(message: Message) -> str:
-    """The message as a prototxt, in the layout that Caffe writes, with the fields that were kept."""
+    """The message as a prototxt, in the layout that Caffe writes, with what was kept."""
     return to_text(message)
 
 
@@ -316,9 +316,7 @@ class _Walk:
         unknown = None
         if known is None and around.descriptor is not None:
             where = around.descriptor.name
-            unknown = _Unknown(
-                where, field_name, name.start, name.end, around.layer, around.path
-            )
+            unknown = _Unknown(where, field_name, name.start, name.end, around.layer, around.path)
             if field_name in ("layer", "layers") and around.misplaced is None:
                 around.misplaced = name
         if self._peek() == ":":

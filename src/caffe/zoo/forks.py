@@ -23,7 +23,9 @@ SEGNET_TEXTS = f"{GITHUB}alexgkendall/SegNet-Tutorial/master/Example_Models/"
 RCNN_TEXTS = f"{GITHUB}rbgirshick/py-faster-rcnn/master/models/pascal_voc/"
 GOOGLE_DRIVE = "https://drive.google.com/uc?export=download&id="
 PSPNET_TEXTS = f"{GITHUB}hszhao/PSPNet/master/evaluation/prototxt/"
-MOBILENET = "shicai/MobileNet-Caffe/26a8b8c0afb6114a07c1c9e4f550e4e0dd8cced1/"
+MOBILENET_COMMIT = "26a8b8c0afb6114a07c1c9e4f550e4e0dd8cced1/"
+MOBILENET_TEXTS = f"{GITHUB}shicai/MobileNet-Caffe/{MOBILENET_COMMIT}"
+MOBILENETS = f"https://github.com/shicai/MobileNet-Caffe/raw/{MOBILENET_COMMIT}"
 RCNN_MODELS = ("https://dl.dropboxusercontent.com/s/o6ii098bu51d139/faster_rcnn_models.tgz?dl=0",)
 
 SHICAI_RECIPE = Recipe(mean=(103.94, 116.78, 123.68), input_scale=0.017)
@@ -91,7 +93,12 @@ def _faster_rcnn(name: str, title: str, net: str) -> Record:
 
 
 def _openpose(
-    name: str, title: str, weights: str, text: str, mirror: str | None = None, sha1: str | None = None
+    name: str,
+    title: str,
+    weights: str,
+    text: str,
+    mirror: str | None = None,
+    sha1: str | None = None,
 ) -> Record:
     return Record(
         name=name,
@@ -171,7 +178,7 @@ RECORDS = (
         text=Published(f"{GITHUB}opencv/opencv/4.x/samples/dnn/face_detector/deploy.prototxt"),
         labels=faces,
         task=DETECTION,
-        preparation={"mean": (104.0, 177.0, 123.0), "scale": 1.0, "order": "bgr", "size": (300, 300)},
+        preparation={**SSD_PREPARATION, "mean": (104.0, 177.0, 123.0), "size": (300, 300)},
         licence="BSD-3-Clause",
         citation=SSD_PAPER,
         page="https://github.com/opencv/opencv/tree/4.x/samples/dnn/face_detector",
@@ -302,10 +309,10 @@ RECORDS = (
         name="mobilenet_v1",
         title="MobileNet v1",
         file_name="mobilenet_v1.caffemodel",
-        url=f"https://github.com/{MOBILENET.replace('Caffe/', 'Caffe/raw/')}mobilenet.caffemodel",
+        url=f"{MOBILENETS}mobilenet.caffemodel",
         sha256="8d6edcd3dbd1356f2f19dd220c362c2ba8f44233a9b6c12ca6d0351cb0c446b6",
         text=Published(
-            f"{GITHUB}{MOBILENET}mobilenet_deploy.prototxt",
+            f"{MOBILENET_TEXTS}mobilenet_deploy.prototxt",
             sha256="8e6a26b8f2c7cf7a066d571660cfd8a1544a5a25399df33ad499f3d733f16729",
         ),
         labels=labels.imagenet,
@@ -318,11 +325,11 @@ RECORDS = (
         name="mobilenet_v2",
         title="MobileNet v2",
         file_name="mobilenet_v2.caffemodel",
-        url=f"https://github.com/{MOBILENET.replace('Caffe/', 'Caffe/raw/')}mobilenet_v2.caffemodel",
+        url=f"{MOBILENETS}mobilenet_v2.caffemodel",
         sha256="a3124ce7abd258c7f35a2c586576bee8116934fa2a8556e4e528041859dd753f",
         size=14186496,
         text=Published(
-            f"{GITHUB}{MOBILENET}mobilenet_v2_deploy.prototxt",
+            f"{MOBILENET_TEXTS}mobilenet_v2_deploy.prototxt",
             sha256="06a0820a5edc6d2c24e83e0b95824d0dae464ced3d5db82f51e461098a03b887",
         ),
         labels=labels.imagenet,
