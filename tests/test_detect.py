@@ -206,6 +206,31 @@ def test_regions_of_an_rcnn_are_moved_by_their_class(agnostic: bool) -> None:
     assert blobs["im_info"].data.tolist() == [[60, 80, 0.5]]
 
 
+def test_a_region_proposal_net_alone_finds_objects() -> None:
+    text = """
+    input: "data" input_shape { dim: 1 dim: 3 dim: 64 dim: 64 }
+    input: "im_info" input_shape { dim: 1 dim: 3 }
+    layer { name: "f" type: "Pooling" bottom: "data" top: "f"
+            pooling_param { pool: AVE kernel_size: 16 stride: 16 } }
+    layer { name: "s" type: "Convolution" bottom: "f" top: "s"
+            convolution_param { num_output: 2 kernel_size: 1 } }
+    layer { name: "p" type: "Softmax" bottom: "s" top: "p" }
+    layer { name: "b" type: "Convolution" bottom: "f" top: "b"
+            convolution_param { num_output: 4 kernel_size: 1 } }
+    layer { name: "proposal" type: "Proposal" bottom: "p" bottom: "b" bottom: "im_info"
+            top: "rois" top: "scores" proposal_param { ratio: 1 scale: 2 } }
+    """
+    detector = detect.ObjectDetector(text, size=(64, 64), mean=0)
+    detector.net.params["s"][0].data[1] = 0.02
+    detector.net.params["s"][1].data[:] = 3, 0
+    picture = np.zeros((128, 128, 3), np.uint8)
+    picture[64:96, 32:64] = 255
+    (found,) = detector.detect(picture)
+    assert found.name == "object"
+    # The anchor of 32 pixels around place (2, 1), in a picture twice as large.
+    np.testing.assert_allclose(found.box, (16, 48, 80, 112), atol=2)
+
+
 # How pictures go in.
 
 

@@ -157,7 +157,7 @@ class ObjectDetector:
         self.preparation = self._settled(
             guess_preparation(param, self.head.kind, shape), shape, mean, scale, order, size, fit
         )
-        self.names = None if labels is None else read_labels(labels)
+        self.names = self.head.names if labels is None else read_labels(labels)
         self._check_names()
 
     def _settled(

@@ -56,6 +56,8 @@ class Head:
     kind: str
     classes: int | None
     background: int
+    names: list[str] | None = None
+    """What the classes are called where nobody says."""
 
     def read(self, net: Net, size: Sequence[int], threshold: float) -> Found:
         """Return what the net's last forward found in an input of this height and width."""
@@ -148,6 +150,25 @@ class Regions(Head):
         return labels + 1, kept, found
 
 
+class Proposals(Head):
+    """A region proposal net alone: rois, and how sure it is of each (scores, if there are any)."""
+
+    kind = REGIONS
+    classes = 2
+    background = 1
+
+    def __init__(self) -> None:
+        self.names = ["object"]
+
+    def read(self, net: Net, size: Sequence[int], threshold: float) -> Found:
+        rois = net.blobs["rois"].data.reshape(-1, 5)
+        scores = np.ones(len(rois), np.float32)
+        if "scores" in net.blobs:
+            scores = net.blobs["scores"].data.reshape(-1).copy()
+        boxes = rois[:, 1:] + np.array([0, 0, 1, 1], np.float32)
+        return np.ones(len(rois), np.int64), scores, boxes
+
+
 def by_class(boxes: torch.Tensor, scores: torch.Tensor, threshold: float, kind: str) -> Found:
     """Return the boxes (N, classes, 4) of sufficient score, those of a class thinned out."""
     labels, best, found = [], [], []
@@ -184,7 +205,9 @@ def find_head(net: Net, param: NetParameter, anchors: Sequence[float] | None) ->
     if {"rois", "cls_prob", "bbox_pred"} <= set(net.blobs):
         scores = net.blobs["cls_prob"].data
         return Regions(scores.shape[1] if scores.ndim > 1 else scores.size)
-    maps = [name for name in net.outputs if makers[name].type == "Convolution"]
+    if "rois" in net.outputs and "im_info" in net.inputs:
+        return Proposals()
+    maps = [name for name in net.outputs if name in makers and makers[name].type == "Convolution"]
     shapes = [tuple(net.blobs[name].shape) for name in maps]
     channels = {shape[1] for shape in shapes if len(shape) == 4}
     if len(maps) == len(net.outputs) <= 3 and len(channels) == 1:
