@@ -96,7 +96,7 @@ def draw_marks(pixels: ArrayLike | Image.Image, marks: Sequence[Mark]) -> Image.
     draw = ImageDraw.Draw(picture)
     side = min(picture.size)
     line = max(2, round(side / 220))
-    font = ImageFont.load_default(max(11.0, min(40.0, side / 26)))
+    font = ImageFont.load_default(max(8.0, min(72.0, 6 + side / 36)))
     for mark in reversed(marks):
         _draw_box(draw, picture.size, mark, line)
     taken: list[Corners] = []
