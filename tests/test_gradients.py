@@ -400,6 +400,7 @@ CASES = [
         normal(1, 2, 3, 5),
         normal(1, 2, 3, 5, seed=1),
     ),
+    case("NormalizeBBox", "normalize_bbox_param { channel_shared: false }", normal(2, 3, 2, 2)),
     case("ChannelNorm", "", normal(2, 3, 2, 2)),
     case("Mean", "mean_param { operation: ADD value: 2 input_scale: 3 }", normal(2, 3, 2, 2)),
     case("LpqLoss", "lpq_loss_param { p: 2 q: 0.4 }", normal(2, 3, 2), normal(2, 3, 2, seed=1)),

@@ -73,6 +73,30 @@ def test_normalize_has_a_factor_for_each_channel_or_one_for_all() -> None:
     assert net.params["each"][0].data.tolist() == [1, 1, 1]
 
 
+@pytest.mark.parametrize("shape", [(1, 3), (1, 3, 1, 1), (3,)])
+def test_weights_of_forks_are_taken_in_whatever_shape_they_have(
+    shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    net = caffe.Net(
+        """input: "x" input_shape { dim: 1 dim: 3 dim: 2 dim: 2 }
+        layer { name: "bn" type: "BN" bottom: "x" top: "y" bn_param { frozen: true } }
+        layer { name: "norm" type: "Normalize" bottom: "y" top: "z"
+                norm_param { channel_shared: false } }""",
+        caffe.TEST,
+    )
+    values = {"bn": [[1.0, 2, 3], [4, 5, 6], [7, 8, 9], [1, 2, 3]], "norm": [[5, 6, 7]]}
+    weights = caffe.proto.caffe_pb2.NetParameter()
+    for name, blobs in values.items():
+        layer = weights.layer.add(name=name)
+        for blob in blobs:
+            layer.blobs.add(data=blob).shape.dim.extend(shape)
+    path = tmp_path / "w.caffemodel"
+    path.write_bytes(weights.SerializeToString())
+    net.copy_from(path)
+    for name, blobs in values.items():
+        assert [blob.data.ravel().tolist() for blob in net.params[name]] == blobs
+
+
 # Priors.
 
 

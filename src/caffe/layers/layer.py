@@ -214,6 +214,21 @@ class Layer:
         return axis % len(shape)
 
 
+def in_own_shapes(blobs: Sequence[WeightBlob], own: Sequence[Blob]) -> Sequence[WeightBlob]:
+    """Return a file's blobs in a layer's own shapes, where they hold as many numbers.
+
+    Forks write one and the same parameter as (C), (1, C) or (1, C, 1, 1).
+    """
+    from ..proto.weights import WeightBlob
+
+    if len(blobs) != len(own):
+        return blobs
+    return [
+        WeightBlob(tuple(blob.shape), given.data) if given.data.size == blob.count else given
+        for given, blob in zip(blobs, own, strict=True)
+    ]
+
+
 def as_tensors(results: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
     """Return what a forward gave as a sequence."""
     return (results,) if isinstance(results, Tensor) else results
