@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 CROPS = 10
 SPINS = "3000"
 
+MANY = 400
+"""From how many pictures on OpenVINO, where it is installed, wins back what it takes to prepare."""
+
 
 @dataclass
 class Picture:
@@ -179,6 +182,7 @@ def classify(
         # for milliseconds, on CPUs that have pictures to read.
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     if found:
+        _choose_engine(len(found))
         if net is None or weights is None:
             of_zoo = zoo_classifier(model)
             recognizer = Recognizer(of_zoo, of_zoo.labels, oversample)
@@ -199,6 +203,14 @@ def classify(
                     advance()
     if refused:
         raise typer.Exit(1)
+
+
+def _choose_engine(pictures: int) -> None:
+    """Prepare OpenVINO before the first picture, or never: trying it out only pays in between."""
+    from ..engine.openvino import is_installed
+    from ..mode import set_engine
+
+    set_engine("openvino" if pictures >= MANY and is_installed() else "torch")
 
 
 def _read_labels(path: Path) -> list[str]:

@@ -17,12 +17,12 @@ from .layer import TRAIN, Layer, Tensors, register
 class Dropping(Layer):
     """What Dropout and its relatives share."""
 
+    pointwise = True
+
     @property
     def drops(self) -> bool:
         """Whether values are drawn."""
         return self.phase == TRAIN
-
-    pointwise = True
 
     @property
     def is_pure(self) -> bool:
