@@ -25,7 +25,7 @@ from .errors import (
 from .version import __version__
 
 if TYPE_CHECKING:
-    from . import coord_map, draw, io, layers, net_spec, proto, zoo
+    from . import attribution, coord_map, draw, io, layers, net_spec, proto, zoo
     from .blob import Blob
     from .classifier import Classifier
     from .detector import Detector
@@ -102,6 +102,7 @@ _HOMES = {
     "timer": ("Timer",),
 }
 _MODULES = (
+    "attribution",
     "classifier",
     "coord_map",
     "detector",
@@ -144,6 +145,7 @@ __all__ = [
     "WeightsError",
     "WriteError",
     "__version__",
+    "attribution",
     "coord_map",
     "draw",
     "get_solver",
