@@ -20,6 +20,7 @@ from ..version import __version__
 from .classify import classify
 from .device_query import device_query
 from .models import fetch, zoo
+from .serve import serve
 from .terminal import complain, show_warning
 from .time import time_net
 from .upgrade import upgrade
@@ -73,6 +74,7 @@ app.command()(fetch)
 app.command()(zoo)
 app.command("device_query")(device_query)
 app.command("device-query", hidden=True)(device_query)
+app.command()(serve)
 app.command("time")(time_net)
 app.command()(upgrade)
 
