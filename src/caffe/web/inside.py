@@ -26,6 +26,7 @@ MOST_VALUES = 50_000
 SCALES = ("each", "all")
 # Black, violet, red, orange, pale yellow: the brighter the more, also for the colour-blind.
 _RAMP = ((8, 6, 24), (86, 20, 110), (188, 50, 84), (248, 142, 30), (252, 252, 176))
+_HEAT = ((150, 20, 60), (226, 60, 40), (250, 150, 30), (255, 240, 130))
 
 Pixels = NDArray[np.uint8]
 
@@ -95,46 +96,53 @@ def filters(loaded: Loaded, name: str, first: int, count: int) -> dict[str, Any]
         "shape": list(weights.shape),
         "low": _number(weights.min()),
         "high": _number(weights.max()),
+        "black": _number(weights.min()),
+        "white": _number(weights.max()),
         "scale": "all",
     }
     if weights.ndim == 4 and weights.shape[2] * weights.shape[3] > 1:
-        in_colour = weights.shape[1] == 3 and _reads_pictures(loaded, name)
-        tiles = (
-            weights.transpose(0, 2, 3, 1) if in_colour else weights.reshape(-1, *weights.shape[2:])
-        )
-        swap = loaded.classifier.transformer.channel_swap.get(loaded.classifier.inputs[0])
-        if in_colour and swap is not None:
-            tiles = tiles[..., np.argsort(swap)]
-        chosen = tiles[first : first + count]
-        levels = _levels(chosen, float(weights.min()), float(weights.max()))
-        places = range(first, first + len(chosen))
-        # Tile by tile: output, and input where a filter has several that are no colours.
-        names = [
-            f"filter {i}"
-            if in_colour or weights.shape[1] == 1
-            else "filter {}, input {}".format(*divmod(i, weights.shape[1]))
-            for i in places
-        ]
-        tiles_low_high = _facts(chosen, names)
-        return {
-            **answer,
-            "kind": "colour" if in_colour else "grey",
-            **_mosaic(levels, None),
-            "total": len(tiles),
-            "first": first,
-            "maps": tiles_low_high,
-        }
-    if weights.ndim < 2 or min(weights.size // weights.shape[-1], weights.shape[-1]) == 1:
+        return {**answer, **_filter_tiles(loaded, name, weights, first, count)}
+    matrix = weights.reshape(weights.shape[0], -1) if weights.ndim else weights.reshape(1, 1)
+    if 1 in matrix.shape:
         return {**answer, "kind": "values", **_values(weights)}
-    matrix = weights.reshape(weights.shape[0], -1)
-    levels = _levels(matrix[np.newaxis], float(matrix.min()), float(matrix.max()))
+    # Of so many numbers the least and the most are rare: between them all would be grey.
+    middle, spread = float(matrix.mean()), 3 * float(matrix.std())
+    answer |= {"black": _number(middle - spread), "white": _number(middle + spread)}
+    levels = _levels(matrix[np.newaxis], answer["black"], answer["white"])
     return {
         **answer,
         "kind": "matrix",
         **_mosaic(_shrunk(levels, LARGEST_MATRIX), None),
         "total": 1,
         "first": 0,
-        "maps": _facts(matrix[np.newaxis], ["outputs down, inputs across"]),
+        "maps": _facts(matrix[np.newaxis], ["weights"]),
+    }
+
+
+def _filter_tiles(
+    loaded: Loaded, name: str, weights: NDArray[np.float32], first: int, count: int
+) -> dict[str, Any]:
+    inputs = weights.shape[1]
+    in_colour = inputs == 3 and _reads_pictures(loaded, name)
+    if in_colour:
+        tiles = weights.transpose(0, 2, 3, 1)
+        swap = loaded.classifier.transformer.channel_swap.get(loaded.classifier.inputs[0])
+        if swap is not None:
+            tiles = tiles[..., np.argsort(swap)]
+    else:
+        tiles = weights.reshape(-1, *weights.shape[2:])
+    chosen = tiles[first : first + count]
+    alone = in_colour or inputs == 1
+    names = [
+        f"filter {i}" if alone else f"filter {i // inputs}, input {i % inputs}"
+        for i in range(first, first + len(chosen))
+    ]
+    return {
+        "kind": "colour" if in_colour else "grey",
+        **_mosaic(_levels(chosen, _number(weights.min()), _number(weights.max())), None),
+        "total": len(tiles),
+        "first": first,
+        "maps": _facts(chosen, names),
     }
 
 
@@ -187,6 +195,7 @@ def responses(
         return {**answer, "kind": "values", "classes": named, **_values(values)}
     chosen = values[first : first + count]
     low, high = (answer["low"], answer["high"]) if scale == "all" else (None, None)
+    answer |= {"black": low, "white": high}
     levels = _shrunk(_levels(chosen, low, high), LARGEST_TILE)
     names = [f"map {i}" for i in range(first, first + len(chosen))]
     return {
@@ -225,9 +234,9 @@ def grad_cam(
         blob = blob or last_spatial_blob(net)
     except CaffeError as error:
         raise Refusal(422, "no_grad_cam", str(error)) from error
-    heat = _colours(_RAMP)[np.rint(found * 255).astype(np.uint8)]
+    heat = _colours(_HEAT)[np.rint(found * 255).astype(np.uint8)]
     # What counts little is left clear: the picture is to be recognised below.
-    alpha = np.rint(np.clip(found * 1.15 - 0.1, 0, 1) * 225).astype(np.uint8)
+    alpha = np.rint(np.clip(found * 1.25 - 0.25, 0, 1) * 215).astype(np.uint8)
     return {
         "class": class_index,
         "label": loaded.label(class_index),

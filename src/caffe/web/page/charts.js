@@ -8,12 +8,14 @@ const BINS = 64;
 
 export function valuesFigure(values, labels) {
   const numbers = values.map((value) => value ?? 0);
-  const parts = [plot("Values", curve(numbers), numbers, `0 to ${numbers.length - 1}`)];
+  const range = `from ${readable(smallest(numbers))} to ${readable(largest(numbers))}`;
+  const parts = [plot("Values", range, curve(numbers), ["0", String(numbers.length - 1)])];
   const positive = numbers.filter((value) => value > 0);
   if (positive.length > 1) {
     const counts = histogram(positive);
-    const range = `${readable(smallest(positive))} to ${readable(largest(positive))}`;
-    parts.push(plot("Histogram of the positive values", bars(counts), counts, range));
+    const most = `at most ${largest(counts)} of ${positive.length} in a bar`;
+    const ends = [readable(smallest(positive)), readable(largest(positive))];
+    parts.push(plot("Histogram of the positive values", most, bars(counts), ends));
   }
   parts.push(highest(numbers, labels));
   return make("div", { className: "charts" }, ...parts);
@@ -22,9 +24,7 @@ export function valuesFigure(values, labels) {
 const largest = (numbers) => numbers.reduce((most, value) => Math.max(most, value), -Infinity);
 const smallest = (numbers) => numbers.reduce((least, value) => Math.min(least, value), Infinity);
 
-function plot(title, shape, numbers, range) {
-  const low = Math.min(0, smallest(numbers));
-  const text = `from ${readable(low)} to ${readable(largest(numbers))}`;
+function plot(title, text, shape, ends) {
   const picture = makeSvg(
     "svg",
     { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", preserveAspectRatio: "none",
@@ -32,9 +32,9 @@ function plot(title, shape, numbers, range) {
     shape,
   );
   return make("figure", { className: "chart" },
-    make("figcaption", {}, make("strong", {}, title), ` ${text}`),
+    make("figcaption", {}, make("strong", {}, title), `, ${text}`),
     picture,
-    make("p", { className: "axis" }, ...range.split(" to ").map((end) => make("span", {}, end))));
+    make("p", { className: "axis" }, ...ends.map((end) => make("span", {}, end))));
 }
 
 function curve(numbers) {

@@ -4,6 +4,9 @@ import { byId, complain, make } from "./dom.js";
 
 const code = (text) => make("code", {}, text);
 
+// Text with `code` in it.
+const prose = (text) => text.split("`").map((part, i) => (i % 2 ? code(part) : part));
+
 function schemaText(schema) {
   if (!schema) return "";
   if (schema.enum) return schema.enum.join(" | ");
@@ -23,8 +26,8 @@ function table(heads, rows) {
 
 function parameterRow(parameter) {
   const { schema } = parameter;
-  const usual = schema.default === undefined ? "" : `, ${schema.default} if nothing is said`;
-  const needed = parameter.required ? "; needed" : "";
+  const usual = schema.default === undefined ? "" : `; ${schema.default} by default`;
+  const needed = parameter.required ? "; must be given" : "";
   return [code(parameter.name), `${schemaText(schema)}${usual}${needed}`,
     parameter.description ?? (parameter.in === "path" ? "In the address." : "")];
 }
@@ -32,11 +35,11 @@ function parameterRow(parameter) {
 function section(path, method, one) {
   const parts = [
     make("h2", {}, make("span", { className: "method" }, method.toUpperCase()), code(path)),
-    make("p", {}, make("strong", {}, one.summary), `. ${one.description ?? ""}`),
+    make("p", {}, make("strong", {}, one.summary), ". ", ...prose(one.description ?? "")),
   ];
   if (one.requestBody) {
     parts.push(make("h3", {}, "What is sent"));
-    if (one.requestBody.description) parts.push(make("p", {}, one.requestBody.description));
+    if (one.requestBody.description) parts.push(make("p", {}, ...prose(one.requestBody.description)));
     parts.push(table(["Content type", "Content"], Object.entries(one.requestBody.content).map(
       ([type, { schema }]) => [code(type), schemaText(schema)])));
   }

@@ -206,10 +206,11 @@ export class Inside {
     const picture = new Image();
     picture.src = answer.tiles;
     await picture.decode();
-    view.replaceChildren(...tiles(answer, picture), this.#pages(answer));
+    view.replaceChildren(...tiles(answer, picture), ...this.#pages(answer));
   }
 
   #pages(answer) {
+    if (answer.total === 1) return [];
     const last = answer.first + answer.maps.length;
     const text = answer.total > answer.maps.length
       ? `${answer.first + 1} to ${last} of ${answer.total}` : `${answer.total} in all`;
@@ -224,7 +225,7 @@ export class Inside {
     const buttons = answer.total > PER_PAGE
       ? [turn("Previous", -PER_PAGE, answer.first > 0), turn("Next", PER_PAGE, last < answer.total)]
       : [];
-    return make("p", { className: "pages" }, make("span", {}, text), ...buttons);
+    return [make("p", { className: "pages" }, make("span", {}, text), ...buttons)];
   }
 }
 
@@ -273,17 +274,20 @@ function tiles(answer, picture) {
   };
   roving(grid, across);
   buttons[0].dispatchEvent(new Event("pointerenter"));
-  return [scaleNote(answer), make("div", { className: "maps" }, grid, loupe)];
+  const alone = buttons.length === 1;
+  return [scaleNote(answer),
+    alone ? grid : make("div", { className: "maps" }, grid, loupe)];
 }
 
 function scaleNote(answer) {
-  const range = `${readable(answer.low)} to ${readable(answer.high)}`;
+  const range = `${readable(answer.black)} to ${readable(answer.white)}`;
   if (answer.kind === "colour") {
     return make("p", { className: "fine" }, `In colour, as the net reads them; one scale for ` +
       `all, ${range}.`);
   }
   if (answer.kind !== "maps") {
-    return make("p", { className: "fine" }, `Black to white is ${range}, for all of them.`);
+    const what = answer.kind === "matrix" ? "; outputs down, inputs across" : ", for all of them";
+    return make("p", { className: "fine" }, `Black to white is ${range}${what}.`);
   }
   const text = answer.scale === "all" ? `${range}, for all maps` : "each map’s own least to most";
   return make("p", { className: "fine" }, make("span", { className: "ramp" }),

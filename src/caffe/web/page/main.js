@@ -144,7 +144,7 @@ class Page {
     if (blob.size > most) {
       const text = `The picture has ${(blob.size / 2 ** 20).toFixed(1)} MiB; ` +
         `${(most / 2 ** 20).toFixed(1)} are allowed.`;
-      this.results.fail(new Failure(text, "too_large"));
+      this.results.fail(new Failure(text, "too_large"), null);
       return;
     }
     this.picture = blob;
@@ -168,8 +168,7 @@ class Page {
       });
       await this.take(blob, link, link, wanted);
     } catch (error) {
-      if (error.name === "AbortError") return;
-      this.results.fail(error);
+      if (error.name !== "AbortError") this.results.fail(error, () => this.follow(link, wanted));
     }
   }
 

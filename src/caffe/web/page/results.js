@@ -84,14 +84,14 @@ export class Results {
     this.#waiting(text);
   }
 
-  fail(error, again = () => this.page.classify()) {
+  fail(error, again = this.page.picture ? () => this.page.classify() : null) {
     this.#ready();
     byId("status").textContent = "";
     byId("top").replaceChildren();
     byId("time").textContent = "";
     show(byId("class-form"), false);
     show(byId("classify-json"), false);
-    complain(byId("results-error"), error.message, this.page.picture ? again : null);
+    complain(byId("results-error"), error.message, again);
   }
 
   #draw(answer) {
@@ -125,8 +125,8 @@ export class Results {
       else this.gradCam(index);
     });
     return make("li", {},
-      make("span", { className: "name" }, name,
-        ...(number ? [make("small", {}, number)] : [])),
+      make("span", { className: "name" }, make("span", { className: "word" }, name),
+        ...(number ? [" ", make("small", {}, number)] : [])),
       make("span", { className: "share" }, probability === null ? "?" : percent(probability)),
       make("span", { className: "bar", ariaHidden: "true" }, fill),
       where);
