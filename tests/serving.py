@@ -11,12 +11,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from PIL import Image
 
-from caffe.web.models import Offer, from_zoo
+import caffe
+from caffe.web.models import Loaded, Offer, from_zoo
 from caffe.web.server import Server, bind
 from caffe.web.service import Service
 from caffe.web.settings import Settings
@@ -96,6 +98,34 @@ def serving(offers: Sequence[Offer] | None = None, **settings: Any) -> Iterator[
         service.stop()
         bound.close()
         assert not thread.is_alive()
+
+
+SMALL_NET = """
+name: "small"
+layer { name: "data" type: "Input" top: "data" input_param { shape {
+  dim: 1 dim: 3 dim: 8 dim: 8 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param {
+  num_output: 4 kernel_size: 3 weight_filler { type: "xavier" } } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc" inner_product_param {
+  num_output: 3 weight_filler { type: "xavier" } } }
+layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }
+"""
+HOSTILE = "<script>alert(1)</script>"
+
+
+def small_offer(folder: Path, name: str = "small") -> Offer:
+    """A net that is loaded at once, with a class whose name is not nice."""
+    net_file, weights = folder / f"{name}.prototxt", folder / f"{name}.caffemodel"
+    net_file.write_text(SMALL_NET)
+    caffe.set_random_seed(1)
+    caffe.Net(net_file, caffe.TEST).save(weights)
+
+    def load() -> Loaded:
+        classifier = caffe.Classifier(net_file, weights, raw_scale=255, channel_swap=(2, 1, 0))
+        return Loaded(classifier, net_file, [HOSTILE, "<b>bold</b>", "plain"])
+
+    return Offer(name, f"Small {HOSTILE}", load)
 
 
 def picture(width: int = 40, height: int = 30, form: str = "PNG", **options: Any) -> bytes:
