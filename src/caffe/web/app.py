@@ -27,7 +27,7 @@ from .openapi import description
 from .pictures import media_type
 from .refusals import Refusal
 from .service import Prepared, Service
-from .uploads import drain, read_sent
+from .uploads import read_sent
 from .worker import Worker
 
 PAGE = Path(__file__).parent / "page"
@@ -109,13 +109,8 @@ class Answers:
         """Let a handler run while it has one of the places."""
 
         async def answer(request: Request) -> Response:
-            try:
-                with self._service.place():
-                    return await handler(request)
-            except Refusal as refusal:
-                if refusal.code == "busy":
-                    await drain(request)
-                raise
+            with self._service.place():
+                return await handler(request)
 
         return answer
 

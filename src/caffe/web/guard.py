@@ -6,6 +6,7 @@ import ipaddress
 import socket
 from urllib.parse import urlsplit
 
+import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,6 +18,9 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+TOO_SLOW = 408
+PASSED_BYTES = 64 << 20
+PASSED_SECONDS = 10.0
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -44,9 +48,14 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        body = _Body(receive)
+
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
+                # Many clients read no answer before they have sent everything.
+                if message["status"] == TOO_SLOW or not await body.let_pass():
+                    headers["Connection"] = "close"
                 for name, value in HEADERS.items():
                     headers[name] = value
                 headers.setdefault("Cache-Control", "no-store")
@@ -54,7 +63,7 @@ class Guard:
 
         refusal = self._refusal(scope["method"], Headers(scope=scope))
         answer: ASGIApp = self._app if refusal is None else refusal.response()
-        await answer(scope, receive, send_guarded)
+        await answer(scope, body.receive, send_guarded)
 
     def _refusal(self, method: str, headers: Headers) -> Refusal | None:
         host = headers.get("host", "")
@@ -75,6 +84,28 @@ class Guard:
         ):
             return Refusal(403, "other_site", "pages of other sites cannot use this server")
         return None
+
+
+class _Body:
+    """A request's body on its way in, and whether its end was seen."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._ended = False
+
+    async def receive(self) -> Message:
+        """The next message of the server."""
+        message = await self._receive()
+        self._ended = not message.get("more_body", False)
+        return message
+
+    async def let_pass(self) -> bool:
+        """Throw away what is still coming, within bounds; whether that was all of it."""
+        passed = 0
+        with anyio.move_on_after(PASSED_SECONDS):
+            while not self._ended and passed < PASSED_BYTES:
+                passed += len((await self.receive()).get("body", b""))
+        return self._ended
 
 
 def _host_name(address: str) -> str | None:

@@ -18,8 +18,6 @@ FORM = "multipart/form-data"
 FIELD, LINK = "picture", "link"
 # What a form adds to a picture: boundaries, headers, other fields.
 FORM_BYTES = 1 << 16
-DRAINED_BYTES = 64 << 20
-DRAINED_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,6 @@ async def _read(request: Request, settings: Settings) -> bytes:
     limit = settings.most_bytes + FORM_BYTES
     length = request.headers.get("content-length", "0")
     if length.isdigit() and int(length) > limit:
-        await drain(request)
         raise _too_large(settings)
     content = bytearray()
     try:
@@ -74,20 +71,8 @@ async def _read(request: Request, settings: Settings) -> bytes:
         raise Refusal(400, "broken_off", "the upload was broken off") from error
     if len(content) > limit:
         del content
-        await drain(request)
         raise _too_large(settings)
     return bytes(content)
-
-
-async def drain(request: Request) -> None:
-    """Let what is still coming pass, within bounds: many clients read no answer before that."""
-    passed = 0
-    with anyio.move_on_after(DRAINED_SECONDS):
-        while passed < DRAINED_BYTES:
-            message = await request.receive()
-            passed += len(message.get("body", b""))
-            if not message.get("more_body"):
-                return
 
 
 async def _from_form(request: Request, content: bytes, settings: Settings) -> Sent:
