@@ -186,9 +186,10 @@ def serve(
 
 
 def _run(offers: list[Offer], settings: Settings, port: int, open_page: bool) -> None:
-    from ..web.server import Server, address_of, bind
+    from ..web.server import Server, address_of, bind, share_one_heap
     from ..web.service import Service
 
+    share_one_heap()
     # Before the models: a port that is taken is to be told at once.
     bound = bind(settings.host, port)
     address = address_of(bound)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections import deque
@@ -69,7 +70,7 @@ class Worker:
         self.offer = offer
         self.loaded: Loaded | None = None
         self._batch = batch
-        self._grown = False
+        self._tidy = True
         self._jobs: deque[_Job] = deque()
         self._changed = threading.Condition()
         self._stopping = False
@@ -130,10 +131,11 @@ class Worker:
         """The next job with those that can go along; None at the end."""
         with self._changed:
             while not self._jobs and not self._stopping:
-                if not self._changed.wait(IDLE_SECONDS if self._grown else None):
-                    self._shrink()
+                if not self._changed.wait(None if self._tidy else IDLE_SECONDS):
+                    self._tidy_up()
             if self._stopping:
                 return None
+            self._tidy = False
             first = self._jobs[0]
             along = [first]
             if first.crops is not None:
@@ -177,13 +179,14 @@ class Worker:
         if not fits:
             blob.reshape(*own)
             classifier.reshape()
-        self._grown = fits and size > 1
 
-    def _shrink(self) -> None:
+    def _tidy_up(self) -> None:
+        """Give back the memory of large batches."""
         if self.loaded is not None:
             self._resize(self.loaded, 1)
             self.loaded.classifier.forward()
-        self._grown = False
+        self._tidy = True
+        gc.collect()
         give_back_freed_memory()
 
 
