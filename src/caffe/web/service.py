@@ -64,13 +64,8 @@ class Service:
         self._links: anyio.CapacityLimiter | None = None
 
     def load(self, name: str) -> Loaded:
-        """Bring a model into memory now, and let it run once; raises what goes wrong."""
-
-        def warm(loaded: Loaded) -> Loaded:
-            loaded.classifier.forward()
-            return loaded
-
-        return self.workers[name].run(Mode(), warm).result()
+        """Bring a model into memory now; raises what goes wrong."""
+        return self.workers[name].run(Mode(), lambda loaded: loaded).result()
 
     def stop(self) -> None:
         """Refuse what waits, finish what is being done, and end the threads."""

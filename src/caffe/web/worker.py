@@ -115,7 +115,7 @@ class Worker:
                 continue
             try:
                 if self.loaded is None:
-                    self.loaded = self.offer.load()
+                    self.loaded = self._load()
                 jobs[0].mode.enter()
                 results = self._results(self.loaded, jobs)
             except Exception as error:
@@ -126,6 +126,14 @@ class Worker:
                     job.future.set_result(result)
             # What a job holds must not live on until the next one comes.
             del jobs
+
+    def _load(self) -> Loaded:
+        loaded = self.offer.load()
+        # The first run prepares the net, which the first picture is not to wait for.
+        self._resize(loaded, 1)
+        Mode().enter()
+        loaded.classifier.forward()
+        return loaded
 
     def _take(self) -> list[_Job] | None:
         """The next job with those that can go along; None at the end."""

@@ -93,6 +93,12 @@ class Page {
       value: one.name, selected: one.name === state.precision,
       disabled: one.reason !== null, title: one.reason ?? "",
     }, one.reason ? `${one.name} (not here)` : one.name)));
+    this.#note();
+  }
+
+  #note() {
+    const { about, state } = this;
+    const { precisions } = about.devices.find((device) => device.name === state.device);
     const { note } = precisions.find((one) => one.name === state.precision);
     byId("mode-note").textContent = note ? `Note: ${note}.` : "";
     show(byId("mode-note"), Boolean(note));
@@ -115,9 +121,13 @@ class Page {
     const model = byId("model").value;
     const other = model !== state.model;
     state.model = model;
-    state.device = new FormData(byId("options")).get("device") ?? state.device;
     state.precision = byId("precision").value;
-    this.#offerPrecisions();
+    const device = new FormData(byId("options")).get("device") ?? state.device;
+    if (device !== state.device) {
+      state.device = device;
+      this.#offerPrecisions();
+    }
+    this.#note();
     if (other) {
       state.at = "";
       state.class = "";
