@@ -206,6 +206,25 @@ def test_a_phone_s_picture_is_turned_upright(site: Site, chelsea: bytes, orienta
     assert answer["predictions"][0]["probability"] == pytest.approx(0.7385, abs=2e-3)
 
 
+def test_a_camera_s_notes_that_are_broken_do_not_matter(small: Site) -> None:
+    content = picture(form="JPEG", exif=b"Exif\0\0no notes at all")
+    assert small.ask("/classify", content).status == 200
+
+
+@pytest.mark.parametrize("form", ["PNG", "PPM", "TIFF"])
+def test_sixteen_bits_are_read_as_the_library_reads_them(tmp_path: Path, form: str) -> None:
+    offer = small_offer(tmp_path)
+    values = np.linspace(0, 65535, 64, dtype=np.uint16).reshape(8, 8)
+    stream = io.BytesIO()
+    Image.fromarray(values).save(stream, form)
+    loaded = offer.load()
+    image = caffe.io.load_image(stream.getvalue())
+    expected = loaded.classifier.predict([image], oversample=False)[0]
+    with serving([offer]) as site:
+        found = site.ask("/classify", stream.getvalue(), top=3).json["predictions"]
+    assert [one["probability"] for one in found] == pytest.approx(sorted(expected)[::-1], abs=1e-5)
+
+
 def test_every_address_is_described_and_every_description_answers(small: Site) -> None:
     described = small.ask("/openapi.json").json
     assert described["openapi"].startswith("3.1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -199,7 +200,8 @@ def _run(offers: list[Offer], settings: Settings, port: int, open_page: bool) ->
         if settings.host not in ("127.0.0.1", "::1", "localhost"):
             complain("everybody who can reach this machine can use the page")
         if open_page:
-            webbrowser.open(address)
+            # Some browsers of the terminal return only when they are closed.
+            threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
 
     service = Service(offers, settings)
     try:

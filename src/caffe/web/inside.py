@@ -105,14 +105,18 @@ def filters(loaded: Loaded, name: str, first: int, count: int) -> dict[str, Any]
     matrix = weights.reshape(weights.shape[0], -1) if weights.ndim else weights.reshape(1, 1)
     if 1 in matrix.shape:
         return {**answer, "kind": "values", **_values(weights)}
-    # Of so many numbers the least and the most are rare: between them all would be grey.
+    # Of so many numbers some will do, and the means of neighbours would all be grey.
+    step = math.ceil(max(matrix.shape) / LARGEST_MATRIX)
+    matrix = matrix[::step, ::step]
+    # The least and the most are rare: between them all would be grey, too.
     middle, spread = float(matrix.mean()), 3 * float(matrix.std())
     answer |= {"black": _number(middle - spread), "white": _number(middle + spread)}
     levels = _levels(matrix[np.newaxis], answer["black"], answer["white"])
     return {
         **answer,
         "kind": "matrix",
-        **_mosaic(_shrunk(levels, LARGEST_MATRIX), None),
+        "step": step,
+        **_mosaic(levels, None),
         "total": 1,
         "first": 0,
         "maps": _facts(matrix[np.newaxis], ["weights"]),

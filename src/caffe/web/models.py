@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import mode
 from ..classifier import Classifier
-from ..errors import CaffeError, CaffeWarning
+from ..errors import CaffeError, CaffeWarning, ShapeError
 from ..layers.layer import TEST
 from ..model import PathLike
 from ..net import Net
@@ -64,8 +64,17 @@ class Loaded:
 
     @property
     def color(self) -> bool:
-        """Whether it takes colour pictures; grey ones otherwise."""
-        return bool(self.classifier.transformer.inputs[self.classifier.inputs[0]][1] != 1)
+        """Whether it takes colour pictures; grey ones otherwise.
+
+        Raises
+        ------
+        ShapeError
+            It takes neither.
+        """
+        channels = self.classifier.transformer.inputs[self.classifier.inputs[0]][1]
+        if channels not in (1, 3):
+            raise ShapeError(f"the net takes {channels} channels; pictures have 3, or 1 if grey")
+        return bool(channels == 3)
 
     @cached_property
     def inside(self) -> Net:

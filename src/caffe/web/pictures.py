@@ -56,14 +56,24 @@ def read_picture(content: bytes, most_pixels: int, color: bool = True) -> Pictur
     try:
         with _opened(content, most_pixels) as opened:
             name = opened.format or ""
-            picture = ImageOps.exif_transpose(opened)
-            pixels, white = pixels_of(picture, color)
+            pixels, white = pixels_of(_upright(opened), color)
             return Picture(pixels, white, "JPEG" if name == "MPO" else name)
     except Refusal:
         raise
     # Pillow's decoders raise anything on a damaged file: OSError, SyntaxError, struct.error ...
     except Exception as error:
         raise Refusal(400, "damaged", "the picture is damaged and cannot be read") from error
+
+
+def _upright(opened: Image.Image) -> Image.Image:
+    try:
+        picture = ImageOps.exif_transpose(opened)
+    # Notes that cannot be read say nothing; a picture that cannot be is found out later.
+    except Exception:
+        return opened
+    # What 16 bits mean depends on it.
+    picture.format = opened.format
+    return picture
 
 
 def media_type(content: bytes, most_pixels: int) -> str:

@@ -133,7 +133,8 @@ class Service:
 
         if self._readers is None:
             self._readers = anyio.CapacityLimiter(min(4, os.cpu_count() or 1))
-        return await anyio.to_thread.run_sync(read, limiter=self._readers)
+        with self._told(worker):
+            return await anyio.to_thread.run_sync(read, limiter=self._readers)
 
     async def classify(self, worker: Worker, mode: Mode, crops: NDArray[np.float32]) -> Row:
         """A picture's probabilities."""
@@ -144,11 +145,19 @@ class Service:
         return await self._answer(worker, worker.run(mode, task))
 
     async def _answer(self, worker: Worker, future: Future[Any]) -> Any:
+        seconds = self.settings.answer_seconds
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), self.settings.answer_seconds)
+            with self._told(worker):
+                return await asyncio.wait_for(asyncio.wrap_future(future), seconds)
         except asyncio.TimeoutError as error:
-            reason = f"the net took longer than {self.settings.answer_seconds:g} s"
+            reason = f"the net took longer than {seconds:g} s"
             raise Refusal(503, "slow", reason, retry_after=10) from error
+
+    @contextmanager
+    def _told(self, worker: Worker) -> Iterator[None]:
+        """Log what is wrong with a model, and tell that it is."""
+        try:
+            yield
         except Refusal:
             raise
         except CaffeError as error:

@@ -129,6 +129,8 @@ class Worker:
 
     def _load(self) -> Loaded:
         loaded = self.offer.load()
+        # Asked now: a net that takes no pictures is not to be found out by the first of them.
+        _ = loaded.color
         # The first run prepares the net, which the first picture is not to wait for.
         self._resize(loaded, 1)
         Mode().enter()

@@ -32,7 +32,7 @@ export async function ask(path, { query = {}, body, signal, tell, raw } = {}) {
       return { answer, command: commandFor(address, body) };
     }
     const { code, message } = await reason(response);
-    if (response.status !== 503 || code === "stopping" || tries === TRIES) {
+    if (code !== "busy" || tries === TRIES) {
       throw new Failure(sentence(message), code);
     }
     const seconds = Number(response.headers.get("Retry-After")) || 1;

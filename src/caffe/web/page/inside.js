@@ -286,12 +286,16 @@ function scaleNote(answer) {
       `all, ${range}.`);
   }
   if (answer.kind !== "maps") {
-    const what = answer.kind === "matrix" ? "; outputs down, inputs across" : ", for all of them";
+    const what = answer.kind === "matrix" ? `; outputs down, inputs across${every(answer.step)}` : ", for all of them";
     return make("p", { className: "fine" }, `Black to white is ${range}${what}.`);
   }
   const text = answer.scale === "all" ? `${range}, for all maps` : "each map’s own least to most";
   return make("p", { className: "fine" }, make("span", { className: "ramp" }),
     ` is ${text}. Where the layer answers strongly it is bright.`);
+}
+
+function every(step) {
+  return step > 1 ? `; one of ${step} is shown, each way` : "";
 }
 
 function shapeText(shape) {

@@ -193,11 +193,12 @@ export class Results {
     if (!wanted) return;
     let index = labels.findIndex((label) => label.toLowerCase() === wanted);
     if (index < 0) index = labels.findIndex((label) => label.toLowerCase().includes(wanted));
+    if (index < 0 && /^(class )?\d+$/.test(wanted)) index = Number(/\d+/.exec(wanted)[0]);
     if (index < 0) {
       complain(byId("results-error"), `No class is called “${byId("class").value.trim()}”.`);
       return;
     }
-    byId("class").value = partsOf(labels[index]).name;
+    if (labels[index]) byId("class").value = partsOf(labels[index]).name;
     this.gradCam(index);
   }
 }
