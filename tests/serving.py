@@ -114,10 +114,10 @@ layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }
 HOSTILE = "<script>alert(1)</script>"
 
 
-def small_offer(folder: Path, name: str = "small") -> Offer:
+def small_offer(folder: Path, name: str = "small", text: str = SMALL_NET) -> Offer:
     """A net that is loaded at once, with a class whose name is not nice."""
     net_file, weights = folder / f"{name}.prototxt", folder / f"{name}.caffemodel"
-    net_file.write_text(SMALL_NET)
+    net_file.write_text(text)
     caffe.set_random_seed(1)
     caffe.Net(net_file, caffe.TEST).save(weights)
 

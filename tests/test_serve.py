@@ -20,7 +20,7 @@ import caffe
 from caffe.web.app import routes
 from caffe.web.models import Mode
 
-from .serving import HOSTILE, Site, picture, serving, small_offer
+from .serving import HOSTILE, SMALL_NET, Site, picture, serving, small_offer
 
 MODEL = "efficientnet_lite0"
 EGYPTIAN_CAT = 285
@@ -259,6 +259,17 @@ def test_a_name_of_the_text_is_data_and_not_markup(small: Site) -> None:
     assert answer.headers["content-type"] == "application/json"
     assert HOSTILE in {one["label"] for one in answer.json["predictions"]}
     assert sum(one["probability"] for one in answer.json["predictions"]) == pytest.approx(1)
+
+
+def test_a_net_without_softmax_is_shown_as_it_is(small: Site, tmp_path: Path) -> None:
+    assert small.ask("/classify", picture()).json["probabilities"] is True
+    text = SMALL_NET[: SMALL_NET.index('layer { name: "prob"')]
+    with serving([small_offer(tmp_path, text=text)]) as site:
+        answer = site.ask("/classify", picture(), top=3).json
+        values = site.ask("/responses", picture(), layer="fc").json["values"]
+    assert answer["probabilities"] is False
+    found = {one["index"]: one["probability"] for one in answer["predictions"]}
+    assert [found[i] for i in range(3)] == pytest.approx(values, rel=1e-4)
 
 
 def test_one_model_or_layer_too_many(small: Site) -> None:

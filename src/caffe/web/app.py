@@ -32,6 +32,8 @@ from .worker import Worker
 
 PAGE = Path(__file__).parent / "page"
 MOST_MAPS = 256
+# With some room for rounding; what is above comes from a net without a Softmax at its end.
+MOST_PROBABLE = 1.001
 TOP, MAPS = 5, 36
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -219,6 +221,7 @@ class Answers:
         answer = {
             **self._facts(worker, mode, prepared),
             "predictions": predictions,
+            "probabilities": bool(row.values.min() >= 0 and row.values.max() <= MOST_PROBABLE),
             "milliseconds": times,
             "batch": row.batch,
         }

@@ -139,6 +139,10 @@ _CLASSIFIED = _object(
         "type": "array",
         "items": _object(index=_whole(), label=_TEXT, probability={"type": "number"}),
     },
+    probabilities={
+        "type": "boolean",
+        "description": "Whether the net ends in probabilities; other values are given as they are.",
+    },
     milliseconds=_object(
         **{name: {"type": "number"} for name in ("reading", "waiting", "net", "all")}
     ),

@@ -1,7 +1,7 @@
 // The top five with bars and time, and Grad-CAM over the picture.
 
 import { ask, newest } from "./api.js";
-import { byId, complain, make, partsOf, show } from "./dom.js";
+import { byId, complain, make, partsOf, readable, show } from "./dom.js";
 import { keepAnswer } from "./json.js";
 
 const percent = (share) => `${(share * 100).toFixed(share >= 0.1 ? 0 : share >= 0.001 ? 1 : 2)} %`;
@@ -96,24 +96,28 @@ export class Results {
 
   #draw(answer) {
     this.#ready();
-    const rows = answer.predictions.map((one) => this.#row(one));
+    const { predictions, probabilities } = answer;
+    const most = probabilities ? 1 : Math.max(predictions[0].probability ?? 0, 1e-30);
+    const said = probabilities ? percent : readable;
+    const rows = predictions.map((one) => this.#row(one, most, said));
     byId("top").replaceChildren(...rows);
     this.seen = answer.seen;
     const { reading, net, all } = answer.milliseconds;
     const others = answer.batch > 1 ? `, in a batch of ${answer.batch}` : "";
     byId("time").textContent = `${Math.round(all)} ms in all: ${Math.round(reading)} to read the ` +
       `picture (${answer.picture.width} × ${answer.picture.height} ${answer.picture.format}), ` +
-      `${Math.round(net)} in the net${others}`;
-    const first = answer.predictions[0];
+      `${Math.round(net)} in the net${others}` + (probabilities ? ""
+      : ". This net does not end in probabilities (a Softmax); its values are shown as they are.");
+    const first = predictions[0];
     byId("status").textContent =
-      `${partsOf(first.label).name}, ${percent(first.probability ?? 0)}; ${rows.length} classes`;
+      `${partsOf(first.label).name}, ${said(first.probability ?? 0)}; ${rows.length} classes`;
     show(byId("class-form"));
     show(byId("classify-json"));
   }
 
-  #row({ index, label, probability }) {
+  #row({ index, label, probability }, most, said) {
     const { name, number } = partsOf(label);
-    const share = Math.min(Math.max(probability ?? 0, 0), 1);
+    const share = Math.min(Math.max((probability ?? 0) / most, 0), 1);
     const fill = make("span", { className: "fill" });
     fill.style.width = `${share * 100}%`;
     const where = make("button", { type: "button", className: "where", ariaPressed: "false" },
@@ -127,7 +131,7 @@ export class Results {
     return make("li", {},
       make("span", { className: "name" }, make("span", { className: "word" }, name),
         ...(number ? [" ", make("small", {}, number)] : [])),
-      make("span", { className: "share" }, probability === null ? "?" : percent(probability)),
+      make("span", { className: "share" }, probability === null ? "?" : said(probability)),
       make("span", { className: "bar", ariaHidden: "true" }, fill),
       where);
   }
