@@ -18,6 +18,9 @@ from report import arguments, in_turn, machine, median, show
 
 BATCHES = {"caffenet": (1, 50), "vgg16": (8,)}
 USUAL = (1, 16)
+WARMING = 10
+"""Calls of each engine before it is timed: ours takes some to choose and prepare."""
+
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.5, "float16": 0.1}
 """Of the largest value. A deep net of random weights enlarges what half precision rounds off."""
 
@@ -67,6 +70,8 @@ def measure(name: str, batch: int, precision: str, options: Any, folder: Path) -
             print(f"  {peer} is left out: its output differs by {errors[peer]:.2g}")
             continue
         runs[peer] = partial(run, data)
+        for _ in range(0 if options.quick else WARMING):
+            run(data)
     times = in_turn(runs, options.rounds, options.seconds)
     return {
         "net": name,
@@ -78,33 +83,35 @@ def measure(name: str, batch: int, precision: str, options: Any, folder: Path) -
     }
 
 
-def ratio(figure: dict[str, Any], rivals: tuple[str, ...]) -> float:
+def ratio(figure: dict[str, Any], rivals: tuple[str, ...], engine: str = peers.OURS) -> float:
     """Ours by the best of the rivals; NaN if there is none."""
     times = [value for peer, value in figure["ms"].items() if peer in rivals]
-    ours = figure["ms"].get(peers.OURS, math.nan)
+    ours = figure["ms"].get(engine, math.nan)
     return ours / min(times) if times else math.nan
 
 
 def _show(figures: list[dict[str, Any]], facts: dict[str, Any], path: Path | None) -> None:
-    others = tuple(peer for peer in peers.NAMES if peer != peers.OURS)
+    others = tuple(p for p in peers.NAMES if p not in (peers.OURS, peers.DEFAULT_INSTALL))
     rows = []
     for figure in figures:
-        figure["ours_by_best_of_onnxruntime_openvino"] = ratio(figure, peers.BEST_OF)
-        figure["ours_by_best"] = ratio(figure, others)
+        figure["ratios"] = {
+            "ours / best of ORT, OV": ratio(figure, peers.BEST_OF),
+            "ours / best": ratio(figure, others),
+            "torch engine / best of ORT, OV": ratio(figure, peers.BEST_OF, peers.DEFAULT_INSTALL),
+        }
         cells = [f"{figure['ms'][p]:.1f}" if p in figure["ms"] else "" for p in peers.NAMES]
         precision = "" if figure["precision"] == "float32" else f", {figure['precision']}"
         rows.append(
             [
                 f"{figure['net']}, batch {figure['batch']}{precision}",
                 *cells,
-                f"{ratio(figure, peers.BEST_OF):.2f}",
-                f"{ratio(figure, others):.2f}",
+                *(f"{value:.2f}" for value in figure["ratios"].values()),
             ]
         )
-    ratios = np.array([[ratio(f, peers.BEST_OF), ratio(f, others)] for f in figures])
+    ratios = np.array([list(figure["ratios"].values()) for figure in figures])
     means = np.exp(np.log(ratios).mean(axis=0))
     rows.append(["geometric mean", *[""] * len(peers.NAMES), *(f"{mean:.2f}" for mean in means)])
-    columns = ["milliseconds", *peers.NAMES, "ours / best of ORT, OV", "ours / best"]
+    columns = ["milliseconds", *peers.NAMES, *figures[0]["ratios"]]
     show("Forward, medians", columns, rows, facts, figures, path)
 
 

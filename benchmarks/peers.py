@@ -18,19 +18,27 @@ Array = NDArray[np.float32]
 Run = Callable[[Array], Array]
 
 OURS = "Recaffe"
+DEFAULT_INSTALL = "torch engine"
+"""This project as it is without the extra openvino."""
 
 
-def recaffe(files: Files, threads: int, precision: str) -> Run:
+def recaffe(files: Files, threads: int, precision: str, engine: str = "auto") -> Run:
     """This project: the input is written into its blob, and the output's array is returned."""
-    caffe.set_precision(precision)
     net = caffe.Net(files.prototxt, caffe.TEST, weights=files.caffemodel)
     (source,), (output,) = net.inputs, net.outputs
 
     def run(batch: Array) -> Array:
+        caffe.set_precision(precision)
+        caffe.set_engine(engine)
         net.blobs[source].data[...] = batch
         return net.forward()[output]
 
     return run
+
+
+def recaffe_torch(files: Files, threads: int, precision: str) -> Run:
+    """This project by PyTorch alone."""
+    return recaffe(files, threads, precision, "torch")
 
 
 def onnx_runtime(files: Files, threads: int, precision: str) -> Run:
@@ -122,6 +130,7 @@ def _net(files: Files) -> caffe.Net:
 
 _MAKERS: dict[str, tuple[str, tuple[str, ...], Callable[[Files, int, str], Run]]] = {
     OURS: ("caffe", ("float32", "bfloat16", "float16"), recaffe),
+    DEFAULT_INSTALL: ("caffe", ("float32", "bfloat16", "float16"), recaffe_torch),
     "ONNX Runtime": ("onnxruntime", ("float32",), onnx_runtime),
     "OpenVINO": ("openvino", ("float32", "bfloat16", "float16"), openvino),
     "OpenCV": ("cv2", ("float32",), opencv),

@@ -108,7 +108,7 @@ def show(
         table.add_row(*map(str, row))
     console = Console()
     # In a pipe or a file a table must not be cut to 80 columns.
-    console = console if console.is_terminal else Console(width=160)
+    console = console if console.is_terminal else Console(width=200)
     console.print(table)
     console.print(
         f"{facts['processor']} ({facts['capability']}), {facts['cpus']} CPUs, "

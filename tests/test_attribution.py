@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 import caffe
+from caffe import mode
 from caffe.attribution import grad_cam_map, last_spatial_blob, occlusion_map, saliency_map
+
+from .test_memory import CountingStore
 
 # In place and branching, as published nets are; Clip's gradient is wrong in place.
 NET = """
@@ -204,6 +207,7 @@ def test_a_score_at_several_places_is_their_mean() -> None:
     found = saliency_map(net, 1)
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.99
     assert found.sum() == pytest.approx(expected.sum(), rel=0.05)
+    assert last_spatial_blob(net) == "sum"
 
 
 @pytest.mark.parametrize(
@@ -242,6 +246,29 @@ def test_a_second_input_goes_with_its_picture() -> None:
     plain = small_net()
     assert np.allclose(saliency_map(net, 1, image=1), saliency_map(plain, 1, image=1), atol=1e-6)
     assert not np.allclose(saliency_map(net, 1, image=2), saliency_map(plain, 1, image=2))
+
+
+def test_in_a_second_store_the_maps_are_the_same() -> None:
+    # What GPU mode does, with CPU memory in the GPU's place.
+    expected = saliency_map(small_net(), 1), grad_cam_map(small_net(), "sum", 1)
+    mode.use_store(CountingStore())
+    try:
+        net = small_net()
+        net.forward()
+        found = saliency_map(net, 1), grad_cam_map(net, "sum", 1)
+        occluded = occlusion_map(net, 1)
+    finally:
+        caffe.set_mode_cpu()
+    assert np.allclose(found, expected, atol=1e-5)
+    assert np.allclose(occluded, occlusion_map(small_net(), 1), atol=1e-5)
+
+
+def test_a_score_that_is_no_number_is_told() -> None:
+    net = small_net()
+    net.blobs["data"].data[1, 0, 3, 3] = np.nan
+    with pytest.raises(caffe.CaffeError, match="score in 'fc' is nan"):
+        saliency_map(net, 0, image=1)
+    assert np.isfinite(saliency_map(net, 0, image=2)).all()
 
 
 def test_a_net_for_training_is_explained_as_it_would_be_tested() -> None:

@@ -41,9 +41,13 @@ PICTURES = np.random.default_rng(0).normal(size=(2, 4, 3, 64, 64)).astype(np.flo
 UNKEPT = ["conv1", "pool1", "norm1", "branch", "sum", "drop"]
 
 
-@pytest.fixture(autouse=True)
-def default_mode() -> Iterator[None]:
-    yield
+@pytest.fixture(autouse=True, params=["torch", "openvino"])
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """What runs the plan; all that holds for one engine holds for the other."""
+    if request.param == "openvino":
+        pytest.importorskip("openvino")
+    caffe.set_engine(request.param)
+    yield request.param
     caffe.set_engine("auto")
     caffe.set_precision("float32")
 
@@ -61,13 +65,14 @@ def net() -> caffe.Net:
 
 def layer_by_layer(net: caffe.Net, pictures: np.ndarray) -> dict[str, np.ndarray]:
     """Every blob of a net with the same parameters, run layer by layer."""
+    engine = mode.engine()
     caffe.set_engine("layerwise")
     other = caffe.Net(NET, caffe.TEST)
     for name, blobs in net.params.items():
         for mine, theirs in zip(other.params[name], blobs, strict=True):
             mine.data[...] = theirs.data
     other.forward(data=pictures)
-    caffe.set_engine("auto")
+    caffe.set_engine(engine)
     return {name: blob.data.copy() for name, blob in other.blobs.items()}
 
 
@@ -317,5 +322,5 @@ def test_bfloat16_gives_float32_blobs_near_float32s(net: caffe.Net) -> None:
 def test_an_unknown_precision_is_refused(name: str) -> None:
     with pytest.raises(caffe.CaffeError, match="float32, tf32, bfloat16, float16"):
         caffe.set_precision(name)
-    with pytest.raises(caffe.CaffeError, match="auto, layerwise"):
+    with pytest.raises(caffe.CaffeError, match="auto, torch, openvino, layerwise"):
         caffe.set_engine(name)

@@ -25,7 +25,8 @@ from .errors import (
 from .version import __version__
 
 if TYPE_CHECKING:
-    from . import attribution, coord_map, draw, io, layers, net_spec, proto, zoo
+    from . import attribution, coord_map, draw, io, layers, net_spec, proto, summary, zoo
+    from . import vis as vis
     from .blob import Blob
     from .classifier import Classifier
     from .detector import Detector
@@ -112,6 +113,8 @@ _MODULES = (
     "net_spec",
     "proto",
     "pycaffe",
+    "summary",
+    "vis",
     "zoo",
 )
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -169,6 +172,7 @@ __all__ = [
     "set_solver_rank",
     "solver_count",
     "solver_rank",
+    "summary",
     "to_proto",
     "zoo",
 ]

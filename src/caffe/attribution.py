@@ -6,6 +6,7 @@ net was loaded: it needs no ``force_backward``, and its blobs stay as they are.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 
@@ -274,7 +275,13 @@ class _Apart:
 
     def score(self, class_index: int) -> float:
         """Run forward; return the class's score for the picture."""
-        return float(self.scores(class_index)[self.place])
+        found = float(self.scores(class_index)[self.place])
+        if not math.isfinite(found):
+            raise CaffeError(
+                f"the class's score in '{self._score_name}' is {found}: the weights are missing, "
+                "or the weights or the picture hold values that are no finite numbers"
+            )
+        return found
 
     def scores(self, class_index: int) -> NDArray[np.float32]:
         """Run forward; return the class's score for each of the batch."""
@@ -304,9 +311,9 @@ class _Apart:
     def check_spatial(self, blob: str | None) -> str:
         """Return the blob's name, or that of the last one with a height and a width."""
         self._reshape(self._batch)
-        inner = [n for n in self.net.blobs if n in self._original.blobs]
+        known = set(self._original.blobs) - {*self.net.inputs, self._score_name}
         spatial = [
-            n for n in inner if _is_spatial(self.net.blobs[n].shape) and n not in self.net.inputs
+            name for name, its in self.net.blobs.items() if name in known and _is_spatial(its.shape)
         ]
         if blob is None:
             if not spatial:

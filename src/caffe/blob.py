@@ -6,15 +6,26 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from . import notebook
 from .errors import ShapeError
-from .memory import Store, SyncedMemory
+from .memory import Head, Store, SyncedMemory
 
 Shape = tuple[int, ...]
 
 MAX_AXES = 32
 MAX_COUNT = 2**31 - 1
+
+
+class Layout:
+    """How often any blob has changed its shape or its memory.
+
+    Who depends on many blobs' shapes need not look at each before every forward.
+    """
+
+    changes = 0
 
 
 def checked_shape(dims: Sequence[int]) -> Shape:
@@ -120,7 +131,11 @@ class Blob:
         """
         if len(dims) == 1 and isinstance(dims[0], Sequence):
             dims = tuple(dims[0])
-        self._shape = checked_shape(dims)
+        shape = checked_shape(dims)
+        if shape == self._shape and self._count <= min(self._data.count, self._diff.count):
+            return
+        Layout.changes += 1
+        self._shape = shape
         self._count = math.prod(self._shape)
         if self._count > self._data.count:
             self._data = SyncedMemory(self._count)
@@ -128,7 +143,19 @@ class Blob:
             self._diff = SyncedMemory(self._count)
 
     def __repr__(self) -> str:
-        return f"<caffe.Blob {' x '.join(map(str, self._shape)) or 'scalar'}>"
+        return f"<caffe.Blob {self._shape_text()}>"
+
+    def _shape_text(self) -> str:
+        return " x ".join(map(str, self._shape)) or "scalar"
+
+    def _repr_html_(self) -> str:
+        rows = [_summary("data", self.data_tensor())]
+        # Most blobs have no gradient; only to say so, none is to be made.
+        if self._diff.head is not Head.UNINITIALIZED:
+            rows.append(_summary("diff", self.diff_tensor()))
+        title = f"Blob {self._shape_text()}: {self._count:,} numbers, {_size(4 * self._count)}"
+        header = ("", "smallest", "mean", "largest", "zeros", "from smallest to largest")
+        return notebook.table(title, rows, header)
 
     # What layers and engines see: memory, and tensors on the CPU or in a store.
 
@@ -160,6 +187,7 @@ class Blob:
         self._check_count(other)
         if self._data is not other._data:
             self._data.about_to_change()
+            Layout.changes += 1
             self._data = other._data
 
     def share_diff(self, other: Blob) -> None:
@@ -183,3 +211,25 @@ class Blob:
                 "use blob.shape"
             )
         return self._shape[axis] if axis < len(self._shape) else 1
+
+
+def _summary(name: str, values: Tensor) -> tuple[str, ...]:
+    """A line of the table that a notebook shows of a blob."""
+    finite = values[values.isfinite()]
+    odd = values.numel() - finite.numel()
+    if not finite.numel():
+        return (name, "-", "-", "-", "-", f"{odd:,} NaN or infinite" if odd else "empty")
+    low, high = float(finite.min()), float(finite.max())
+    counts = torch.histc(finite, 32, low, high).tolist() if low < high else [1.0]
+    spread = notebook.bars(counts) + (f"{odd:,} NaN or infinite" if odd else "")
+    zeros = float((finite == 0).sum()) / finite.numel()
+    mean = float(finite.mean(dtype=torch.float64))
+    return (name, f"{low:.4g}", f"{mean:.4g}", f"{high:.4g}", f"{zeros:.0%}", spread)
+
+
+def _size(count: int) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000  # type: ignore[assignment]
+    return f"{count:.3g} GB"

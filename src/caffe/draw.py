@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from .atomic import atomic_write
@@ -113,19 +115,24 @@ def get_layer_label(layer: LayerParameter, rankdir: str, display_lrm: bool = Fal
 
 
 def _facts(layer: LayerParameter, display_lrm: bool) -> Iterator[str]:
-    if layer.type == "Pooling":
-        yield f"{get_pooling_types_dict()[layer.pooling_param.pool]} {layer.type}"
-        yield from _pooling_facts(layer.pooling_param)
-    else:
-        yield layer.type
-    if layer.type in ("Convolution", "Deconvolution"):
-        yield from _convolution_facts(layer.convolution_param)
+    yield from main_parameters(layer)
     if layer.type == "Input":
         for shape in layer.input_param.shape:
             yield _times(shape.dim)
     if display_lrm and layer.type in LEARNING_LAYERS and any(get_layer_lr_mult(layer)):
         weights, bias = get_layer_lr_mult(layer)
         yield f"lr mult {weights:g}, {bias:g}"
+
+
+def main_parameters(layer: LayerParameter) -> Iterator[str]:
+    """Yield a layer's type, and what of a convolution or pooling people want to see."""
+    if layer.type == "Pooling":
+        yield f"{get_pooling_types_dict()[layer.pooling_param.pool]} {layer.type}"
+        yield from _pooling_facts(layer.pooling_param)
+    else:
+        yield layer.type
+    if layer.HasField("convolution_param"):
+        yield from _convolution_facts(layer.convolution_param)
 
 
 def _pooling_facts(pooling: Any) -> Iterator[str]:
@@ -221,7 +228,7 @@ def get_pydot_graph(
         state.phase = phase  # type: ignore[assignment]
         layers = filter_layers(layers, state)
     graph = pydot.Dot(
-        _quoted(net.name or "Net"),
+        quoted(net.name or "Net"),
         graph_type="digraph",
         rankdir=rankdir,
         nodesep="0.2",
@@ -233,7 +240,7 @@ def get_pydot_graph(
         if _runs_in_place(layer):
             style = NEURON_LAYER_STYLE
         label = get_layer_label(layer, rankdir, display_lrm)
-        graph.add_node(pydot.Node(f"layer{index}", label=label, **_quoted_all(style)))
+        graph.add_node(pydot.Node(f"layer{index}", label=label, **quoted_all(style)))
     labels = [get_edge_label(layer) if label_edges else "" for layer in layers]
     for number, value in enumerate(_values(layers)):
         _add_value(pydot, graph, value, f"blob{number}", labels)
@@ -271,27 +278,29 @@ def _values(layers: Sequence[LayerParameter]) -> list[_Value]:
 def _add_value(
     pydot: Any, graph: pydot.Dot, value: _Value, node: str, labels: Sequence[str]
 ) -> None:
-    style = _quoted_all(EDGE_STYLE)
+    style = quoted_all(EDGE_STYLE)
     last = [] if value.overwriter is None else [value.overwriter]
     if last and value.makers and not value.readers:
         node = f"layer{value.overwriter}"
         last = []
     else:
-        graph.add_node(pydot.Node(node, label=_quoted(value.blob), **_quoted_all(BLOB_STYLE)))
+        graph.add_node(pydot.Node(node, label=quoted(value.blob), **quoted_all(BLOB_STYLE)))
     for maker in value.makers:
         # Blanks keep the label off the arrow.
-        label = _quoted(f" {labels[maker]} " if labels[maker] else "")
+        label = quoted(f" {labels[maker]} " if labels[maker] else "")
         graph.add_edge(pydot.Edge(f"layer{maker}", node, label=label, **style))
     for reader in value.readers + last:
         graph.add_edge(pydot.Edge(node, f"layer{reader}", **style))
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A text as Graphviz's language has it."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _quoted_all(style: dict[str, str]) -> dict[str, str]:
-    return {name: _quoted(value) for name, value in style.items()}
+def quoted_all(style: dict[str, str]) -> dict[str, str]:
+    """Attributes with their values quoted."""
+    return {name: quoted(value) for name, value in style.items()}
 
 
 def draw_net(
@@ -324,19 +333,46 @@ def draw_net(
     MissingExtraError
         pydot is not installed, or there is no Graphviz.
     """
+    check_format(ext)
+    return render(get_pydot_graph(caffe_net, rankdir, phase=phase, display_lrm=display_lrm), ext)
+
+
+def check_format(ext: str) -> None:
+    """Check that nets can be drawn in a format.
+
+    Raises
+    ------
+    CaffeError
+        They cannot.
+    """
     if ext not in PICTURE_FORMATS + TEXT_FORMATS:
         raise CaffeError(
             f"a net cannot be drawn as {ext!r}; the formats are "
             + ", ".join(PICTURE_FORMATS + TEXT_FORMATS)
         )
-    graph = get_pydot_graph(caffe_net, rankdir, phase=phase, display_lrm=display_lrm)
+
+
+def format_of(path: str | os.PathLike[str]) -> str:
+    """The format that a file's name asks for by its ending.
+
+    Raises
+    ------
+    CaffeError
+        It has no ending, or that of no format in which nets can be drawn.
+    """
+    ext = os.path.splitext(path)[1][1:].lower()
+    if not ext:
+        raise CaffeError(
+            f"{os.fspath(path)}: the name says no picture format; end it in .png, .svg or .pdf"
+        )
+    check_format(ext)
+    return ext
+
+
+def render(graph: pydot.Dot, ext: str) -> bytes:
+    """Let Graphviz draw: the library in pygraphviz's wheels, else the program ``dot``."""
     if ext in TEXT_FORMATS:
         return graph.to_string().encode()
-    return _render(graph, ext)
-
-
-def _render(graph: pydot.Dot, ext: str) -> bytes:
-    """Let Graphviz draw: the library in pygraphviz's wheels, else the program ``dot``."""
     picture: Any
     try:
         pygraphviz = require("pygraphviz", "draw", "drawing nets")
@@ -348,8 +384,33 @@ def _render(graph: pydot.Dot, ext: str) -> bytes:
             ) from error
         picture = graph.create(format=ext)
     else:
-        picture = pygraphviz.AGraph(string=graph.to_string()).draw(format=ext, prog="dot")
+        with _font_warnings_kept():
+            picture = pygraphviz.AGraph(string=graph.to_string()).draw(format=ext, prog="dot")
     return bytes(picture)
+
+
+@contextmanager
+def _font_warnings_kept() -> Iterator[None]:
+    """Keep to itself what Fontconfig says of system files that are newer than it.
+
+    The one in pygraphviz's wheels writes to the process's stderr itself, on every picture.
+    """
+    try:
+        stderr = os.dup(2)
+    except OSError:
+        yield
+        return
+    with TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            said.seek(0)
+            for line in said:
+                if not line.startswith(b"Fontconfig warning"):
+                    os.write(2, line)
 
 
 def draw_net_to_file(
@@ -371,11 +432,6 @@ def draw_net_to_file(
     >>> from caffe.proto.files import read_net
     >>> draw_net_to_file(read_net("deploy.prototxt"), "net.svg", rankdir="TB")  # doctest: +SKIP
     """
-    ext = os.path.splitext(filename)[1][1:].lower()
-    if not ext:
-        raise CaffeError(
-            f"{os.fspath(filename)}: the name says no picture format; end it in .png, .svg or .pdf"
-        )
-    picture = draw_net(caffe_net, rankdir, ext, phase, display_lrm)
+    picture = draw_net(caffe_net, rankdir, format_of(filename), phase, display_lrm)
     with atomic_write(filename) as stream:
         stream.write(picture)

@@ -30,6 +30,14 @@ class Store(Protocol):
         ...
 
 
+class Watcher(Protocol):
+    """Somebody who depends on what a memory holds."""
+
+    def before_change(self, memory: SyncedMemory) -> None:
+        """Take what is still needed: the memory is about to hold something else."""
+        ...
+
+
 @dataclass(frozen=True)
 class DeviceStore:
     """The memory of one accelerator."""
@@ -86,7 +94,7 @@ class SyncedMemory:
         self._store: Store | None = None
         self._compute: Callable[[], Tensor] | None = None
         self._array: weakref.ref[np.ndarray] | None = None
-        self.before_write: Callable[[], None] | None = None
+        self._watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
         self.version = 0
 
     def cpu(self) -> Tensor:
@@ -176,6 +184,9 @@ class SyncedMemory:
 
         Not while the memory is lent: the array would show old values.
         """
+        if self._compute is compute:
+            # Nobody has looked since this was said before.
+            return
         self.version += 1
         self.count = count
         self.head = Head.UNINITIALIZED
@@ -190,8 +201,13 @@ class SyncedMemory:
     def about_to_change(self) -> None:
         """Note that the values will be others; who still needs these takes them now."""
         self.version += 1
-        if self.before_write is not None:
-            self.before_write()
+        if self._watchers:
+            for watcher in list(self._watchers):
+                watcher.before_change(self)
+
+    def watch(self, watcher: Watcher) -> None:
+        """Let `watcher` know of each coming change, as long as somebody else keeps it alive."""
+        self._watchers.add(watcher)
 
     def _place(self, values: Tensor) -> None:
         if self.is_lent and self._cpu is not None:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .errors import CaffeError, CaffeWarning, DeviceError
+from .errors import CaffeError, CaffeWarning, DeviceError, require
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .memory import Store
 
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
-ENGINES = ("auto", "layerwise")
+ENGINES = ("auto", "torch", "openvino", "layerwise")
 CPU_ADVICE = "Call caffe.set_mode_cpu() to run on the CPU."
 
 
@@ -145,18 +145,25 @@ def set_engine(engine: str) -> None:
 
     Parameters
     ----------
-    engine : {"auto", "layerwise"}
-        "auto" runs a net that needs no gradients by a prepared plan on the CPU: layers joined,
-        weights packed, blobs computed when looked at. "layerwise" runs one layer after another
-        and writes every blob, always.
+    engine : {"auto", "torch", "openvino", "layerwise"}
+        "torch" runs a net that needs no gradients by a prepared plan: layers joined, weights packed
+        for PyTorch's kernels, blobs computed when looked at. "openvino" lets OpenVINO (the extra
+        of that name) run as much of the plan as it can on the CPU; it is prepared at the first
+        forward, which takes up to a second. "auto" is "openvino" from the third forward of the
+        same shapes and weights on, if that is installed, and "torch" otherwise. "layerwise" runs
+        one layer after another and writes every blob, always.
 
     Raises
     ------
     CaffeError
         There is no such engine.
+    MissingExtraError
+        OpenVINO is asked for, but not installed.
     """
     if engine not in ENGINES:
         raise CaffeError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
+    if engine == "openvino":
+        require("openvino", "openvino", "the engine of that name")
     _state.engine = engine
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from .model import PathLike, name_source, read_model, sort_arguments
 from .parameters import ParameterList
 from .proto.caffe_pb2 import NetParameter
 from .trained import copy_trained, save_caffemodel, save_hdf5, share_trained
+
+if TYPE_CHECKING:
+    from .summary import Summary
 
 
 class Net:
@@ -91,7 +94,7 @@ class Net:
         self._steps: list[Step] = []
         self._parameters = ParameterList()
         layers = [create(node.param) for node in graph.nodes]
-        graph.add_automatic_tops([_automatic_tops(layer) for layer in layers])
+        graph.add_automatic_tops([layer.added_tops for layer in layers])
         self._blobs = [Blob() for _ in graph.blob_names]
         for node, layer in zip(graph.nodes, layers, strict=True):
             step = Step(
@@ -118,7 +121,10 @@ class Net:
         self._mark_backward(param.force_backward)
         self._plan: Plan | None = None
         self._planned = 0 if self.debug_info else Plan.reach(self._steps)
-        self._planned_blobs = blobs_of(self._steps[: self._planned])
+        planned = self._steps[: self._planned]
+        self._planned_blobs = blobs_of(planned)
+        self._sources = [step for step in planned if step.layer.on_blobs]
+        self._losses = [step for step in planned if any(step.loss_weights)]
         self._make_views()
 
     def _mark_backward(self, force: bool) -> None:
@@ -348,7 +354,7 @@ class Net:
         steps, store = self._steps[first : last + 1], mode.current_store()
         whole = len(steps) == len(self._steps)
         with mode.gpu_arithmetic():
-            if whole and self._planned and mode.engine() == "auto":
+            if whole and self._planned and mode.engine() != "layerwise":
                 return self._run_plan(store)
             loss = layerwise.forward(steps, store)
         if self.debug_info:
@@ -358,17 +364,17 @@ class Net:
     def _run_plan(self, store: Store | None) -> float:
         """Run the net by its prepared plan, which is made anew where blobs have changed."""
         steps, rest = self._steps[: self._planned], self._steps[self._planned :]
-        precision = mode.precision()
+        precision, engine = mode.precision(), mode.engine()
         with torch.no_grad():
-            for step in steps:
-                if step.layer.on_blobs:
-                    step.forward(store)
-            if self._plan is None or not self._plan.fits(self._planned_blobs, precision, store):
+            for step in self._sources:
+                step.forward(store)
+            blobs = self._planned_blobs
+            if self._plan is None or not self._plan.fits(blobs, precision, store, engine):
                 for step in steps:
                     step.follow()
-                self._plan = Plan(steps, rest, precision, store)
+                self._plan = Plan(steps, rest, precision, store, engine)
             self._plan.run()
-            loss = sum((step.loss(store) for step in steps if any(step.loss_weights)), 0.0)
+            loss = sum((step.loss(store) for step in self._losses), 0.0)
         return loss + layerwise.forward(rest, store)
 
     def _backward(self, first: int, last: int) -> None:
@@ -500,15 +506,20 @@ class Net:
         count = len(next(iter(inputs.values()))) if inputs else None
         return {name: np.asarray(values)[:count] for name, values in lists.items()}
 
+    def __str__(self) -> str:
+        """A table of layers, with shapes, parameters and multiply-adds, and the totals."""
+        return str(self._summary())
+
+    def _repr_html_(self) -> str:
+        return self._summary().html()
+
+    def _summary(self) -> Summary:
+        from .summary import summarize
+
+        return summarize(self)
+
     def __repr__(self) -> str:
         return f"<caffe.Net {self.name!r}: {len(self.layers)} layers, {len(self.blobs)} blobs>"
-
-
-def _automatic_tops(layer: Layer) -> int:
-    """How many tops a layer has even where its text leaves them out."""
-    if not layer.automatic_tops:
-        return 0
-    return layer.tops if isinstance(layer.tops, int) else layer.tops[0]
 
 
 def _loss_weights(layer: Layer, tops: int) -> list[float]:

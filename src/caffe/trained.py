@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from .allocation import empty
 from .blob import Blob, Shape
 from .errors import WeightsError
 from .proto import weights as weight_files
@@ -111,23 +112,27 @@ def _other_blob_count(where: str, source: int, target: int) -> WeightsError:
     )
 
 
-def _check_shape(where: str, index: int, source: WeightBlob, target: Shape) -> None:
-    shape = source.shape
+def fits_shape(source: WeightBlob, target: Shape) -> bool:
+    """Whether a file's blob can be taken for a parameter of this shape."""
     if source.legacy:
-        padded = (1,) * (4 - len(target)) + target
-        fits = len(target) <= 4 and shape == padded
-    else:
-        fits = shape == target
-    if not fits:
+        return len(target) <= 4 and source.shape == (1,) * (4 - len(target)) + target
+    return source.shape == target
+
+
+def _check_shape(where: str, index: int, source: WeightBlob, target: Shape) -> None:
+    if not fits_shape(source, target):
         raise WeightsError(
-            f"{where}: parameter blob {index} has shape {shape}, but this net's has {target}; "
+            f"{where}: parameter blob {index} has shape {source.shape}, but this net's has "
+            f"{target}; "
             "to learn the layer anew instead of copying it, rename it in the net"
         )
 
 
 def _as_tensor(values: np.ndarray) -> torch.Tensor:
     """Copy once: the file's view may be read-only and lie at any byte."""
-    return torch.from_numpy(np.array(values, dtype=np.float32))
+    tensor = empty(values.size)
+    np.copyto(tensor.numpy().reshape(values.shape), values, casting="same_kind")
+    return tensor
 
 
 def _values(blob: Blob) -> np.ndarray:

@@ -5,19 +5,32 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, redirect_stdout
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import CaffeError, ShapeError
+from .own_net import (
+    OWN,
+    ChannelSwap,
+    ImageDims,
+    InputScale,
+    Mean,
+    ModelName,
+    OwnNet,
+    OwnWeights,
+    RawScale,
+    check_own,
+    own_classifier,
+    zoo_classifier,
+)
 from .sources import STANDARD_INPUT, find_pictures, read_picture
 from .terminal import bar, complain, progress
 
@@ -29,11 +42,7 @@ if TYPE_CHECKING:
 
     from ..classifier import Classifier
 
-OWN = "A net of your own"
 CROPS = 10
-# The convention of BVLC's nets: 0 to 255, blue first.
-RAW_SCALE = 255
-CHANNEL_SWAP = "2,1,0"
 SPINS = "3000"
 
 
@@ -107,31 +116,10 @@ def classify(
             "left out. '-' reads a picture from standard input.",
         ),
     ],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="NAME",
-            help="A model that `caffe zoo` lists; efficientnet_lite0 if nothing is said.",
-        ),
-    ] = None,
-    net: Annotated[
-        Path | None,
-        typer.Option(metavar="PROTOTXT", help="The net.", rich_help_panel=OWN),
-    ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(metavar="CAFFEMODEL", help="Its weights.", rich_help_panel=OWN),
-    ] = None,
-    mean: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE|B,G,R",
-            help="The mean to subtract: a .npy or .binaryproto file, or one number per channel.",
-            rich_help_panel=OWN,
-        ),
-    ] = None,
+    model: ModelName = None,
+    net: OwnNet = None,
+    weights: OwnWeights = None,
+    mean: Mean = None,
     labels: Annotated[
         Path | None,
         typer.Option(
@@ -140,39 +128,10 @@ def classify(
             rich_help_panel=OWN,
         ),
     ] = None,
-    raw_scale: Annotated[
-        float | None,
-        typer.Option(
-            help="Factor for pixels of 0 to 1, before the mean is subtracted.",
-            show_default=str(RAW_SCALE),
-            rich_help_panel=OWN,
-        ),
-    ] = None,
-    input_scale: Annotated[
-        float | None,
-        typer.Option(
-            help="Factor after the mean is subtracted.", show_default="1", rich_help_panel=OWN
-        ),
-    ] = None,
-    channel_swap: Annotated[
-        str | None,
-        typer.Option(
-            metavar="I,I,I",
-            help="Order of the channels: 2,1,0 for a net that takes BGR, as Caffe's do; 0,1,2 "
-            "for RGB. Nets of one channel get the picture in grey.",
-            show_default=CHANNEL_SWAP,
-            rich_help_panel=OWN,
-        ),
-    ] = None,
-    image_dims: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HEIGHT,WIDTH",
-            help="Resize to this before the crop of the net's size is cut out (256,256 is "
-            "common); the net's own size if nothing is said.",
-            rich_help_panel=OWN,
-        ),
-    ] = None,
+    raw_scale: RawScale = None,
+    input_scale: InputScale = None,
+    channel_swap: ChannelSwap = None,
+    image_dims: ImageDims = None,
     gpu: Annotated[int | None, typer.Option(metavar="N", help="Run on this GPU.")] = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 5,
     oversample: Annotated[
@@ -202,11 +161,7 @@ def classify(
         "--channel-swap": channel_swap,
         "--image-dims": image_dims,
     }
-    given = ", ".join(name for name, value in own.items() if value is not None)
-    if net is None and given:
-        raise typer.BadParameter(f"{given}: only with --net; models of the zoo know theirs")
-    if net is not None and (model is not None or weights is None):
-        raise typer.BadParameter("--net goes with --weights, and not with --model")
+    check_own(model, net, own)
     if gpu is not None:
         from ..mode import set_device, set_mode_gpu
 
@@ -225,18 +180,19 @@ def classify(
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     if found:
         if net is None or weights is None:
-            recognizer = _from_zoo(model, oversample)
+            of_zoo = zoo_classifier(model)
+            recognizer = Recognizer(of_zoo, of_zoo.labels, oversample)
         else:
-            dims = None if image_dims is None else _numbers(image_dims, "--image-dims", 2)
-            swap = _numbers(channel_swap or CHANNEL_SWAP, "--channel-swap")
-            raw_scale = RAW_SCALE if raw_scale is None else raw_scale
-            classifier = _own_classifier(net, weights, mean, raw_scale, input_scale, swap, dims)
-            names = None if labels is None else _read_labels(labels)
+            classifier = own_classifier(
+                net, weights, mean, raw_scale, input_scale, channel_swap, image_dims
+            )
+            names = None if labels is None else read_labels(labels)
             recognizer = Recognizer(classifier, names, oversample)
         total = len(found) if len(found) > batch else 0
         with progress("Classifying", total, "pictures") as (out, advance):
             at_once = max(1, batch // CROPS) if oversample else batch
-            _make_room(recognizer, min(at_once, len(found)))
+            each = CROPS if oversample else 1
+            make_room(recognizer.classifier, min(at_once, len(found)) * each)
             with closing(_read_all(found, recognizer, at_once, refuse, advance)) as readable:
                 for name, row, seconds in _recognize(recognizer, readable, at_once):
                     _show(out, as_json, name, recognizer.labels, row, seconds, top)
@@ -245,51 +201,7 @@ def classify(
         raise typer.Exit(1)
 
 
-def _from_zoo(name: str | None, oversample: bool) -> Recognizer:
-    import sys
-
-    from .. import zoo
-    from .models import is_here
-
-    name = name or zoo.DEFAULT
-    if zoo.record(name).recipe is None:
-        raise CaffeError(f"{name} is no model that classifies; `caffe zoo` lists those that are")
-    # What a first download says must not stand among the results.
-    with redirect_stdout(sys.stderr):
-        classifier = zoo.load(name, quiet=is_here(zoo.record(name)))
-    return Recognizer(classifier, classifier.labels, oversample)
-
-
-def _own_classifier(
-    net: Path,
-    weights: Path,
-    mean: str | None,
-    raw_scale: float,
-    input_scale: float | None,
-    channel_swap: list[int],
-    image_dims: list[int] | None,
-) -> Classifier:
-    from ..classifier import Classifier
-
-    classifier = Classifier(net, weights, image_dims, raw_scale=raw_scale, input_scale=input_scale)
-    name = classifier.inputs[0]
-    if classifier.transformer.inputs[name][1] != 1:
-        classifier.transformer.set_channel_swap(name, channel_swap)
-    if mean is not None:
-        classifier.transformer.set_mean(name, _read_mean(mean))
-    return classifier
-
-
-def _read_mean(mean: str) -> Any:
-    from ..io import load_mean
-
-    try:
-        return [float(number) for number in mean.split(",")]
-    except ValueError:
-        return load_mean(mean)
-
-
-def _read_labels(path: Path) -> list[str]:
+def read_labels(path: Path) -> list[str]:
     """The lines of a labels file; empty ones at its end do not count."""
     try:
         text = path.read_text(encoding="utf-8-sig", errors="replace")
@@ -298,18 +210,8 @@ def _read_labels(path: Path) -> list[str]:
     return [line.strip() for line in text.rstrip().splitlines()]
 
 
-def _numbers(text: str, option: str, count: int | None = None) -> list[int]:
-    numbers = [int(number) for number in re.findall(r"\d+", text)]
-    if not re.fullmatch(r"\s*\d+(\s*[,x]\s*\d+)*\s*", text) or count not in (None, len(numbers)):
-        wanted = "whole numbers" if count is None else f"{count} whole numbers"
-        raise typer.BadParameter(f"{option} takes {wanted} with commas between, not {text!r}")
-    return numbers
-
-
-def _make_room(recognizer: Recognizer, pictures: int) -> None:
-    """Let so many pictures go through the net at once, unless its layers fix another number."""
-    classifier = recognizer.classifier
-    size = pictures * (CROPS if recognizer.oversample else 1)
+def make_room(classifier: Classifier, size: int) -> None:
+    """Let so many crops go through the net at once, unless its layers fix another number."""
     blob = classifier.blobs[classifier.inputs[0]]
     own = list(blob.shape)
     if own[0] == size:

@@ -19,8 +19,12 @@ from ..errors import CaffeError
 from ..version import __version__
 from .classify import classify
 from .device_query import device_query
+from .diff import diff
+from .draw import draw
+from .look import look
 from .models import fetch, zoo
 from .serve import serve
+from .show import show
 from .terminal import complain, show_warning
 from .time import time_net
 from .upgrade import upgrade
@@ -70,11 +74,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(classify)
+app.command()(diff)
+app.command()(draw)
 app.command()(fetch)
 app.command()(zoo)
 app.command("device_query")(device_query)
 app.command("device-query", hidden=True)(device_query)
 app.command()(serve)
+app.command()(look)
+app.command()(show)
 app.command("time")(time_net)
 app.command()(upgrade)
 

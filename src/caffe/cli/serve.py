@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import threading
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import CaffeError, require
-from .classify import CHANNEL_SWAP, OWN, RAW_SCALE, _numbers, _own_classifier, _read_labels
+from .classify import read_labels
+from .own_net import (
+    OWN,
+    ChannelSwap,
+    ImageDims,
+    InputScale,
+    Mean,
+    OwnNet,
+    OwnWeights,
+    RawScale,
+    check_own,
+    own_classifier,
+)
 from .terminal import complain
 
 if TYPE_CHECKING:
+    from ..classifier import Classifier
     from ..web.models import Offer
     from ..web.settings import Settings
 
@@ -47,57 +61,17 @@ def serve(
             "default. If nothing is said: efficientnet_lite0 and those that are fetched already.",
         ),
     ] = None,
-    net: Annotated[
-        Path | None,
-        typer.Option(metavar="PROTOTXT", help="The net.", rich_help_panel=OWN),
-    ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(metavar="CAFFEMODEL", help="Its weights.", rich_help_panel=OWN),
-    ] = None,
-    mean: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE|B,G,R",
-            help="The mean to subtract: a .npy or .binaryproto file, or one number per channel.",
-            rich_help_panel=OWN,
-        ),
-    ] = None,
+    net: OwnNet = None,
+    weights: OwnWeights = None,
+    mean: Mean = None,
     labels: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="One class per line.", rich_help_panel=OWN),
     ] = None,
-    raw_scale: Annotated[
-        float | None,
-        typer.Option(
-            help="Factor for pixels of 0 to 1, before the mean is subtracted.",
-            show_default=str(RAW_SCALE),
-            rich_help_panel=OWN,
-        ),
-    ] = None,
-    input_scale: Annotated[
-        float | None,
-        typer.Option(
-            help="Factor after the mean is subtracted.", show_default="1", rich_help_panel=OWN
-        ),
-    ] = None,
-    channel_swap: Annotated[
-        str | None,
-        typer.Option(
-            metavar="I,I,I",
-            help="Order of the channels.",
-            show_default=CHANNEL_SWAP,
-            rich_help_panel=OWN,
-        ),
-    ] = None,
-    image_dims: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HEIGHT,WIDTH",
-            help="Resize to this before the crop of the net's size is cut out.",
-            rich_help_panel=OWN,
-        ),
-    ] = None,
+    raw_scale: RawScale = None,
+    input_scale: InputScale = None,
+    channel_swap: ChannelSwap = None,
+    image_dims: ImageDims = None,
     gpu: Annotated[int, typer.Option(metavar="N", help="The GPU to offer beside the CPU.")] = 0,
     queue: Annotated[
         int,
@@ -158,21 +132,20 @@ def serve(
         "--channel-swap": channel_swap,
         "--image-dims": image_dims,
     }
-    given = ", ".join(option for option, value in own.items() if value is not None)
-    if net is None and given:
-        raise typer.BadParameter(f"{given}: only with --net; models of the zoo know theirs")
-    if net is not None and weights is None:
-        raise typer.BadParameter("--net goes with --weights")
+    check_own(None, net, own)
     for module in ("starlette", "uvicorn", "python_multipart"):
         require(module, "web", PURPOSE)
     from ..web.settings import Settings
 
     offers = [_from_zoo(known) for known in dict.fromkeys(model or [])]
     if net is not None and weights is not None:
-        dims = None if image_dims is None else _numbers(image_dims, "--image-dims", 2)
-        swap = _numbers(channel_swap or CHANNEL_SWAP, "--channel-swap")
-        scale = RAW_SCALE if raw_scale is None else raw_scale
-        offers.insert(0, _own(net, weights, mean, labels, scale, input_scale, swap, dims, offers))
+
+        def classifier() -> Classifier:
+            return own_classifier(
+                net, weights, mean, raw_scale, input_scale, channel_swap, image_dims
+            )
+
+        offers.insert(0, _own(net, classifier, labels, {offer.name for offer in offers}))
     settings = Settings(
         host=host,
         host_names=tuple(name or ()),
@@ -240,31 +213,16 @@ def _here() -> list[Offer]:
     return [from_zoo(name) for name in (zoo.DEFAULT, *fetched)]
 
 
-def _own(
-    net: Path,
-    weights: Path,
-    mean: str | None,
-    labels: Path | None,
-    raw_scale: float,
-    input_scale: float | None,
-    channel_swap: list[int],
-    image_dims: list[int] | None,
-    others: list[Offer],
-) -> Offer:
+def _own(net: Path, make: Callable[[], Classifier], labels: Path | None, taken: set[str]) -> Offer:
     from ..web.models import Loaded, Offer
 
     def load() -> Loaded:
-        classifier = _own_classifier(
-            net, weights, mean, raw_scale, input_scale, channel_swap, image_dims
-        )
-        names = None if labels is None else _read_labels(labels)
+        classifier = make()
+        names = None if labels is None else read_labels(labels)
         classes = classifier.blobs[classifier.outputs[0]].count
         classes //= classifier.blobs[classifier.inputs[0]].shape[0]
         if names is not None and len(names) != classes:
             raise CaffeError(f"{labels} names {len(names)} classes, but {net} has {classes}")
         return Loaded(classifier, net, names)
 
-    name = net.stem
-    if name in {other.name for other in others}:
-        name += "_own"
-    return Offer(name, net.name, load)
+    return Offer(f"{net.stem}_own" if net.stem in taken else net.stem, net.name, load)

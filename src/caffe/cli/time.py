@@ -6,24 +6,17 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import CaffeError
+from .nets import Phase, read_named_net
 from .terminal import bar, print_columns, progress
 
 if TYPE_CHECKING:
     from ..net import Net
-
-
-class Phase(str, Enum):
-    """Which layers there are, and how those that differ run."""
-
-    TEST = "TEST"
-    TRAIN = "TRAIN"
 
 
 @dataclass
@@ -188,16 +181,8 @@ def _open(model: str | None, weights: Path | None, phase: Phase, backward: bool)
     from .. import zoo
     from ..mode import check_phase
     from ..net import Net
-    from ..proto.files import read_net
 
-    model = model or zoo.DEFAULT
-    if Path(model).exists() or model.endswith((".prototxt", ".txt", ".pbtxt")):
-        param = read_net(model)
-    else:
-        make = zoo.record(model).net
-        if make is None:
-            raise CaffeError(f"{model} is no model but an archive; `caffe zoo` lists the models")
-        param = make()
+    param = read_named_net(model or zoo.DEFAULT)
     # A net without a loss would compute no gradients.
     param.force_backward = param.force_backward or backward
     return Net(param, phase=check_phase(phase.value), weights=weights)

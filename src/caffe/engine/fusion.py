@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from ..layers.activation import ReLU
-from ..layers.convolution import Convolution
+from ..layers.convolution import Convolution, ConvolutionDepthwise, PaddedConvolution
 from ..layers.dropout import Dropout
 from ..layers.eltwise import Eltwise
 from ..layers.inner_product import InnerProduct
@@ -26,7 +26,6 @@ from .operations import (
     Rectify,
     SumOperation,
     activation,
-    is_affine,
 )
 
 
@@ -79,7 +78,7 @@ def _operation(
     if MaxPoolOperation.suits(step):
         return MaxPoolOperation(step, store)
     is_product = isinstance(layer, InnerProduct) and not layer.param.transpose
-    if _is_plain_convolution(step) or is_product:
+    if is_plain_convolution(step) or is_product:
         indices = _followers(steps, i, fold=not is_product)
         taken.update(indices)
         kind = InnerProductOperation if is_product else ConvolutionOperation
@@ -143,9 +142,15 @@ def _may_change(step: Step, fresh: set[int]) -> bool:
     return step.tops[0] is step.bottoms[0] and id(step.tops[0].memory) in fresh
 
 
-def _is_plain_convolution(step: Step) -> bool:
+def is_plain_convolution(step: Step) -> bool:
+    """Tell whether a step is a convolution of pictures as other libraries know it."""
     layer = step.layer
-    if type(layer) is not Convolution or len(step.bottoms) != 1 or layer.channel_axis != 1:
+    if type(layer) not in (Convolution, ConvolutionDepthwise):
+        return False
+    assert isinstance(layer, Convolution)
+    if len(step.bottoms) != 1 or layer.channel_axis != 1:
+        return False
+    if isinstance(layer, PaddedConvolution) and layer.is_lopsided:
         return False
     if len(layer.kernel) != 2:
         return False
@@ -175,7 +180,7 @@ def _followers(steps: Sequence[Step], start: int, fold: bool) -> list[int]:
         if activation(layer) is not None:
             found.append(j)
             break
-        if not (fold and is_affine(layer)):
+        if not (fold and layer.is_affine):
             break
         found.append(j)
     return found

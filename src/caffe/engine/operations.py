@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,9 +15,8 @@ from torch import Tensor
 from ..blob import Shape
 from ..layers.activation import Clip, ReLU
 from ..layers.layer import Layer, as_tensors
-from ..layers.normalization import LRN, BatchNorm
+from ..layers.normalization import LRN
 from ..layers.pooling import LOWEST, Pooling
-from ..layers.scale import Bias, Scale
 from ..memory import Store
 from ..proto.caffe_pb2 import LRNParameter, PoolingParameter
 from .layerwise import Step
@@ -39,11 +40,36 @@ Values = dict[int, Tensor]
 """The newest tensor of each memory, by the memory's identity."""
 
 
+@dataclass
+class Part:
+    """One layer with the memories that it reads and writes; it keeps no blob alive."""
+
+    layer: Layer
+    reads: list[int]
+    read_shapes: list[Shape]
+    writes: list[int]
+    shapes: list[Shape]
+
+    @classmethod
+    def of(cls, step: Step) -> Part:
+        """Return a step's."""
+        bottoms, tops = step.bottoms, step.tops
+        return cls(
+            step.layer,
+            [id(blob.memory) for blob in bottoms],
+            [blob.shape for blob in bottoms],
+            [id(blob.memory) for blob in tops],
+            [blob.shape for blob in tops],
+        )
+
+
 class Operation:
     """Computes some memories' values from others'.
 
     Attributes
     ----------
+    parts : list of Part
+        The layers that it stands for, in order.
     label : str
         The layer, as errors name it.
     reads, writes : list of int
@@ -58,37 +84,50 @@ class Operation:
         Whether the results are tensors that no other memory has, and may thus be changed.
     hidden : list of int
         Those of `writes` that `run` leaves out; `run_apart` does not.
+    is_worth_packing : bool
+        Whether it is to run so often that large weights are packed.
     """
 
     has_raw_params = False
     is_fresh = True
+    is_worth_packing = True
 
     def __init__(self, step: Step, store: Store | None) -> None:
         self._store = store
         self.label = step.label
-        self.reads = [id(blob.memory) for blob in step.bottoms]
-        self.read_shapes = [blob.shape for blob in step.bottoms]
-        self.writes = [id(blob.memory) for blob in step.tops]
-        self.shapes = [blob.shape for blob in step.tops]
+        part = Part.of(step)
+        self.parts = [part]
+        self.reads, self.read_shapes = part.reads, part.read_shapes
+        self.writes, self.shapes = part.writes, part.shapes
         self.params = list(step.layer.blobs)
         self.hidden: list[int] = []
-        self._seen: list[tuple[int, bool]] | None = None
 
-    def refresh(self) -> None:
-        """Prepare the parameters anew where they have changed, or may have."""
-        seen = [(blob.memory.version, blob.memory.is_lent) for blob in self.params]
-        # An array that was held at the last look may have been written into since.
-        if seen != self._seen or any(lent for _, lent in seen):
-            self.prepare()
-            self._seen = seen
+    def refresh(self) -> bool:
+        """Prepare the parameters anew; they have changed, or may have.
+
+        Returns whether it must be done again before the next run: somebody holds an array of a
+        parameter, and may write into it.
+        """
+        # Before the look at the values: what is written after it counts for the next time.
+        is_held = self.is_held
+        self.prepare()
+        return is_held
+
+    @property
+    def is_held(self) -> bool:
+        """Whether somebody holds an array of a parameter."""
+        return any(blob.memory.is_lent for blob in self.params)
 
     def prepare(self) -> None:
         """Make of the parameters what `run` uses."""
 
+    def release(self) -> None:
+        """Drop what `prepare` made."""
+
     @property
     def may_change_unseen(self) -> bool:
         """Whether somebody holds an array of a parameter that is used as it lies."""
-        return self.has_raw_params and any(blob.memory.is_lent for blob in self.params)
+        return self.has_raw_params and self.is_held
 
     def facts(self) -> str:
         """Return the shapes, for errors."""
@@ -102,6 +141,13 @@ class Operation:
     def run_apart(self, values: Values) -> None:
         """Compute what is hidden, too."""
         self.run(values)
+
+    def bottom(self, values: Values, dtype: torch.dtype) -> Tensor:
+        """Return the first bottom's value in the blob's shape."""
+        value = values[self.reads[0]]
+        if value.shape != self.read_shapes[0]:
+            value = value.reshape(self.read_shapes[0])
+        return value if value.dtype is dtype else value.to(dtype)
 
     def bottoms(self, values: Values) -> list[Tensor]:
         """Return the bottoms' values in the blobs' shapes."""
@@ -130,6 +176,9 @@ class LayerOperation(Operation):
             else None
             for blob in self.params
         ]
+
+    def release(self) -> None:
+        self._copies = []
 
     def run(self, values: Values) -> None:
         inputs = [x.to(self._dtype) for x in self.bottoms(values)]
@@ -170,6 +219,7 @@ class Fused(Operation):
         self._dtype = precision
         self._is_packed = store is None and has_packed_operators()
         self._attr, self._scalars = "none", []
+        self.parts += map(Part.of, followers)
         self._folded = [follower.layer for follower in followers]
         for layer in self._folded:
             self.params += layer.blobs
@@ -196,7 +246,11 @@ class ConvolutionOperation(Fused):
         if bias is None:
             bias = torch.zeros(len(weight), dtype=torch.float64, device=weight.device)
         for layer in self._folded:
-            factor, summand = affine(layer, self._store)
+            if not layer.is_affine:
+                continue
+            factor, summand = layer.affine(
+                *(blob.data_tensor(self._store).double() for blob in layer.blobs)
+            )
             if factor is not None:
                 weight = weight * factor[:, None, None, None]
                 bias = bias * factor
@@ -211,6 +265,10 @@ class ConvolutionOperation(Fused):
             if self._is_packed
             else weight
         )
+        self._arguments = (*self._geometry(), self._attr, self._scalars, "")
+
+    def release(self) -> None:
+        del self._weight, self._bias
 
     def _geometry(self) -> tuple[Shape, Shape, Shape, int]:
         layer = self._layer
@@ -221,7 +279,7 @@ class ConvolutionOperation(Fused):
         pad, stride, dilation, group = self._geometry()
         kernels = torch.ops.mkldnn
         arguments = (self._weight, self._bias, pad, stride, dilation, group)
-        x = x.to(self._dtype)
+        x, other = x.to(self._dtype), other.to(self._dtype)
         if in_place:
             return kernels._convolution_pointwise_.binary(
                 other, x, *arguments, "add", 1.0, attr, [], ""
@@ -234,49 +292,87 @@ class ConvolutionOperation(Fused):
         return self._attr == "none" and self._is_packed
 
     def run(self, values: Values) -> None:
-        (x,) = self.bottoms(values)
-        x = x.to(self._dtype)
-        pad, stride, dilation, group = self._geometry()
+        x = self.bottom(values, self._dtype)
         if self._is_packed:
-            values[self.writes[0]] = torch.ops.mkldnn._convolution_pointwise(
-                x, self._weight, self._bias, pad, stride, dilation, group,
-                self._attr, self._scalars, "",
-            )  # fmt: skip
+            values[self.writes[0]] = packed_convolution()(
+                x, self._weight, self._bias, *self._arguments
+            )
         else:
+            pad, stride, dilation, group = self._geometry()
             y = F.conv2d(x, self._weight, self._bias, stride, pad, dilation, group)
             values[self.writes[0]] = self._activate(y)
 
 
 class LRNOperation(Operation):
-    """Normalisation across channels, the sums over neighbours as a product with a band matrix."""
+    """Normalisation across channels, a run of pixels at a time.
+
+    A piece stays in the processor's cache from the squares to the product, and is still large
+    enough to be shared between its cores.
+    """
+
+    PIECE = 2**18
 
     def __init__(self, step: Step, precision: torch.dtype) -> None:
         super().__init__(step, None)
         self._dtype = precision
-        param = step.layer.param
-        channels = step.bottoms[0].shape[1]
-        places = torch.arange(channels)
-        near = (places[:, None] - places[None, :]).abs() <= param.local_size // 2
-        band = (near * (param.alpha / param.local_size)).to(precision)
-        self._band = torch.ops.mkldnn._reorder_convolution_weight(
-            band[:, :, None, None].contiguous(memory_format=torch.channels_last),
-            (0, 0), (1, 1), (1, 1), 1, self.read_shapes[0],
-        )  # fmt: skip
-        self._k = torch.full((channels,), param.k, dtype=precision)
-        self._beta = param.beta
+        self._param = step.layer.param
+        number, self._channels, height, width = step.bottoms[0].shape
+        pixels = number * height * width
+        step_size = max(1, self.PIECE // self._channels)
+        self._pieces = [min(step_size, pixels - i) for i in range(0, pixels, step_size)]
+        self._one = torch.tensor(self._param.k, dtype=precision)
+        # Zeros stand beside the channels, so that every window is whole.
+        rows, padded = self._pieces[0], self._channels + self._param.local_size - 1
+        self._squares = torch.zeros(rows, padded, dtype=precision)
+        self._pairs = torch.empty_like(self._squares)
+        self._base = torch.empty(rows, self._channels, dtype=precision)
+        self._views = {n: self._views_of(n) for n in set(self._pieces)}
+
+    def _views_of(self, rows: int) -> tuple[list[Tensor], list[Tensor], Tensor]:
+        """Views of the first rows: of the squares from each neighbour on, of pairs, of the base."""
+        squares, pairs = self._squares[:rows], self._pairs[:rows]
+        count = self._channels
+        shifted = [squares.narrow(1, i, count) for i in range(self._param.local_size)]
+        if self._param.local_size != 5:
+            return shifted, [], self._base[:rows]
+        halves = [squares.narrow(1, i, count + 3) for i in (0, 1)]
+        doubled = [pairs.narrow(1, 0, count + 3), *(pairs.narrow(1, i, count) for i in (0, 2))]
+        return shifted, halves + doubled, self._base[:rows]
 
     def run(self, values: Values) -> None:
-        (x,) = self.bottoms(values)
-        x = x.to(self._dtype)
-        base = torch.ops.mkldnn._convolution_pointwise(
-            x * x, self._band, self._k, (0, 0), (1, 1), (1, 1), 1, "none", [], ""
-        )
-        if self._beta == 0.75:
-            # Two square roots cost less than one power.
-            root = base.rsqrt_()
-            values[self.writes[0]] = root.sqrt().mul_(root).mul_(x)
+        x = self.bottom(values, self._dtype).contiguous(memory_format=torch.channels_last)
+        top = torch.empty_like(x)
+        pixels, results = (t.permute(0, 2, 3, 1).view(-1, self._channels) for t in (x, top))
+        if len(self._pieces) == 1:
+            self._powers(pixels, results)
         else:
-            values[self.writes[0]] = base.pow_(-self._beta).mul_(x)
+            for x_piece, piece in zip(
+                pixels.split(self._pieces), results.split(self._pieces), strict=True
+            ):
+                self._powers(x_piece, piece)
+        values[self.writes[0]] = top
+
+    def _powers(self, x: Tensor, top: Tensor) -> None:
+        """Write x / (k + alpha / size * sum of squares nearby) ** beta into `top`."""
+        param = self._param
+        shifted, fives, base = self._views[len(x)]
+        torch.mul(x, x, out=shifted[param.local_size // 2])
+        if fives:
+            # Sums of two neighbours serve twice.
+            torch.add(fives[0], fives[1], out=fives[2])
+            torch.add(fives[3], fives[4], out=base)
+            base.add_(shifted[4])
+        else:
+            base.copy_(shifted[0])
+            for square in shifted[1:]:
+                base.add_(square)
+        torch.add(self._one, base, alpha=param.alpha / param.local_size, out=base)
+        if param.beta == 0.75:
+            # Two roots and a division cost less than one power.
+            torch.rsqrt(base, out=top)
+            top.rsqrt_().div_(base).mul_(x)
+        else:
+            torch.mul(base.pow_(-param.beta), x, out=top)
 
     @staticmethod
     def suits(step: Step, store: Store | None) -> bool:
@@ -286,7 +382,7 @@ class LRNOperation(Operation):
             type(layer) is LRN
             and layer.param.norm_region == LRNParameter.ACROSS_CHANNELS
             and store is None
-            and has_packed_operators()
+            and len(step.bottoms[0].shape) == 4
         )
 
 
@@ -296,15 +392,14 @@ class MaxPoolOperation(Operation):
     def __init__(self, step: Step, store: Store | None) -> None:
         super().__init__(step, store)
         self._layer: Any = step.layer
-        self._windows = step.layer.windows(*step.bottoms[0].shape[2:])  # type: ignore[attr-defined]
+        windows = step.layer.windows(*self.read_shapes[0][2:])  # type: ignore[attr-defined]
+        self._arguments = (windows.kernel, windows.stride, windows.pad, 1, not windows.floor)
 
     def run(self, values: Values) -> None:
-        (x,) = self.bottoms(values)
-        windows = self._windows
-        y = F.max_pool2d(
-            x, windows.kernel, windows.stride, windows.pad, ceil_mode=not windows.floor
-        )
-        if not (y >= LOWEST).all():
+        x = self.bottom(values, values[self.reads[0]].dtype)
+        y = torch.max_pool2d(x, *self._arguments)
+        # A minimum is one pass over the values, and not a number if one of them is not.
+        if not y.amin().item() >= LOWEST:
             # What is not a number, or minus infinity, the layer itself knows how to treat.
             y = as_tensors(self._layer.forward(x))[0]
         values[self.writes[0]] = y
@@ -312,7 +407,7 @@ class MaxPoolOperation(Operation):
     @staticmethod
     def suits(step: Step) -> bool:
         """Tell whether the step is such a layer."""
-        layer = step.layer
+        layer: Any = step.layer
         return (
             type(layer) is Pooling
             and layer.param.pool == PoolingParameter.MAX
@@ -340,9 +435,11 @@ class SumOperation(Operation):
         self.read_shapes = [*convolution.read_shapes, self.shapes[0]]
         self.writes = [*convolution.writes, *self.writes]
         self.shapes = [*convolution.shapes, *self.shapes]
+        self.parts = [*convolution.parts, *map(Part.of, (step, *followers))]
         self.hidden = list(convolution.writes)
         self.params = convolution.params
         self.refresh = convolution.refresh  # type: ignore[method-assign]
+        self.release = convolution.release  # type: ignore[method-assign]
 
     def run(self, values: Values) -> None:
         x, other = self.bottoms(values)
@@ -359,54 +456,49 @@ class SumOperation(Operation):
 class InnerProductOperation(Fused):
     """A product, and the activation.
 
-    The weights are used as they lie until they have stayed the same for a whole run and nobody
-    holds them; then they are packed, as a convolution over one axis of rows, which streams them
-    fastest. Packing costs ten runs of a single picture, so it must not be done for each.
+    One row is multiplied with the weights as they lie: reading them takes all the time there is.
+    For several rows they are packed, once they have stayed the same for a whole run and nobody
+    holds them; packing costs several runs, so it must not be done for each.
     """
 
-    _packed: tuple[Tensor, Tensor | None] | None = None
+    _packed: Tensor | None = None
     _copies: list[Tensor] | None = None
-    _quiet_runs = 0
+    _seen: list[int] | None = None
 
-    def refresh(self) -> None:
-        seen = [(blob.memory.version, blob.memory.is_lent) for blob in self.params]
-        if seen != self._seen or any(lent for _, lent in seen):
-            self._quiet_runs, self._packed, self._seen = 0, None, seen
-            self.has_raw_params = self._dtype == torch.float32
-            self.prepare()
-            return
-        self._quiet_runs += 1
-        if self._quiet_runs == 1 and self._is_packed:
-            self._packed, self._copies, self.has_raw_params = self._pack(), None, False
+    def refresh(self) -> bool:
+        seen = [blob.memory.version for blob in self.params]
+        is_held = self.is_held
+        may_pack = self._is_packed and self.is_worth_packing and self._rows > 1
+        if seen == self._seen and not is_held and may_pack:
+            self._copies = [blob.data_tensor().to(self._dtype, copy=True) for blob in self.params]
+            self._packed = torch.ops.mkldnn._reorder_linear_weight(self._copies.pop(0), self._rows)
+            self.has_raw_params = False
+            return False
+        self._seen = seen
+        self.has_raw_params = self._dtype == torch.float32
+        self.prepare()
+        return is_held or may_pack
 
     def prepare(self) -> None:
-        self._copies = None
+        self._packed = self._copies = None
         if not self.has_raw_params:
             self._copies = [blob.data_tensor(self._store).to(self._dtype) for blob in self.params]
 
-    def _pack(self) -> tuple[Tensor, Tensor | None]:
-        weight, *rest = (blob.data_tensor().to(self._dtype) for blob in self.params)
-        kernels = weight[:, :, None, None].contiguous(memory_format=torch.channels_last)
-        rows = math.prod(self.read_shapes[0]) // self._layer.inputs
-        packed = torch.ops.mkldnn._reorder_convolution_weight(
-            kernels, (0, 0), (1, 1), (1, 1), 1, (1, self._layer.inputs, rows, 1)
-        )
-        return packed, rest[0].clone() if rest else None
+    def release(self) -> None:
+        self._packed = self._copies = self._seen = None
+
+    @property
+    def _rows(self) -> int:
+        return math.prod(self.read_shapes[0]) // self._layer.inputs
 
     def run(self, values: Values) -> None:
-        (x,) = self.bottoms(values)
-        x = x.to(self._dtype).reshape(-1, self._layer.inputs).contiguous()
+        x = self.bottom(values, self._dtype).reshape(-1, self._layer.inputs).contiguous()
+        params = self._copies or [blob.data_tensor(self._store) for blob in self.params]
         if self._packed is not None:
-            y = torch.ops.mkldnn._convolution_pointwise(
-                x[None, :, None, :].permute(0, 3, 1, 2), *self._packed,
-                (0, 0), (1, 1), (1, 1), 1, self._attr, self._scalars, "",
-            )  # fmt: skip
-            values[self.writes[0]] = y.permute(0, 2, 3, 1).reshape(self.shapes[0])
-            return
-        weight, *rest = self._copies or [blob.data_tensor(self._store) for blob in self.params]
-        bias = rest[0] if rest else None
+            params = [self._packed, *(self._copies or ())]
+        weight, bias = params[0], params[1] if len(params) > 1 else None
         if self._is_packed:
-            y = torch.ops.mkldnn._linear_pointwise(x, weight, bias, self._attr, self._scalars, "")
+            y = packed_product()(x, weight, bias, self._attr, self._scalars, "")
         else:
             y = self._activate(F.linear(x, weight, bias))
         values[self.writes[0]] = y.view(self.shapes[0])
@@ -422,25 +514,16 @@ def activation(layer: Layer) -> tuple[str, list[float]] | None:
     return None
 
 
-def is_affine(layer: Layer) -> bool:
-    """Whether the layer is one factor and summand per channel, whatever the input."""
-    if type(layer) is BatchNorm:
-        return layer.use_global_stats
-    if type(layer) in (Scale, Bias):
-        return bool(layer.blobs) and layer.param.axis == 1 and len(layer.blobs[0].shape) == 1
-    return False
+@functools.cache
+def packed_convolution() -> Callable[..., Tensor]:
+    """Return PyTorch's convolution with packed weights and an activation, found once."""
+    return torch.ops.mkldnn._convolution_pointwise.default
 
 
-def affine(layer: Layer, store: Store | None) -> tuple[Tensor | None, Tensor | None]:
-    """Return an affine layer's factor and summand per channel, in double precision."""
-    blobs = [blob.data_tensor(store).double() for blob in layer.blobs]
-    if isinstance(layer, BatchNorm):
-        total = 0.0 if blobs[2].item() == 0 else 1 / blobs[2].item()
-        factor = (blobs[1] * total + layer.param.eps).rsqrt()
-        return factor, -blobs[0] * total * factor
-    if isinstance(layer, Scale):
-        return blobs[0], blobs[1] if len(blobs) > 1 else None
-    return (None, blobs[0]) if isinstance(layer, Bias) else (None, None)
+@functools.cache
+def packed_product() -> Callable[..., Tensor]:
+    """Return PyTorch's product with plain or packed weights and an activation, found once."""
+    return torch.ops.mkldnn._linear_pointwise.default
 
 
 def has_packed_operators() -> bool:

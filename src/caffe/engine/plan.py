@@ -9,23 +9,34 @@ after two forwards, or whose array somebody holds, is written by every later one
 from __future__ import annotations
 
 import math
+import time
+import warnings
 import weakref
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..blob import Blob, Shape
+from ..allocation import give_back_freed_memory, keep_freed_memory
+from ..blob import Blob, Layout, Shape
+from ..errors import CaffeWarning
 from ..layers.layer import TEST
 from ..memory import Store, SyncedMemory
-from .allocation import give_back_freed_memory, keep_freed_memory
+from . import openvino
 from .fusion import operations
 from .layerwise import Step, as_caffe_error
-from .operations import Operation
+from .operations import Operation, Values
 
 SMALL = 2**12
 """Blobs of at most so many numbers are always written: that costs less than keeping account."""
+
+PATIENCE = 3
+"""From which run on in which nothing has changed OpenVINO's preparations are worth their time."""
+
+TRIALS = 4
+"""How many runs OpenVINO has to be faster than PyTorch was, before it is given up."""
 
 
 @dataclass
@@ -37,9 +48,9 @@ class _Place:
     shape : tuple of int
         The shape in which the last operation writes it.
     last : int
-        The operation after which it holds its final value (-1: it is an input).
-    is_output : bool
-        Whether nothing reads the final value.
+        The operation after which it holds its final value.
+    is_kept : bool
+        Whether it is written after each run, looked at or not.
     seen : int
         In how many runs it was looked at; from the second on it is written at once.
     """
@@ -47,9 +58,17 @@ class _Place:
     memory: weakref.ref[SyncedMemory]
     shape: Shape
     last: int
-    is_output: bool = True
+    is_kept: bool = False
     seen: int = 0
-    looked_at: bool = False
+    count: int = 0
+    computation: weakref.ref[_Computation] | None = None
+
+    def is_wanted(self, memory: SyncedMemory) -> bool:
+        """Whether its value is to be written at once, and not only when somebody looks."""
+        return self.is_kept or self.seen >= 2 or memory.is_lent
+
+
+_Found = tuple[int, _Place, SyncedMemory]
 
 
 @dataclass
@@ -74,6 +93,9 @@ class Plan:
         What is computed in; blobs are float32 all the same.
     store : Store or None
         Where it is computed; on the CPU where there is none.
+    engine : {"auto", "torch", "openvino"}
+        By what it is computed. "auto" tries OpenVINO on the CPU, where it is installed, once
+        shapes and weights have stayed the same for some runs, and keeps what is faster.
     """
 
     def __init__(
@@ -82,39 +104,81 @@ class Plan:
         rest: Sequence[Step],
         precision: torch.dtype,
         store: Store | None,
+        engine: str,
     ) -> None:
         if store is None:
             keep_freed_memory()
         self.precision = precision
         self.store = store
+        self.engine = engine
         self._operations = operations(steps, precision, store)
-        self._blobs = [(weakref.ref(blob.memory), blob.shape) for blob in blobs_of(steps)]
+        blobs = blobs_of(steps)
+        self._blobs = [(weakref.ref(blob.memory), blob.shape) for blob in blobs]
+        self._layout = Layout.changes
         self._inputs: dict[int, tuple[weakref.ref[SyncedMemory], Shape]] = {}
         self._places: dict[int, _Place] = {}
-        self._last_use: dict[int, int] = {}
-        self._always = {id(blob.memory) for step in rest for blob in step.bottoms}
-        self._survey({id(blob.memory): blob for blob in blobs_of(steps)})
+        self._survey(
+            {id(blob.memory): blob for blob in blobs},
+            {id(blob.memory) for step in rest for blob in step.bottoms},
+        )
         self._snapshot: dict[int, Tensor] = {}
         self._look: _Look | None = None
-        for operation in self._operations:
+        self._looked_at: set[int] = set()
+        # Operations whose parameters PyTorch must prepare before it runs them next: they may have
+        # changed, or (these also before a look) have not been prepared, or not been kept.
+        self._stale = set(range(len(self._operations)))
+        self._unprepared = set(self._stale)
+        self._users: dict[int, list[int]] = {}
+        for i, operation in enumerate(self._operations):
             for blob in operation.params:
-                blob.memory.before_write = _WeakCall(weakref.ref(self), "settle")
+                self._users.setdefault(id(blob.memory), []).append(i)
+                blob.memory.watch(self)
+        self._compiled: openvino.Compiled | None = None
+        self._quiet_runs = 0
+        self._times: dict[str, list[float]] = {"torch": [], "openvino": []}
+        self._compilable = 0
+        if engine == "openvino" or (engine == "auto" and openvino.is_installed()):
+            self._compilable = openvino.reach(self._operations) if store is None else 0
+        for operation in self._operations[: self._compilable]:
+            operation.is_worth_packing = False
+        written = {
+            k for operation in self._operations[: self._compilable] for k in operation.writes
+        }
+        later = self._operations[self._compilable :]
+        self._read_later = {k for operation in later for k in operation.reads if k in written}
+        self._compiled_final = [pair for final in self._final[: self._compilable] for pair in final]
+        # Operations of OpenVINO's whose parameters somebody may hold.
+        self._held = set(range(self._compilable))
         weakref.finalize(self, give_back_freed_memory)
 
-    def _survey(self, blobs: dict[int, Blob]) -> None:
+    def _survey(self, blobs: dict[int, Blob], read_by_rest: set[int]) -> None:
         """Find the inputs, and when each memory is written and read for the last time."""
+        last_use: dict[int, int] = {}
         for i, operation in enumerate(self._operations):
             for key, shape in zip(operation.reads, operation.read_shapes, strict=True):
                 if key not in self._places and key not in self._inputs:
                     self._inputs[key] = weakref.ref(blobs[key].memory), shape
-                self._last_use[key] = i
+                last_use[key] = i
             for key, shape in zip(operation.writes, operation.shapes, strict=True):
                 place = self._places.setdefault(
                     key, _Place(weakref.ref(blobs[key].memory), shape, i)
                 )
                 place.shape, place.last = shape, i
         for key, place in self._places.items():
-            place.is_output = self._last_use.get(key, -1) <= place.last
+            is_output = last_use.get(key, -1) <= place.last
+            place.is_kept = (
+                is_output and key not in self._operations[place.last].hidden
+            ) or key in read_by_rest
+            place.count = math.prod(place.shape)
+        self._small = {key for key, place in self._places.items() if place.count <= SMALL}
+        self._final = [
+            [(key, self._places[key]) for key in operation.writes if self._places[key].last == i]
+            for i, operation in enumerate(self._operations)
+        ]
+        self._released = [
+            [k for k in {*operation.reads, *operation.writes} if last_use.get(k, i) <= i]
+            for i, operation in enumerate(self._operations)
+        ]
 
     @staticmethod
     def reach(steps: Sequence[Step]) -> int:
@@ -126,60 +190,163 @@ class Plan:
                 return i
         return len(steps)
 
-    def fits(self, blobs: Sequence[Blob], precision: torch.dtype, store: Store | None) -> bool:
+    def fits(
+        self, blobs: Sequence[Blob], precision: torch.dtype, store: Store | None, engine: str
+    ) -> bool:
         """Tell whether the net's `blobs` and the modes are still what the plan was made for."""
-        return (
-            precision == self.precision
-            and store == self.store
-            and all(
+        if (precision, store, engine) != (self.precision, self.store, self.engine):
+            return False
+        if self._layout != Layout.changes:
+            if not all(
                 blob.memory is memory() and blob.shape == shape
                 for blob, (memory, shape) in zip(blobs, self._blobs, strict=True)
-            )
-        )
+            ):
+                return False
+            self._layout = Layout.changes
+        return True
 
     def run(self) -> None:
         """Compute all tops; those that nobody looks at are left to be computed when looked at."""
-        for place in self._places.values():
-            place.seen += place.looked_at
-            place.looked_at = False
+        for key in self._looked_at:
+            self._places[key].seen += 1
+        self._looked_at.clear()
         self._look = None
-        for operation in self._operations:
-            operation.refresh()
-        self._snapshot = {key: self._prepared(*where) for key, where in self._inputs.items()}
-        values = dict(self._snapshot)
-        changeable: set[int] = set()
-        for i, operation in enumerate(self._operations):
-            if changeable.intersection(operation.reads) or operation.may_change_unseen:
-                changeable.update(operation.writes)
-            at_once = [key for key in operation.writes if self._is_wanted(key, i, changeable)]
-            self._run(operation, values, apart=any(key in at_once for key in operation.hidden))
-            for key in operation.writes:
-                place = self._places[key]
-                memory = place.memory()
-                if memory is None or place.last != i:
-                    continue
-                if key in at_once:
-                    memory.put(self._as_blob(values[key]), self.store)
-                else:
-                    memory.defer(math.prod(place.shape), _Computation(self, key))
-            for key in (*operation.reads, *operation.writes):
-                if self._last_use.get(key, i) <= i:
-                    values.pop(key, None)
+        start = time.perf_counter()
+        if self._compilable and self._run_compiled():
+            self._judge("openvino", time.perf_counter() - start)
+            return
+        self._refresh()
+        self._snapshot = {
+            key: self._laid_out(self._value(*where)) for key, where in self._inputs.items()
+        }
+        self._run_operations(0, dict(self._snapshot))
+        self._judge("torch", time.perf_counter() - start)
 
-    def _is_wanted(self, key: int, position: int, changeable: set[int]) -> bool:
-        """Whether a memory's final value is to be written at once."""
-        place = self._places[key]
-        if place.last != position:
+    def _run_operations(self, start: int, values: Values) -> None:
+        """Run the operations from `start` on."""
+        changeable = self._changeable() | self._small
+        for i in range(start, len(self._operations)):
+            operation, final = self._operations[i], self._final[i]
+            kept, others = self._sorted(final, changeable)
+            apart = bool(operation.hidden) and any(key in operation.hidden for key, *_ in kept)
+            self._run(operation, values, apart=apart)
+            for key, _, memory in kept:
+                memory.put(self._as_blob(values[key]), self.store)
+            self._defer(others)
+            for key in self._released[i]:
+                values.pop(key, None)
+
+    def _sorted(
+        self, final: Sequence[tuple[int, _Place]], also: Container[int] = ()
+    ) -> tuple[list[_Found], list[_Found]]:
+        """Part memories that are to be written from those that are left until somebody looks."""
+        kept: list[_Found] = []
+        others: list[_Found] = []
+        for key, place in final:
+            memory = place.memory()
+            if memory is not None:
+                is_kept = key in also or place.is_wanted(memory)
+                (kept if is_kept else others).append((key, place, memory))
+        return kept, others
+
+    def _defer(self, found: Sequence[_Found]) -> None:
+        for key, place, memory in found:
+            memory.defer(place.count, self._computation(key, place))
+
+    def _run_compiled(self) -> bool:
+        """Run by OpenVINO what it can; returns whether it was worth it."""
+        self._held = {i for i in self._held if self._operations[i].is_held}
+        if self._held:
+            # What is held may change unseen, and OpenVINO's preparations take long.
+            self._quiet_runs = 0
             return False
-        memory = place.memory()
-        return (
-            (place.is_output and key not in self._operations[position].hidden)
-            or key in self._always
-            or key in changeable
-            or place.seen >= 2
-            or math.prod(place.shape) <= SMALL
-            or (memory is not None and memory.is_lent)
-        )
+        self._quiet_runs += 1
+        kept, others = self._sorted(self._compiled_final)
+        wanted = {key for key, *_ in kept} | self._read_later
+        if self._compiled is not None and not wanted.issubset(self._compiled.outputs):
+            wanted.update(self._compiled.outputs)
+            self._compiled, self._quiet_runs = None, 1
+        if self._compiled is None:
+            if self.engine == "auto" and self._quiet_runs < PATIENCE:
+                return False
+            self._compiled = self._compile(wanted)
+            if self._compiled is None:
+                return False
+            self._release(self._compilable)
+        compiled = self._compiled
+        for key, array in compiled.inputs.items():
+            np.copyto(array, self._value(*self._inputs[key]).numpy())
+        if not all(np.isfinite(array.sum()) for array in compiled.inputs.values()):
+            # OpenVINO's layers pass over what is not a number in another way than Caffe's.
+            return False
+        self._snapshot = {key: torch.from_numpy(array) for key, array in compiled.inputs.items()}
+        values = compiled.run()
+        for key, place, memory in kept:
+            memory.put(self._as_blob(values[key].view(place.shape)), None)
+        self._defer(others)
+        if self._compilable < len(self._operations):
+            self._refresh(self._compilable)
+            rest = {key: self._laid_out(value) for key, value in self._snapshot.items()}
+            self._run_operations(self._compilable, {**rest, **values})
+        return True
+
+    def _judge(self, engine: str, seconds: float) -> None:
+        """Note how long a run took, and give OpenVINO up where PyTorch is faster."""
+        if not self._compilable or self.engine != "auto" or not self._quiet_runs:
+            return
+        tried = self._times["openvino"]
+        if len(tried) <= TRIALS:
+            self._times[engine].append(seconds)
+            # The first of each prepares.
+            if len(tried) > TRIALS and min(tried[1:]) > min(self._times["torch"]):
+                self._compiled, self._compilable = None, 0
+                for operation in self._operations:
+                    operation.is_worth_packing = True
+
+    def _release(self, count: int) -> None:
+        """Drop what PyTorch has prepared for the first operations."""
+        released = set(range(count))
+        for i in released - self._unprepared:
+            self._operations[i].release()
+        self._unprepared |= released
+        self._stale |= released
+
+    def _compile(self, wanted: set[int]) -> openvino.Compiled | None:
+        operations = self._operations[: self._compilable]
+        read = {key for operation in operations for key in operation.reads}
+        inputs = {key: shape for key, (_, shape) in self._inputs.items() if key in read}
+        try:
+            return openvino.Compiled(operations, inputs, wanted, self.precision)
+        except Exception as error:
+            if self.engine != "auto":
+                raise
+            self._compilable = 0
+            warnings.warn(f"OpenVINO is not used: {error}", CaffeWarning, stacklevel=4)
+            return None
+
+    def _refresh(self, start: int = 0) -> None:
+        """Prepare for PyTorch what parameters have changed, from an operation on."""
+        due = {i for i in self._stale if i >= start}
+        self._stale = {i for i in self._stale if i < start or self._operations[i].refresh()}
+        self._unprepared -= due
+
+    def _changeable(self) -> set[int]:
+        """Find the memories whose values, computed later, might be others than now."""
+        found: set[int] = set()
+        # Whoever holds a parameter's array keeps its operation stale.
+        if any(self._operations[i].may_change_unseen for i in self._stale):
+            for operation in self._operations:
+                if operation.may_change_unseen or found.intersection(operation.reads):
+                    found.update(operation.writes)
+        return found
+
+    def _computation(self, key: int, place: _Place) -> _Computation:
+        """Return what computes a memory; the plan must not keep what keeps the plan."""
+        computation = None if place.computation is None else place.computation()
+        if computation is None:
+            computation = _Computation(self, key)
+            place.computation = weakref.ref(computation)
+        return computation
 
     @staticmethod
     def _run(operation: Operation, values: dict[int, Tensor], apart: bool) -> None:
@@ -191,24 +358,39 @@ class Plan:
         except Exception as error:
             raise as_caffe_error(error, operation.label, operation.facts()) from error
 
-    def settle(self) -> None:
-        """Compute what is still left to be computed; a parameter is about to change."""
+    def before_change(self, memory: SyncedMemory) -> None:
+        """Compute what is left to be computed from a parameter that is about to change."""
+        users = self._users.get(id(memory), ())
+        self._stale.update(users)
+        if any(i < self._compilable for i in users):
+            self._held.update(i for i in users if i < self._compilable)
+            self._compiled, self._quiet_runs = None, 0
+        for i in self._unprepared.intersection(users):
+            self._operations[i].refresh()
+            self._unprepared.discard(i)
+        first = min((i for i in users if self._operations[i].has_raw_params), default=None)
+        if first is None:
+            return
+        looked_at = set(self._looked_at)
         for place in self._places.values():
-            memory = place.memory()
-            if memory is not None and memory.is_deferred:
-                memory.cpu()
-                place.looked_at = False
+            memory_of_place = place.memory()
+            if place.last >= first and memory_of_place is not None and memory_of_place.is_deferred:
+                memory_of_place.cpu()
+        self._looked_at = looked_at
 
-    def _prepared(self, memory: weakref.ref[SyncedMemory], shape: Shape) -> Tensor:
-        """Copy an input into the plan's layout and precision."""
+    def _value(self, memory: weakref.ref[SyncedMemory], shape: Shape) -> Tensor:
+        """Return what an input holds."""
         source = memory()
         assert source is not None
-        values = source.read(self.store)[: math.prod(shape)].view(shape)
-        layout = torch.channels_last if len(shape) == 4 else torch.contiguous_format
-        prepared = torch.empty(
-            shape, dtype=self.precision, device=values.device, memory_format=layout
+        return source.read(self.store)[: math.prod(shape)].view(shape)
+
+    def _laid_out(self, values: Tensor) -> Tensor:
+        """Copy values into the plan's layout and precision."""
+        layout = torch.channels_last if values.dim() == 4 else torch.contiguous_format
+        copy = torch.empty(
+            values.shape, dtype=self.precision, device=values.device, memory_format=layout
         )
-        return prepared.copy_(values)
+        return copy.copy_(values)
 
     def _as_blob(self, value: Tensor) -> Tensor:
         flat = torch.empty(value.shape, dtype=torch.float32, device=value.device)
@@ -217,10 +399,15 @@ class Plan:
     def compute(self, key: int) -> Tensor:
         """Compute a memory's values again, from the inputs as they were at the last run."""
         look = self._look
+        for i in self._unprepared:
+            # What the last run had was dropped; no parameter has changed since.
+            self._operations[i].refresh()
+        self._unprepared.clear()
         if look is None:
-            look = self._look = _Look(values=dict(self._snapshot))
+            values = {key: self._laid_out(value) for key, value in self._snapshot.items()}
+            look = self._look = _Look(values=values)
         place = self._places[key]
-        place.looked_at = True
+        self._looked_at.add(key)
         with torch.no_grad():
             while look.position <= place.last:
                 operation = self._operations[look.position]
@@ -229,11 +416,11 @@ class Plan:
                     if self._places[written].last == look.position:
                         look.finals[written] = look.values[written]
                 look.position += 1
-        values = self._as_blob(look.finals.pop(key))
-        return values if self.store is None else self.store.download(values)
+        value = self._as_blob(look.finals.pop(key))
+        return value if self.store is None else self.store.download(value)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Computation:
     """What a deferred memory calls when somebody looks."""
 
@@ -242,19 +429,6 @@ class _Computation:
 
     def __call__(self) -> Tensor:
         return self.plan.compute(self.key)
-
-
-@dataclass
-class _WeakCall:
-    """A method of a plan that does not keep the plan alive."""
-
-    plan: weakref.ref[Plan]
-    name: str
-
-    def __call__(self) -> None:
-        plan = self.plan()
-        if plan is not None:
-            getattr(plan, self.name)()
 
 
 def blobs_of(steps: Sequence[Step]) -> list[Blob]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import NetError, ShapeError
+from ..notebook import table
 from .pictures import resize_image, resize_planes
 
 
@@ -255,6 +257,42 @@ class Transformer:
             values = np.ascontiguousarray(resized.transpose(2, 0, 1))
         self.mean[in_] = values
 
+    def __repr__(self) -> str:
+        parts = []
+        for in_ in self.inputs:
+            steps = "; ".join(f"{name} {what}".rstrip() for name, what in self._steps(in_))
+            parts.append(f"{in_}: {steps}")
+        return f"<caffe.io.Transformer {' | '.join(parts) or 'without inputs'}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (escape(in_), str(number), escape(name), escape(what))
+            for in_ in self.inputs
+            for number, (name, what) in enumerate(self._steps(in_), 1)
+        ]
+        return table("Transformer: what preprocess does", rows, ("input", "", "step", ""))
+
+    def _steps(self, in_: str) -> list[tuple[str, str]]:
+        """What `preprocess` does to a picture for this input, in its order, to be read."""
+        shape = self._item_shape(in_)
+        steps = [("resize", f"to {shape[1]} x {shape[2]}")] if len(shape) == 3 else []
+        if in_ in self.transpose:
+            order = tuple(self.transpose[in_])
+            steps.append(
+                ("transpose", f"{order}{' (channels first)' if order == (2, 0, 1) else ''}")
+            )
+        if in_ in self.channel_swap:
+            swap = tuple(self.channel_swap[in_])
+            meaning = " (RGB to BGR)" if swap == (2, 1, 0) else ""
+            steps.append(("channel_swap", f"{swap}{meaning}"))
+        if self.raw_scale.get(in_) is not None:
+            steps.append(("raw_scale", f"times {_number_text(self.raw_scale[in_])}"))
+        if self.mean.get(in_) is not None:
+            steps.append(("mean", f"less {_number_text(self.mean[in_])}"))
+        if self.input_scale.get(in_) is not None:
+            steps.append(("input_scale", f"times {_number_text(self.input_scale[in_])}"))
+        return steps or [("as it is", "")]
+
     def _item_shape(self, in_: str) -> tuple[int, ...]:
         """The input's shape without its batch axis."""
         if in_ not in self.inputs:
@@ -279,6 +317,16 @@ class Transformer:
                 f"shape {wanted}, not {scale!r}"
             )
         return scale
+
+
+def _number_text(value: Any) -> str:
+    """A factor or a mean to be read: few numbers as they are, many by their shape."""
+    values = np.asarray(value, dtype=np.float64)
+    if values.size == 1:
+        return f"{values.item():g}"
+    if values.size <= 4:
+        return "(" + ", ".join(f"{number:g}" for number in values.ravel()) + ")"
+    return f"an array of {' x '.join(map(str, values.shape))}, {values.mean():g} on average"
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:

@@ -21,6 +21,7 @@ class ReLU(Layer):
 
     message = "relu_param"
     differences = "relu6, maximum and minimum of the forks"
+    pointwise = True
 
     @classmethod
     def for_param(cls, layer_param: LayerParameter) -> type[Layer]:
@@ -36,6 +37,7 @@ class BoundedReLU(Layer):
     """ReLU, held between the `minimum` and the `maximum` that forks' fields give."""
 
     message = "relu_param"
+    pointwise = True
 
     def bounds(self) -> tuple[float, float]:
         """Return the least and the largest value."""
@@ -74,6 +76,7 @@ class PReLU(Layer):
 
     message = "prelu_param"
     keeps_bottom = True
+    pointwise = True
 
     def setup(self, *bottoms: Shape) -> None:
         if len(bottoms[0]) < 2:
@@ -101,6 +104,7 @@ class ELU(Layer):
     """top = x where x > 0, else alpha * (exp(x) - 1) (Clevert et al., 2015)."""
 
     message = "elu_param"
+    pointwise = True
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         return torch.where(x > 0, x, self.param.alpha * torch.expm1(x.clamp(max=0)))
@@ -117,6 +121,8 @@ class ELU(Layer):
 class Sigmoid(Layer):
     """top = 1 / (1 + exp(-x))."""
 
+    pointwise = True
+
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         return torch.sigmoid(x)
 
@@ -130,6 +136,8 @@ class Sigmoid(Layer):
 @register("TanH")
 class TanH(Layer):
     """top = tanh(x)."""
+
+    pointwise = True
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         return torch.tanh(x)
@@ -145,6 +153,8 @@ class TanH(Layer):
 class BNLL(Layer):
     """top = log(1 + exp(x))."""
 
+    pointwise = True
+
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         return F.softplus(x, threshold=50)
 
@@ -154,6 +164,7 @@ class AbsVal(Layer):
     """top = |x|."""
 
     forbids_in_place = True
+    pointwise = True
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         return x.abs()
@@ -165,6 +176,7 @@ class Swish(Layer):
 
     message = "swish_param"
     keeps_bottom = True
+    pointwise = True
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         return x * torch.sigmoid(self.param.beta * x)
@@ -177,6 +189,7 @@ class Mish(Layer):
     message = "mish_param"
     keeps_bottom = True
     differences = "of the forks"
+    pointwise = True
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         return F.mish(x)
@@ -189,6 +202,7 @@ class HardSigmoid(Layer):
     message = "hard_sigmoid_param"
     keeps_bottom = True
     differences = "of the forks"
+    pointwise = True
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         return (self.param.alpha * x + self.param.beta).clamp(0, 1)
@@ -201,6 +215,7 @@ class HardSwish(Layer):
     message = "hard_swish_param"
     keeps_bottom = True
     differences = "of the forks"
+    pointwise = True
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         return x * (x + 3).clamp(0, 6) / 6
@@ -213,6 +228,7 @@ class Threshold(Layer):
     message = "threshold_param"
     has_gradient = False
     no_gradient_for = frozenset({0})
+    pointwise = True
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         return (x > self.param.threshold).to(x.dtype)
@@ -223,6 +239,7 @@ class Clip(Layer):
     """top = x, but at least `min` and at most `max`."""
 
     message = "clip_param"
+    pointwise = True
 
     def setup(self, *bottoms: Shape) -> None:
         for name in ("min", "max"):

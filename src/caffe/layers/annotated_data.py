@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from ..blob import Blob
+from ..blob import Blob, Shape
 from ..errors import CaffeError, NetError, ParseError
 from ..proto.caffe_pb2 import AnnotatedDatum, LayerParameter, TransformationParameter
 from . import boxed_pictures as boxed
@@ -135,6 +135,15 @@ class AnnotatedData(PrefetchingLayer):
     differences = "noise_param does nothing; crop_size is refused"
 
     _source: AnnotatedStore
+
+    def declared_shapes(self) -> Sequence[Shape] | None:
+        resize = self.layer_param.transform_param.resize_param
+        batch = int(self.layer_param.data_param.batch_size)
+        if not (batch and resize.height and resize.width):
+            return None
+        # How many boxes there are differs from batch to batch.
+        labels = [(1, 1, 1, 8)] * (len(self.layer_param.top) - 1)
+        return [(batch, 3, resize.height, resize.width), *labels]
 
     def setup_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
         if not self.layer_param.data_param.batch_size:

@@ -20,6 +20,7 @@ class Axpy(Layer):
     bottoms = 3
     differences = "of the forks"
     forbids_in_place = True
+    pointwise = True
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         a, x, y = bottoms
@@ -56,6 +57,7 @@ class Add(Layer):
     bottoms = 2
     differences = "of the forks"
     forbids_in_place = True
+    pointwise = True
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         return [broadcast(*bottoms)]
@@ -72,6 +74,7 @@ class Mul(Layer):
     bottoms = (1, 2)
     differences = "of the forks"
     forbids_in_place = True
+    pointwise = True
 
     def setup(self, *bottoms: Shape) -> None:
         if min(self.param.mul_shape, default=1) < 1:

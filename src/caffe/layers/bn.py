@@ -27,6 +27,7 @@ class BN(Layer):
     """
 
     message = "bn_param"
+    pointwise = True
     keeps_bottom = True
     tops = (1, 3)
     differences = "of the forks"
@@ -85,6 +86,10 @@ class BN(Layer):
             Parameter(shape, one if param.frozen else None),
         ]
 
+    @property
+    def statistics(self) -> int:
+        return sum(blob.count for blob in self.blobs[2:4])
+
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         if len(bottoms[0]) <= self.channel_axis or bottoms[0][self.channel_axis] != self.channels:
             raise ShapeError(
@@ -120,6 +125,15 @@ class BN(Layer):
                 ]
                 self._changed = [params[0].detach(), params[1].detach(), *changed]
         return (x - mean) * (variance + self.eps).rsqrt() * scale + shift
+
+    @property
+    def is_affine(self) -> bool:
+        return self.uses_running and self.channel_axis == 1 and len(self.layer_param.top) == 1
+
+    def affine(self, *params: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        scale, shift, mean, variance = (p.flatten() for p in params)
+        factor = (variance + self.eps).rsqrt() * scale
+        return factor, shift - mean * factor
 
     def changed_parameters(self) -> Sequence[Tensor] | None:
         return None if self.uses_running or self.phase == TEST else self._changed
@@ -196,6 +210,13 @@ class SegNetBN(BN):
         mean, variance = self.batch_statistics(x)
         y = (x - mean) * (variance + self.eps).rsqrt() * scale + shift
         return self._with_statistics(y, mean, variance)
+
+    @property
+    def is_affine(self) -> bool:
+        return self.param.bn_mode == BNParameter.INFERENCE and len(self.layer_param.top) == 1
+
+    def affine(self, *params: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        return params[0].flatten(), params[1].flatten()
 
     def _with_statistics(self, y: Tensor, *statistics: Tensor) -> Tensor | Sequence[Tensor]:
         count = len(self.layer_param.top) - 1

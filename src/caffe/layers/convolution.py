@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import ClassVar
 
 import torch
@@ -15,6 +16,7 @@ from ..blob import Shape
 from ..errors import NetError, ShapeError
 from ..proto.caffe_pb2 import LayerParameter
 from .layer import Count, Layer, Parameter, register
+from .reach import Reach
 
 SIDES = "lrtb"
 """Left, right, top and bottom, as forks' fields pad_l to pad_b name them."""
@@ -92,6 +94,12 @@ class Windowed(Layer):
                 f"bottom's {spatial} with pad {self.pad}"
             )
         return [shape] * len(bottoms)
+
+    def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
+        if self.channel_axis != 1:
+            return None
+        sizes = zip(self.extent, self.stride, self.pad, strict=True)
+        return [Reach(extent, Fraction(stride), Fraction(-pad)) for extent, stride, pad in sizes]
 
     @property
     def extent(self) -> Shape:
@@ -198,6 +206,9 @@ class Convolution(Kernels):
     def weight_shape(self) -> Shape:
         return (self.param.num_output, self.channels // self.param.group, *self.kernel)
 
+    def multiply_adds(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
+        return sum(map(math.prod, tops)) * math.prod(self.weight_shape()[1:])
+
     def apply(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         convolve = _CONVOLVE.get(len(self.kernel))
         if convolve is not None:
@@ -235,6 +246,11 @@ class PaddedConvolution(Convolution):
         if self.param.pad_type > 1:
             raise NetError(f"pad_type must be 0 or 1 (SAME), not {self.param.pad_type}")
 
+    @property
+    def is_lopsided(self) -> bool:
+        """Whether a fork's field says the padding, which may differ from side to side."""
+        return any(self._given) or bool(self.param.pad_type)
+
     def sides(self, spatial: Shape) -> list[int]:
         """Return the padding in the order of F.pad: left, right, top, bottom."""
         if any(self._given):
@@ -242,6 +258,16 @@ class PaddedConvolution(Convolution):
         if self.param.pad_type:
             return same_padding(spatial, self.extent, self.stride)
         return [p for pad in reversed(self.pad) for p in (pad, pad)]
+
+    def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
+        found = super().receptive_field(bottom)
+        if found is None or any(self.pad) or len(self.kernel) != 2:
+            return found
+        left, _, top, _ = self.sides(bottom[2:])
+        return [
+            Reach(reach.size, reach.stride, Fraction(-before))
+            for reach, before in zip(found, (top, left), strict=True)
+        ]
 
     def out_sizes(self, spatial: Shape) -> Shape:
         if any(self.pad) or len(self.kernel) != 2:
@@ -291,6 +317,17 @@ class Deconvolution(Kernels):
 
     def weight_shape(self) -> Shape:
         return (self.channels, self.param.num_output // self.param.group, *self.kernel)
+
+    def multiply_adds(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
+        return sum(map(math.prod, bottoms)) * math.prod(self.weight_shape()[1:])
+
+    def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
+        if self.channel_axis != 1:
+            return None
+        return [
+            Reach((e - 1) // s + 1, Fraction(1, s), Fraction(p - e + 1, s))
+            for e, s, p in zip(self.extent, self.stride, self.pad, strict=True)
+        ]
 
     def out_sizes(self, spatial: Shape) -> Shape:
         """stride * (size - 1) + extent - 2 pad."""

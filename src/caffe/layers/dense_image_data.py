@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..blob import Blob
+from ..blob import Blob, Shape
 from ..errors import NetError, ParseError, ShapeError
 from ..proto.caffe_pb2 import TransformationParameter
 from .bgr_pictures import Picture, read_picture, resize_picture
@@ -136,6 +136,14 @@ class LabelledSource(PrefetchingLayer):
     def reader(self) -> Read:
         """Return what reads an entry; it must not know the layer (see `Source`)."""
         raise NotImplementedError
+
+    def declared_shapes(self) -> Sequence[Shape] | None:
+        shapes = super().declared_shapes()
+        if shapes is None:
+            return None
+        batch, _, height, width = shapes[0]
+        factor = getattr(self.param, "label_divide_factor", 0) or 1
+        return [shapes[0], (batch, 1, height // factor, width // factor)]
 
     def setup_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
         super().setup_blobs(bottoms, tops)

@@ -23,6 +23,7 @@ class Dropout(Layer):
 
     message = "dropout_param"
     differences = "scale_train of the forks"
+    pointwise = True
 
     def setup(self, *bottoms: Shape) -> None:
         if not 0 <= self.param.dropout_ratio < 1:

@@ -19,6 +19,7 @@ class Power(Layer):
 
     message = "power_param"
     keeps_bottom = True
+    pointwise = True
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         power, scale, shift = self.param.power, self.param.scale, self.param.shift
@@ -38,6 +39,7 @@ class Exp(Layer):
     """top = base ** (shift + scale * x); the base is e where it is given as -1."""
 
     message = "exp_param"
+    pointwise = True
 
     def setup(self, *bottoms: Shape) -> None:
         _check_base(self.param.base)
@@ -58,6 +60,7 @@ class Log(Layer):
 
     message = "log_param"
     keeps_bottom = True
+    pointwise = True
 
     def setup(self, *bottoms: Shape) -> None:
         _check_base(self.param.base)

@@ -20,6 +20,7 @@ class Eltwise(Layer):
     message = "eltwise_param"
     bottoms = (2, None)
     keeps_bottom = True
+    pointwise = True
 
     def setup(self, *bottoms: Shape) -> None:
         coeff = self.param.coeff

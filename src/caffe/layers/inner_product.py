@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ from torch import Tensor
 from ..blob import Shape
 from ..errors import CaffeError, NetError, ShapeError
 from .layer import Layer, Parameter, register
+from .reach import Reach, all_places
 
 
 @register("InnerProduct")
@@ -45,6 +47,12 @@ class InnerProduct(Layer):
                 f"from axis {axis} on, but the weights are for {self.inputs}"
             )
         return [(*bottoms[0][:axis], self.param.num_output)]
+
+    def multiply_adds(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
+        return math.prod(tops[0]) * self.inputs
+
+    def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
+        return all_places(bottom) if self.first_axis == 1 else None
 
     def forward(  # type: ignore[override]
         self, x: Tensor, weight: Tensor, bias: Tensor | None = None

@@ -41,6 +41,9 @@ class DummyData(Layer):
     tops = (1, None)
     on_blobs = True
 
+    def declared_shapes(self) -> Sequence[Shape] | None:
+        return self._shapes(len(self.layer_param.top))
+
     def setup_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
         fillers = list(self.param.data_filler) or [FillerParameter(type="constant")]
         self._fillers = _one_each(fillers, len(tops), "data_filler")

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..blob import Blob, Shape
 from ..errors import NetError, ShapeError
 from ..fillers import filler_for
+from .reach import Reach, same_place
 
 if TYPE_CHECKING:
     from ..proto.caffe_pb2 import FillerParameter, LayerParameter
@@ -97,6 +98,9 @@ class Layer:
     differences: ClassVar[str] = ""
     """What the layer does beside the original's, for the table of layers."""
 
+    pointwise: ClassVar[bool] = False
+    """A place of a top depends, across the picture, on the bottoms' same place alone."""
+
     no_gradient_for: frozenset[int] = frozenset()
     """Bottoms that never get a gradient (labels, and shapes to imitate)."""
 
@@ -178,6 +182,15 @@ class Layer:
         found = iter(torch.autograd.grad(outputs, wanted, top_diffs, allow_unused=True))
         return [next(found) if leaf.requires_grad else None for leaf in leaves]
 
+    @property
+    def is_affine(self) -> bool:
+        """Whether `affine` tells all that the layer does, whatever the bottom's values."""
+        return False
+
+    def affine(self, *params: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Return the factor and the summand of each channel (axis 1); None for 1 and for 0."""
+        raise NotImplementedError
+
     def changed_parameters(self) -> Sequence[Tensor] | None:
         """Return the parameters' new values where `forward` itself changes them."""
         return None
@@ -195,6 +208,41 @@ class Layer:
         self, tops: list[Blob], propagate_down: list[bool], bottoms: list[Blob]
     ) -> None:
         """Compute the bottoms' diffs and add to the parameters'; for layers `on_blobs`."""
+
+    # What can be told of a layer without running it.
+
+    @property
+    def added_tops(self) -> int:
+        """How many tops there are even where the text leaves them out."""
+        if not self.automatic_tops:
+            return 0
+        return self.tops if isinstance(self.tops, int) else self.tops[0]
+
+    @property
+    def statistics(self) -> int:
+        """How many of `blobs`' numbers are no learned ones, but forward's running statistics."""
+        return 0
+
+    def declared_shapes(self) -> Sequence[Shape] | None:
+        """For layers without bottoms: the tops' shapes as the text alone gives them, if it does.
+
+        For pictures that are yet to be opened, colour is assumed.
+        """
+        return None
+
+    def multiply_adds(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
+        """Return how many products with learned weights a forward adds up."""
+        return 0
+
+    def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
+        """Say what a place of a top depends on in a bottom of this shape.
+
+        Returns
+        -------
+        sequence of Reach or None
+            One for each axis behind the channels; None where it cannot be said.
+        """
+        return same_place(bottom) if self.pointwise else None
 
     def axis(self, axis: int, shape: Shape, what: str = "axis") -> int:
         """Return `axis` counted from the front.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from ..blob import Blob
+from ..blob import Blob, Shape
 from ..errors import CaffeError, CaffeWarning, NetError, ShapeError
 from .layer import Layer, register
 
@@ -25,6 +26,11 @@ class MemoryData(Layer):
     _data: np.ndarray | None = None
     _labels: np.ndarray
     _position: int
+
+    def declared_shapes(self) -> Sequence[Shape] | None:
+        param = self.param
+        batch = (param.batch_size, param.channels, param.height, param.width)
+        return [batch, batch[:1]] if math.prod(batch) else None
 
     def setup_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
         param = self.param

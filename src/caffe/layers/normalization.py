@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from ..errors import NetError, ShapeError
 from ..proto.caffe_pb2 import FillerParameter, LayerParameter, LRNParameter
 from .layer import TEST, Layer, Parameter, Tensors, register
 from .loss import four_axes
+from .reach import Reach, same_place
 
 
 @register("LRN")
@@ -38,6 +40,12 @@ class LRN(Layer):
                 f"the bottom must have 4 axes (num, channels, height, width), not {bottoms[0]}"
             )
         return [bottoms[0]]
+
+    def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
+        if self.param.norm_region == LRNParameter.ACROSS_CHANNELS:
+            return same_place(bottom)
+        size = int(self.param.local_size)
+        return [Reach(size, Fraction(1), Fraction(-(size // 2)))] * 2
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         size, alpha, beta = self.param.local_size, self.param.alpha, self.param.beta
@@ -68,6 +76,7 @@ class BatchNorm(Layer):
     """
 
     message = "batch_norm_param"
+    pointwise = True
     keeps_bottom = True
     ignores_propagate_down = True
     differences = "add_eps_before_sqrt, update_global_stats and scale_bias of the forks"
@@ -102,6 +111,10 @@ class BatchNorm(Layer):
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         return [Parameter((self.channels,)), Parameter((self.channels,)), Parameter((1,))]
 
+    @property
+    def statistics(self) -> int:
+        return sum(blob.count for blob in self.blobs[:3])
+
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         channels = bottoms[0][1] if len(bottoms[0]) > 1 else 1
         if channels != self.channels:
@@ -123,6 +136,16 @@ class BatchNorm(Layer):
             self._note(x, mean, variance, (mean_sum, variance_sum, factor))
         inverse = self.inverse(variance)
         return ((by_channel - mean[:, None]) * inverse[:, None]).view(x.shape)
+
+    @property
+    def is_affine(self) -> bool:
+        return self.use_global_stats
+
+    def affine(self, *params: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        mean_sum, variance_sum, total = params
+        scale = 0.0 if total.item() == 0 else 1 / total.item()
+        factor = self.inverse(variance_sum * scale)
+        return factor, -mean_sum * scale * factor
 
     def inverse(self, variance: Tensor) -> Tensor:
         """Return what the differences from the mean are multiplied by."""
@@ -201,6 +224,10 @@ class ScaledBatchNorm(ForkBatchNorm):
         across = (-1, *[1] * (x.dim() - 2)) if x.dim() > 1 else (-1,)
         return y * scale.view(across) + bias.view(across)
 
+    def affine(self, *params: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        factor, summand = super().affine(*params[:3])
+        return factor * params[3], summand * params[3] + params[4]  # type: ignore[operator]
+
     def _note(self, x: Tensor, mean: Tensor, variance: Tensor, sums: Sequence[Tensor]) -> None:
         if torch.is_grad_enabled():
             return
@@ -232,6 +259,9 @@ class MVN(Layer):
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         return [four_axes(bottoms[0])]
+
+    def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
+        return [Reach(None)] * (len(bottom) - 2)
 
     def _rows(self, x: Tensor) -> Tensor:
         lead = 1 if self.param.across_channels else 2
@@ -289,6 +319,11 @@ class Normalize(Layer):
                 f"{self.channels} channels"
             )
         return [bottoms[0]]
+
+    def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
+        if self.param.across_spatial:
+            return [Reach(None)] * (len(bottom) - 2)
+        return same_place(bottom)
 
     def forward(self, x: Tensor, scale: Tensor) -> Tensor:  # type: ignore[override]
         axes = tuple(range(1, x.dim())) if self.param.across_spatial else (1,)

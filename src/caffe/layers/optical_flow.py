@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from fractions import Fraction
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +15,7 @@ from ..errors import NetError, ShapeError
 from ..proto.caffe_pb2 import CorrelationParameter, FlowWarpParameter
 from .layer import Layer, register
 from .pooling import picture_size
+from .reach import Reach
 
 
 class Displaced(Layer):
@@ -53,6 +56,14 @@ class Displaced(Layer):
                 f"displacements and kernel do not fit into bottoms of shape {bottoms[0]}"
             )
         return [(bottoms[0][0], len(self.displacements()), *size)]
+
+    def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
+        kernel, stride = int(self.param.kernel_size), int(self.param.stride_1)
+        furthest = max(max(map(abs, pair)) for pair in self.displacements())
+        return [
+            Reach(kernel + 2 * furthest, Fraction(stride), Fraction(m - kernel // 2 - furthest - p))
+            for m, p in zip(self.margins(), self.pads(), strict=True)
+        ]
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:  # type: ignore[override]
         _, _, height, width = self.top_shapes(tuple(a.shape), tuple(b.shape))[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from ..errors import NetError, ShapeError
 from ..proto.caffe_pb2 import LayerParameter, PoolingParameter, SPPParameter
 from .convolution import SIDES, same_padding
 from .layer import TRAIN, Layer, register
+from .reach import Reach, all_places
 
 MAX, AVE, STOCHASTIC = PoolingParameter.MAX, PoolingParameter.AVE, PoolingParameter.STOCHASTIC
 LOWEST = -torch.finfo(torch.float32).max
@@ -236,6 +238,13 @@ class Pooling(Layer):
             )
         return [(*bottoms[0][:2], *out)] * max(1, len(self.layer_param.top))
 
+    def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
+        windows = self.windows(*bottom[2:])
+        return [
+            Reach(k, Fraction(s), Fraction(-p))
+            for k, s, p in zip(windows.kernel, windows.stride, windows.pad, strict=True)
+        ]
+
     def forward(self, x: Tensor) -> Tensor | Sequence[Tensor]:  # type: ignore[override]
         windows = self.windows(*x.shape[2:])
         if self.param.pool == MAX:
@@ -281,6 +290,14 @@ class PaddedPooling(Pooling):
                 f"the kernel {self._kernel} does not fit into the bottom's {bottoms[0][2:]}"
             )
         return [(*bottoms[0][:2], *out)] * max(1, len(self.layer_param.top))
+
+    def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
+        left, _, top, _ = self._sides(*bottom[2:])
+        found = super().receptive_field(bottom) or ()
+        return [
+            Reach(reach.size, reach.stride, Fraction(-before))
+            for reach, before in zip(found, (top, left), strict=True)
+        ]
 
     def forward(self, x: Tensor) -> Tensor | Sequence[Tensor]:  # type: ignore[override]
         height, width = x.shape[2:]
@@ -342,6 +359,9 @@ class SPP(Layer):
         if len(outs) == 1:
             return [(num, channels, *outs[0])]
         return [(num, channels * sum(h * w for h, w in outs))]
+
+    def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
+        return all_places(bottom)
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         levels = self._levels(*x.shape[2:])

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..blob import Blob
+from ..blob import Blob, Shape
 from ..errors import CaffeError, NetError, ShapeError
 from .data_transformer import DataTransformer, Shape3
 from .layer import Count, Layer
@@ -178,6 +178,24 @@ class PrefetchingLayer(Layer):
     def open_source(self, transformer: DataTransformer) -> Source:
         """Check the parameter message and open what it names."""
         raise NotImplementedError
+
+    def declared_size(self) -> tuple[int, int, int] | None:
+        """Channels, height and width of the pictures, as far as the text gives them."""
+        transform = self.layer_param.transform_param
+        height = width = int(transform.crop_size)
+        if not height:
+            height, width = (
+                getattr(self.param, f"crop_{side}", 0) or getattr(self.param, f"new_{side}", 0)
+                for side in ("height", "width")
+            )
+        grey = transform.force_gray or not getattr(self.param, "is_color", True)
+        return (1 if grey else 3, height, width) if height and width else None
+
+    def declared_shapes(self) -> Sequence[Shape] | None:
+        size, batch = self.declared_size(), int(self.param.batch_size)
+        if size is None or not batch:
+            return None
+        return [(batch, *size), *[(batch,)] * (len(self.layer_param.top) - 1)]
 
     def setup_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
         if not self.param.batch_size:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fractions import Fraction
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -10,6 +13,7 @@ from ..errors import NetError, ShapeError
 from .layer import Layer, register
 from .loss import four_axes
 from .pooling import picture_size
+from .reach import Reach
 
 
 @register("ShuffleChannel")
@@ -19,6 +23,7 @@ class ShuffleChannel(Layer):
     message = "shuffle_channel_param"
     differences = "of the forks"
     forbids_in_place = True
+    pointwise = True
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         (shape,) = bottoms
@@ -148,6 +153,10 @@ class Padding(Layer):
         if min(size) < 1:
             raise ShapeError(f"nothing is left of a bottom of shape {bottoms[0]}")
         return [(*lead, *size)]
+
+    def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
+        left, _, top, _ = self._sides
+        return [Reach(start=Fraction(-top)), Reach(start=Fraction(-left))]
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         x = x.reshape(four_axes(tuple(x.shape)))

@@ -149,6 +149,12 @@ class Recurrent(Layer):
         exposed = self.states if self.param.expose_hidden else 0
         return [(self._steps, *state[1:]), *[state] * exposed]
 
+    def multiply_adds(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
+        # What the static input gives is computed once for all steps.
+        matrices = [blob.count for blob in self.blobs if len(blob.shape) == 2]
+        static = matrices.pop(1) if self._static else 0
+        return bottoms[0][1] * (self._steps * sum(matrices) + static)
+
     def _check(self, *bottoms: Shape) -> None:
         x, cont = bottoms[:2]
         if len(x) < 3 or not x[0]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fractions import Fraction
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -12,6 +15,7 @@ from ..errors import CaffeError, NetError, ShapeError
 from .layer import Layer, register
 from .loss import four_axes
 from .pooling import picture_size
+from .reach import Reach
 
 
 @register("Interp")
@@ -63,6 +67,16 @@ class Interp(Layer):
                 f"be brought to {size}"
             )
         return [(*lead, *size)]
+
+    def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
+        (top,) = self.top_shapes(bottom)
+        cut = self.param.pad_beg + self.param.pad_end
+        if len(bottom) != 4 or min(top[2:]) < 2:
+            return None
+        strides = [
+            Fraction(n + cut - 1, out - 1) for n, out in zip(bottom[2:], top[2:], strict=True)
+        ]
+        return [Reach(2, stride, Fraction(-self.param.pad_beg)) for stride in strides]
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         x = x.reshape(four_axes(tuple(x.shape)))
@@ -122,6 +136,11 @@ class Upsample(Layer):
             )
         return [(*bottoms[0][:2], *size)]
 
+    def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
+        if self._fixed:
+            return None
+        return [Reach(stride=Fraction(1, scale)) for scale in self._scale]
+
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
         height, width = self._size(*x.shape[2:])
         if mask is None:
@@ -158,6 +177,9 @@ class UpsampleDarknet(Layer):
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         height, width = picture_size(bottoms[0])
         return [(*bottoms[0][:2], height * self.param.stride, width * self.param.stride)]
+
+    def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
+        return [Reach(stride=Fraction(1, self.param.stride))] * 2
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         return repeat(x, self.param.stride, self.param.stride)

@@ -18,6 +18,7 @@ class AlongAxes(Layer):
     """
 
     bottoms = (1, 2)
+    pointwise = True
 
     def setup(self, *bottoms: Shape) -> None:
         self.learned = len(bottoms) == 1
@@ -42,6 +43,10 @@ class AlongAxes(Layer):
                 f"from axis {axis} on"
             )
         return [bottoms[0]]
+
+    @property
+    def is_affine(self) -> bool:
+        return self.learned and self.param.axis == 1 and len(self.blobs[0].shape) == 1
 
     def aligned(self, operand: Tensor, x: Tensor) -> Tensor:
         """View `operand` so that it spreads over `x`."""
@@ -73,6 +78,9 @@ class Scale(AlongAxes):
         scale = self.aligned(scale, x)
         return x * scale if bias is None else torch.addcmul(self.aligned(bias, x), x, scale)
 
+    def affine(self, *params: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        return params[0], params[1] if len(params) > 1 else None
+
 
 @register("Bias")
 class Bias(AlongAxes):
@@ -87,3 +95,6 @@ class Bias(AlongAxes):
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:  # type: ignore[override]
         return x + self.aligned(bias, x)
+
+    def affine(self, *params: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        return None, params[0]

@@ -128,6 +128,11 @@ class Lstm(Layer):
         lead = (steps, count) if self._stepped else (steps * count,)
         return [(*lead, self.param.num_output)]
 
+    def multiply_adds(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
+        steps, count, inputs = self._sizes(bottoms[0])
+        outputs = int(self.param.num_output)
+        return steps * count * 4 * outputs * (inputs + outputs)
+
     def forward(self, *inputs: Tensor) -> Tensor:
         x, *marks, w_x, w_h, bias = inputs
         steps, count, _ = self._sizes(tuple(x.shape))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from itertools import pairwise
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from ..blob import Shape
 from ..errors import NetError, ShapeError
 from .layer import Layer, Tensors, register
+from .reach import Reach, all_places, same_place
 
 
 class LegacyAxis(Layer):
@@ -48,6 +50,9 @@ class Concat(LegacyAxis):
                 )
         return [(*first[:axis], sum(shape[axis] for shape in bottoms), *first[axis + 1 :])]
 
+    def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
+        return same_place(bottom) if self.along(bottom) < 2 else None
+
     def forward(self, *xs: Tensor) -> Tensor:
         return torch.cat(xs, self.along(xs[0].shape))
 
@@ -80,6 +85,9 @@ class Slice(LegacyAxis):
         before, after = bottoms[0][:axis], bottoms[0][axis + 1 :]
         return [(*before, size, *after) for size in self._sizes(bottoms[0])]
 
+    def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
+        return same_place(bottom) if self.along(bottom) < 2 else None
+
     def forward(self, x: Tensor) -> Sequence[Tensor]:  # type: ignore[override]
         return x.split(self._sizes(x.shape), self.along(x.shape))
 
@@ -91,6 +99,7 @@ class Split(Layer):
     tops = (1, None)
     shares = frozenset({"data"})
     forbids_in_place = True
+    pointwise = True
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         return [bottoms[0]] * len(self.layer_param.top)
@@ -119,6 +128,9 @@ class Flatten(Layer):
         if last < first - 1:
             raise ShapeError(f"end_axis {last} comes before axis {first}")
         return [(*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :])]
+
+    def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
+        return all_places(bottom) if len(self.top_shapes(bottom)[0]) <= 2 else None
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         return x.view(self.top_shapes(tuple(x.shape))[0])
@@ -170,6 +182,12 @@ class Reshape(Layer):
             raise ShapeError(f"the shape {tuple(top)} does not hold the {count} numbers of {shape}")
         return [tuple(top)]
 
+    def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
+        (top,) = self.top_shapes(bottom)
+        if len(top) == len(bottom) and top[2:] == bottom[2:]:
+            return same_place(bottom)
+        return all_places(bottom) if len(top) <= 2 else None
+
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         return x.view(self.top_shapes(tuple(x.shape))[0])
 
@@ -205,6 +223,11 @@ class Crop(Layer):
                 )
         return [tuple(size[i] if i in offsets else n for i, n in enumerate(whole))]
 
+    def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
+        offsets = self._offsets(bottom)
+        starts = [Fraction(offsets.get(axis, 0)) for axis in range(2, len(bottom))]
+        return [Reach(start=start) for start in starts]
+
     def forward(self, x: Tensor, size: Tensor) -> Tensor:  # type: ignore[override]
         for axis, offset in self._offsets(tuple(x.shape)).items():
             x = x.narrow(axis, offset, size.shape[axis])
@@ -226,6 +249,9 @@ class Tile(Layer):
         shape = list(bottoms[0])
         shape[axis] *= self.param.tiles
         return [tuple(shape)]
+
+    def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
+        return same_place(bottom) if self.axis(self.param.axis, bottom) < 2 else None
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         return torch.cat([x] * self.param.tiles, self.param.axis)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..blob import Shape
 from .layer import Layer, Tensors, register
+from .reach import Reach, same_place
 
 
 @register("Softmax")
@@ -20,6 +21,9 @@ class Softmax(Layer):
 
     def setup(self, *bottoms: Shape) -> None:
         self.axis(self.param.axis, bottoms[0])
+
+    def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
+        return same_place(bottom) if self.axis(self.param.axis, bottom) < 2 else None
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         return torch.softmax(x, self.param.axis)

@@ -16,10 +16,10 @@ from .. import mode
 from ..attribution import grad_cam_map, last_spatial_blob
 from ..errors import CaffeError
 from ..net import Net
+from ..summary import summarize
 from .models import Loaded
 from .refusals import Refusal
 
-SPLIT = "Split"
 LARGEST_TILE = 160
 LARGEST_MATRIX = 512
 MOST_VALUES = 50_000
@@ -32,39 +32,17 @@ Pixels = NDArray[np.uint8]
 
 
 def structure(loaded: Loaded) -> dict[str, Any]:
-    """A net's layers in running order, with what can be shown of each.
-
-    The Splits, which stand in no text, are left out.
-    """
+    """A net's layers in running order, with what can be shown of each."""
     net = loaded.inside
-    layers = []
-    origin = {name: name for name in net.blobs}
-    for name, layer in zip(net._layer_names, net.layers, strict=True):
-        bottoms, tops = net.bottom_names[name], net.top_names[name]
-        if layer.type == SPLIT:
-            origin.update(dict.fromkeys(tops, origin[bottoms[0]]))
-            continue
-        shapes = [list(net.blobs[top].shape) for top in tops]
-        parameters = [list(blob.shape) for blob in net.params.get(name, ())]
-        layers.append(
-            {
-                "name": name,
-                "type": layer.type,
-                "bottoms": [origin[bottom] for bottom in bottoms],
-                "tops": tops,
-                "shapes": shapes,
-                "parameter_shapes": parameters,
-                "parameters": sum(math.prod(shape) for shape in parameters),
-                "in_place": bool(set(bottoms) & set(tops)),
-                "responses": _kind(shapes[0]) if shapes else None,
-                "filters": bool(parameters),
-            }
-        )
+    found = summarize(net).as_dict()
+    for layer in found["layers"]:
+        shapes = layer["shapes"]
+        layer["in_place"] = bool(set(layer["bottoms"]) & set(layer["tops"]))
+        layer["responses"] = _kind(shapes[0]) if shapes else None
+        layer["filters"] = layer["name"] in net.params
     return {
-        "net": net.name,
+        **found,
         "input": list(net.blobs[net.inputs[0]].shape),
-        "layers": layers,
-        "parameters": sum(layer["parameters"] for layer in layers),
         "classes": int(math.prod(net.blobs[net.outputs[0]].shape[1:])),
         "grad_cam_layer": _or_none(lambda: _maker(net, last_spatial_blob(net))),
     }

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..classifier import Classifier
 from ..errors import ShapeError
 from ..io import load_image
+from ..predictions import Predictions
 from .files import Files
 from .records import Record
 
@@ -50,7 +51,7 @@ class Model(Classifier):
         image: str | os.PathLike[str] | bytes | NDArray[Any],
         top: int = 5,
         oversample: bool = False,
-    ) -> list[tuple[str, float]]:
+    ) -> Predictions:
         """Return the most likely classes of a picture.
 
         Parameters
@@ -65,8 +66,8 @@ class Model(Classifier):
 
         Returns
         -------
-        list of (str, float)
-            Label and probability, the likeliest first.
+        Predictions
+            A list of (str, float): label and probability, the likeliest first.
 
         Raises
         ------
@@ -88,4 +89,4 @@ class Model(Classifier):
                 f"{self.record.name} has {len(scores)} outputs but {len(self.labels)} labels"
             )
         order = np.argsort(-scores, kind="stable")[:top]
-        return [(self.labels[i], float(scores[i])) for i in order]
+        return Predictions((self.labels[i], float(scores[i])) for i in order)

@@ -43,6 +43,7 @@ export function readable(value) {
 }
 
 export function counted(value) {
+  if (value >= 1e9) return `${(value / 1e9).toFixed(2)} billion`;
   if (value >= 1e6) return `${(value / 1e6).toFixed(2)} million`;
   return value.toLocaleString("en");
 }

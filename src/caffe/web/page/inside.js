@@ -92,7 +92,8 @@ export class Inside {
   #list(net) {
     this.layers = net.layers;
     byId("totals").textContent = `${net.net}: ${net.layers.length} layers, ` +
-      `${counted(net.parameters)} parameters, ${counted(net.classes)} classes`;
+      `${counted(net.parameters)} parameters, ${counted(net.multiply_adds)} multiply-adds for a ` +
+      `picture, ${counted(net.classes)} classes`;
     byId("layers").replaceChildren(...net.layers.map((layer) => {
       const shape = layer.shapes.length ? shapeText(layer.shapes[0]) : "";
       const kind = KINDS.find(([pattern]) => pattern.test(layer.type))?.[1] ?? "other";
@@ -312,6 +313,11 @@ function factsOf(layer) {
   if (layer.parameters) {
     const shapes = layer.parameter_shapes.map((shape) => shape.join("×")).join(", ");
     facts.push(`${counted(layer.parameters)} parameters (${shapes})`);
+  }
+  if (layer.multiply_adds) facts.push(`${counted(layer.multiply_adds)} multiply-adds`);
+  const [field] = layer.receptive_field ?? [];
+  if (field && layer.responses === "maps" && field.size > 1) {
+    facts.push(`each place sees ${field.size} pixels across`);
   }
   return facts.join(" · ");
 }

@@ -1,0 +1,74 @@
+"""Which net a command line means: a file's or a published one, and in which phase."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import CaffeError, NetError
+
+if TYPE_CHECKING:
+    from ..outline import Outline
+    from ..proto.caffe_pb2 import NetParameter
+
+TEXT_ENDINGS = (".prototxt", ".txt", ".pbtxt")
+
+
+class Phase(str, Enum):
+    """Which layers there are, and how those that differ run."""
+
+    TEST = "TEST"
+    TRAIN = "TRAIN"
+
+
+def read_named_net(model: str) -> NetParameter:
+    """The net of a file, or one that `caffe zoo` lists, in today's form.
+
+    Raises
+    ------
+    CaffeError
+        There is no such file or model, or it holds no net.
+    """
+    from .. import zoo
+    from ..proto.files import read_net
+
+    # A folder may well be called like a model.
+    is_path = Path(model).exists() and (Path(model).is_file() or model not in zoo.names())
+    if is_path or model.endswith(TEXT_ENDINGS):
+        return read_net(model)
+    make = zoo.record(model).net
+    if make is None:
+        raise CaffeError(f"{model} is no model but an archive; `caffe zoo` lists the models")
+    net: NetParameter = make()
+    return net
+
+
+def outline_named_net(
+    model: str,
+    phase: Phase | None,
+    stages: Sequence[str] = (),
+    batch: int | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Outline:
+    """Outline a net; without a phase in TEST, or in TRAIN where it is whole only there.
+
+    Raises
+    ------
+    CaffeError
+        The net cannot be read, or does not connect; the text names file and line.
+    """
+    from ..model import name_source
+    from ..outline import outline
+
+    param = read_named_net(model)
+    first_error: CaffeError | None = None
+    for number in (1, 0) if phase is None else (("TRAIN", "TEST").index(phase.value),):
+        try:
+            return outline(param, number, 0, stages, batch, shapes)
+        except NetError as error:
+            first_error = first_error or error
+    assert first_error is not None
+    name_source(first_error, model if Path(model).exists() else None)
+    raise first_error

@@ -1,0 +1,153 @@
+"""Which classifier a command line means: one of the zoo, or a net of the person's own."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import CaffeError
+
+if TYPE_CHECKING:
+    from ..classifier import Classifier
+    from ..zoo.model import Model
+
+OWN = "A net of your own"
+# The convention of BVLC's nets: 0 to 255, blue first.
+RAW_SCALE = 255
+CHANNEL_SWAP = "2,1,0"
+
+ModelName = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME",
+        help="A model that `caffe zoo` lists; efficientnet_lite0 if nothing is said.",
+    ),
+]
+OwnNet = Annotated[
+    Path | None,
+    typer.Option(metavar="PROTOTXT", help="The net.", rich_help_panel=OWN),
+]
+OwnWeights = Annotated[
+    Path | None,
+    typer.Option(metavar="CAFFEMODEL", help="Its weights.", rich_help_panel=OWN),
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|B,G,R",
+        help="The mean to subtract: a .npy or .binaryproto file, or one number per channel.",
+        rich_help_panel=OWN,
+    ),
+]
+RawScale = Annotated[
+    float | None,
+    typer.Option(
+        help="Factor for pixels of 0 to 1, before the mean is subtracted.",
+        show_default=str(RAW_SCALE),
+        rich_help_panel=OWN,
+    ),
+]
+InputScale = Annotated[
+    float | None,
+    typer.Option(
+        help="Factor after the mean is subtracted.", show_default="1", rich_help_panel=OWN
+    ),
+]
+ChannelSwap = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I,I,I",
+        help="Order of the channels: 2,1,0 for a net that takes BGR, as Caffe's do; 0,1,2 "
+        "for RGB. Nets of one channel get the picture in grey.",
+        show_default=CHANNEL_SWAP,
+        rich_help_panel=OWN,
+    ),
+]
+ImageDims = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HEIGHT,WIDTH",
+        help="Resize to this before the crop of the net's size is cut out (256,256 is "
+        "common); the net's own size if nothing is said.",
+        rich_help_panel=OWN,
+    ),
+]
+
+
+def check_own(model: str | None, net: Path | None, own: Mapping[str, object]) -> None:
+    """Check that the options of a net of one's own go together.
+
+    Parameters
+    ----------
+    model, net : optional
+        What --model and --net say.
+    own : mapping of str to object
+        The options that go with --net, --weights among them.
+    """
+    given = ", ".join(name for name, value in own.items() if value is not None)
+    if net is None and given:
+        raise typer.BadParameter(f"{given}: only with --net; models of the zoo know theirs")
+    if net is not None and (model is not None or own["--weights"] is None):
+        raise typer.BadParameter("--net goes with --weights, and not with --model")
+
+
+def zoo_classifier(name: str | None) -> Model:
+    """A classifier of the zoo, the default one if it has no name; fetched if need be."""
+    from .. import zoo
+    from .models import is_here
+
+    name = name or zoo.DEFAULT
+    if zoo.record(name).recipe is None:
+        raise CaffeError(f"{name} is no model that classifies; `caffe zoo` lists those that are")
+    # What a first download says must not stand among the results.
+    with redirect_stdout(sys.stderr):
+        return zoo.load(name, quiet=is_here(zoo.record(name)))
+
+
+def own_classifier(
+    net: Path,
+    weights: Path,
+    mean: str | None,
+    raw_scale: float | None,
+    input_scale: float | None,
+    channel_swap: str | None,
+    image_dims: str | None,
+) -> Classifier:
+    """A classifier of a person's own net, as these options set it up."""
+    from ..classifier import Classifier
+
+    dims = None if image_dims is None else _numbers(image_dims, "--image-dims", 2)
+    swap = _numbers(channel_swap or CHANNEL_SWAP, "--channel-swap")
+    raw_scale = RAW_SCALE if raw_scale is None else raw_scale
+    classifier = Classifier(net, weights, dims, raw_scale=raw_scale, input_scale=input_scale)
+    name = classifier.inputs[0]
+    if classifier.transformer.inputs[name][1] != 1:
+        classifier.transformer.set_channel_swap(name, swap)
+    if mean is not None:
+        classifier.transformer.set_mean(name, _read_mean(mean))
+    return classifier
+
+
+def _read_mean(mean: str) -> Any:
+    from ..io import load_mean
+
+    try:
+        return [float(number) for number in mean.split(",")]
+    except ValueError:
+        return load_mean(mean)
+
+
+def _numbers(text: str, option: str, count: int | None = None) -> list[int]:
+    numbers = [int(number) for number in re.findall(r"\d+", text)]
+    if not re.fullmatch(r"\s*\d+(\s*[,x]\s*\d+)*\s*", text) or count not in (None, len(numbers)):
+        wanted = "whole numbers" if count is None else f"{count} whole numbers"
+        raise typer.BadParameter(f"{option} takes {wanted} with commas between, not {text!r}")
+    return numbers

@@ -1,0 +1,37 @@
+"""The likeliest classes of a picture: a list, with bars in a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+from typing import Any, SupportsIndex
+
+from .notebook import bar, table
+
+
+class Predictions(list[tuple[str, float]]):
+    """Labels with their probabilities, the likeliest first.
+
+    It is a list in all respects; a notebook shows it as bars.
+
+    Examples
+    --------
+    >>> predictions = Predictions([("n02124075 Egyptian cat", 0.75), ("n02123159 tiger cat", 0.25)])
+    >>> predictions
+    [('n02124075 Egyptian cat', 0.75), ('n02123159 tiger cat', 0.25)]
+    >>> predictions[0][0]
+    'n02124075 Egyptian cat'
+    """
+
+    def __init__(self, pairs: Iterable[tuple[str, float]] = ()) -> None:
+        super().__init__(pairs)
+
+    def __getitem__(self, index: SupportsIndex | slice) -> Any:
+        found: Any = super().__getitem__(index)
+        return Predictions(found) if isinstance(index, slice) else found
+
+    def _repr_html_(self) -> str:
+        if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in self):
+            return escape(repr(self))
+        rows = [(f"{share:.4f}", bar(share), escape(str(label))) for label, share in self]
+        return table("Predictions", rows, ("probability", "", "class"))

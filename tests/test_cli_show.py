@@ -1,0 +1,171 @@
+"""`caffe show`: tables in pipes and terminals, JSON, weights, and what is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import caffe
+from caffe.cli.main import app
+
+NET = """
+name: "Tiny"
+layer { name: "data" type: "Input" top: "data"
+        input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+        convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "xavier" } } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "ip" type: "InnerProduct" bottom: "conv" top: "ip"
+        inner_product_param { num_output: 5 } }
+layer { name: "loss" type: "EuclideanLoss" bottom: "ip" bottom: "ip" top: "loss"
+        include { phase: TRAIN } }
+"""
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, ["show", *map(str, arguments)])
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.prototxt"
+    path.write_text(NET)
+    return path
+
+
+def test_caffenet_agrees_with_its_known_totals() -> None:
+    result = run("bvlc_reference_caffenet", "--batch", 10)
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0] == "CaffeNet: 24 layers, TEST, batch 10"
+    assert "60,965,224 parameters" in lines
+    assert "724,406,816 multiply-adds per picture" in lines
+    assert any("243.9 MB" in line and "at batch 10" in line for line in lines)
+
+
+def test_json_has_the_same_figures(net: Path) -> None:
+    content = json.loads(run(net, "--json", "--batch", 6).stdout)
+    assert (content["net"], content["phase"], content["batch"]) == ("Tiny", "TEST", 6)
+    assert [layer["name"] for layer in content["layers"]] == ["data", "conv", "relu", "ip"]
+    assert content["parameters"] == 4 * 27 + 4 + 5 * 144 + 5
+    assert content["multiply_adds"] == 36 * 4 * 27 + 5 * 144
+    assert content["layers"][1]["shapes"] == [[6, 4, 6, 6]]
+    assert "weights" not in content
+
+
+def test_the_phase_is_chosen_or_found(net: Path, tmp_path: Path) -> None:
+    assert "EuclideanLoss" not in run(net).stdout
+    assert "EuclideanLoss" in run(net, "--phase", "TRAIN").stdout
+    only = tmp_path / "train.prototxt"
+    only.write_text(
+        'layer { name: "d" type: "DummyData" top: "x" include { phase: TRAIN } '
+        "dummy_data_param { shape { dim: 1 dim: 2 } } }\n"
+        'layer { name: "r" type: "ReLU" bottom: "x" top: "y" }'
+    )
+    assert run(only).stdout.startswith("net: 2 layers, TRAIN")
+    result = run(only, "--phase", "TEST")
+    assert result.exit_code == 1
+    assert "train.prototxt:2: layer 'r' (ReLU): bottom 0, 'x'" in result.stderr
+
+
+def test_weights_are_matched_by_name_and_measured(net: Path, tmp_path: Path) -> None:
+    full = caffe.Net(str(net), caffe.TEST)
+    full.params["conv"][0].data[...] = np.linspace(-1, 3, 4 * 27).reshape(4, 3, 3, 3)
+    full.params["ip"][1].data[:] = [1, 2, np.nan, np.inf, 3]
+    full.save(tmp_path / "full.caffemodel")
+    other = tmp_path / "other.prototxt"
+    other.write_text(NET.replace('"ip"', '"fc"').replace("num_output: 4", "num_output: 8"))
+    content = json.loads(run(other, "--weights", tmp_path / "full.caffemodel", "--json").stdout)
+    found = content["weights"]
+    assert found["without"] == ["fc"]
+    assert found["unused"] == ["ip"]
+    assert [(one["layer"], one["blob"], one["fits"]) for one in found["parameters"]] == [
+        ("conv", 0, False),
+        ("conv", 1, False),
+    ]
+    first = found["parameters"][0]
+    assert (first["min"], first["max"], first["shape"]) == (-1, 3, [4, 3, 3, 3])
+    assert first["mean"] == pytest.approx(1)
+    assert first["deviation"] == pytest.approx(np.linspace(-1, 3, 108).std(), rel=1e-5)
+
+    text = run(net, "--weights", tmp_path / "full.caffemodel").stdout
+    assert "the file has weights for every layer that has parameters" in text
+    (line,) = (line for line in text.splitlines() if line.startswith("ip 1"))
+    assert line.split() == ["ip", "1", "5", "1", "3", "2", "0.8165", "2", "not", "finite"]
+    assert "does not fit the net" in run(other, "--weights", tmp_path / "full.caffemodel").stdout
+
+
+def test_weights_of_quite_another_net_are_an_error(net: Path, tmp_path: Path) -> None:
+    other = NET.replace('"ip"', '"fc"').replace('name: "conv"', 'name: "c"')
+    caffe.Net(other, caffe.TEST).save(tmp_path / "other.caffemodel")
+    result = run(net, "--weights", tmp_path / "other.caffemodel")
+    assert result.exit_code == 1
+    assert "none of the net's layers" in result.stderr
+    assert run(net, "--weights", tmp_path / "gone").exit_code == 1
+
+
+def test_missing_data_is_no_obstacle(tmp_path: Path) -> None:
+    path = tmp_path / "net.prototxt"
+    path.write_text(
+        'layer { name: "data" type: "ImageData" top: "data" top: "label" '
+        'image_data_param { source: "gone.txt" batch_size: 4 } }\n'
+        'layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" '
+        "inner_product_param { num_output: 3 } }"
+    )
+    result = run(path)
+    assert result.exit_code == 0
+    assert "gone.txt" in result.stdout
+    result = run(path, "--shape", "data=4,3,5,5")
+    assert "228 parameters" in result.stdout
+    assert "note" not in result.stdout
+    assert run(path, "--shape", "data:4").exit_code == 2
+    assert "'nothing'" in run(path, "--shape", "nothing=1").stderr
+
+
+def test_what_is_no_net_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "no.prototxt").write_text("layer {")
+    for argument in (tmp_path / "no.prototxt", tmp_path / "gone.prototxt", "no-such-model"):
+        result = run(argument)
+        assert result.exit_code == 1
+        assert result.stderr.startswith("caffe: ")
+
+
+def test_stages_choose_layers(tmp_path: Path) -> None:
+    path = tmp_path / "net.prototxt"
+    path.write_text(NET.replace("include { phase: TRAIN }", 'include { stage: "scored" }'))
+    assert "loss" not in run(path).stdout
+    assert "loss" in run(path, "--stage", "scored").stdout
+
+
+def test_a_terminals_width_is_kept() -> None:
+    columns = 50
+    leader, follower = pty.openpty()
+    environment = {**os.environ, "COLUMNS": str(columns)}
+    program = [sys.executable, "-m", "caffe", "show", "bvlc_googlenet"]
+    with subprocess.Popen(program, stdout=follower, env=environment) as process:
+        os.close(follower)
+        output = b""
+        while True:
+            try:
+                read = os.read(leader, 65536)
+            except OSError:
+                break
+            if not read:
+                break
+            output += read
+    os.close(leader)
+    assert process.returncode == 0
+    lines = output.decode().split("\r\n")
+    table = lines[2 : lines.index("", 3)]
+    assert len(table) == 144
+    assert max(map(len, table)) <= columns
+    assert table[0].split() == ["LAYER", "SHAPE"]
