@@ -119,7 +119,7 @@ def test_200_uploads_at_once_are_all_answered_and_leave_no_memory_behind() -> No
     body = stream.getvalue()
     with served("--model", "efficientnet_lite0", "--queue", str(QUEUE)) as (process, port):
         # The first rounds bring what stays: threads, their stacks, the net's prepared weights.
-        for _ in range(3):
+        for _ in range(2):
             upload_at_once(port, body)
         before = settled(process)
         answers = upload_at_once(port, body)

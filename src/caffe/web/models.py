@@ -29,7 +29,8 @@ class Mode:
 
     def enter(self) -> None:
         """Set the calling thread's modes; raises CaffeError where they are not possible."""
-        mode.set_engine("auto")
+        # OpenVINO prepares each size of batch anew, and somebody would wait for that.
+        mode.set_engine("torch")
         if self.device == "gpu":
             mode.set_device(self.gpu)
             mode.set_mode_gpu()
