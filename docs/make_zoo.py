@@ -13,6 +13,7 @@ sys.path.insert(0, str(REPOSITORY))
 import numpy as np  # noqa: E402
 
 import caffe  # noqa: E402
+from caffe import zoo  # noqa: E402
 from caffe.errors import CaffeError  # noqa: E402
 from caffe.proto.caffe_pb2 import NetParameter  # noqa: E402
 from caffe.proto.files import read_net  # noqa: E402
@@ -73,12 +74,35 @@ def row(name: str) -> str:
     return f"| {name} | {form(raw)} | {types} | {outcome(name, net)} |"
 
 
+FETCHED = """
+## Models that `caffe fetch` brings
+
+`caffe classify --model` and `caffe detect --model` fetch them by themselves. Where somebody
+published a checksum it is checked.
+
+| Name | Model | For | Checksum | Licence | Page |
+|---|---|---|---|---|---|
+"""
+
+
+def fetched() -> str:
+    """Return the table of the zoo's records."""
+    rows = []
+    for name in zoo.names():
+        record = zoo.record(name)
+        known = [a for a in ("sha1", "sha256", "sha384") if getattr(record, a) is not None]
+        task = record.task if record.is_model else "files"
+        cells = (name, record.title, task, ", ".join(known), record.licence, record.page)
+        rows.append("| " + " | ".join(cells) + " |")
+    return FETCHED + "\n".join(rows) + "\n"
+
+
 def main() -> None:
     """Write the page, or with --check exit with 1 where it is not current."""
     warnings.simplefilter("ignore")
     if not NETS:
         sys.exit(f"there are no nets in {os.fspath(MODELS)}")
-    page = HEAD + "\n".join(map(row, NETS)) + "\n"
+    page = HEAD + "\n".join(map(row, NETS)) + "\n" + fetched()
     if "--check" in sys.argv:
         sys.exit(0 if PAGE.read_text(encoding="utf-8") == page else f"{PAGE} is not current")
     PAGE.write_text(page, encoding="utf-8")

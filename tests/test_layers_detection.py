@@ -12,26 +12,7 @@ import pytest
 import caffe
 from caffe.errors import CaffeError, NetError, ShapeError
 
-Arrays = list[np.ndarray]
-
-
-def run(layer: str, *bottoms: np.ndarray, tops: int = 1, phase: int = caffe.TEST) -> Arrays:
-    """The tops of a layer on these bottoms."""
-    text = ""
-    for i, bottom in enumerate(bottoms):
-        dims = " ".join(f"dim: {n}" for n in bottom.shape)
-        text += f'layer {{ name: "b{i}" type: "Input" top: "b{i}" '
-        text += f"input_param {{ shape {{ {dims} }} }} }}\n"
-    names = [f'bottom: "b{i}"' for i in range(len(bottoms))] + [f'top: "t{i}"' for i in range(tops)]
-    net = caffe.Net(f'{text} layer {{ name: "layer" {" ".join(names)} {layer} }}', phase)
-    for i, bottom in enumerate(bottoms):
-        net.blobs[f"b{i}"].data[...] = bottom
-    net.forward()
-    return [net.blobs[f"t{i}"].data.copy() for i in range(tops)]
-
-
-def floats(values: object) -> np.ndarray:
-    return np.asarray(values, dtype=np.float32)
+from .running import Arrays, floats, run
 
 
 def c_round(x: float) -> int:
@@ -90,6 +71,30 @@ def test_normalize_has_a_factor_for_each_channel_or_one_for_all() -> None:
     assert net.params["one"][0].shape == ()
     assert net.params["each"][0].shape == (3,)
     assert net.params["each"][0].data.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (1, 3, 1, 1), (3,)])
+def test_weights_of_forks_are_taken_in_whatever_shape_they_have(
+    shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    net = caffe.Net(
+        """input: "x" input_shape { dim: 1 dim: 3 dim: 2 dim: 2 }
+        layer { name: "bn" type: "BN" bottom: "x" top: "y" bn_param { frozen: true } }
+        layer { name: "norm" type: "Normalize" bottom: "y" top: "z"
+                norm_param { channel_shared: false } }""",
+        caffe.TEST,
+    )
+    values = {"bn": [[1.0, 2, 3], [4, 5, 6], [7, 8, 9], [1, 2, 3]], "norm": [[5, 6, 7]]}
+    weights = caffe.proto.caffe_pb2.NetParameter()
+    for name, blobs in values.items():
+        layer = weights.layer.add(name=name)
+        for blob in blobs:
+            layer.blobs.add(data=blob).shape.dim.extend(shape)
+    path = tmp_path / "w.caffemodel"
+    path.write_bytes(weights.SerializeToString())
+    net.copy_from(path)
+    for name, blobs in values.items():
+        assert [blob.data.ravel().tolist() for blob in net.params[name]] == blobs
 
 
 # Priors.
@@ -478,6 +483,19 @@ def test_roi_pooling_takes_the_largest_of_each_bin(seed: int) -> None:
                 if values.size:
                     expected[r, :, i, j] = values.max((1, 2))
     np.testing.assert_array_equal(top, expected)
+
+
+def test_roi_pooling_with_a_pad_ratio_sees_more() -> None:
+    x = np.random.default_rng(0).normal(size=(1, 2, 12, 14))
+    regions = np.array([[0, 0.0, 8.0, 13.0, 17.0]])
+    text = "pooled_h: 2 pooled_w: 2 spatial_scale: 0.5"
+    (top,) = run(f'type: "ROIPooling" roi_pooling_param {{ {text} pad_ratio: 0.2 }}', x, regions)
+    pad = np.array([14, 10]) * 0.2
+    start = [max(0, c_round((c - p) / 2)) for c, p in zip((0, 8), pad, strict=True)]
+    end = [c_round((c + p) / 2) for c, p in zip((13, 17), pad, strict=True)]
+    grown = np.array([[0, 2 * start[0], 2 * start[1], 2 * end[0], 2 * end[1]]])
+    (plain,) = run(f'type: "ROIPooling" roi_pooling_param {{ {text} }}', x, grown)
+    np.testing.assert_array_equal(top, plain)
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -9,6 +9,7 @@ import pytest
 
 from caffe.errors import CaffeWarning, ParseError
 from caffe.proto import caffe_pb2
+from caffe.proto.files import parse_net
 from caffe.proto.text import format_text, parse_text, read_text, write_text
 
 
@@ -76,7 +77,7 @@ def test_deep_nesting_ends_in_an_error() -> None:
     assert "not closed" in str(failure("x: [" * 20000))
 
 
-def test_unknown_fields_are_reported_once_and_left_out() -> None:
+def test_unknown_fields_are_reported_once_and_kept() -> None:
     text = """name: "n"
     layer { frob { a: "}" b < c: 1 > } name: "one" pooling_param { ceil_modus: true; stride: 2 } }
     layer { pooling_param { ceil_modus: false, pad: 1 } name: "two"
@@ -89,7 +90,20 @@ def test_unknown_fields_are_reported_once_and_left_out() -> None:
     wanted.layer.add(name="two").pooling_param.pad = 1
     wanted.layer[1].param.add(lr_mult=3)
     wanted.layer[1].param.add(lr_mult=4)
-    assert net == wanted
+    known = caffe_pb2.NetParameter()
+    known.CopyFrom(net)
+    known.DiscardUnknownFields()  # what the schema does not know
+    assert known == wanted
+    again = format_text(net)
+    assert [line.strip() for line in again.splitlines() if "odd" in line or "frob" in line] == [
+        'frob { a: "}" b < c: 1 > }',
+        "odd: 1",
+    ]
+    assert "    ceil_modus: true\n" in again
+    assert "  [some.extension]: 5\n" in again
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CaffeWarning)
+        assert parse(again) == net
     shown = [str(warning.message) for warning in caught]
     assert [line.split(";")[0] for line in shown] == [
         "net.prototxt:2: layer 'one': LayerParameter has no field 'frob'",
@@ -98,6 +112,17 @@ def test_unknown_fields_are_reported_once_and_left_out() -> None:
         "net.prototxt:4: layer 'two': LayerParameter has no field '[some.extension]'",
     ]
     assert "(2 times)" in shown[1]
+
+
+def test_what_is_kept_of_a_v1_layer_is_kept_by_its_upgrade() -> None:
+    text = 'layers { name: "a" type: RELU odd { thing: 1 } relu_param { even: 2 } }'
+    with pytest.warns(CaffeWarning) as caught:
+        net = parse_net(text)
+    assert any("V1LayerParameter has no field 'odd'" in str(w.message) for w in caught)
+    again = format_text(net)
+    assert "odd { thing: 1 }" in again
+    assert "even: 2" in again
+    assert net.layer[0].type == "ReLU"
 
 
 def test_a_mistake_behind_an_unknown_field_keeps_its_place() -> None:
@@ -162,11 +187,12 @@ def test_an_unknown_engine_is_ignored_and_reported() -> None:
     layer { name: "b" type: "ReLU" engine: "MKLDNN:CPU" relu_param { engine: MKL2017 } }"""
     with pytest.warns(CaffeWarning) as caught:
         net = parse_text(text, caffe_pb2.NetParameter(), "net.prototxt")
-    shown = [str(warning.message) for warning in caught]
-    assert shown == [
-        "net.prototxt:1: layer 'a': ReLUParameter has no engine 'MKL2017'; it is ignored (2 times)",
-        "net.prototxt:2: layer 'b': LayerParameter has no field 'engine'; it is ignored",
-    ]
+    (shown,) = [str(warning.message) for warning in caught]
+    assert shown == (
+        "net.prototxt:1: layer 'a': ReLUParameter has no engine 'MKL2017'; it is kept, but ignored "
+        "(2 times)"
+    )
+    assert "engine: MKL2017" in format_text(net)
     assert net.layer[0].relu_param.negative_slope == 0.5
 
 

@@ -21,10 +21,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import caffe
 from caffe.errors import CaffeError, CaffeWarning, FetchError
-from caffe.zoo import cache, fetch_url, files, records
+from caffe.zoo import cache, fetch_url, files, forks, labels, records
 from caffe.zoo.fetch import Expected, download
 
 CONTENT = bytes(range(256)) * 8000
@@ -485,6 +487,67 @@ def test_a_broken_archive_is_said(site: Site, monkeypatch: pytest.MonkeyPatch) -
     assert not (cache.cache_dir() / entry.file_name).exists()
 
 
+FINDER = """
+input: "data" input_shape { dim: 1 dim: 3 dim: 16 dim: 16 }
+layer { name: "found" type: "Convolution" bottom: "data" top: "found"
+        convolution_param { num_output: 125 kernel_size: 1 bias_filler { value: -20 } } }
+"""
+
+
+def test_a_detector_comes_out_of_an_archive_with_its_text(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tmp_path / "w.caffemodel"
+    caffe.Net(FINDER, caffe.TEST).save(weights)
+    record = records.record("ssd300_voc")
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as tar:
+        for name, content in (
+            ("models/deploy.prototxt", FINDER.encode()),
+            (f"models/{record.weights_member}", weights.read_bytes()),
+        ):
+            item = tarfile.TarInfo(name)
+            item.size = len(content)
+            tar.addfile(item, io.BytesIO(content))
+    site.content = stream.getvalue()
+    checksum = hashlib.sha256(site.content).hexdigest()
+    entry = replace(record, url=site.url, sha256=checksum, size=None)
+    monkeypatch.setitem(records._BY_NAME, entry.name, entry)
+    detector = caffe.zoo.load_detector("ssd300_voc", order="rgb")
+    assert detector.names == labels.voc()
+    assert detector.preparation.mean == (104, 117, 123)
+    assert detector.preparation.order == "rgb"
+    assert detector.detect(np.zeros((9, 9, 3))) == []
+    site.content += b"more"
+    (cache.cache_dir() / entry.file_name).unlink()
+    with pytest.raises(FetchError, match="SHA256"):
+        files.fetch("ssd300_voc", quiet=True)
+
+
+def test_a_published_text_is_brought_and_checked(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.content = FINDER.encode()
+    text = forks.Published(site.url, sha1=hashlib.sha1(site.content).hexdigest())
+    entry = replace(records.record("mobilenet_ssd"), text=text, sha1=SHA1, url=site.url)
+    monkeypatch.setitem(records._BY_NAME, entry.name, entry)
+    (cache.cache_dir() / entry.file_name).write_bytes(CONTENT)
+    found = files.fetch(entry.name, quiet=True)
+    assert found.net is not None
+    assert found.net.read_text() == FINDER
+    files.fetch(entry.name, quiet=True)
+    assert len(site.seen) == 1
+
+
+def test_models_that_do_something_else_say_what() -> None:
+    with pytest.raises(CaffeError, match=r"is for detection; use caffe\.zoo\.load_detector"):
+        caffe.zoo.load("ssd300_voc")
+    with pytest.raises(CaffeError, match=r"is for pose; use caffe\.zoo\.fetch"):
+        caffe.zoo.load("openpose_coco")
+    with pytest.raises(CaffeError, match="is for classification; there are mobilenet_ssd"):
+        caffe.zoo.load_detector("vgg16")
+
+
 FETCHING = """
 import dataclasses, sys
 from caffe.zoo import files, records
@@ -610,6 +673,36 @@ def test_every_record_is_complete() -> None:
         assert entry.sha384 is None or re.fullmatch("[0-9a-f]{96}", entry.sha384)
         assert (entry.net is None) == (entry.recipe is None) == (entry.labels is None)
         assert all(needed in records.names() for needed in entry.needs)
+
+
+def test_every_record_of_a_fork_is_complete() -> None:
+    for entry in forks.RECORDS:
+        assert entry.licence, entry.name
+        assert entry.page.startswith("https://")
+        assert entry.is_model
+        assert (entry.text is None) != (entry.text_member is None)
+        assert {entry.text_member, entry.weights_member} - {None} <= set(entry.members)
+        files = [entry] if entry.text is None else [entry, entry.text]
+        for published in files:
+            assert published.url.startswith(("http://", "https://"))
+            for algorithm, digits in (("sha1", 40), ("sha256", 64), ("sha384", 96)):
+                checksum = getattr(published, algorithm)
+                assert checksum is None or re.fullmatch(f"[0-9a-f]{{{digits}}}", checksum)
+        assert (entry.recipe is not None) == (entry.task == "classification")
+        assert (entry.preparation is not None) == (entry.task == forks.DETECTION)
+        if entry.labels is not None:
+            assert len(set(entry.labels())) > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("voc", 20), ("coco", 80), ("cityscapes", 19), ("camvid", 11), ("ade20k", 150)],
+)
+def test_label_sets_have_as_many_classes_as_their_data(name: str, count: int) -> None:
+    names = labels.PUBLISHED[name]()
+    assert len(names) == count
+    assert all(names)
+    assert len(set(names)) == count or name == "ade20k"
 
 
 def test_an_unknown_name_lists_names_like_it() -> None:

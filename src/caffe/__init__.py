@@ -25,7 +25,18 @@ from .errors import (
 from .version import __version__
 
 if TYPE_CHECKING:
-    from . import attribution, coord_map, draw, io, layers, net_spec, proto, summary, zoo
+    from . import (
+        attribution,
+        coord_map,
+        detect,
+        draw,
+        io,
+        layers,
+        net_spec,
+        proto,
+        summary,
+        zoo,
+    )
     from . import vis as vis
     from .blob import Blob
     from .classifier import Classifier
@@ -106,6 +117,7 @@ _MODULES = (
     "attribution",
     "classifier",
     "coord_map",
+    "detect",
     "detector",
     "draw",
     "io",
@@ -150,6 +162,7 @@ __all__ = [
     "__version__",
     "attribution",
     "coord_map",
+    "detect",
     "draw",
     "get_solver",
     "has_nccl",

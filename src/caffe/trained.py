@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ PathLike = str | os.PathLike[str]
 def copy_trained(net: Net, path: PathLike) -> None:
     """Copy into `net` what the file holds for layers of its names; see `Net.copy_from`."""
     targets = _by_name(net)
+    layers = {step.layer.name: step.layer for step in reversed(net._steps)}
     # Only when all of it fits is anything copied, so that a refused file changes nothing.
     copies: list[tuple[Blob, WeightBlob]] = []
     for source in weight_files.read_weights(path):
@@ -33,7 +35,10 @@ def copy_trained(net: Net, path: PathLike) -> None:
         where = f"{os.fspath(path)}: layer '{source.name}'"
         # HDF5 files leave out the blobs that belong to another layer.
         shared = [net._parameters.is_shared(blob) for blob in target]
-        given = source.blobs + [None] * (len(target) - len(source.blobs))
+        blobs = source.blobs
+        if None not in blobs:
+            blobs = list(layers[source.name].adjust_trained([b for b in blobs if b is not None]))
+        given = blobs + [None] * (len(target) - len(blobs))
         if len(given) > len(target) or any(
             values is None and not may_miss for values, may_miss in zip(given, shared, strict=True)
         ):
@@ -115,7 +120,9 @@ def _other_blob_count(where: str, source: int, target: int) -> WeightsError:
 def fits_shape(source: WeightBlob, target: Shape) -> bool:
     """Whether a file's blob can be taken for a parameter of this shape."""
     if source.legacy:
-        return len(target) <= 4 and source.shape == (1,) * (4 - len(target)) + target
+        # C3D's first version has a fifth number of its own, which cannot be told here.
+        by_count = len(target) == 5 and source.data.size == math.prod(target)
+        return by_count or (len(target) <= 4 and source.shape == (1,) * (4 - len(target)) + target)
     return source.shape == target
 
 

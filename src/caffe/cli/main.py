@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from ..errors import CaffeError
 from ..version import __version__
 from .classify import classify
+from .detect import detect
 from .device_query import device_query
 from .diff import diff
 from .draw import draw
@@ -74,6 +75,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(classify)
+app.command()(detect)
 app.command()(diff)
 app.command()(draw)
 app.command()(fetch)

@@ -36,15 +36,16 @@ def fetch(
 
 
 def zoo() -> None:
-    """List the models that `caffe fetch` and `caffe classify --model` know."""
+    """List the models that `caffe fetch`, `caffe classify` and `caffe detect --model` know."""
     from .. import zoo as models
 
-    rows = [("NAME", "TITLE", "SIZE", "LICENCE", "HERE")]
+    rows = [("NAME", "TITLE", "FOR", "SIZE", "LICENCE", "HERE")]
     for name in models.names():
         record = models.record(name)
         size = readable_size(record.size).rjust(8)
         here = "yes" if is_here(record) or not record.urls else "no"
-        rows.append((name, record.title, size, record.licence, here))
+        task = record.task if record.is_model else "files"
+        rows.append((name, record.title, task, size, record.licence, here))
     print_columns(rows)
     print(f"\n{models.DEFAULT} is the default and needs no download.")
     print(f"Models are kept in {models.cache_dir()}.")

@@ -470,14 +470,23 @@ class InnerProductOperation(Fused):
         is_held = self.is_held
         may_pack = self._is_packed and self.is_worth_packing and self._rows > 1
         if seen == self._seen and not is_held and may_pack:
-            self._copies = [blob.data_tensor().to(self._dtype, copy=True) for blob in self.params]
-            self._packed = torch.ops.mkldnn._reorder_linear_weight(self._copies.pop(0), self._rows)
+            self._pack()
             self.has_raw_params = False
             return False
         self._seen = seen
         self.has_raw_params = self._dtype == torch.float32
         self.prepare()
         return is_held or may_pack
+
+    def _pack(self) -> None:
+        weight, *rest = (blob.data_tensor() for blob in self.params)
+        self._copies = [values.to(self._dtype, copy=True) for values in rest]
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight.to(self._dtype), self._rows)
+        self._packed = packed
+        memory = self.params[0].memory
+        if self._dtype == torch.float32 and memory.count == weight.numel():
+            # Once is enough: whoever asks for the weights as they were has them unpacked.
+            memory.defer(memory.count, lambda: packed.to_dense().view(-1))
 
     def prepare(self) -> None:
         self._packed = self._copies = None

@@ -269,10 +269,10 @@ class Plan:
         if self._compiled is None:
             if self.engine == "auto" and self._quiet_runs < PATIENCE:
                 return False
+            self._release(self._compilable)
             self._compiled = self._compile(wanted)
             if self._compiled is None:
                 return False
-            self._release(self._compilable)
         compiled = self._compiled
         for key, array in compiled.inputs.items():
             np.copyto(array, self._value(*self._inputs[key]).numpy())
@@ -315,6 +315,8 @@ class Plan:
         operations = self._operations[: self._compilable]
         read = {key for operation in operations for key in operation.reads}
         inputs = {key: shape for key, (_, shape) in self._inputs.items() if key in read}
+        # OpenVINO has memory of its own for what lies between the layers.
+        give_back_freed_memory()
         try:
             return openvino.Compiled(operations, inputs, wanted, self.precision)
         except Exception as error:

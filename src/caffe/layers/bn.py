@@ -10,7 +10,8 @@ from torch import Tensor
 from ..blob import Shape
 from ..errors import NetError, ShapeError
 from ..proto.caffe_pb2 import BNParameter, LayerParameter
-from .layer import TEST, Layer, Parameter, Tensors, register
+from ..proto.weights import WeightBlob
+from .layer import TEST, Layer, Parameter, Tensors, in_own_shapes, register
 
 
 @register("BN")
@@ -89,6 +90,9 @@ class BN(Layer):
     @property
     def statistics(self) -> int:
         return sum(blob.count for blob in self.blobs[2:4])
+
+    def adjust_trained(self, blobs: Sequence[WeightBlob]) -> Sequence[WeightBlob]:
+        return in_own_shapes(blobs, self.blobs)
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         if len(bottoms[0]) <= self.channel_axis or bottoms[0][self.channel_axis] != self.channels:

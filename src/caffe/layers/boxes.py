@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import CaffeError, ShapeError
@@ -19,7 +20,7 @@ CORNER_SIZE = PriorBoxParameter.CORNER_SIZE
 
 LARGEST_EXPONENT = 87.0
 
-BLOCK = 256
+BLOCK = 128
 """So many boxes are compared with one another at a time."""
 
 
@@ -81,28 +82,94 @@ def non_maximum_suppression(
         The indices of those that stay, in order; int64, on the boxes' device.
     """
     # One decision follows from another, so that there is nothing for a GPU to do.
-    candidates = boxes.detach().cpu()
-    most = len(candidates) if most is None else most
-    kept: list[int] = []
-    for start in range(0, len(candidates), BLOCK):
-        if len(kept) >= most:
-            break
-        block = candidates[start : start + BLOCK]
-        worst = np.zeros(len(block), dtype=np.float64)
-        if kept:
-            worst = overlaps(candidates[kept], block, pixels).amax(0).double().numpy()
-        among = overlaps(block, block, pixels).double().numpy()
-        for i in range(len(block)):
-            # Written so that the overlap of infinite boxes, which is no number, is too much.
-            if not worst[i] <= threshold:
-                continue
-            kept.append(start + i)
-            if len(kept) >= most:
+    kept = suppress(boxes.detach().cpu().numpy(), threshold, most=most, pixels=pixels, eta=eta)
+    return torch.from_numpy(kept).to(boxes.device)
+
+
+def suppress(
+    boxes: np.ndarray,
+    threshold: float,
+    *,
+    most: int | None = None,
+    pixels: float = 0,
+    eta: float = 1,
+) -> NDArray[np.int64]:
+    """Do what `non_maximum_suppression` does, with arrays."""
+    most = len(boxes) if most is None else most
+    corners = np.ascontiguousarray(boxes.T)
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        sizes = _area(corners, pixels)
+        kept: list[NDArray[np.int64]] = []
+        count = 0
+        for start in range(0, len(boxes), BLOCK):
+            if count >= most:
                 break
-            np.maximum(worst, among[i], out=worst)
-            if eta < 1 and threshold > 0.5:
-                threshold *= eta
-    return torch.tensor(kept, dtype=torch.int64, device=boxes.device)
+            index = np.arange(start, min(start + BLOCK, len(boxes)))
+            if kept and not eta < 1:
+                # Most boxes go here: only the others are compared with one another.
+                before = np.concatenate(kept)
+                among = _overlap_of(corners, sizes, before, index, pixels)
+                index = index[(among <= threshold).all(0)]
+            if not len(index):
+                continue
+            own = np.concatenate([*kept, index]) if eta < 1 else index
+            among = _overlap_of(corners, sizes, own, index, pixels)
+            chosen, threshold = _choose(among, len(own) - len(index), threshold, eta, most - count)
+            kept.append(index[chosen])
+            count += len(chosen)
+    return np.concatenate(kept) if kept else np.zeros(0, np.int64)
+
+
+def _choose(
+    among: np.ndarray, before: int, threshold: float, eta: float, most: int
+) -> tuple[list[int], float]:
+    """Which boxes of a block stay: `among` is their overlap with `before` others and each other."""
+    chosen: list[int] = []
+    if eta < 1:
+        worst = among[:before].max(0, initial=0)
+        for i in range(among.shape[1]):
+            # Written so that the overlap of infinite boxes, which is no number, is too much.
+            if len(chosen) < most and worst[i] <= threshold:
+                chosen.append(i)
+                np.maximum(worst, among[before + i], out=worst)
+                if threshold > 0.5:
+                    threshold *= eta
+        return chosen, threshold
+    alive = np.ones(among.shape[1], bool)
+    fits = among <= threshold
+    for i in range(len(alive)):
+        if alive[i]:
+            chosen.append(i)
+            if len(chosen) >= most:
+                break
+            np.logical_and(alive, fits[i], out=alive)
+    return chosen, threshold
+
+
+def _area(corners: np.ndarray, pixels: float) -> np.ndarray:
+    """The areas of boxes, corners first (4, N)."""
+    width, height = corners[2] - corners[0], corners[3] - corners[1]
+    return np.where((width < 0) | (height < 0), 0, (width + pixels) * (height + pixels))
+
+
+def _overlap_of(
+    corners: np.ndarray, sizes: np.ndarray, a: np.ndarray, b: np.ndarray, pixels: float
+) -> np.ndarray:
+    """The overlaps of the boxes `a` with the boxes `b`, (A, B), as `overlaps` has them."""
+    shared = np.minimum(corners[2, a, None], corners[2, b])
+    shared -= np.maximum(corners[0, a, None], corners[0, b])
+    high = np.minimum(corners[3, a, None], corners[3, b])
+    high -= np.maximum(corners[1, a, None], corners[1, b])
+    if pixels:
+        shared += pixels
+        high += pixels
+    np.maximum(shared, 0, out=shared)
+    np.maximum(high, 0, out=high)
+    shared *= high
+    union = np.add(sizes[a, None], sizes[b], out=high)
+    union -= shared
+    # Boxes without area do not overlap: 0 / 0 is not asked.
+    return np.divide(shared, union, out=np.zeros_like(shared), where=~(shared <= 0))
 
 
 def encode(boxes: Tensor, priors: Tensor, code_type: int) -> Tensor:

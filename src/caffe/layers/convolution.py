@@ -49,9 +49,25 @@ class Windowed(Layer):
         self.stride = self._sizes("stride", "stride", axes, 1)
         self.pad = self._sizes("pad", "pad", axes, 0)
         self.dilation = self._sizes("dilation", None, axes, 1)
+        self._read_holes(axes)
         for what in ("kernel", "stride", "dilation"):
             if min(getattr(self, what), default=1) < 1:
                 raise NetError(f"every {what} must be at least 1, not {getattr(self, what)}")
+
+    def _read_holes(self, axes: int) -> None:
+        """Take `hole`, as DeepLab's first version says dilation."""
+        param = self.param
+        if not any(map(param.HasField, ("hole", "hole_h", "hole_w"))):
+            return
+        if param.dilation or axes != 2:
+            raise NetError("hole goes with two axes to slide over, and not with dilation")
+        if param.HasField("hole_h") != param.HasField("hole_w") or (
+            param.HasField("hole") and param.HasField("hole_h")
+        ):
+            raise NetError("give hole, or hole_h and hole_w both")
+        self.dilation = (param.hole_h, param.hole_w)
+        if param.HasField("hole"):
+            self.dilation = (param.hole, param.hole)
 
     def _sizes(self, name: str, short: str | None, axes: int, default: int | None) -> Shape:
         """Read `name`, given once, once per axis, or as `short`_h and `short`_w."""
@@ -195,7 +211,7 @@ class Convolution(Kernels):
     as many tops, by the same kernels.
     """
 
-    differences = "pad_l, pad_r, pad_t, pad_b and pad_type of the forks"
+    differences = "pad_l, pad_r, pad_t, pad_b, pad_type and hole of the forks"
 
     @classmethod
     def for_param(cls, layer_param: LayerParameter) -> type[Layer]:

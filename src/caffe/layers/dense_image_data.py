@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..blob import Blob, Shape
 from ..errors import NetError, ParseError, ShapeError
-from ..proto.caffe_pb2 import TransformationParameter
+from ..proto.caffe_pb2 import ImageDataParameter, TransformationParameter
 from .bgr_pictures import Picture, read_picture, resize_picture
 from .data_transformer import DataTransformer, random_source
 from .layer import register
@@ -215,6 +215,73 @@ def cut_both(
     top, left = picture.shape[1] - height, int(random.integers(room + 1))
     window = (slice(None), slice(top, top + height), slice(left, left + width))
     return picture[window], labels[window]
+
+
+class MeasuredPictures(LabelledPictures):
+    """Pictures with their labels and, third, the height and width that each had."""
+
+    def batches(self) -> Iterator[Batch]:
+        self._dims: list[tuple[int, ...]] = []
+        for pictures, labels in super().batches():
+            dims = np.array(self._dims, np.float32).reshape(len(pictures), 1, 1, 2)
+            self._dims.clear()
+            yield pictures, labels, dims
+
+    def _pair(self, entry: Entry) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        if hasattr(self, "_dims"):
+            with naming(self._place(entry)):
+                self._dims.append(read_picture(self.param.root_folder + entry[0]).shape[1:])
+        return super()._pair(entry)
+
+
+@register("ImageSegData")
+class ImageSegData(LabelledSource):
+    """Pictures of the list `source`, BGR, 0 to 255 before `transform_param`, and label pictures.
+
+    What is smaller than crop_size is filled up at the right and below, pictures by mean_value and
+    labels by ignore_label. A third top tells the height and width that each picture had (DeepLab).
+    """
+
+    message = "image_data_param"
+    tops = (2, 3)
+    differences = "of the forks; label_type PIXEL only"
+
+    def open_source(self, transformer: DataTransformer) -> LabelledPictures:
+        if self.param.label_type != ImageDataParameter.PIXEL:
+            raise NetError("only label_type PIXEL is there: labels that are pictures")
+        kind = MeasuredPictures if len(self.layer_param.top) > 2 else LabelledPictures
+        return kind(self.param, transformer, self.reader())
+
+    def setup_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
+        super().setup_blobs(bottoms, tops)
+        if len(tops) > 2:
+            tops[2].reshape(self._source.batch_size, 1, 1, 2)
+
+    def reader(self) -> Read:
+        param, transform = self.param, self.layer_param.transform_param
+        crop = transform.crop_size
+        means = np.array(list(transform.mean_value) or [0], np.float32).reshape(-1, 1, 1)
+
+        def read(entry: Entry) -> tuple[Picture, Picture]:
+            picture = read_picture(param.root_folder + entry[0], param.is_color)
+            labels = read_picture(param.root_folder + entry[1], color=False)
+            if labels.shape[1:] != picture.shape[1:]:
+                raise ShapeError(
+                    f"'{entry[1]}' is {labels.shape[1:]} (height, width), but the picture is "
+                    f"{picture.shape[1:]}"
+                )
+            if param.new_height:
+                picture = resize_picture(picture, param.new_height, param.new_width)
+                labels = resize_labels(labels, param.new_height, param.new_width)
+            lack = [max(0, crop - n) for n in picture.shape[1:]]
+            if any(lack):
+                sides = ((0, 0), (0, lack[0]), (0, lack[1]))
+                inside = np.pad(np.ones((1, *picture.shape[1:]), bool), sides)
+                picture = np.where(inside, np.pad(picture, sides), means).astype(np.float32)
+                labels = np.pad(labels, sides, constant_values=param.ignore_label)
+            return picture, labels
+
+        return read
 
 
 @register("ImageLabelmapData")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..blob import Shape
 from ..errors import NetError, ShapeError
-from .boxes import check_priors, count_priors, decode, non_maximum_suppression, read_priors
+from .boxes import check_priors, count_priors, decode, read_priors, suppress
 from .layer import Layer, register
 
 LOWEST = -torch.finfo(torch.float32).max
@@ -101,32 +102,46 @@ class DetectionOutput(Layer):
             priors = priors[None, :, None]
         offsets = offsets.reshape(images, -1, self._boxes_of_prior, 4) * variances[:, None]
         boxes = decode(offsets, priors, param.code_type)
-        found = [self._of_picture(i, boxes[i], scores[i]) for i in range(images)]
-        return detection_rows(found, images, scores)
+        # One decision follows from another, so that there is nothing more for a GPU to do.
+        tables = boxes.cpu().numpy(), scores.cpu().numpy()
+        found = [self._of_picture(i, *(t[i] for t in tables)) for i in range(images)]
+        rows = [torch.from_numpy(own).to(scores) for own in found]
+        return detection_rows(rows, images, scores)
 
-    def _of_picture(self, image: int, boxes: Tensor, scores: Tensor) -> Tensor:
+    def _of_picture(self, image: int, boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """Rows of one picture: boxes (P, 1 or num_classes, 4), scores (P, num_classes)."""
-        param = self.param
-        threshold = LOWEST
+        param, nms = self.param, self.param.nms_param
+        threshold = np.float32(LOWEST)
         if param.HasField("confidence_threshold"):
-            threshold = param.confidence_threshold
-        passed = scores > threshold
-        rows = [scores.new_zeros(0, 7)]
-        for label in passed.any(0).nonzero()[:, 0].tolist():
+            threshold = np.float32(param.confidence_threshold)
+        top_k = nms.top_k if nms.HasField("top_k") and nms.top_k > -1 else None
+        by_class = np.ascontiguousarray(scores.T)
+        passed = by_class > threshold
+        rows = [np.zeros((0, 7), scores.dtype)]
+        for label in np.flatnonzero(passed.any(1)).tolist():
             if label == param.background_label_id:
                 continue
-            which = passed[:, label].nonzero()[:, 0]
-            best, order = scores[which, label].sort(descending=True, stable=True)
-            if param.nms_param.HasField("top_k") and param.nms_param.top_k > -1:
-                best, order = best[: param.nms_param.top_k], order[: param.nms_param.top_k]
-            chosen = boxes[which[order], min(label, self._boxes_of_prior - 1)]
-            kept = non_maximum_suppression(
-                chosen, param.nms_param.nms_threshold, eta=param.nms_param.eta
-            )
-            head = scores.new_tensor([image, label]).expand(len(kept), 2)
-            rows.append(torch.cat([head, best[kept, None], chosen[kept]], 1))
-        together = torch.cat(rows)
+            which = np.flatnonzero(passed[label])
+            which = which[best_first(by_class[label, which], top_k)]
+            chosen = boxes[which, min(label, self._boxes_of_prior - 1)]
+            kept = suppress(chosen, nms.nms_threshold, eta=nms.eta)
+            own = np.empty((len(kept), 7), scores.dtype)
+            own[:, 0], own[:, 1] = image, label
+            own[:, 2], own[:, 3:] = by_class[label, which[kept]], chosen[kept]
+            rows.append(own)
+        together = np.concatenate(rows)
         if -1 < param.keep_top_k < len(together):
-            order = together[:, 2].argsort(descending=True, stable=True)
-            together = together[order[: param.keep_top_k].sort().values]
+            together = together[np.sort(best_first(together[:, 2], param.keep_top_k))]
         return together
+
+
+def best_first(scores: np.ndarray, most: int | None) -> np.ndarray:
+    """Return the indices of the largest scores, at most so many; of equal ones the first first."""
+    if most is None or most >= len(scores):
+        return np.argsort(-scores, kind="stable")
+    if most < 1:
+        return np.zeros(0, np.int64)
+    # Sorting is left to the few that are at least as large as the last one wanted.
+    least = np.partition(scores, len(scores) - most)[len(scores) - most]
+    large = np.flatnonzero(scores >= least)
+    return large[np.argsort(-scores[large], kind="stable")[:most]]

@@ -10,20 +10,27 @@ from torch import Tensor
 from .. import mode
 from ..blob import Shape
 from ..errors import NetError
+from ..proto.caffe_pb2 import DropoutParameter, LayerParameter
 from .layer import TRAIN, Layer, Tensors, register
 
 
-@register("Dropout")
-class Dropout(Layer):
-    """At TRAIN zero with the probability dropout_ratio, else x / (1 - dropout_ratio); at TEST x.
+class Dropping(Layer):
+    """What Dropout and its relatives share."""
 
-    Srivastava et al., 2014. Without scale_train x stays as it is at TRAIN, and TEST scales by
-    what is kept on average.
-    """
+    @property
+    def drops(self) -> bool:
+        """Whether values are drawn."""
+        return self.phase == TRAIN
 
-    message = "dropout_param"
-    differences = "scale_train of the forks"
     pointwise = True
+
+    @property
+    def is_pure(self) -> bool:
+        return not self.drops
+
+    def mask_shape(self, x: Tensor) -> Sequence[int]:
+        """The shape of what is drawn, spread over `x`."""
+        return x.shape
 
     def setup(self, *bottoms: Shape) -> None:
         if not 0 <= self.param.dropout_ratio < 1:
@@ -33,9 +40,9 @@ class Dropout(Layer):
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         kept = 1 - self.param.dropout_ratio
-        if self.phase != TRAIN:
+        if not self.drops:
             return x if self.param.scale_train else x * kept
-        drawn = torch.empty(x.shape).bernoulli_(kept, generator=mode.generator())
+        drawn = torch.empty(self.mask_shape(x)).bernoulli_(kept, generator=mode.generator())
         self._mask = drawn.to(x) / (kept if self.param.scale_train else 1)
         return x * self._mask
 
@@ -43,6 +50,44 @@ class Dropout(Layer):
         self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Sequence[bool]
     ) -> Tensors:
         # By the mask that forward drew.
-        if self.phase == TRAIN:
+        if self.drops:
             return [diffs[0] * self._mask]
         return [self.forward(diffs[0])]
+
+
+@register("Dropout")
+class Dropout(Dropping):
+    """At TRAIN zero with the probability dropout_ratio, else x / (1 - dropout_ratio); at TEST x.
+
+    Srivastava et al., 2014. Without scale_train x stays as it is at TRAIN, and TEST scales by
+    what is kept on average. With sample_weights_test TEST does as TRAIN (Bayesian SegNet).
+    """
+
+    message = "dropout_param"
+    differences = "scale_train and sample_weights_test of the forks"
+
+    @classmethod
+    def for_param(cls, layer_param: LayerParameter) -> type[Layer]:
+        return SamplingDropout if layer_param.dropout_param.sample_weights_test else cls
+
+
+class SamplingDropout(Dropping):
+    """Dropout at TEST too, so that each forward of a Bayesian net gives another answer."""
+
+    message = "dropout_param"
+    drops = True
+
+
+@register("SpatialDropout")
+class SpatialDropout(Dropping):
+    """Dropout of whole channels (Tompson et al., 2015)."""
+
+    message = "spatial_dropout_param"
+    differences = "of the forks"
+
+    def setup(self, *bottoms: Shape) -> None:
+        super().setup(*bottoms)
+        self.param = DropoutParameter(dropout_ratio=self.param.dropout_ratio)
+
+    def mask_shape(self, x: Tensor) -> Sequence[int]:
+        return (*x.shape[:2], *[1] * (x.dim() - 2))

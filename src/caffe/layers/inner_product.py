@@ -11,16 +11,13 @@ from torch import Tensor
 
 from ..blob import Shape
 from ..errors import CaffeError, NetError, ShapeError
+from ..proto.caffe_pb2 import LayerParameter
 from .layer import Layer, Parameter, register
 from .reach import Reach, all_places
 
 
-@register("InnerProduct")
-class InnerProduct(Layer):
-    """top = weight x + bias, x being all axes from `axis` on as one vector.
-
-    The weight has the shape (num_output, inputs), or the other way round with transpose.
-    """
+class Product(Layer):
+    """What InnerProduct and its relatives share: the shapes, and the learned matrix."""
 
     message = "inner_product_param"
 
@@ -60,6 +57,30 @@ class InnerProduct(Layer):
         axis = self.param.axis % x.dim()
         flat = x.reshape(*x.shape[:axis], self.inputs)
         return F.linear(flat, weight.t() if self.param.transpose else weight, bias)
+
+
+@register("InnerProduct")
+class InnerProduct(Product):
+    """top = weight x + bias, x being all axes from `axis` on as one vector.
+
+    The weight has the shape (num_output, inputs), or the other way round with transpose.
+    """
+
+    differences = "normalize of the forks"
+
+    @classmethod
+    def for_param(cls, layer_param: LayerParameter) -> type[Layer]:
+        return NormalizedProduct if layer_param.inner_product_param.normalize else cls
+
+
+class NormalizedProduct(Product):
+    """An InnerProduct with each output's weights divided by their norm, as forks for faces do."""
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, weight: Tensor, bias: Tensor | None = None
+    ) -> Tensor:
+        unit = F.normalize(weight, dim=0 if self.param.transpose else 1, eps=1e-6)
+        return super().forward(x, unit, bias)
 
 
 @register("Embed")

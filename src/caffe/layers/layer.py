@@ -19,6 +19,7 @@ from .reach import Reach, same_place
 
 if TYPE_CHECKING:
     from ..proto.caffe_pb2 import FillerParameter, LayerParameter
+    from ..proto.weights import WeightBlob
 
 Count = int | tuple[int, int | None]
 """How many bottoms or tops: exactly so many, or (least, most), most being None for no limit."""
@@ -195,6 +196,10 @@ class Layer:
         """Return the parameters' new values where `forward` itself changes them."""
         return None
 
+    def adjust_trained(self, blobs: Sequence[WeightBlob]) -> Sequence[WeightBlob]:
+        """Return a file's parameter blobs as this layer takes them."""
+        return blobs
+
     def setup_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
         """Read and check the parameter message and make `blobs`; for layers `on_blobs`."""
 
@@ -255,6 +260,21 @@ class Layer:
         if not -len(shape) <= axis < len(shape):
             raise ShapeError(f"{what} {axis} does not exist in a bottom of shape {shape}")
         return axis % len(shape)
+
+
+def in_own_shapes(blobs: Sequence[WeightBlob], own: Sequence[Blob]) -> Sequence[WeightBlob]:
+    """Return a file's blobs in a layer's own shapes, where they hold as many numbers.
+
+    Forks write one and the same parameter as (C), (1, C) or (1, C, 1, 1).
+    """
+    from ..proto.weights import WeightBlob
+
+    if len(blobs) != len(own):
+        return blobs
+    return [
+        WeightBlob(tuple(blob.shape), given.data) if given.data.size == blob.count else given
+        for given, blob in zip(blobs, own, strict=True)
+    ]
 
 
 def as_tensors(results: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:

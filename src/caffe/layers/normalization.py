@@ -14,7 +14,8 @@ from torch import Tensor
 from ..blob import Shape
 from ..errors import NetError, ShapeError
 from ..proto.caffe_pb2 import FillerParameter, LayerParameter, LRNParameter
-from .layer import TEST, Layer, Parameter, Tensors, register
+from ..proto.weights import WeightBlob
+from .layer import TEST, Layer, Parameter, Tensors, in_own_shapes, register
 from .loss import four_axes
 from .reach import Reach, same_place
 
@@ -288,7 +289,7 @@ class MVN(Layer):
         return [gradient.view(inputs[0].shape)]
 
 
-@register("Normalize")
+@register("Normalize", "NormalizeBBox")
 class Normalize(Layer):
     """top = scale * x / sqrt(sum of x**2 + eps), over the channels of each place (SSD).
 
@@ -303,6 +304,11 @@ class Normalize(Layer):
         if len(bottoms[0]) < 2:
             raise ShapeError(f"the bottom must have 2 axes or more, not the shape {bottoms[0]}")
         self.channels = bottoms[0][1]
+        if self.layer_param.HasField("normalize_bbox_param"):
+            self.param = self.layer_param.normalize_bbox_param
+
+    def adjust_trained(self, blobs: Sequence[WeightBlob]) -> Sequence[WeightBlob]:
+        return in_own_shapes(blobs, self.blobs)
 
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         filler = FillerParameter(type="constant", value=1)

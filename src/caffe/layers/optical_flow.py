@@ -70,13 +70,18 @@ class Displaced(Layer):
         kernel, stride = self.param.kernel_size, self.param.stride_1
         down, right = self.pads()
         first, second = (F.pad(x, (right, right, down, down)) for x in (a, b))
+        # Displacements that reach past the padding see zeros.
+        beyond = max(0, *(abs(dx) for _, dx in self.displacements())) - self.param.max_displacement
+        beyond = max(0, beyond)
+        second = F.pad(second, (beyond, beyond))
         # The patch's first row and column where nothing is displaced.
         top, left = (margin - kernel // 2 for margin in self.margins())
         rows, columns = ((n - 1) * stride + kernel for n in (height, width))
         seen = first[:, :, top : top + rows, left : left + columns]
         maps = []
         for dy, dx in self.displacements():
-            other = second[:, :, top + dy : top + dy + rows, left + dx : left + dx + columns]
+            start = left + beyond + dx
+            other = second[:, :, top + dy : top + dy + rows, start : start + columns]
             if self.param.correlation_type == CorrelationParameter.SUBTRACT:
                 products = (seen - other).abs()
             else:
@@ -109,6 +114,37 @@ class Correlation(Displaced):
 
     def pads(self) -> tuple[int, int]:
         return self.param.pad, self.param.pad
+
+
+@register("Correlation1D")
+class Correlation1D(Displaced):
+    """Correlation with displacements to the left and right only (DispNet, Mayer et al., 2016).
+
+    single_direction -1 takes those to the left alone, 1 those to the right; padding is put on at
+    the left and right only.
+    """
+
+    def setup(self, *bottoms: Shape) -> None:
+        super().setup(*bottoms)
+        if self.param.single_direction not in (-1, 0, 1):
+            raise NetError(
+                f"single_direction must be -1, 0 or 1, not {self.param.single_direction}"
+            )
+
+    def displacements(self) -> list[tuple[int, int]]:
+        reach = self.param.max_displacement // self.param.stride_2
+        # The original's left side begins one step farther out, and leaves out 0.
+        first, count = {-1: (-reach - 1, reach + 1), 0: (-reach, 2 * reach + 1), 1: (0, reach + 1)}[
+            self.param.single_direction
+        ]
+        return [(0, (first + i) * self.param.stride_2) for i in range(count)]
+
+    def margins(self) -> tuple[int, int]:
+        radius = self.param.kernel_size // 2
+        return radius, self.param.max_displacement + radius
+
+    def pads(self) -> tuple[int, int]:
+        return 0, self.param.pad
 
 
 @register("FlowWarp")

@@ -19,7 +19,7 @@ from ..errors import CaffeError, NetError, ShapeError
 from .data_transformer import DataTransformer, Shape3
 from .layer import Count, Layer
 
-Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
+Batch = tuple[NDArray[np.float32], ...]
 """Pictures (N, channels, height, width) and labels (N,)."""
 
 

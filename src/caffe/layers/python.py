@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from ..proto.caffe_pb2 import LayerParameter
 
 
-BUILT_IN = {("rpn.proposal_layer", "ProposalLayer"): "proposal"}
+BUILT_IN = {
+    ("rpn.proposal_layer", "ProposalLayer"): "proposal",
+    ("rpn.anchor_target_layer", "AnchorTargetLayer"): "rpn_targets",
+    ("rpn.proposal_target_layer", "ProposalTargetLayer"): "rpn_targets",
+}
 """Published layers that nets name as Python modules, and the module here that has each. A module
 of that name on ``sys.path`` goes first."""
 

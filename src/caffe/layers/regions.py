@@ -105,14 +105,17 @@ class ROIPooling(Grid):
     """The largest value in each of pooled_h x pooled_w bins of a region; 0 for an empty bin.
 
     Corners are rounded to places, bins to places that they touch (Girshick, Fast R-CNN, 2015).
+    With pad_ratio a region first grows by this part of its size on each side, and is cut at the
+    map's beginning (MS-CNN, Cascade R-CNN).
     """
 
     message = "roi_pooling_param"
+    differences = "pad_ratio of the forks"
 
     def forward(self, features: Tensor, regions: Tensor) -> Tensor:  # type: ignore[override]
         index, corners = self.read(features, regions)
         height, width = features.shape[2:]
-        places = rounded(corners * self.param.spatial_scale)
+        places = self._places(corners, height, width)
         lengths = (places[:, 2:] - places[:, :2] + 1).clamp(min=1)
         columns = bin_edges(places[:, 0], lengths[:, 0], self.param.pooled_w, width)
         rows = bin_edges(places[:, 1], lengths[:, 1], self.param.pooled_h, height)
@@ -126,6 +129,17 @@ class ROIPooling(Grid):
         ]
         shape = (len(regions), *self.bins_of(tuple(features.shape)))
         return torch.stack(tops).permute(0, 3, 1, 2) if tops else features.new_zeros(shape)
+
+    def _places(self, corners: Tensor, height: int, width: int) -> Tensor:
+        """The corners in places of the map."""
+        scale = self.param.spatial_scale
+        if not self.param.HasField("pad_ratio"):
+            return rounded(corners * scale)
+        pad = (corners[:, 2:] - corners[:, :2] + 1) * self.param.pad_ratio
+        start = rounded((corners[:, :2] - pad) * scale).clamp(min=0)
+        # The original holds the end within the picture's pixels, though it is a place.
+        last = rounded(corners.new_tensor([width, height]) / scale) - 1
+        return torch.cat([start, torch.minimum(rounded((corners[:, 2:] + pad) * scale), last)], 1)
 
 
 def _bin_maxima(x: Tensor, y_edges: list[list[int]], x_edges: list[list[int]]) -> Tensor:

@@ -162,16 +162,22 @@ class Lstm(Layer):
         )
 
 
-@register("CtcLoss")
+@register("CtcLoss", "WarpCTC", "WarpCtc", "WarpCTCLoss", "WarpCtcLoss")
 class CtcLoss(Loss):
     """top = sum(-log P(labels | softmax(x))) / N (Graves et al., 2006).
 
     Bottoms: x (T, N, C) before the softmax, and labels (N, L), where blank_label fills up. A
-    sequence too short for its labels counts 0.
+    sequence too short for its labels counts 0. warp_ctc_param and warp_ctc_loss_param say the
+    same as ctc_loss_param.
     """
 
     message = "ctc_loss_param"
-    differences = "of the forks"
+    differences = "of the forks, under each of its names"
+
+    def setup(self, *bottoms: Shape) -> None:
+        for name in ("warp_ctc_param", "warp_ctc_loss_param"):
+            if self.layer_param.HasField(name):
+                self.param = getattr(self.layer_param, name)
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         x, labels = bottoms
@@ -202,6 +208,68 @@ class CtcLoss(Loss):
             reduction="sum",
             zero_infinity=True,
         ) / len(labels)
+
+
+@register("CTCLoss")
+class CTCLoss(Loss):
+    """top = sum(-log P(labels | softmax(x))) / N, the labels standing by steps (Graves, 2006).
+
+    Bottoms: x (T, N, C) before the softmax, markers (T, N), 0 where a sequence begins, whose
+    second 0 ends it, and labels (T, N), negative behind their end. With four bottoms the lengths
+    of the sequences and of the labels (N each) stand before the labels instead of markers. The
+    blank is blank_index, or the last class.
+    """
+
+    message = "ctc_loss_param"
+    bottoms = (3, 4)
+    no_gradient_for = frozenset({1, 2, 3})
+    differences = "of the forks; preprocess_collapse_repeated is refused"
+
+    def setup(self, *bottoms: Shape) -> None:
+        if self.param.preprocess_collapse_repeated or not self.param.ctc_merge_repeated:
+            raise NetError("only ctc_merge_repeated without preprocess_collapse_repeated is there")
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        x, labels = bottoms[0], bottoms[-1]
+        if len(x) < 3 or math.prod(x[3:]) != 1 or labels[1:2] != x[1:2]:
+            raise ShapeError(
+                f"x must have the shape (T, N, C) and the labels (L, N), not {x} and {labels}"
+            )
+        if len(bottoms) == 3 and bottoms[1][:2] != x[:2]:
+            raise ShapeError(f"the markers must have the shape {x[:2]}, not {bottoms[1]}")
+        if self.param.blank_index >= x[2]:
+            raise NetError(f"the blank {self.param.blank_index} is none of {x[2]} classes")
+        return [()]
+
+    def forward(self, x: Tensor, *rest: Tensor) -> Tensor:  # type: ignore[override]
+        x = x.flatten(2)
+        steps, count, classes = x.shape
+        columns = rest[-1].reshape(len(rest[-1]), count).T.long()
+        if len(rest) == 3:
+            lengths, counts = (r.reshape(-1).long() for r in rest[:2])
+        else:
+            begins = rest[0].reshape(steps, count) == 0
+            begins[0] = False
+            first = begins.to(torch.uint8).argmax(0)
+            lengths = torch.where(begins.any(0), first, steps)
+            ends = columns < 0
+            counts = torch.where(ends.any(1), ends.to(torch.uint8).argmax(1), columns.shape[1])
+        if bool((columns >= classes).any()):
+            raise CaffeError(f"labels must be below {classes}, the number of classes")
+        delay = self.param.output_delay
+        blank = self.param.blank_index if self.param.blank_index >= 0 else classes - 1
+        return (
+            F.ctc_loss(
+                x[delay:].log_softmax(2),
+                columns.clamp(min=0),
+                (lengths - delay).clamp(min=0),
+                counts,
+                blank,
+                reduction="sum",
+                zero_infinity=True,
+            )
+            / count
+        )
 
 
 def without_repeats(classes: Sequence[int], blank: int, merge: bool = True) -> list[int]:

@@ -13,6 +13,37 @@ from .detection_output import detection_rows
 from .layer import Layer, register
 
 
+def read_maps(x: Tensor, boxes_of_place: int, priors: Tensor) -> tuple[Tensor, Tensor]:
+    """Read a map: boxes (N, H W A, 4) as corners in parts of the picture, and all the rest.
+
+    Parameters
+    ----------
+    x : Tensor
+        (N, A (5 + classes), H, W)
+    boxes_of_place : int
+        A, how many boxes each place has.
+    priors : Tensor
+        (A, 2): width and height that each box starts from, in parts of the picture.
+
+    Returns
+    -------
+    boxes : Tensor
+        (N, H W A, 4)
+    scores : Tensor
+        (N, H W A, 1 + classes), before any activation: of an object, and of each class.
+    """
+    num, _, height, width = x.shape
+    values = x.reshape(num, boxes_of_place, -1, height, width).permute(0, 3, 4, 1, 2)
+    row = torch.arange(height, dtype=x.dtype, device=x.device)[:, None, None]
+    column = torch.arange(width, dtype=x.dtype, device=x.device)[:, None]
+    at_x = (values[..., 0].sigmoid() + column) / width
+    at_y = (values[..., 1].sigmoid() + row) / height
+    center = torch.stack([at_x, at_y], -1)
+    half = growth(values[..., 2:4]) * priors / 2
+    boxes = torch.cat([center - half, center + half], -1).reshape(num, -1, 4)
+    return boxes, values[..., 4:].reshape(num, boxes.shape[1], -1)
+
+
 class YoloOutput(Layer):
     """A layer that gives rows (image, label, score, x1, y1, x2, y2); label 0 is the background."""
 
@@ -28,50 +59,33 @@ class YoloOutput(Layer):
         count: int = self.param.num_box
         return count
 
+    @property
+    def classes(self) -> int:
+        """How many classes there are, without the background."""
+        count: int = self.param.num_classes
+        return count
+
+    @property
+    def overlap(self) -> float:
+        """The part of the union from which on a box is too much in another's place."""
+        return float(self.param.nms_threshold)
+
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
-        channels = self.boxes_of_place * (5 + self.param.num_classes)
+        channels = self.boxes_of_place * (5 + self.classes)
         for number, shape in enumerate(bottoms):
             if len(shape) != 4 or shape[0] != bottoms[0][0] or shape[1] != channels:
                 raise ShapeError(
-                    f"{self.boxes_of_place} boxes of {self.param.num_classes} classes need maps of "
+                    f"{self.boxes_of_place} boxes of {self.classes} classes need maps of "
                     f"shape ({bottoms[0][0]}, {channels}, height, width), but bottom {number} has "
                     f"the shape {shape}"
                 )
         return [(1, 1, 1, 7)]
 
-    def predictions(self, x: Tensor, priors: Tensor) -> tuple[Tensor, Tensor]:
-        """Read a map: boxes (N, H W A, 4) as corners in parts of the picture, and all the rest.
-
-        Parameters
-        ----------
-        x : Tensor
-            (N, A (5 + classes), H, W)
-        priors : Tensor
-            (A, 2): width and height that each box starts from, in parts of the picture.
-
-        Returns
-        -------
-        boxes : Tensor
-            (N, H W A, 4)
-        scores : Tensor
-            (N, H W A, 1 + classes), before any activation: of an object, and of each class.
-        """
-        num, _, height, width = x.shape
-        values = x.view(num, self.boxes_of_place, -1, height, width).permute(0, 3, 4, 1, 2)
-        row = torch.arange(height, dtype=x.dtype, device=x.device)[:, None, None]
-        column = torch.arange(width, dtype=x.dtype, device=x.device)[:, None]
-        at_x = (values[..., 0].sigmoid() + column) / width
-        at_y = (values[..., 1].sigmoid() + row) / height
-        center = torch.stack([at_x, at_y], -1)
-        half = growth(values[..., 2:4]) * priors / 2
-        boxes = torch.cat([center - half, center + half], -1)
-        return boxes.reshape(num, -1, 4), values[..., 4:].reshape(num, boxes[0].numel() // 4, -1)
-
     def rows(self, boxes: Tensor, scores: Tensor, labels: Tensor, picture: int) -> Tensor:
         """Thin out one picture's boxes, whatever their class, and make rows of them."""
         order = scores.argsort(descending=True, stable=True)
         # A box goes from this overlap on, not above it.
-        limit = float(np.nextafter(np.float32(self.param.nms_threshold), np.float32(-1)))
+        limit = float(np.nextafter(np.float32(self.overlap), np.float32(-1)))
         order = order[non_maximum_suppression(boxes[order], limit)]
         image = scores.new_full((len(order),), picture)
         parts = torch.stack([image, labels[order].to(scores.dtype) + 1, scores[order]], 1)
@@ -98,7 +112,7 @@ class YoloDetectionOutput(YoloOutput):
         every = []
         for x in maps:
             size = x.new_tensor([x.shape[3], x.shape[2]])
-            every.append(self.predictions(x, biases[: self.param.num_box] / size))
+            every.append(read_maps(x, self.boxes_of_place, biases[: self.boxes_of_place] / size))
         boxes = torch.cat([b for b, _ in every], 1)
         raw = torch.cat([s for _, s in every], 1)
         best, labels = raw[..., 1:].softmax(-1).max(-1)
@@ -144,7 +158,7 @@ class Yolov3DetectionOutput(YoloOutput):
         for i, x in enumerate(maps):
             own = list(param.mask)[i * self._group :][: param.num_box]
             size = x.new_tensor([x.shape[3], x.shape[2]]) * param.anchors_scale[i]
-            every.append(self.predictions(x, biases[own] / size))
+            every.append(read_maps(x, self.boxes_of_place, biases[own] / size))
         boxes = torch.cat([b for b, _ in every], 1)
         raw = torch.cat([s for _, s in every], 1).sigmoid()
         scores = raw[..., :1] * raw[..., 1:]
@@ -153,6 +167,54 @@ class Yolov3DetectionOutput(YoloOutput):
             box, label = (scores[i] > param.confidence_threshold).nonzero(as_tuple=True)
             found.append(self.rows(boxes[i, box], scores[i, box, label], label, i))
         return detection_rows(found, len(scores), maps[0])
+
+
+@register("Region")
+class Region(YoloOutput):
+    """Rows (image, label, score, x1, y1, x2, y2) from YOLO v2's map; labels start at 1.
+
+    As YoloDetectionOutput, but each class gives rows of its own, and boxes are thinned out by
+    class (darknet's converters write it so). `anchors` are widths and heights in cells.
+    """
+
+    message = "region_param"
+    differences = "of converters from darknet"
+
+    @property
+    def boxes_of_place(self) -> int:
+        count: int = self.param.num
+        return count
+
+    def setup(self, *bottoms: Shape) -> None:
+        try:
+            self._anchors = [float(n) for n in self.param.anchors.replace(",", " ").split()]
+        except ValueError as error:
+            raise NetError(f"anchors must be numbers with commas between: {error}") from error
+        _check_biases(self._anchors, self.param.num)
+
+    @property
+    def classes(self) -> int:
+        count: int = self.param.classes
+        return count
+
+    @property
+    def overlap(self) -> float:
+        return float(self.param.nms)
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        size = x.new_tensor([x.shape[3], x.shape[2]])
+        anchors = x.new_tensor(self._anchors[: 2 * self.param.num]).view(-1, 2)
+        boxes, raw = read_maps(x, self.param.num, anchors / size)
+        scores = raw[..., :1].sigmoid() * raw[..., 1:].softmax(-1)
+        found = []
+        for i in range(len(x)):
+            for label in range(self.param.classes):
+                passed = scores[i, :, label] > self.param.thresh
+                if bool(passed.any()):
+                    labels = torch.full((int(passed.sum()),), label, device=x.device)
+                    chosen = scores[i, passed, label]
+                    found.append(self.rows(boxes[i, passed], chosen, labels, i))
+        return detection_rows(found, len(x), x)
 
 
 @register("RegionYolo")

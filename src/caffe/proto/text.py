@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Any, TypeVar, cast
 
 from google.protobuf import text_format
@@ -21,6 +22,7 @@ from google.protobuf.message import Message
 from ..atomic import atomic_write
 from ..errors import CaffeWarning, ParseError
 from . import contents
+from .kept import keep, to_text
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
@@ -42,8 +44,9 @@ _BAD_ENUM = re.compile(
 def parse_text(text: str, message: AnyMessage, source: str = "<text>") -> AnyMessage:
     """Merge a prototxt into a message.
 
-    A field that the schema does not know is reported once by a `CaffeWarning` and left out; so is
-    an `engine` that nobody knows, as it only says how a layer is computed.
+    A field that the schema does not know is reported once by a `CaffeWarning`, and kept: the
+    message written as text has it again. So is an `engine` that nobody knows, as it only says how
+    a layer is computed.
 
     Parameters
     ----------
@@ -91,6 +94,8 @@ def parse_text(text: str, message: AnyMessage, source: str = "<text>") -> AnyMes
         what = f"nothing of a {name} is in it; is this another kind of file?"
         raise ParseError(what, source, *_place(text, min(field.start for field in unknown)))
     check_required(parsed, source)
+    for field in unknown:
+        keep(_at(parsed, field.path), text[field.start : field.end].rstrip(",; \t\n"))
     _report(unknown, text, source)
     message.MergeFrom(parsed)
     return message
@@ -106,8 +111,8 @@ def read_text(path: str | os.PathLike[str], message: AnyMessage) -> AnyMessage:
 
 
 def format_text(message: Message) -> str:
-    """The message as a prototxt, in the layout that Caffe writes."""
-    return text_format.MessageToString(message)
+    """The message as a prototxt, in the layout that Caffe writes, with what was kept."""
+    return to_text(message)
 
 
 def write_text(path: str | os.PathLike[str], message: Message) -> None:
@@ -162,6 +167,8 @@ class _Unknown:
     start: int
     end: int
     layer: _Layer | None
+    # The message that it stands in, from the outermost: names of fields, and which of several.
+    path: tuple[tuple[str, int], ...] = ()
     # A known field's value that the schema does not know; empty for a whole field.
     value: str = ""
 
@@ -177,6 +184,9 @@ class _Open:
     layer: _Layer | None = None
     unknown: _Unknown | None = None
     misplaced: _Token | None = None
+    path: tuple[tuple[str, int], ...] = ()
+    # How many messages of each field there were so far.
+    counts: dict[str, int] = dataclass_field(default_factory=dict)
 
 
 class _Walk:
@@ -265,18 +275,32 @@ class _Walk:
         self.unknown.append(unknown)
 
     def _enter(self, opener: _Token, name: str, field: FieldDescriptor | None) -> _Open:
-        inner = _Open(name, opener, field.message_type if field else None, self.open[-1].layer)
+        around = self.open[-1]
+        inner = _Open(name, opener, field.message_type if field else None, around.layer)
+        inner.path = around.path
+        if opener.text != "[":
+            inner.path = self._step(around, name)
         if inner.descriptor is not None and inner.descriptor.name.endswith("LayerParameter"):
             # A V0 layer's name stands one level further in; both levels are one layer.
             inner.layer = inner.layer or _Layer()
         self.open.append(inner)
         return inner
 
+    @staticmethod
+    def _step(around: _Open, name: str) -> tuple[tuple[str, int], ...]:
+        """The path of the next message of a field."""
+        count = around.counts.get(name, 0)
+        around.counts[name] = count + 1
+        return (*around.path, (name, count))
+
     def _element(self, token: _Token) -> bool:
         """One element of a list in brackets."""
         around = self.open[-1]
         if token.text in ("{", "<", "[") and token.kind == "mark":
             inner = _Open(around.field, token, around.descriptor, around.layer)
+            inner.path = self._step(self.open[-2], around.field)
+            if around.descriptor is not None and around.descriptor.name.endswith("LayerParameter"):
+                inner.layer = _Layer()
             self.open.append(inner)
         return True
 
@@ -292,7 +316,7 @@ class _Walk:
         unknown = None
         if known is None and around.descriptor is not None:
             where = around.descriptor.name
-            unknown = _Unknown(where, field_name, name.start, name.end, around.layer)
+            unknown = _Unknown(where, field_name, name.start, name.end, around.layer, around.path)
             if field_name in ("layer", "layers") and around.misplaced is None:
                 around.misplaced = name
         if self._peek() == ":":
@@ -309,7 +333,9 @@ class _Walk:
         self._scalar()
         if known is not None and around.descriptor and _is_unknown_engine(known, value):
             where = around.descriptor.name
-            unknown = _Unknown(where, field_name, name.start, name.end, around.layer, value.text)
+            unknown = _Unknown(
+                where, field_name, name.start, name.end, around.layer, around.path, value.text
+            )
         if field_name == "name" and around.layer is not None and around.descriptor is not None:
             around.layer.name = value.text.strip("\"'")
         if unknown is not None:
@@ -351,6 +377,14 @@ def _is_unknown_engine(field: FieldDescriptor, value: _Token) -> bool:
     return value.text not in field.enum_type.values_by_name and not value.text.isdigit()
 
 
+def _at(message: Message, path: tuple[tuple[str, int], ...]) -> Message:
+    """The message that a path leads to."""
+    for name, index in path:
+        value = getattr(message, name)
+        message = value if isinstance(value, Message) else value[index]
+    return message
+
+
 def _place(text: str, position: int) -> tuple[int, int, str | None]:
     """Line and column of a position, counted from 1, and the line itself."""
     start = text.rfind("\n", 0, position) + 1
@@ -387,7 +421,7 @@ def _report(unknown: list[_Unknown], text: str, source: str) -> None:
         if value:
             what = f"{message} has no {name} {value!r}"
         warnings.warn(
-            f"{where}{what}; it is ignored{times}",
+            f"{where}{what}; it is kept, but ignored{times}",
             CaffeWarning,
             stacklevel=3,
         )

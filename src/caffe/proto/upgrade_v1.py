@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..errors import ParseError
 from . import caffe_pb2
+from .kept import keep, kept
 
 LAYER_TYPES = {
     "NONE": "",
@@ -54,6 +55,16 @@ LAYER_TYPES = {
     "PRELU": "PReLU",
     "RESHAPE": "Reshape",
     "UPSAMPLE": "Upsample",
+    "CONVOLUTION3D": "Convolution3D",
+    "POOLING3D": "Pooling3D",
+    "DECONVOLUTION3D": "Deconvolution3D",
+    "VOLUME_DATA": "VolumeData",
+    "IMAGE_SEG_DATA": "ImageSegData",
+    "CROP": "Crop",
+    "PYTHON": "Python",
+    "LSTM": "Lstm",
+    "ROI_POOLING": "ROIPooling",
+    "SMOOTH_L1_LOSS": "SmoothL1Loss",
 }
 
 # V1 fields that became part of a ParamSpec, one entry for each parameter blob.
@@ -128,6 +139,8 @@ def _data_param(layer: caffe_pb2.V1LayerParameter) -> str:
 
 def _upgrade_layer(old: caffe_pb2.V1LayerParameter) -> caffe_pb2.LayerParameter:
     new = caffe_pb2.LayerParameter()
+    for text in kept(old):
+        keep(new, text)
     for field, value in old.ListFields():
         name = field.name
         if name == "type":

@@ -10,15 +10,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import CaffeError
 from .cache import cache_dir
 from .fetch import fetch_url
 from .files import Files, fetch
+from .forks import DETECTION
 from .records import DEFAULT, Recipe, Record, names, record
 
 if TYPE_CHECKING:
+    from ..detect import ObjectDetector
     from .model import Model
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "fetch",
     "fetch_url",
     "load",
+    "load_detector",
     "names",
     "record",
 ]
@@ -54,10 +57,50 @@ def load(name: str = DEFAULT, quiet: bool = True) -> Model:
         The model could not be fetched.
     """
     entry = record(name)
-    if entry.net is None:
+    if not entry.is_model:
         raise CaffeError(
             f"{name} is no model but an archive ({entry.title}); get it with: caffe fetch {name}"
         )
+    if entry.recipe is None:
+        way = f"caffe.zoo.load_detector({name!r})"
+        if entry.task != DETECTION:
+            way = f"caffe.zoo.fetch({name!r}) and caffe.Net"
+        raise CaffeError(f"{name} classifies no pictures but is for {entry.task}; use {way}")
     from .model import Model
 
     return Model(entry, fetch(name, quiet))
+
+
+def load_detector(name: str, quiet: bool = True, **options: Any) -> ObjectDetector:
+    """Return a ready detector: a `caffe.detect.ObjectDetector` that knows its labels.
+
+    Parameters
+    ----------
+    name : str
+        A name in the zoo, of a model for detection.
+    quiet : bool
+        Print nothing and show no progress bar if the model must be fetched first.
+    **options
+        Passed on to `ObjectDetector`; they go before what the zoo knows.
+
+    Raises
+    ------
+    CaffeError
+        The zoo has no such model, or it finds no objects.
+    FetchError
+        The model could not be fetched.
+    """
+    entry = record(name)
+    if entry.task != DETECTION:
+        known = [n for n in names() if record(n).task == DETECTION]
+        raise CaffeError(
+            f"{name} finds no objects but is for {entry.task}; there are {', '.join(known)}"
+        )
+    from ..detect import ObjectDetector
+
+    files = fetch(name, quiet)
+    assert files.net is not None
+    given = {key: value for key, value in options.items() if value is not None}
+    names_of_classes = None if entry.labels is None else entry.labels()
+    settings = {"labels": names_of_classes, **(entry.preparation or {}), **given}
+    return ObjectDetector(files.net, files.weights, **settings)

@@ -14,7 +14,8 @@ from ..atomic import atomic_write
 from ..errors import CaffeWarning, FetchError
 from . import cache
 from .fetch import Expected, download, locked, progress_bar, verify
-from .records import Record, record
+from .record import Published, Record
+from .records import record
 
 CAFFENET = "bvlc_reference_caffenet"
 CAFFENET_VARIABLE = "RECAFFE_CAFFENET"
@@ -68,9 +69,16 @@ def fetch(name: str, quiet: bool = False) -> Files:
     try:
         weights = _weights(entry, quiet)
         others = tuple(path for needed in entry.needs for path in fetch(needed, quiet).others)
-        if entry.net is None:
-            return Files(None, None, _unpacked(entry, weights) + others)
-        return Files(_net(entry), weights, others)
+        unpacked = _unpacked(entry, weights) if entry.members else ()
+        by_name = {path.name: path for path in unpacked}
+        if entry.weights_member is not None:
+            weights = by_name[entry.weights_member]
+        if not entry.is_model:
+            return Files(None, None, unpacked + others)
+        if entry.text_member is not None:
+            return Files(by_name[entry.text_member], weights, others)
+        net = _text(entry, quiet) if entry.text is not None else _net(entry)
+        return Files(net, weights, others)
     except OSError as error:
         raise FetchError(
             f"{entry.title} cannot be kept in {cache.cache_dir()}: {error};"
@@ -110,11 +118,11 @@ def _bring(entry: Record, path: Path, quiet: bool) -> None:
     _say(quiet)(f"{entry.title} fetched.")
 
 
-def _found(entry: Record, path: Path, quiet: bool) -> bool:
+def _found(entry: Record, path: Path, quiet: bool, expected: Expected | None = None) -> bool:
     if not path.is_file():
         return False
     try:
-        verify(path, _expected(entry))
+        verify(path, expected or _expected(entry))
     except FetchError as error:
         _say(quiet)(f"{error}; it is kept as {_set_aside(path).name}.")
         return False
@@ -133,10 +141,24 @@ def _named_by_user(entry: Record, path: Path) -> Path:
     return path
 
 
-def _expected(entry: Record) -> Expected:
-    if entry.sha1 is None and entry.sha384 is not None:
-        return Expected(entry.size, "sha384", entry.sha384)
-    return Expected(entry.size, "sha1", entry.sha1)
+def _text(entry: Record, quiet: bool) -> Path:
+    """Bring the published prototxt."""
+    assert entry.text is not None
+    path = cache.cache_dir() / entry.net_file_name
+    expected = _expected(entry.text)
+    if not _found(entry, path, True, expected):
+        with locked(path, _say(quiet)):
+            if not _found(entry, path, True, expected):
+                download((entry.text.url,), path, expected)
+    return path
+
+
+def _expected(entry: Record | Published) -> Expected:
+    for algorithm in ("sha1", "sha256", "sha384"):
+        checksum = getattr(entry, algorithm)
+        if checksum is not None:
+            return Expected(entry.size, algorithm, checksum)
+    return Expected(entry.size, "sha1", None)
 
 
 def _net(entry: Record) -> Path:

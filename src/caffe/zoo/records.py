@@ -1,14 +1,14 @@
-"""What is known of each model: where it is, what it must be, and how pictures go into it."""
+"""The published models: BVLC's and those of their time; the forks' follow from `forks`."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 from ..errors import CaffeError
-from . import labels, nets
+from . import forks, labels, nets
+from .record import Recipe, Record
+
+__all__ = ["DEFAULT", "RECORDS", "Recipe", "Record", "names", "record"]
 
 DEFAULT = "efficientnet_lite0"
 
@@ -18,97 +18,6 @@ ROUNDED_MEAN = (104.0, 117.0, 123.0)
 VGG_MEAN = (103.939, 116.779, 123.68)
 # Channel means of ResNet_mean.binaryproto.
 RESNET_MEAN = (103.062623801, 115.902882574, 123.151630838)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a picture becomes the net's input, in the Transformer's terms.
-
-    Attributes
-    ----------
-    mean : tuple of float
-        Subtracted per channel, in the net's channel order, on the scale of `raw_scale`.
-    channel_swap : tuple of int, optional
-        ``(2, 1, 0)`` where the net wants BGR; None where it wants RGB.
-    raw_scale : float
-        Multiplies pixels in [0, 1] before the mean is subtracted.
-    input_scale : float, optional
-        Multiplies after the mean is subtracted.
-    image_dims : tuple of int
-        Height and width to which a picture is resized.
-    crop : tuple of int
-        Height and width cut out of that: those of the net's input.
-    """
-
-    mean: tuple[float, ...]
-    channel_swap: tuple[int, int, int] | None = (2, 1, 0)
-    raw_scale: float = 255.0
-    input_scale: float | None = None
-    image_dims: tuple[int, int] = (256, 256)
-    crop: tuple[int, int] = (224, 224)
-
-
-@dataclass(frozen=True)
-class Record:
-    """A model, or an archive of files that models share.
-
-    Attributes
-    ----------
-    name : str
-        What ``caffe.zoo.load`` and ``caffe fetch`` call it.
-    title : str
-        What people call it.
-    file_name : str
-        Name of the weights (or the archive) in the cache directory.
-    url : str, optional
-        Where it was published; None for what is made from an installed package.
-    mirrors : tuple of str
-        Where else it is.
-    sha1, sha384 : str, optional
-        Its published checksum; both are None where none was published, so that only the size
-        (if that is known) can be checked.
-    size : int, optional
-        Bytes.
-    net : callable, optional
-        ``net(batch)`` returns the NetParameter; None for an archive.
-    labels : callable, optional
-        Returns the names of the classes, in order.
-    recipe : Recipe, optional
-        How pictures go in.
-    needs : tuple of str
-        Records that are fetched along with it.
-    members : tuple of str
-        Files to take out of an archive.
-    licence, citation, page : str
-        As published.
-    """
-
-    name: str
-    title: str
-    file_name: str
-    licence: str
-    citation: str
-    page: str
-    url: str | None = None
-    mirrors: tuple[str, ...] = ()
-    sha1: str | None = None
-    sha384: str | None = None
-    size: int | None = None
-    net: Callable[..., Any] | None = None
-    labels: Callable[[], list[str]] | None = None
-    recipe: Recipe | None = None
-    needs: tuple[str, ...] = ()
-    members: tuple[str, ...] = ()
-
-    @property
-    def urls(self) -> tuple[str, ...]:
-        """All addresses, the published one first."""
-        return (() if self.url is None else (self.url,)) + self.mirrors
-
-    @property
-    def net_file_name(self) -> str:
-        """Name of the prototxt in the cache directory."""
-        return f"{self.name}.prototxt"
 
 
 BVLC = "http://dl.caffe.berkeleyvision.org/"
@@ -358,7 +267,7 @@ RECORDS = (
     ),
 )
 
-_BY_NAME = {record.name: record for record in RECORDS}
+_BY_NAME = {record.name: record for record in (*RECORDS, *forks.RECORDS)}
 
 
 def names() -> list[str]:

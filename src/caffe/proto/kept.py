@@ -1,0 +1,61 @@
+"""Fields that the schema does not know, kept with the message in whose text they stood.
+
+Their text is stored as an unknown field of the message, so that copies and merges keep it too, and
+whoever writes the message as text gets it back.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+
+from google.protobuf import text_format
+from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+NUMBER = (1 << 29) - 1
+"""The highest number that a field may have; no schema of Caffe's uses it."""
+
+_TAG = NUMBER << 3 | 2
+
+
+def keep(message: Message, text: str) -> None:
+    """Store a field's text with a message."""
+    data = text.encode()
+    message.MergeFromString(_varint(_TAG) + _varint(len(data)) + data)
+
+
+def kept(message: Message) -> list[str]:
+    """Return the texts that are stored with a message, in order; not those of its parts."""
+    fields = UnknownFieldSet(message)
+    every = (fields[i] for i in range(len(fields)))
+    return [field.data.decode() for field in every if field.field_number == NUMBER]
+
+
+def to_text(message: Message) -> str:
+    """Write a message as text, with what is kept."""
+    return text_format.MessageToString(message, message_formatter=_formatted)
+
+
+def _formatted(message: Message, indent: int, as_one_line: bool) -> str | None:
+    texts = kept(message)
+    if not texts:
+        return None
+    out = io.StringIO()
+    for field, value in message.ListFields():
+        values = value if hasattr(value, "extend") else [value]
+        for one in values:
+            text_format.PrintField(field, one, out, indent=indent, message_formatter=_formatted)
+    for text in texts:
+        first, _, rest = text.partition("\n")
+        lines = first + ("\n" + textwrap.dedent(rest) if rest else "")
+        out.write(textwrap.indent(lines, " " * indent) + "\n")
+    return out.getvalue().rstrip("\n")[indent:]
+
+
+def _varint(number: int) -> bytes:
+    result = bytearray()
+    while number > 127:
+        result.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*result, number])
