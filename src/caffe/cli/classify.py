@@ -190,7 +190,7 @@ def classify(
             classifier = own_classifier(
                 net, weights, mean, raw_scale, input_scale, channel_swap, image_dims
             )
-            names = None if labels is None else _read_labels(labels)
+            names = None if labels is None else read_labels(labels)
             recognizer = Recognizer(classifier, names, oversample)
         total = len(found) if len(found) > batch else 0
         with progress("Classifying", total, "pictures") as (out, advance):
@@ -213,7 +213,7 @@ def _choose_engine(pictures: int) -> None:
     set_engine("openvino" if pictures >= MANY and is_installed() else "torch")
 
 
-def _read_labels(path: Path) -> list[str]:
+def read_labels(path: Path) -> list[str]:
     """The lines of a labels file; empty ones at its end do not count."""
     try:
         text = path.read_text(encoding="utf-8-sig", errors="replace")

@@ -24,6 +24,7 @@ from .diff import diff
 from .draw import draw
 from .look import look
 from .models import fetch, zoo
+from .serve import serve
 from .show import show
 from .terminal import complain, show_warning
 from .time import time_net
@@ -81,6 +82,7 @@ app.command()(fetch)
 app.command()(zoo)
 app.command("device_query")(device_query)
 app.command("device-query", hidden=True)(device_query)
+app.command()(serve)
 app.command()(look)
 app.command()(show)
 app.command("time")(time_net)

@@ -83,7 +83,7 @@ def read_pixels(
     try:
         with Image.open(source) as picture:
             _check_size(picture, name)
-            return _decode(picture, color)
+            return pixels_of(picture, color)
     except ImageError:
         raise
     except Image.UnidentifiedImageError as error:
@@ -126,7 +126,8 @@ def _check_size(picture: Image.Image, name: str) -> None:
         raise ImageError(f"{name}: {_TOO_LARGE.format(sizes)}")
 
 
-def _decode(picture: Image.Image, color: bool) -> tuple[NDArray[Any], float]:
+def pixels_of(picture: Image.Image, color: bool = True) -> tuple[NDArray[Any], float]:
+    """Unpack an opened picture into what `read_pixels` returns; raises what Pillow does."""
     mode, white = picture.mode, 255.0
     if mode == "F":
         white = 1.0

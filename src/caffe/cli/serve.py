@@ -1,0 +1,228 @@
+"""`caffe serve`: the page that classifies pictures and looks into nets, in the browser."""
+
+from __future__ import annotations
+
+import threading
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import CaffeError, require
+from .classify import read_labels
+from .own_net import (
+    OWN,
+    ChannelSwap,
+    ImageDims,
+    InputScale,
+    Mean,
+    OwnNet,
+    OwnWeights,
+    RawScale,
+    check_own,
+    own_classifier,
+)
+from .terminal import complain
+
+if TYPE_CHECKING:
+    from ..classifier import Classifier
+    from ..web.models import Offer
+    from ..web.settings import Settings
+
+PORT = 8000
+LIMITS = "Limits and safety"
+PURPOSE = "caffe serve"
+
+
+def serve(
+    host: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Where to listen: 127.0.0.1 is for this machine only, 0.0.0.0 for everybody who "
+            "can reach it.",
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port; 0 takes any that is free.")
+    ] = PORT,
+    open_page: Annotated[
+        bool, typer.Option("--open", help="Open the page in the browser.")
+    ] = False,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME",
+            help="A model that `caffe zoo` lists; may be given several times, the first is the "
+            "default. If nothing is said: efficientnet_lite0 and those that are fetched already.",
+        ),
+    ] = None,
+    net: OwnNet = None,
+    weights: OwnWeights = None,
+    mean: Mean = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="One class per line.", rich_help_panel=OWN),
+    ] = None,
+    raw_scale: RawScale = None,
+    input_scale: InputScale = None,
+    channel_swap: ChannelSwap = None,
+    image_dims: ImageDims = None,
+    gpu: Annotated[int, typer.Option(metavar="N", help="The GPU to offer beside the CPU.")] = 0,
+    queue: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Requests at work at once; who comes then is asked to come back.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = 64,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures that go through a net at once.")] = 16,
+    most_bytes: Annotated[
+        float,
+        typer.Option(
+            "--max-upload", metavar="MIB", min=0.01, help="Largest file.", rich_help_panel=LIMITS
+        ),
+    ] = 16.0,
+    most_pixels: Annotated[
+        float,
+        typer.Option(
+            "--max-pixels",
+            metavar="MILLIONS",
+            min=0.01,
+            help="Largest picture.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = 50.0,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            help="A name under which the server may be asked, beside localhost, this machine's own "
+            "and its addresses; may be given several times.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
+    links_to: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--links-to",
+            metavar="IP:PORT",
+            help="An address that links may lead to although it is not on the public internet; "
+            "may be given several times.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
+) -> None:
+    """Classify pictures and look into nets in the browser.
+
+    Nothing of a picture is kept. Ctrl-C ends it.
+    """
+    own = {
+        "--weights": weights,
+        "--mean": mean,
+        "--labels": labels,
+        "--raw-scale": raw_scale,
+        "--input-scale": input_scale,
+        "--channel-swap": channel_swap,
+        "--image-dims": image_dims,
+    }
+    check_own(None, net, own)
+    for module in ("starlette", "uvicorn", "python_multipart"):
+        require(module, "web", PURPOSE)
+    from ..web.settings import Settings
+
+    offers = [_from_zoo(known) for known in dict.fromkeys(model or [])]
+    if net is not None and weights is not None:
+
+        def classifier() -> Classifier:
+            return own_classifier(
+                net, weights, mean, raw_scale, input_scale, channel_swap, image_dims
+            )
+
+        offers.insert(0, _own(net, classifier, labels, {offer.name for offer in offers}))
+    settings = Settings(
+        host=host,
+        host_names=tuple(name or ()),
+        gpu=gpu,
+        queue=queue,
+        batch=batch,
+        most_bytes=int(most_bytes * 2**20),
+        most_pixels=int(most_pixels * 1e6),
+        permitted=tuple(links_to or ()),
+    )
+    _run(offers or _here(), settings, port, open_page)
+
+
+def _run(offers: list[Offer], settings: Settings, port: int, open_page: bool) -> None:
+    from ..web.server import Server, address_of, bind, share_one_heap
+    from ..web.service import Service
+
+    share_one_heap()
+    # Before the models: a port that is taken is to be told at once.
+    bound = bind(settings.host, port)
+    address = address_of(bound)
+
+    def listening() -> None:
+        print(f"Recaffe is at {address} (Ctrl-C ends it)", flush=True)
+        if settings.host not in ("127.0.0.1", "::1", "localhost"):
+            complain("everybody who can reach this machine can use the page")
+        if open_page:
+            # Some browsers of the terminal return only when they are closed.
+            threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
+
+    service = Service(offers, settings)
+    try:
+        service.load(service.default)
+        Server(service, listening).run(sockets=[bound])
+    except KeyboardInterrupt:
+        # How a server is ended, and nothing that went wrong.
+        print("Stopped.", flush=True)
+    finally:
+        service.stop()
+        bound.close()
+
+
+def _from_zoo(name: str) -> Offer:
+    """Offer a model, and have its files brought now: nobody on the page is to wait for them."""
+    from .. import zoo
+    from ..web.models import from_zoo
+    from .models import is_here
+
+    offer = from_zoo(name)
+    record = zoo.record(name)
+    if not is_here(record):
+        zoo.fetch(name, quiet=not record.urls)
+    return offer
+
+
+def _here() -> list[Offer]:
+    """The default model, and all others that need no download."""
+    from .. import zoo
+    from ..web.models import from_zoo
+    from .models import is_here
+
+    others = [name for name in zoo.names() if name != zoo.DEFAULT]
+    records = [zoo.record(name) for name in others]
+    fetched = [r.name for r in records if r.recipe is not None and is_here(r)]
+    return [from_zoo(name) for name in (zoo.DEFAULT, *fetched)]
+
+
+def _own(net: Path, make: Callable[[], Classifier], labels: Path | None, taken: set[str]) -> Offer:
+    from ..web.models import Loaded, Offer
+
+    def load() -> Loaded:
+        classifier = make()
+        names = None if labels is None else read_labels(labels)
+        classes = classifier.blobs[classifier.outputs[0]].count
+        classes //= classifier.blobs[classifier.inputs[0]].shape[0]
+        if names is not None and len(names) != classes:
+            raise CaffeError(f"{labels} names {len(names)} classes, but {net} has {classes}")
+        return Loaded(classifier, net, names)
+
+    return Offer(f"{net.stem}_own" if net.stem in taken else net.stem, net.name, load)

@@ -1,0 +1,304 @@
+"""The addresses of the page, and what each answers."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from ..version import __version__
+from . import inside
+from .guard import Guard
+from .models import Loaded, Mode
+from .openapi import description
+from .pictures import media_type
+from .refusals import Refusal
+from .service import Prepared, Service
+from .uploads import read_sent
+from .worker import Worker
+
+PAGE = Path(__file__).parent / "page"
+MOST_MAPS = 256
+# With some room for rounding; what is above comes from a net without a Softmax at its end.
+MOST_PROBABLE = 1.001
+TOP, MAPS = 5, 36
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def create_app(service: Service) -> ASGIApp:
+    """Return the application that answers for a service; its end stops the service."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        service.stop()
+
+    app = Starlette(
+        routes=routes(service),
+        lifespan=lifespan,
+        exception_handlers={Refusal: _refused, HTTPException: _not_found, Exception: _failed},
+    )
+    # Around all of it: the answers to failures are to have the headers too.
+    return Guard(app, service.settings)
+
+
+def routes(service: Service) -> list[BaseRoute]:
+    """The addresses, and who answers for each."""
+    answers = Answers(service)
+    return [
+        Route("/", _page("index.html")),
+        Route("/docs", _page("docs.html")),
+        Mount("/page", StaticFiles(directory=PAGE)),
+        Route("/healthz", answers.healthz),
+        Route("/openapi.json", answers.openapi),
+        Route("/models", answers.models),
+        Route("/models/{model}", answers.placed(answers.structure)),
+        Route("/models/{model}/labels", answers.placed(answers.labels)),
+        Route("/models/{model}/filters", answers.placed(answers.filters)),
+        Route("/fetch", answers.placed(answers.fetch), methods=["POST"]),
+        Route("/classify", answers.placed(answers.classify), methods=["POST"]),
+        Route("/responses", answers.placed(answers.responses), methods=["POST"]),
+        Route("/grad-cam", answers.placed(answers.grad_cam), methods=["POST"]),
+    ]
+
+
+def _page(name: str) -> Handler:
+    async def page(_: Request) -> Response:
+        return FileResponse(PAGE / name, headers={"Cache-Control": "no-cache"})
+
+    return page
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    return error.response()
+
+
+async def _not_found(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = {404: "not_found", 405: "wrong_method"}.get(error.status_code, "refused")
+    response = Refusal(error.status_code, code, error.detail).response()
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    reason = "something went wrong in the server; its log says what"
+    return Refusal(500, "failed", reason).response()
+
+
+class Answers:
+    """The answers that need the service."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._settings = service.settings
+
+    def placed(self, handler: Handler) -> Handler:
+        """Let a handler run while it has one of the places."""
+
+        async def answer(request: Request) -> Response:
+            with self._service.place():
+                return await handler(request)
+
+        return answer
+
+    # What there is.
+
+    async def healthz(self, _: Request) -> Response:
+        """Whether the server works, and how busy it is."""
+        service = self._service
+        return JSONResponse(
+            {
+                "status": "ok",
+                "version": __version__,
+                "places": self._settings.queue,
+                "taken": service.places_taken,
+                "loaded": [name for name, worker in service.workers.items() if worker.loaded],
+            }
+        )
+
+    async def openapi(self, _: Request) -> Response:
+        """The description of all this."""
+        return JSONResponse(description(self._service))
+
+    async def models(self, _: Request) -> Response:
+        """The models, devices and precisions that can be chosen, and the limits."""
+        service = self._service
+        models = [
+            {
+                "name": offer.name,
+                "title": offer.title,
+                "loaded": service.workers[offer.name].loaded is not None,
+                **offer.about,
+            }
+            for offer in service.offers.values()
+        ]
+        limits = {
+            "bytes": self._settings.most_bytes,
+            "pixels": self._settings.most_pixels,
+            "places": self._settings.queue,
+        }
+        return JSONResponse(
+            {
+                "default": service.default,
+                "models": models,
+                "devices": service.devices,
+                "limits": limits,
+            }
+        )
+
+    async def structure(self, request: Request) -> Response:
+        """A net's layers."""
+        worker = self._service.worker(request.path_params["model"])
+        found = await self._service.run(worker, Mode(), inside.structure)
+        return JSONResponse({"model": worker.offer.name, **found})
+
+    async def labels(self, request: Request) -> Response:
+        """The names of a model's classes, in order."""
+        worker = self._service.worker(request.path_params["model"])
+        loaded = await self._service.run(worker, Mode(), lambda loaded: loaded)
+        return JSONResponse({"model": worker.offer.name, "labels": loaded.labels})
+
+    async def filters(self, request: Request) -> Response:
+        """A layer's filters."""
+        worker = self._service.worker(request.path_params["model"])
+        name = _word(request, "layer")
+        first, count = _whole(request, "first", 0), _count(request)
+        task = partial(inside.filters, name=name, first=first, count=count)
+        found = await self._service.run(worker, Mode(), task)
+        return JSONResponse({"model": worker.offer.name, **found})
+
+    # What becomes of a picture.
+
+    async def fetch(self, request: Request) -> Response:
+        """The picture that a link leads to, as it is there."""
+        sent = await read_sent(request, self._settings)
+        if sent.link is None:
+            raise Refusal(400, "bad_json", 'the request must be {"link": "..."}')
+        content = await self._service.content(sent)
+        kind = media_type(content, self._settings.most_pixels)
+        return Response(content, media_type=kind)
+
+    async def classify(self, request: Request) -> Response:
+        """A picture's most probable classes."""
+        top = _whole(request, "top", TOP)
+        if top < 1:
+            raise Refusal(400, "bad_option", "top must be at least 1")
+        start = time.monotonic()
+        worker, mode, prepared = await self._taken_in(request)
+        read = time.monotonic()
+        row = await self._service.classify(worker, mode, prepared.crops)
+        assert worker.loaded is not None
+        order = [int(i) for i in np.argsort(-row.values, kind="stable")[:top]]
+        predictions = [
+            {
+                "index": i,
+                "label": worker.loaded.label(i),
+                "probability": _finite(row.values[i]),
+            }
+            for i in order
+        ]
+        times = {
+            "reading": _milliseconds(read - start),
+            "waiting": _milliseconds(row.waited),
+            "net": _milliseconds(row.seconds),
+            "all": _milliseconds(time.monotonic() - start),
+        }
+        answer = {
+            **self._facts(worker, mode, prepared),
+            "predictions": predictions,
+            "probabilities": bool(row.values.min() >= 0 and row.values.max() <= MOST_PROBABLE),
+            "milliseconds": times,
+            "batch": row.batch,
+        }
+        if _word(request, "seen", "no") == "yes":
+            answer["seen"] = inside.seen(worker.loaded, prepared.crops)
+        return JSONResponse(answer)
+
+    async def responses(self, request: Request) -> Response:
+        """What a layer makes of a picture."""
+        scale = _word(request, "scale", inside.SCALES[0])
+        if scale not in inside.SCALES:
+            raise Refusal(400, "bad_option", f"scale must be {' or '.join(inside.SCALES)}")
+        look = partial(
+            inside.responses,
+            name=_word(request, "layer"),
+            first=_whole(request, "first", 0),
+            count=_count(request),
+            scale=scale,
+        )
+        return await self._looked(request, look)
+
+    async def grad_cam(self, request: Request) -> Response:
+        """Where in a picture a class is seen."""
+        index, name = _whole(request, "class"), _word(request, "layer", "") or None
+        look = partial(inside.grad_cam, class_index=index, name=name)
+        return await self._looked(request, look)
+
+    async def _looked(self, request: Request, look: Callable[..., dict[str, Any]]) -> Response:
+        worker, mode, prepared = await self._taken_in(request)
+
+        def task(loaded: Loaded) -> dict[str, Any]:
+            return look(loaded, prepared.crops)
+
+        found = await self._service.run(worker, mode, task)
+        return JSONResponse({**self._facts(worker, mode, prepared), **found})
+
+    async def _taken_in(self, request: Request) -> tuple[Worker, Mode, Prepared]:
+        service = self._service
+        worker = service.worker(_word(request, "model", service.default))
+        mode = service.mode(_word(request, "device", "cpu"), _word(request, "precision", "float32"))
+        content = await service.content(await read_sent(request, self._settings))
+        return worker, mode, await service.prepare(worker, content)
+
+    @staticmethod
+    def _facts(worker: Worker, mode: Mode, prepared: Prepared) -> dict[str, Any]:
+        return {
+            "model": worker.offer.name,
+            "device": mode.device,
+            "precision": mode.precision,
+            "picture": prepared.picture.facts,
+        }
+
+
+def _word(request: Request, name: str, default: str | None = None) -> str:
+    value = request.query_params.get(name, default)
+    if value is None:
+        raise Refusal(400, "bad_option", f"'{name}' is missing")
+    return value
+
+
+def _whole(request: Request, name: str, default: int | None = None) -> int:
+    text = _word(request, name, None if default is None else str(default))
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise Refusal(400, "bad_option", f"'{name}' must be a whole number")
+    return int(text)
+
+
+def _count(request: Request) -> int:
+    count = _whole(request, "count", MAPS)
+    if not 1 <= count <= MOST_MAPS:
+        raise Refusal(400, "bad_option", f"'count' must be 1 to {MOST_MAPS}")
+    return count
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 2)

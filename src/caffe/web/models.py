@@ -1,0 +1,186 @@
+"""The models that a server offers, and the modes in which they run."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from .. import mode
+from ..classifier import Classifier
+from ..errors import CaffeError, CaffeWarning, ShapeError
+from ..layers.layer import TEST
+from ..model import PathLike
+from ..net import Net
+
+DEVICES = ("cpu", "gpu")
+
+
+@dataclass(frozen=True)
+class Mode:
+    """Where and in what a net computes."""
+
+    device: str = "cpu"
+    precision: str = "float32"
+    gpu: int = 0
+
+    def enter(self) -> None:
+        """Set the calling thread's modes; raises CaffeError where they are not possible."""
+        # OpenVINO prepares each size of batch anew, and somebody would wait for that.
+        mode.set_engine("torch")
+        if self.device == "gpu":
+            mode.set_device(self.gpu)
+            mode.set_mode_gpu()
+        else:
+            mode.set_mode_cpu()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CaffeWarning)
+            mode.set_precision(self.precision)
+
+
+@dataclass
+class Loaded:
+    """A model in memory.
+
+    Attributes
+    ----------
+    classifier : caffe.Classifier
+        What classifies.
+    net_file : path
+        The net's text, of which another net is made to look into.
+    labels : sequence of str or None
+        The names of the classes.
+    """
+
+    classifier: Classifier
+    net_file: PathLike
+    labels: Sequence[str] | None
+
+    def label(self, index: int) -> str:
+        """The name of a class."""
+        return f"class {index}" if self.labels is None else self.labels[index]
+
+    @property
+    def color(self) -> bool:
+        """Whether it takes colour pictures; grey ones otherwise.
+
+        Raises
+        ------
+        ShapeError
+            It takes neither.
+        """
+        channels = self.classifier.transformer.inputs[self.classifier.inputs[0]][1]
+        if channels not in (1, 3):
+            raise ShapeError(f"the net takes {channels} channels; pictures have 3, or 1 if grey")
+        return bool(channels == 3)
+
+    @cached_property
+    def inside(self) -> Net:
+        """A net with the same weights for one picture.
+
+        Looking inside would otherwise undo what the classifier has prepared for batches.
+        """
+        net = Net(self.net_file, TEST)
+        net.share_with(self.classifier)
+        blob = net.blobs[net.inputs[0]]
+        if blob.shape[0] != 1:
+            blob.reshape(1, *blob.shape[1:])
+            net.reshape()
+        return net
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A model that can be chosen.
+
+    Attributes
+    ----------
+    name, title : str
+        What requests and what people call it.
+    load : callable
+        Brings it into memory.
+    about : dict
+        What else is known: licence, citation, page.
+    """
+
+    name: str
+    title: str
+    load: Callable[[], Loaded]
+    about: Mapping[str, str] = field(default_factory=dict)
+
+
+def from_zoo(name: str) -> Offer:
+    """Offer a model of the zoo.
+
+    Raises
+    ------
+    CaffeError
+        There is no such model, or it does not classify.
+    """
+    from .. import zoo
+
+    record = zoo.record(name)
+    if record.recipe is None or record.net is None:
+        raise CaffeError(f"{name} is no model that classifies; `caffe zoo` lists those that are")
+
+    def load() -> Loaded:
+        model = zoo.load(name)
+        net_file = zoo.fetch(name, quiet=True).net
+        assert net_file is not None
+        return Loaded(model, net_file, model.labels)
+
+    about = {"licence": record.licence, "citation": record.citation, "page": record.page}
+    return Offer(name, record.title, load, about)
+
+
+def devices(gpu: int = 0) -> list[dict[str, Any]]:
+    """The CPU and the GPU, with the precisions of each, and why what cannot be chosen cannot.
+
+    Returns
+    -------
+    list of dict
+        Of each: name, title, reason (None where it is usable), precisions; of each of these name,
+        reason, and note.
+    """
+    facts = mode.device_facts()
+    reason = mode.why_unusable(facts, gpu)
+    if reason is not None:
+        reason = reason.replace(mode.CPU_ADVICE, "").strip()
+    title = "GPU" if reason else f"GPU: {facts.cards[gpu].name}"
+    return [
+        {"name": "cpu", "title": "CPU", "reason": None, "precisions": _precisions("cpu", gpu)},
+        {
+            "name": "gpu",
+            "title": title,
+            "reason": reason,
+            "precisions": [] if reason else _precisions("gpu", gpu),
+        },
+    ]
+
+
+def _precisions(device: str, gpu: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+
+    def look() -> None:
+        Mode(device, "float32", gpu).enter()
+        for precision in mode.PRECISIONS:
+            reason = note = None
+            try:
+                with warnings.catch_warnings(record=True) as said:
+                    warnings.simplefilter("always")
+                    mode.set_precision(precision)
+                note = str(said[0].message) if said else None
+            except CaffeError as error:
+                reason = str(error)
+            if precision == "tf32" and device == "cpu":
+                reason = "tf32 is a mode of NVIDIA GPUs"
+            found.append({"name": precision, "reason": reason, "note": note})
+
+    # Modes are a thread's own: asking must not leave one behind.
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    return found

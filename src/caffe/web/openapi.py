@@ -1,0 +1,245 @@
+"""The description of the addresses that programs may ask, in the form of OpenAPI 3.1."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..mode import PRECISIONS
+from ..version import __version__
+from .inside import SCALES
+from .models import DEVICES
+
+if TYPE_CHECKING:
+    from .service import Service
+
+Json = dict[str, Any]
+
+_REASONS = {
+    400: "The request, the link or an option is not as it must be.",
+    404: "There is no such model, layer or class.",
+    408: "The upload took too long.",
+    413: "The picture has too many bytes or pixels.",
+    415: "This is no picture in a format that is read.",
+    422: "The layer has no maps that the class comes from.",
+    502: "The link's server gave no picture.",
+    503: "All places are taken; the header Retry-After says when to try again.",
+    504: "The link took too long.",
+}
+_TAKING_PICTURES = (400, 404, 408, 413, 415, 502, 503, 504)
+
+
+def description(service: Service) -> Json:
+    """Describe a service's addresses."""
+    models = list(service.offers)
+    paths = {
+        "/classify": _post(
+            "Classify a picture",
+            "The most probable classes of a picture, with the time it took. Requests that come "
+            "together go through the net together.",
+            [*_modes(models), _query("top", "How many classes.", _whole(5)), _SEEN],
+            _CLASSIFIED,
+        ),
+        "/responses": _post(
+            "A layer's responses to a picture",
+            "The maps of the layer's first top, tiled in one PNG (row by row, `columns` in a row, "
+            "`tile` gives height and width of each), or its values where it has no height and "
+            "width. The net runs up to this layer, in float32.",
+            [*_modes(models), *_maps("layer"), _SCALE],
+            _TILED,
+        ),
+        "/grad-cam": _post(
+            "Grad-CAM: where a class is seen",
+            "A PNG to lay over the picture as the net sees it, `seen`.",
+            [
+                *_modes(models),
+                _query("class", "The class, counted from 0.", _whole(), required=True),
+                _query("layer", "Whose maps; the last ones with height and width.", _TEXT),
+            ],
+            _object(
+                label=_TEXT,
+                layer=_TEXT,
+                found={"type": "boolean", "description": "Whether anything speaks for the class."},
+                map=_PNG,
+                seen=_PNG,
+            ),
+            (*_TAKING_PICTURES, 422),
+        ),
+        "/fetch": {
+            "post": {
+                "summary": "The picture that a link leads to",
+                "description": "From public web addresses only.",
+                "requestBody": {"required": True, "content": {"application/json": _LINK}},
+                "responses": _responses({"image/*": {}}, _TAKING_PICTURES),
+            }
+        },
+        "/models": _get(
+            "Models, devices, precisions and limits",
+            "What can be chosen, and why what cannot be chosen cannot.",
+            [],
+            _object(default=_TEXT, models=_LIST, devices=_LIST, limits={"type": "object"}),
+            (),
+        ),
+        "/models/{model}": _get(
+            "A net's layers",
+            "In running order, with shapes and parameters.",
+            [_path(models)],
+            _object(layers=_LIST, parameters=_whole(), grad_cam_layer=_TEXT),
+        ),
+        "/models/{model}/labels": _get(
+            "The names of the classes", "In order.", [_path(models)], _object(labels=_LIST)
+        ),
+        "/models/{model}/filters": _get(
+            "A layer's filters",
+            "Its first parameter blob: tiles in one PNG, a matrix, or values.",
+            [_path(models), *_maps("layer")],
+            _TILED,
+        ),
+        "/healthz": _get(
+            "Whether the server works",
+            "And how many of its places are taken.",
+            [],
+            _object(status=_TEXT, version=_TEXT, places=_whole(), taken=_whole(), loaded=_LIST),
+            (),
+        ),
+    }
+    title = "Recaffe: classify pictures and look into nets"
+    return {"openapi": "3.1.0", "info": {"title": title, "version": __version__}, "paths": paths}
+
+
+def _whole(default: int | None = None) -> Json:
+    return {"type": "integer", "minimum": 0} | ({} if default is None else {"default": default})
+
+
+def _object(**properties: Json) -> Json:
+    return {"type": "object", "properties": properties}
+
+
+_TEXT: Json = {"type": "string"}
+_LIST: Json = {"type": "array", "items": {}}
+_PNG: Json = {"type": "string", "description": "A PNG as a data address."}
+_LINK: Json = {"schema": _object(link={"type": "string", "format": "uri"})}
+_PICTURE: Json = {
+    "required": True,
+    "description": "The picture itself, a form with the file `picture` or the field `link`, or "
+    "JSON with `link`.",
+    "content": {
+        "image/*": {"schema": {"type": "string", "format": "binary"}},
+        "multipart/form-data": {
+            "schema": _object(picture={"type": "string", "format": "binary"}, link=_TEXT)
+        },
+        "application/json": _LINK,
+    },
+}
+_CLASSIFIED = _object(
+    model=_TEXT,
+    device=_TEXT,
+    precision=_TEXT,
+    picture=_object(format=_TEXT, width=_whole(), height=_whole()),
+    predictions={
+        "type": "array",
+        "items": _object(index=_whole(), label=_TEXT, probability={"type": "number"}),
+    },
+    probabilities={
+        "type": "boolean",
+        "description": "Whether the net ends in probabilities; other values are given as they are.",
+    },
+    milliseconds=_object(
+        **{name: {"type": "number"} for name in ("reading", "waiting", "net", "all")}
+    ),
+    batch={"type": "integer", "description": "How many pictures went through together."},
+)
+_TILED = _object(
+    layer=_TEXT,
+    shape=_LIST,
+    kind={"type": "string", "enum": ["maps", "values", "colour", "grey", "matrix"]},
+    tiles=_PNG,
+    columns=_whole(),
+    tile=_LIST,
+    maps={
+        "type": "array",
+        "items": _object(
+            name=_TEXT, low={"type": "number"}, high={"type": "number"}, mean={"type": "number"}
+        ),
+    },
+    values={"type": "array", "items": {"type": "number"}},
+    total=_whole(),
+    first=_whole(),
+)
+
+
+def _query(name: str, text: str, schema: Json, required: bool = False) -> Json:
+    return {"name": name, "in": "query", "description": text, "schema": schema} | (
+        {"required": True} if required else {}
+    )
+
+
+_SEEN = _query(
+    "seen", "Whether to send what the net sees along.", {"enum": ["yes", "no"], "default": "no"}
+)
+_SCALE = _query(
+    "scale",
+    "Whether black and white are each map's own, or those of all.",
+    {"enum": list(SCALES), "default": SCALES[0]},
+)
+
+
+def _modes(models: list[str]) -> list[Json]:
+    return [
+        _query("model", "The model.", {"enum": models, "default": models[0]}),
+        _query("device", "Where to compute.", {"enum": list(DEVICES), "default": DEVICES[0]}),
+        _query(
+            "precision", "In what to compute.", {"enum": list(PRECISIONS), "default": PRECISIONS[0]}
+        ),
+    ]
+
+
+def _maps(name: str) -> list[Json]:
+    return [
+        _query(name, "The layer's name.", _TEXT, required=True),
+        _query("first", "The first map to show.", _whole(0)),
+        _query("count", "How many maps to show, at most 256.", _whole(36)),
+    ]
+
+
+def _path(models: list[str]) -> Json:
+    return {"name": "model", "in": "path", "required": True, "schema": {"enum": models}}
+
+
+def _responses(content: Json, reasons: tuple[int, ...]) -> Json:
+    error = _object(error=_object(code=_TEXT, message=_TEXT))
+    return {"200": {"description": "The answer.", "content": content}} | {
+        str(status): {
+            "description": _REASONS[status],
+            "content": {"application/json": {"schema": error}},
+        }
+        for status in reasons
+    }
+
+
+def _get(
+    summary: str,
+    text: str,
+    parameters: list[Json],
+    answer: Json,
+    reasons: tuple[int, ...] = (404, 503),
+) -> Json:
+    content = {"application/json": {"schema": answer}}
+    return {
+        "get": {
+            "summary": summary,
+            "description": text,
+            "parameters": parameters,
+            "responses": _responses(content, reasons),
+        }
+    }
+
+
+def _post(
+    summary: str,
+    text: str,
+    parameters: list[Json],
+    answer: Json,
+    reasons: tuple[int, ...] = _TAKING_PICTURES,
+) -> Json:
+    described = _get(summary, text, parameters, answer, reasons)["get"]
+    return {"post": {**described, "requestBody": _PICTURE}}

@@ -1,0 +1,90 @@
+"""Running a service: the socket, the address to open, and an orderly end."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from ..errors import CaffeError
+from .app import create_app
+from .service import Service
+
+SECONDS_TO_FINISH = 10
+CONNECTIONS = 1000
+WAITING_CONNECTIONS = 2048
+M_ARENA_MAX = -8
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which tells when it listens."""
+
+    def __init__(self, service: Service, listening: Callable[[], None] = lambda: None) -> None:
+        config = uvicorn.Config(
+            create_app(service),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            http="h11",
+            ws="none",
+            lifespan="on",
+            limit_concurrency=CONNECTIONS,
+            timeout_graceful_shutdown=SECONDS_TO_FINISH,
+            log_config=None,
+        )
+        super().__init__(config)
+        self._listening = listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        if self.started:
+            self._listening()
+
+
+def share_one_heap() -> None:
+    """Let the process's threads share one heap; call it before they start.
+
+    The C library otherwise gives threads heaps of their own, and what is freed in many heaps can
+    seldom be returned to the system. Only glibc is told.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket that is bound to an address.
+
+    Raises
+    ------
+    CaffeError
+        The port is taken or not permitted, or this machine has no such address.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise CaffeError(f"--host {host}: {error.strerror or error}") from error
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        bound.listen(WAITING_CONNECTIONS)
+    except OSError as error:
+        bound.close()
+        raise CaffeError(
+            f"cannot listen at {host}:{port}: {error.strerror}; choose another with --port"
+        ) from error
+    return bound
+
+
+def address_of(bound: socket.socket) -> str:
+    """The address to open in a browser on this machine."""
+    host, port = bound.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):
+        host = "localhost"
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
