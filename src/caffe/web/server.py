@@ -42,7 +42,7 @@ class Connection(H11Protocol):
         super().connection_made(transport)
         if len(self.connections) > self._settings.connections:
             refusal = Refusal(503, "busy", "too many are connected; try again", retry_after=5)
-            self.app = Guard(refusal.response(), self._settings)  # type: ignore[assignment]
+            self.app = Guard(refusal.response(), self._settings)
         self._wait_for_head()
 
     def data_received(self, data: bytes) -> None:
