@@ -211,9 +211,20 @@ def test_a_permalink_brings_back_picture_layer_and_class(
     ):
         assert word in page.current_url
 
-    # And a picture of one's own instead: its link does not stay in the address.
     find(page, "#whole").click()
     assert "class=" not in page.current_url
+
+
+def test_what_is_mistyped_in_a_permalink_is_as_if_it_were_not_said(
+    page: Any, site: Site, cat: Path
+) -> None:
+    page.get("about:blank")
+    page.get(f"{site.address}/#layer=stem&view=sideways&class=cat&scale=all")
+    upload(page, cat)
+    assert len(view_of(page, "stem")) == 32
+    assert not find_all(page, "[role=alert]")
+    assert find(page, "#scale").get_attribute("value") == "all"
+    assert "for all maps" in find(page, "#view .fine").text
 
 
 def test_pictures_are_pasted_and_dropped(page: Any, cat: Path) -> None:

@@ -46,6 +46,7 @@ export class Inside {
         other.click();
       });
     }
+    if (page.state.scale) byId("scale").value = page.state.scale;
     byId("scale").addEventListener("change", () => {
       this.page.state.scale = byId("scale").value;
       this.page.remember();

@@ -2,9 +2,16 @@
 
 const WORDS = ["model", "device", "precision", "link", "layer", "view", "scale", "class", "at"];
 
+// What people may have mistyped is left out; names are checked where they are looked up.
+const KNOWN = { view: /^(responses|filters)$/, scale: /^(each|all)$/, class: /^\d+$/ };
+
 export function readState() {
   const words = new URLSearchParams(location.hash.slice(1));
-  return Object.fromEntries(WORDS.map((word) => [word, words.get(word) ?? ""]));
+  const wanted = (word) => {
+    const value = words.get(word) ?? "";
+    return !KNOWN[word] || KNOWN[word].test(value) ? value : "";
+  };
+  return Object.fromEntries(WORDS.map((word) => [word, wanted(word)]));
 }
 
 export function writeState(state) {
