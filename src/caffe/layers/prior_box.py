@@ -51,6 +51,7 @@ class PriorBox(Layer):
         self._image = self._pair("img_size", "img_h", "img_w")
         self._step = self._pair("step", "step_h", "step_w")
         self._sizes = self._box_sizes()
+        self._made: tuple[object, Tensor] | None = None
 
     def _pair(self, one: str, high: str, wide: str) -> tuple[float, float] | None:
         """Height and width where they are given, in either form."""
@@ -101,6 +102,13 @@ class PriorBox(Layer):
         return [(1, 2, count * 4)]
 
     def forward(self, places: Tensor, data: Tensor) -> Tensor:  # type: ignore[override]
+        # Videos give the same boxes for every picture.
+        key = (tuple(places.shape[2:]), tuple(data.shape[2:]), places.device, places.dtype)
+        if self._made is None or self._made[0] != key:
+            self._made = key, self._make(places, data)
+        return self._made[1].clone()
+
+    def _make(self, places: Tensor, data: Tensor) -> Tensor:
         rows, columns = places.shape[2:]
         height, width = self._image or tuple(data.shape[2:])
         step_h, step_w = self._step or (height / rows, width / columns)
