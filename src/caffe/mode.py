@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -128,16 +129,30 @@ def precision() -> torch.dtype:
     return torch.float32 if _state.precision == "tf32" else getattr(torch, _state.precision)
 
 
-def gpu_arithmetic() -> AbstractContextManager[None]:
-    """Return a context in which an NVIDIA GPU's float32 is float32, or TF32 where that was chosen.
+def allows_tf32() -> bool:
+    """Tell whether NVIDIA GPUs may round the factors of products to 10 bits."""
+    return _state.precision == "tf32"
+
+
+@contextmanager
+def gpu_arithmetic() -> Iterator[None]:
+    """Let an NVIDIA GPU's float32 be float32, or TF32 where that was chosen.
 
     PyTorch's own default lets convolutions round to TF32, which is not Caffe's arithmetic.
     """
     if _state.store is None or _state.store.device.type != "cuda":
-        return nullcontext()
+        yield
+        return
     import torch
 
-    return torch.backends.cudnn.flags(enabled=True, allow_tf32=_state.precision == "tf32")
+    products = torch.backends.cuda.matmul
+    before = products.allow_tf32
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=allows_tf32()):
+        products.allow_tf32 = allows_tf32()
+        try:
+            yield
+        finally:
+            products.allow_tf32 = before
 
 
 def set_engine(engine: str) -> None:
