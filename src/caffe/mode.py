@@ -59,9 +59,12 @@ def set_device(device: int) -> None:
     ------
     DeviceError
         There is no such GPU; the text says why and what to do.
+    CaffeError
+        `device` is no whole number.
     """
-    chosen = _usable_device(int(device))
-    _state.device = int(device)
+    number = _whole(device, "a GPU's number")
+    chosen = _usable_device(number)
+    _state.device = number
     if _state.store is not None:
         from .memory import DeviceStore
 
@@ -72,8 +75,20 @@ def set_random_seed(seed: int) -> None:
     """Seed this thread's fillers, Dropout and DummyData.
 
     The numbers repeat from run to run; they are not the original's numbers.
+
+    Raises
+    ------
+    CaffeError
+        `seed` is no whole number.
     """
-    generator().manual_seed(int(seed))
+    generator().manual_seed(_whole(seed, "a seed"))
+
+
+def _whole(value: Any, what: str) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError) as error:
+        raise CaffeError(f"{what} must be a whole number, not {value!r}") from error
 
 
 def set_precision(precision: str) -> None:
