@@ -148,6 +148,10 @@ class Elsewhere(BaseHTTPRequestHandler):
         self.asked.append((self.path, self.headers["Host"]))
         if self.path.startswith("/to/"):
             self.reply(302, b"", Location=self.onward + self.path[3:])
+        elif self.path == "/to-nothing":
+            self.reply(302, b"", Location="http://[")
+        elif self.path == "/empty":
+            self.reply(200, b"")
         elif self.path.startswith("/around/"):
             self.reply(302, b"", Location=self.path + "x")
         elif self.path == "/large":

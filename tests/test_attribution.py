@@ -313,6 +313,8 @@ MISTAKES = {
         "stride must be 1 to 2 pixels, not 3",
     ),
     "half a pixel": (lambda net: occlusion_map(net, 0, size=2.5), "whole number of pixels"),
+    "words for pixels": (lambda net: occlusion_map(net, 0, size="2"), "whole number of pixels"),
+    "NaN for grey": (lambda net: occlusion_map(net, 0, fill=float("nan")), "fill must be"),
     "three fillings": (lambda net: occlusion_map(net, 0, fill=(1, 2, 3)), "each of 2 channels"),
 }
 

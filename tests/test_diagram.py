@@ -198,12 +198,15 @@ def test_the_command_draws_nets_whose_data_is_missing(tmp_path: Path) -> None:
         'layer { name: "data" type: "Data" top: "data" '
         'data_param { source: "gone" batch_size: 1 } }\n'
         'layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" '
-        "convolution_param { num_output: 5 kernel_size: 3 } }"
+        "convolution_param { num_output: 5 kernel_size: 3 } }\n"
+        'layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc" '
+        "inner_product_param { num_output: 9 } }"
     )
     result = run(path, tmp_path / "out.svg")
     assert result.exit_code == 0, result.stderr
     assert "gone" in result.stderr
     assert "5 outputs" in (tmp_path / "out.svg").read_text()
+    assert "9 outputs" in (tmp_path / "out.svg").read_text()
     assert run(path, tmp_path / "out.svg", "--shape", "data=1,3,8,8").stderr == ""
     assert "5 x 6 x 6" in (tmp_path / "out.svg").read_text()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +246,21 @@ def test_a_window_of_the_resized_picture_is_cut_out_of_it(
     )
     whole = resize_image(image, dims)
     np.testing.assert_array_equal(resize_planes(image, dims).transpose(1, 2, 0), whole)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_a_picture_of_a_few_long_rows_is_resized_like_others(channels: int) -> None:
+    image = np.random.default_rng(4).integers(0, 255, (3, 900, channels)).astype(np.float32)
+    by_rows = resize_image(image, (50, 900))
+    np.testing.assert_allclose(resize_image(image, (50, 7)), resize_image(by_rows, (50, 7)))
+
+
+def test_a_picture_of_one_long_row_takes_no_more_memory_than_others() -> None:
+    tracemalloc.start()
+    resize_planes(np.zeros((1, 1_000_000, 3), np.uint8), (224, 224))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 20e6
 
 
 def test_enlarging_darkens_the_border_as_in_caffe() -> None:

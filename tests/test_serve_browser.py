@@ -248,6 +248,37 @@ def test_a_link_that_is_refused_and_a_file_that_is_no_picture(
     assert not find_all(page, "#results [role=alert]")
 
 
+def test_a_format_that_browsers_do_not_show_is_shown_as_the_net_sees_it(
+    page: Any, cat: Path, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    Image.open(cat).save(tmp_path / "cat.tiff")
+    assert upload(page, tmp_path / "cat.tiff") == "Egyptian cat"
+    width = "return document.getElementById('shown').naturalWidth"
+    wait(page, "the picture", lambda: page.execute_script(width) == 224)
+    assert "as the net sees it" in find(page, "#caption").text
+    upload(page, cat)
+    wait(page, "the other picture", lambda: page.execute_script(width) == 451)
+    assert find(page, "#caption").text == "chelsea.png"
+
+
+def test_what_is_enlarged_stays_in_sight_on_a_phone(page: Any, cat: Path) -> None:
+    resize(page, 390)
+    upload(page, cat)
+    open_inside(page, "stem")
+    last = view_of(page, "stem")[-1]
+    page.execute_script("arguments[0].scrollIntoView({block: 'end'})", last)
+    last.click()
+    assert find(page, ".loupe strong").text == "map 31"
+    place = page.execute_script("return document.querySelector('.loupe').getBoundingClientRect()")
+    assert place["top"] >= 0
+    assert place["bottom"] <= 900
+
+    find(page, "#find").send_keys("no such layer")
+    assert find(page, "#none-found").is_displayed()
+
+
 def test_the_keyboard_is_enough(page: Any, cat: Path) -> None:
     from selenium.webdriver.common.keys import Keys
 

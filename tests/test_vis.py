@@ -139,6 +139,13 @@ def test_colours_follow_the_channel_swap(net: caffe.Net) -> None:
     assert (red[..., 0].astype(int) > red[..., 2].astype(int) + 200).mean() > 0.3
 
 
+def test_filters_of_a_net_without_inputs_are_drawn(net: caffe.Net) -> None:
+    dummy = NET.replace("Input", "DummyData").replace("input_param", "dummy_data_param")
+    reading = caffe.Net(dummy, caffe.TEST)
+    assert not reading.inputs
+    assert "in colour" in vis.filters(reading, "conv1").axes[0].get_title()
+
+
 def test_a_classifier_tells_filters_its_channel_swap(tmp_path) -> None:
     path, weights = tmp_path / "net.prototxt", tmp_path / "net.caffemodel"
     path.write_text(NET)
@@ -153,7 +160,10 @@ def test_a_classifier_tells_filters_its_channel_swap(tmp_path) -> None:
 
 def test_filters_of_many_channels_are_drawn_channel_by_channel(net: caffe.Net) -> None:
     figure = vis.filters(net, "conv2")
-    assert_drawn(figure, 2, 8.6, 8.7)
+    # Six rows of ten channels each, numbered by filter.
+    assert_drawn(figure, 2, 8.6, 5.5)
+    rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert rows == ["0", "1", "2", "3", "4", "5"]
     assert figure.axes[0].get_title().startswith("conv2: 6 filters of 10 x 3 x 3, channel by")
     assert figure.axes[0].images[0].norm.vmin == -figure.axes[0].images[0].norm.vmax
 
@@ -236,6 +246,9 @@ def test_probabilities_name_the_likeliest(net: caffe.Net) -> None:
     assert lines == [["0.6000", "1", "cat"], ["0.2500", "2", "dog"]]
     plain = vis.probabilities(net)
     assert "class 1" in plain.axes[0].texts[0].get_text()
+    assert plain.axes[0].get_ylabel() == "probability"
+    net.blobs["prob"].data[0, 1] = 9
+    assert vis.probabilities(net).axes[0].get_ylabel() == "score"
 
 
 def test_top_draws_bars_beside_the_picture() -> None:
@@ -257,6 +270,7 @@ def test_top_takes_what_classify_returns_and_scores_of_any_size() -> None:
     assert [text.get_text() for text in bars.get_yticklabels()] == ["cat", "dog"]
     scores = vis.top(np.array([[-3.0, 12.0]]), ["a", "b"]).axes[0]
     assert scores.get_xlim()[1] > 12
+    assert [text.get_text() for text in scores.texts] == ["12", "-3"]
     grey = vis.top(pairs, picture=np.ones((4, 5, 1)))
     assert len(grey.axes) == 2
 
@@ -368,12 +382,25 @@ MISTAKES = {
     "no filters": (lambda net: vis.filters(net, "relu1"), r"\(ReLU\) has no filters.*conv1, conv2"),
     "no such blob": (lambda net: vis.responses(net, "conv9"), "no blob 'conv9'"),
     "no maps": (lambda net: vis.responses(net, "fc"), "draw it with caffe.vis.values"),
-    "zero maps": (lambda net: vis.responses(net, "conv1", maps=0), "maps must be 1 or more"),
+    "zero maps": (lambda net: vis.responses(net, "conv1", maps=0), "maps must be .* from 1 on"),
+    "some maps": (lambda net: vis.responses(net, "conv1", maps="all"), "maps must be a whole"),
+    "a file's name": (
+        lambda net: vis.filters("net.prototxt", "conv1"),
+        "takes a caffe.Net, not str",
+    ),
+    "another's net": (lambda net: vis.saliency(None, 0), "takes a caffe.Net, not NoneType"),
+    "a list of blobs": (lambda net: vis.responses(net, ["conv1"]), "no blob"),
+    "two colours": (lambda net: vis.filters(net, "conv1", channel_swap=(1, 0)), "like .2, 1, 0."),
+    "axes": (lambda net: vis.responses(net, "conv1", ax=np.array([1, 2])), "not into ndarray"),
+    "labels' file": (lambda net: vis.saliency(net, 0, labels="words.txt"), "list of the classes'"),
+    "no transformer": (lambda net: vis.saliency(net, 0, transformer=3), "transformer must be"),
+    "unlike pairs": (lambda net: vis.top([("a", 0.5), 3]), "label, probability"),
+    "no number": (lambda net: vis.top([("a", float("nan"))]), "no finite numbers"),
     "third picture": (lambda net: vis.values(net, "fc", image=2), "no picture 2: blob 'fc' has 2"),
     "half a picture": (lambda net: vis.values(net, "fc", image=0.5), "whole number, not 0.5"),
     "one axis": (lambda net: vis.values(net, "fc", axes=[None]), "two axes, not 1"),
     "too few labels": (lambda net: vis.probabilities(net, labels=["a"]), "1 labels for 4 classes"),
-    "no classes": (lambda net: vis.probabilities(net, count=0), "count must be 1 or more"),
+    "no classes": (lambda net: vis.probabilities(net, count=0), "count must be .* from 1 on"),
     "words for numbers": (lambda net: vis.top("cats"), "label, probability"),
     "a table": (lambda net: vis.top(np.ones((2, 2))), r"not of shape \(2, 2\)"),
     "nothing": (lambda net: vis.top([]), r"not of shape \(0,\)"),

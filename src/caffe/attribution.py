@@ -18,7 +18,7 @@ from PIL import Image
 from .blob import Blob, Shape
 from .errors import CaffeError, ShapeError
 from .layers.layer import TEST
-from .net import Net
+from .net import Net, checked_net
 from .proto.caffe_pb2 import NetParameter
 
 SOFTMAX = ("Softmax", "SoftmaxWithLoss")
@@ -163,9 +163,10 @@ def occlusion_map(
     height, width = apart.picture.shape[2:]
     if size is None:
         size = max(1, min(height, width) // 7)
+    _check_extent("size", size, min(height, width), apart.picture.shape)
     if stride is None:
         stride = max(1, size // 2)
-    _check_square(size, stride, height, width)
+    _check_extent("stride", stride, size, apart.picture.shape)
     filling = _filling(fill, apart.picture.shape[1])
     apart.load(image)
     whole = apart.score(class_index)
@@ -330,6 +331,7 @@ class _Apart:
 
 
 def _picture_input(net: Net) -> str:
+    checked_net(net)
     if not net.inputs:
         raise CaffeError(
             "the net has no input to put pictures into: use a deploy net, whose first layer is "
@@ -444,19 +446,19 @@ def _resized(values: NDArray[np.float32], size: Shape) -> Map:
     return np.array(picture.resize((width, height), Image.Resampling.BILINEAR), dtype=np.float32)
 
 
-def _check_square(size: int, stride: int, height: int, width: int) -> None:
-    for what, value, most in (("size", size, min(height, width)), ("stride", stride, size)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-            raise CaffeError(f"{what} must be a whole number of pixels, not {value!r}")
-        if not 1 <= value <= most:
-            raise CaffeError(
-                f"{what} must be 1 to {most} pixels, not {value} (the input is {height} x {width})"
-            )
+def _check_extent(what: str, value: int, most: int, shape: Shape) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise CaffeError(f"{what} must be a whole number of pixels, not {value!r}")
+    if not 1 <= value <= most:
+        inputs = f"{shape[2]} x {shape[3]}"
+        raise CaffeError(f"{what} must be 1 to {most} pixels, not {value} (the input is {inputs})")
 
 
 def _filling(fill: float | Sequence[float], channels: int) -> NDArray[np.float32]:
     try:
         values = np.asarray(fill, dtype=np.float32)
+        if not np.isfinite(values).all():
+            raise ValueError
         return np.broadcast_to(values.reshape(-1), (channels,)).reshape(channels, 1, 1)
     except (TypeError, ValueError) as error:
         raise ShapeError(

@@ -372,7 +372,8 @@ def _outputs(part: Part) -> list[str]:
     last = part.layers[-1]
     shapes = [shape for shape in last.top_shapes if shape is not None]
     if not shapes:
-        count = part.layers[0].param.convolution_param.num_output
+        param = part.layers[0].param
+        count = param.convolution_param.num_output or param.inner_product_param.num_output
         return [f"{count} outputs"] if count else []
     if part.is_source:
         return [shape_text(shape) for shape in shapes if len(shape) > 1 or len(shapes) == 1]

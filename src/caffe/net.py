@@ -443,13 +443,13 @@ class Net:
         return first, last
 
     def _layer_index(self, name: str) -> int:
-        if name not in self._layer_names:
+        if not isinstance(name, str) or name not in self._layer_names:
             raise CaffeError(f"the net has no layer '{name}'; it has {_listed(self._layer_names)}")
         return self._layer_names.index(name)
 
     def _known_blobs(self, names: Iterable[str]) -> list[str]:
         for name in names:
-            if name not in self.blobs:
+            if not isinstance(name, str) or name not in self.blobs:
                 raise CaffeError(f"the net has no blob '{name}'; it has {_listed(self.blobs)}")
         return list(names)
 
@@ -534,6 +534,13 @@ def _loss_weights(layer: Layer, tops: int) -> list[float]:
             word=layer.name,
         )
     return given + [0.0] * (tops - len(given))
+
+
+def checked_net(net: Any) -> Net:
+    """Return a net as it is; raises CaffeError for what is none, such as the name of its file."""
+    if not isinstance(net, Net):
+        raise CaffeError(f"this takes a caffe.Net, not {type(net).__name__} {net!r:.60}")
+    return net
 
 
 def _listed(names: Iterable[str], most: int = 12) -> str:

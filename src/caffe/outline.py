@@ -94,6 +94,8 @@ class Outline:
 
 def outline_of(net: Net) -> Outline:
     """Return the outline of a net that is there, with the shapes that its blobs have now."""
+    if not hasattr(net, "_graph"):
+        raise CaffeError(f"this takes a caffe.Net, not {type(net).__name__} {net!r:.60}")
     layers = [
         OutlinedLayer(
             node.param,

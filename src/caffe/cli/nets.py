@@ -38,7 +38,10 @@ def read_named_net(model: str) -> NetParameter:
     is_path = Path(model).exists() and (Path(model).is_file() or model not in zoo.names())
     if is_path or model.endswith(TEXT_ENDINGS):
         return read_net(model)
-    make = zoo.record(model).net
+    try:
+        make = zoo.record(model).net
+    except CaffeError as error:
+        raise CaffeError(f"there is no such file, and {error}") from None
     if make is None:
         raise CaffeError(f"{model} is no model but an archive; `caffe zoo` lists the models")
     net: NetParameter = make()

@@ -227,6 +227,10 @@ def resize_planes(
     # Only enlarging by centres looks outside, and only then does the smallest value count.
     outside = image.min() if by_centres and (down.looks_outside or along.looks_outside) else 0
 
+    if down.share.size > height:
+        # A wide picture of a few rows would take many times its memory: leave out what is not read.
+        image, along = _columns_read(image, along)
+        width = image.shape[1]
     # Rows first: whole ones are quick to gather, and what they leave for the columns is less.
     flat = image.reshape(height, width * channels)
     mixed, below = (
@@ -297,6 +301,15 @@ def _samples(old: int, new: int, by_centres: bool, start: int, stop: int) -> _Sa
         np.flatnonzero((first < 0) | (first >= old)),
         np.flatnonzero((second < 0) | (second >= old)),
     )
+
+
+def _columns_read(image: NDArray[Any], along: _Samples) -> tuple[NDArray[Any], _Samples]:
+    """The picture without the columns that no sample takes, and the samples of what is left."""
+    if image.shape[1] <= 2 * along.share.size:
+        return image, along
+    read, places = np.unique(np.concatenate([along.first, along.second]), return_inverse=True)
+    first, second = np.split(places.ravel(), 2)
+    return image[:, read], along._replace(first=first, second=second)
 
 
 def _mix(

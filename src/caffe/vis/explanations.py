@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import attribution
 from ..attribution import Map
+from ..errors import CaffeError
 from ..io.transformer import Transformer
 from ..net import Net
-from .figures import figure_of, short, single
+from .figures import figure_of, labels_of, short, single
 from .values import _drawable
 
 if TYPE_CHECKING:
@@ -199,10 +200,10 @@ def occlusion(
 
 
 def _class_text(net: Net, labels: Sequence[str] | None, class_index: int) -> str:
-    labels = labels if labels is not None else getattr(net, "labels", None)
+    labels = labels_of(net, labels)
     if labels is None or not 0 <= class_index < len(labels):
         return f"class {class_index}"
-    return f"class {class_index}, {short(labels[class_index])}"
+    return f"class {class_index}, {short(str(labels[class_index]))}"
 
 
 def _picture(
@@ -218,7 +219,10 @@ def _picture(
 def _as_seen(net: Net, image: int, transformer: Transformer | None) -> NDArray[Any]:
     name = net.inputs[0]
     values = net.blobs[name].data_tensor().numpy()[image]
-    transformer = transformer or getattr(net, "transformer", None)
+    if transformer is None:
+        transformer = getattr(net, "transformer", None)
+    elif not isinstance(transformer, Transformer):
+        raise CaffeError(f"transformer must be a caffe.io.Transformer, not {transformer!r:.60}")
     if transformer is not None:
         return np.clip(transformer.deprocess(name, values), 0, 1)
     low, high = values.min(), values.max()

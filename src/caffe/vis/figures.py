@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes as AnyAxes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from ..errors import CaffeError, ShapeError
-from ..net import Net
+from ..net import Net, checked_net
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 SIGNED = "RdBu_r"
 POSITIVE = "viridis"
@@ -44,8 +47,8 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def single(ax: Axes | None, width: float, height: float) -> Axes:
-    """Return the person's axes, or those of a new figure."""
-    return new_figure(width, height).add_subplot() if ax is None else ax
+    """Return the person's axes, or those of a new figure; raises CaffeError for what is none."""
+    return new_figure(width, height).add_subplot() if ax is None else _checked(ax)
 
 
 def pair(axes: Sequence[Axes] | None, width: float, height: float, **layout: Any) -> list[Axes]:
@@ -61,7 +64,16 @@ def pair(axes: Sequence[Axes] | None, width: float, height: float, **layout: Any
     found = list(np.ravel(np.asarray(axes, dtype=object)))
     if len(found) != 2:
         raise CaffeError(f"the figure has two parts: give two axes, not {len(found)}")
-    return found
+    return [_checked(ax) for ax in found]
+
+
+def _checked(ax: Any) -> Axes:
+    if not isinstance(ax, AnyAxes):
+        raise CaffeError(
+            f"this draws into a matplotlib.axes.Axes, not into {type(ax).__name__}; "
+            "of an array of axes give one"
+        )
+    return ax
 
 
 def figure_of(ax: Axes) -> Figure:
@@ -71,8 +83,39 @@ def figure_of(ax: Axes) -> Figure:
     return figure
 
 
+def count_along(*axes: Axis) -> None:
+    """Mark whole numbers only, where an axis counts things."""
+    for axis in axes:
+        axis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
+
+
 def _knows_root() -> bool:
     return tuple(map(int, matplotlib.__version__.split(".")[:2])) >= (3, 10)
+
+
+def checked_count(count: int, what: str) -> int:
+    """Return how many there are to be; raises CaffeError where that is no number from 1 on."""
+    if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
+        raise CaffeError(f"{what} must be a whole number from 1 on, not {count!r}")
+    return int(count)
+
+
+def labels_of(net: Any, labels: Sequence[str] | None) -> Sequence[str] | None:
+    """Return the labels that were given, or those of the net, or None.
+
+    Raises
+    ------
+    CaffeError
+        They are no list.
+    """
+    if labels is None:
+        return getattr(net, "labels", None)
+    if isinstance(labels, (str, bytes)) or not hasattr(labels, "__getitem__"):
+        raise CaffeError(
+            f"labels must be a list of the classes' names, not {labels!r:.60}; "
+            "a file of them is read line by line"
+        )
+    return labels
 
 
 def blob_values(net: Net, blob: str, image: int) -> NDArray[np.float32]:
@@ -83,7 +126,7 @@ def blob_values(net: Net, blob: str, image: int) -> NDArray[np.float32]:
     CaffeError
         There is no such blob or picture.
     """
-    net._known_blobs([blob])
+    checked_net(net)._known_blobs([blob])
     values = net.blobs[blob].data_tensor().numpy()
     if values.ndim == 0:
         raise ShapeError(f"blob '{blob}' is a single number, {float(values)}")

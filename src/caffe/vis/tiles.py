@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,13 +11,15 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import CaffeError, ShapeError
-from ..net import Net
+from ..net import Net, checked_net
 from .figures import (
     POSITIVE,
     QUIET,
     SIGNED,
     NotebookFigure,
     blob_values,
+    checked_count,
+    count_along,
     figure_of,
     single,
     size_text,
@@ -144,15 +147,19 @@ def filters(
     height, width = weights.shape[2:]
     if weights.shape[1] == 3:
         what = f"{layer}: {len(weights)} filters of {height} x {width}, in colour"
-        order = channel_swap or _colour_order(net)
+        order = _colour_order(net) if channel_swap is None else channel_swap
+        if np.shape(order) != (3,) or tuple(order) not in permutations(range(3)):
+            raise CaffeError(f"channel_swap must be like (2, 1, 0), not {order!r}")
         return _draw_colours(weights.transpose(0, 2, 3, 1)[..., list(order)], what, per_filter, ax)
-    planes = weights.reshape(-1, height, width)
-    what = f"{layer}: {len(weights)} filters of {weights.shape[1]} x {height} x {width}"
-    if weights.shape[1] > 1:
+    channels = weights.shape[1]
+    what = f"{layer}: {len(weights)} filters of {channels} x {height} x {width}"
+    if channels > 1:
         what += ", channel by channel"
-    if len(planes) > MOST_PLANES:
-        planes, what = planes[:MOST_PLANES], f"{what} (the first {MOST_PLANES})"
-    return _draw_maps(planes, what, "filter", per_filter, ax)
+    if len(weights) * channels > MOST_PLANES:
+        weights = weights[: max(1, MOST_PLANES // channels)]
+        what += f" (the first {len(weights)})"
+    planes = weights.reshape(-1, height, width)[:MOST_PLANES]
+    return _draw_maps(planes, what, "filter", per_filter, ax, channels)
 
 
 def responses(
@@ -206,15 +213,14 @@ def responses(
             f"blob '{blob}' of shape {net.blobs[blob].shape} has no maps of a height and a width; "
             "draw it with caffe.vis.values"
         )
-    if maps is not None and maps < 1:
-        raise CaffeError(f"maps must be 1 or more, not {maps}")
-    shown = values[:maps]
+    shown = values if maps is None else values[: checked_count(maps, "maps")]
     what = (
         f"{len(values)}"
         if len(shown) == len(values)
         else f"the first {len(shown)} of {len(values)}"
     )
-    what = f"{blob}: {what} maps of {size_text(values.shape[1:])}"
+    noun = "map" if len(values) == 1 else "maps"
+    what = f"{blob}: {what} {noun} of {size_text(values.shape[1:])}"
     return _draw_maps(shown, what, "map", per_map, ax)
 
 
@@ -242,7 +248,7 @@ def _tiled(pictures: NDArray[Any], rows: int, columns: int, gap: int, fill: floa
 
 
 def _weights(net: Net, layer: str) -> NDArray[np.float32]:
-    net._layer_index(layer)
+    checked_net(net)._layer_index(layer)
     kind = net.layer_dict[layer].type
     blobs = net.params.get(layer)
     if blobs is None or len(blobs[0].shape) not in (2, 4):
@@ -260,7 +266,9 @@ def _weights(net: Net, layer: str) -> NDArray[np.float32]:
 
 def _colour_order(net: Net) -> tuple[int, ...]:
     """Which channels of the input are red, green and blue, as far as the net tells."""
-    swap = getattr(getattr(net, "transformer", None), "channel_swap", {}).get(net.inputs[0])
+    swaps = getattr(getattr(net, "transformer", None), "channel_swap", {})
+    # A net that reads a database has no input.
+    swap = next((swaps[name] for name in net.inputs if name in swaps), None)
     return (0, 1, 2) if swap is None else tuple(int(i) for i in np.argsort(swap))
 
 
@@ -268,15 +276,32 @@ def _enlarged(pictures: NDArray[Any]) -> tuple[NDArray[Any], int]:
     """Repeat the pixels of small pictures; return also how wide a gap looks well."""
     times = -(-SMALLEST_TILE // max(pictures.shape[1:3]))
     pictures = pictures.repeat(times, axis=1).repeat(times, axis=2)
-    return pictures, max(1, max(pictures.shape[1:3]) // 14)
+    return pictures, max(3, max(pictures.shape[1:3]) // 14)
+
+
+def _columns(count: int, channels: int) -> int:
+    """How many pictures stand in a row: about a square, with the channels of one side by side."""
+    side = int(np.ceil(np.sqrt(count)))
+    parts = [channels // rows for rows in range(2, channels) if channels % rows == 0]
+    whole = range(channels, count + 1, channels)
+    fitting = [columns for columns in (*whole, *parts) if side / 2 <= columns <= side * 2]
+    return min(fitting, key=lambda columns: abs(columns - side), default=side)
 
 
 def _draw_grid(
-    pictures: NDArray[Any], title: str, ax: Axes | None, room: float = 0, **colours: Any
+    pictures: NDArray[Any],
+    title: str,
+    ax: Axes | None,
+    room: float = 0,
+    channels: int = 1,
+    **colours: Any,
 ) -> tuple[Axes, Any]:
-    """Draw pictures in rows, with the number of each row's first; gaps show the background."""
+    """Draw pictures in rows, with the number of each row's first; gaps show the background.
+
+    Where filters have several channels, these are the pictures, and the numbers the filters'.
+    """
     count = len(pictures)
-    columns = int(np.ceil(np.sqrt(count)))
+    columns = _columns(count, channels)
     rows = -(-count // columns)
     pictures, gap = _enlarged(pictures)
     tiled = _tiled(pictures, rows, columns, gap, np.nan)[:-gap, :-gap]
@@ -290,9 +315,10 @@ def _draw_grid(
     if colours.get("cmap") == SIGNED:
         _outline(ax, pictures.shape, columns, gap)
     pitch = pictures.shape[1] + gap
-    every = -(-rows // 16)
-    ax.set_yticks([row * pitch + pictures.shape[1] / 2 - 0.5 for row in range(0, rows, every)])
-    ax.set_yticklabels([str(row * columns) for row in range(0, rows, every)], color=QUIET)
+    numbered = [row for row in range(rows) if row * columns % channels == 0]
+    numbered = numbered[:: -(-len(numbered) // 16)]
+    ax.set_yticks([row * pitch + pictures.shape[1] / 2 - 0.5 for row in numbered])
+    ax.set_yticklabels([str(row * columns // channels) for row in numbered], color=QUIET)
     ax.tick_params(axis="y", length=0, labelsize=8)
     ax.set_xticks([])
     for spine in ax.spines.values():
@@ -322,11 +348,13 @@ def _draw_colours(pictures: NDArray[Any], what: str, each: bool, ax: Axes | None
     return figure_of(ax)
 
 
-def _draw_maps(maps: NDArray[Any], what: str, name: str, each: bool, ax: Axes | None) -> Figure:
+def _draw_maps(
+    maps: NDArray[Any], what: str, name: str, each: bool, ax: Axes | None, channels: int = 1
+) -> Figure:
     """Draw pictures of one channel, on a scale that stands beside them."""
     shown, colours, label = _scaled(maps, name, each)
     scale = f"each {name} on its own scale" if each else "all on one scale"
-    ax, image = _draw_grid(shown, f"{what}\n{scale}", ax, room=0.6, **colours)
+    ax, image = _draw_grid(shown, f"{what}\n{scale}", ax, 0.6, channels, **colours)
     _add_scale(ax, image, label)
     return figure_of(ax)
 
@@ -341,6 +369,7 @@ def _draw_table(table: NDArray[Any], what: str, each: bool, ax: Axes | None) -> 
     ax.set_title(f"{what}\n{scale}", fontsize=11)
     ax.set_xlabel("input")
     ax.set_ylabel("output")
+    count_along(ax.xaxis, ax.yaxis)
     _add_scale(ax, image, label)
     return figure_of(ax)
 

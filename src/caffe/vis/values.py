@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import CaffeError, ShapeError
 from ..net import Net
-from .figures import BAR, QUIET, blob_values, figure_of, pair, short, single
+from .figures import (
+    BAR,
+    QUIET,
+    blob_values,
+    checked_count,
+    count_along,
+    figure_of,
+    labels_of,
+    pair,
+    short,
+    single,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+FEW = 60
+MOST_PROBABLE = 1.001
+"""With some room for rounding; what is above comes from a net without a Softmax at its end."""
 
 
 def values(net: Net, blob: str, image: int = 0, axes: Sequence[Axes] | None = None) -> Figure:
@@ -51,16 +66,18 @@ def values(net: Net, blob: str, image: int = 0, axes: Sequence[Axes] | None = No
     """
     numbers = blob_values(net, blob, image).ravel()
     above, below = pair(axes, 9, 6, nrows=2)
-    above.plot(numbers, linewidth=0.7, color=BAR)
+    # A few values are points that a line joins; many are a line.
+    above.plot(numbers, "o-" if len(numbers) <= FEW else "-", ms=4, linewidth=0.7, color=BAR)
     above.axhline(0, linewidth=0.6, color=QUIET)
     _label(above, f"{blob}: {len(numbers)} values", "unit", "value")
     above.set_xlim(-0.5, max(len(numbers) - 0.5, 0.5))
     positive = numbers[numbers > 0]
     if len(positive):
-        below.hist(positive, bins=100, color=BAR)
+        below.hist(positive, bins=max(10, min(100, len(positive) // 2)), color=BAR)
     else:
         below.text(0.5, 0.5, "none", transform=below.transAxes, ha="center", color=QUIET)
     _label(below, f"The {len(positive)} values above zero", "value", "units")
+    count_along(above.xaxis, below.yaxis)
     return figure_of(above)
 
 
@@ -110,15 +127,18 @@ def probabilities(
     if blob is None:
         blob = _first_output(net)
     numbers = blob_values(net, blob, image).ravel()
-    names = _names(labels if labels is not None else getattr(net, "labels", None), len(numbers))
+    names = _names(labels_of(net, labels), len(numbers))
     ax = single(ax, 9, 3.6)
     ax.vlines(np.arange(len(numbers)), 0, numbers, linewidth=1.2, color=BAR)
-    _label(ax, f"{blob}: {len(numbers)} classes", "class", "probability")
+    are_shares = numbers.min() >= 0 and numbers.max() <= MOST_PROBABLE
+    what = "probability" if are_shares else "score"
+    _label(ax, f"{blob}: {len(numbers)} classes", "class", what)
+    count_along(ax.xaxis)
     ax.set_xlim(-0.02 * len(numbers) - 0.5, 1.02 * len(numbers) - 0.5)
     ax.set_ylim(min(0, numbers.min()) * 1.05, max(numbers.max() * 1.08, 1e-12))
     best = _best(numbers, count)
     ax.plot(best, numbers[best], "o", markersize=3, color="black")
-    lines = [f"{numbers[i]:.4f}  {i:>4}  {short(names[i])}" for i in best]
+    lines = [f"{numbers[i]:.4f}  {i:>4}  {short(str(names[i]))}" for i in best]
     on_the_left = best[0] > len(numbers) / 2
     ax.text(
         0.02 if on_the_left else 0.98,
@@ -177,9 +197,10 @@ def top(
     pairs = _pairs(predictions, labels, count)
     height = max(2.2, 0.45 * len(pairs) + 0.9)
     if picture is None:
-        bars = axes[-1] if isinstance(axes, Sequence) else single(axes, 6, height)
+        given: Any = axes[-1] if isinstance(axes, Sequence) and axes else axes
+        bars = single(given, 6, height)
     else:
-        given: Any = axes
+        given = axes
         seen, bars = pair(given, 9.5, max(3, height), ncols=2, width_ratios=(1, 1.15))
         seen.imshow(_drawable(picture), cmap="gray")
         seen.axis("off")
@@ -194,10 +215,12 @@ def _draw_bars(ax: Axes, pairs: Sequence[tuple[str, float]]) -> None:
     ax.set_yticks(places)
     ax.set_yticklabels([short(label) for label, _ in pairs], fontsize=10)
     ax.invert_yaxis()
+    are_shares = all(0 <= share <= MOST_PROBABLE for share in shares)
     # Probabilities share one scale, so that several figures can be compared.
-    most = 1.0 if all(0 <= share <= 1 for share in shares) else max(*shares, 1e-12)
+    most = 1.0 if are_shares else max(*shares, 1e-12)
     for place, share in zip(places, shares, strict=True):
-        ax.text(max(share, 0) + most * 0.02, place, f"{share:.1%}", va="center", fontsize=9)
+        said = f"{share:.1%}" if are_shares else f"{share:.4g}"
+        ax.text(max(share, 0) + most * 0.02, place, said, va="center", fontsize=9)
     ax.set_xlim(min(0, *shares), most * 1.18)
     ax.set_xticks([])
     ax.tick_params(axis="y", length=0)
@@ -228,21 +251,18 @@ def _names(labels: Sequence[str] | None, classes: int) -> Sequence[str]:
 
 
 def _best(numbers: NDArray[Any], count: int) -> NDArray[np.intp]:
-    if count < 1:
-        raise CaffeError(f"count must be 1 or more, not {count}")
-    return np.argsort(-numbers, kind="stable")[:count]
+    return np.argsort(-numbers, kind="stable")[: checked_count(count, "count")]
 
 
 def _pairs(
     predictions: Sequence[tuple[str, float]] | ArrayLike, labels: Sequence[str] | None, count: int
 ) -> list[tuple[str, float]]:
     """The likeliest classes with their names, of either kind of predictions."""
-    if labels is None and isinstance(predictions, Sequence) and predictions:
-        first = predictions[0]
-        if isinstance(first, Sequence) and len(first) == 2 and isinstance(first[0], str):
-            chosen = sorted(predictions, key=lambda pair: -pair[1])[:count]
-            return [(str(label), float(share)) for label, share in chosen]
+    labels, count = labels_of(None, labels), checked_count(count, "count")
     try:
+        if labels is None and _are_pairs(predictions):
+            pairs = [(str(label), float(share)) for label, share in predictions]
+            labels, predictions = [label for label, _ in pairs], [share for _, share in pairs]
         numbers = np.asarray(predictions, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise CaffeError(
@@ -251,8 +271,17 @@ def _pairs(
     if numbers.size == 0 or numbers.size != max(numbers.shape, default=0):
         raise ShapeError(f"predictions are one number per class, not of shape {numbers.shape}")
     numbers = numbers.ravel()
+    if not np.isfinite(numbers).all():
+        raise CaffeError("predictions hold values that are no finite numbers (NaN or infinite)")
     names = _names(labels, len(numbers))
-    return [(names[i], float(numbers[i])) for i in _best(numbers, count)]
+    return [(str(names[i]), float(numbers[i])) for i in _best(numbers, count)]
+
+
+def _are_pairs(predictions: Any) -> TypeGuard[Sequence[tuple[str, float]]]:
+    if not isinstance(predictions, Sequence) or not predictions:
+        return False
+    first = predictions[0]
+    return isinstance(first, Sequence) and len(first) == 2 and isinstance(first[0], str)
 
 
 def _drawable(picture: ArrayLike) -> NDArray[Any]:

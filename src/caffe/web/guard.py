@@ -77,7 +77,7 @@ class Guard:
         if method in SAFE_METHODS:
             return None
         origin = headers.get("origin")
-        from_elsewhere = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+        from_elsewhere = origin is not None and _place(origin) != host.lower()
         if from_elsewhere or headers.get("sec-fetch-site", "same-origin") not in (
             "same-origin",
             "none",
@@ -111,6 +111,13 @@ class _Body:
 def _host_name(address: str) -> str | None:
     try:
         return urlsplit(address).hostname
+    except ValueError:
+        return None
+
+
+def _place(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc.lower()
     except ValueError:
         return None
 

@@ -105,8 +105,15 @@ def fetch_link(link: str, settings: Settings) -> bytes:
         content, onward = _ask(locate(link, settings), deadline, settings)
         if onward is None:
             return content
-        link = urljoin(link, onward)
+        link = _joined(link, onward)
     raise Refusal(502, "link_failed", f"the link leads on more than {settings.redirects} times")
+
+
+def _joined(link: str, onward: str) -> str:
+    try:
+        return urljoin(link, onward)
+    except ValueError as error:
+        raise Refusal(502, "link_failed", "the link leads on to what is no web address") from error
 
 
 def locate(link: str, settings: Settings) -> Place:
@@ -124,10 +131,11 @@ def locate(link: str, settings: Settings) -> Place:
         a_web_port = port in PORTS.values() or port >= FIRST_FREE_PORT
         permitted = f"{address}:{port}" in settings.permitted
         if not permitted and not (a_web_port and is_public(address)):
+            where = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
             raise Refusal(
                 400,
                 "link_refused",
-                f"the link leads to {name}:{port}, which is no web server on the public internet",
+                f"the link leads to {where}, which is no web server on the public internet",
             )
     path = quote(parts.path or "/", safe="/%:=&?~#+!$,;'@()*[]")
     query = f"?{quote(parts.query, safe='/%:=&?~+!$,;@()*[]')}" if parts.query else ""
@@ -165,6 +173,8 @@ def _ask(place: Place, deadline: float, settings: Settings) -> tuple[bytes, str 
             content = _read(response, settings.most_bytes)
             if time.monotonic() >= deadline:
                 raise TimeoutError
+            if not content:
+                raise Refusal(502, "link_failed", "the link leads to an empty file")
             return content, None
     except Refusal:
         raise
@@ -208,7 +218,8 @@ def _cut(stream: socket.socket) -> None:
 
 
 def _read(response: http.client.HTTPResponse, limit: int) -> bytes:
-    too_many = Refusal(413, "too_large", f"the picture has more than the {limit} bytes allowed")
+    most = f"{limit / 2**20:g} MiB"
+    too_many = Refusal(413, "too_large", f"the picture has more than the {most} allowed")
     length = response.length
     if length is not None and length > limit:
         raise too_many

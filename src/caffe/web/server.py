@@ -2,21 +2,69 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import platform
 import socket
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..errors import CaffeError
 from .app import create_app
+from .guard import Guard
+from .refusals import Refusal
 from .service import Service
+from .settings import Settings
 
 SECONDS_TO_FINISH = 10
-CONNECTIONS = 1000
 WAITING_CONNECTIONS = 2048
 M_ARENA_MAX = -8
+
+
+class Connection(H11Protocol):
+    """A connection, which is not kept for whoever never says what they want.
+
+    uvicorn waits without end for a request's head, so that a thousand silent connections would
+    keep everybody else out for good.
+    """
+
+    def __init__(self, *arguments: Any, settings: Settings, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._settings = settings
+        self._end: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for a request, which is refused where there are too many connections."""
+        super().connection_made(transport)
+        if len(self.connections) > self._settings.connections:
+            refusal = Refusal(503, "busy", "too many are connected; try again", retry_after=5)
+            self.app = Guard(refusal.response(), self._settings)
+        self._wait_for_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; a request whose head is here has its own limits."""
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_waiting()
+        elif self._end is None:
+            self._wait_for_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _wait_for_head(self) -> None:
+        self._end = self.loop.call_later(self._settings.head_seconds, self.transport.close)
+
+    def _stop_waiting(self) -> None:
+        if self._end is not None:
+            self._end.cancel()
+            self._end = None
 
 
 class Server(uvicorn.Server):
@@ -28,10 +76,9 @@ class Server(uvicorn.Server):
             log_level="warning",
             access_log=False,
             server_header=False,
-            http="h11",
+            http=partial(Connection, settings=service.settings),  # type: ignore[arg-type]
             ws="none",
             lifespan="on",
-            limit_concurrency=CONNECTIONS,
             timeout_graceful_shutdown=SECONDS_TO_FINISH,
             log_config=None,
         )

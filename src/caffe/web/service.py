@@ -76,16 +76,15 @@ class Service:
     def place(self) -> Iterator[None]:
         """Take one of the places; raises Refusal (503) when all are taken."""
         if self.places_taken >= self.settings.queue:
-            wait = self._seconds * self.settings.queue
             reason = f"all {self.settings.queue} places are taken; try again in a moment"
-            raise Refusal(503, "busy", reason, retry_after=min(wait, 60))
+            raise Refusal(503, "busy", reason, retry_after=min(self._seconds, 60))
         self.places_taken += 1
         start = time.monotonic()
         try:
             yield
         finally:
-            taken = (time.monotonic() - start) / self.places_taken
-            self._seconds += 0.1 * (taken - self._seconds)
+            # By then most of those who have a place now will have left.
+            self._seconds += 0.1 * (time.monotonic() - start - self._seconds)
             self.places_taken -= 1
 
     def mode(self, device: str, precision: str) -> Mode:

@@ -26,8 +26,10 @@ class Settings:
         The most pictures that go through a net together.
     most_bytes, most_pixels : int
         The largest picture, as a file and unpacked.
-    upload_seconds, link_seconds, answer_seconds : float
-        How long an upload, a link and a net may take.
+    head_seconds, upload_seconds, link_seconds, answer_seconds : float
+        How long a request's first lines, an upload, a link and a net may take.
+    connections : int
+        The most connections at once, also of those who say nothing.
     redirects : int
         How often a link may lead on.
     permitted : tuple of str
@@ -41,8 +43,10 @@ class Settings:
     batch: int = 16
     most_bytes: int = 16 << 20
     most_pixels: int = 50_000_000
+    head_seconds: float = 10.0
     upload_seconds: float = 30.0
     link_seconds: float = 15.0
     answer_seconds: float = 60.0
+    connections: int = 900
     redirects: int = 5
     permitted: tuple[str, ...] = ()

@@ -286,5 +286,6 @@ def record(name: str) -> Record:
     if name in _BY_NAME:
         return _BY_NAME[name]
     near = difflib.get_close_matches(name, _BY_NAME, n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(_BY_NAME)}"
-    raise CaffeError(f"the zoo has no model {name!r}; {hint}")
+    some = ", ".join(list(_BY_NAME)[:4])
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {some} and more"
+    raise CaffeError(f"the zoo has no model {name!r}; {hint} (`caffe zoo` lists all)")

@@ -115,6 +115,8 @@ export class Inside {
       item.hidden = hidden;
       item.firstChild.hidden = hidden;
     }
+    show(byId("none-found"), this.layers.length > 0 && !byId("layers").querySelector("li:not([hidden])"));
+    show(byId("layers"), byId("none-found").hidden);
   }
 
   choose(name) {

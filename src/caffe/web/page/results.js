@@ -18,19 +18,30 @@ export class Results {
       this.#chooseByName();
     });
     byId("shown").addEventListener("error", () => {
-      // A format that the server reads and this browser does not.
-      if (this.seen && byId("shown").src !== this.seen) byId("shown").src = this.seen;
+      this.unreadable = true;
+      this.#standIn();
     });
   }
 
   showPicture(url, name) {
     this.seen = null;
+    this.unreadable = false;
     this.whole = { url, name };
     byId("picture").classList.add("given");
     byId("invitation").textContent = "Another? Drop it here";
     byId("choose").textContent = "Choose another";
     show(byId("stage"));
     this.showWhole();
+  }
+
+  // A format that the server reads and this browser does not: shown is what the net sees.
+  #standIn() {
+    if (!this.unreadable || byId("stage").classList.contains("seen")) return;
+    show(byId("stage"), Boolean(this.seen));
+    if (!this.seen || byId("shown").src === this.seen) return;
+    byId("shown").src = this.seen;
+    byId("caption").textContent =
+      `${this.whole.name}, as the net sees it: this browser does not show the file’s format`;
   }
 
   showWhole() {
@@ -102,6 +113,7 @@ export class Results {
     const rows = predictions.map((one) => this.#row(one, most, said));
     byId("top").replaceChildren(...rows);
     this.seen = answer.seen;
+    this.#standIn();
     const { reading, net, all } = answer.milliseconds;
     const others = answer.batch > 1 ? `, in a batch of ${answer.batch}` : "";
     byId("time").textContent = `${Math.round(all)} ms in all: ${Math.round(reading)} to read the ` +
