@@ -123,8 +123,7 @@ def reference_priors(
             for i, size in enumerate(mins):
                 sides = [(size, size)]
                 if maxs:
-                    size = math.sqrt(size * maxs[i])
-                    sides.append((size, size))
+                    sides.append((math.sqrt(size * maxs[i]),) * 2)
                 sides += [(size * math.sqrt(r), size / math.sqrt(r)) for r in every if r != 1]
                 for w, h in sides:
                     box = [x - w / 2, y - h / 2, x + w / 2, y + h / 2]
@@ -171,6 +170,13 @@ def test_prior_boxes_are_where_ssd_puts_them(seed: int) -> None:
     assert top.shape == (1, 2, len(expected))
     np.testing.assert_allclose(top[0, 0], expected, atol=1e-6)
     np.testing.assert_allclose(top[0, 1], np.resize(variances, len(expected)))
+
+
+def test_prior_boxes_of_other_ratios_have_the_area_of_the_smallest_square() -> None:
+    text = "prior_box_param { min_size: 10 max_size: 40 aspect_ratio: 4 flip: true }"
+    (top,) = run(f'type: "PriorBox" {text}', np.zeros((1, 1, 1, 1)), np.zeros((1, 3, 100, 100)))
+    sides = 100 * (top[0, 0].reshape(-1, 4)[:, 2:] - top[0, 0].reshape(-1, 4)[:, :2])
+    np.testing.assert_allclose(sides, [[10, 10], [20, 20], [20, 5], [5, 20]], rtol=1e-5)
 
 
 def test_prior_box_cuts_sizes_to_whole_pixels_as_the_original_does() -> None:
