@@ -255,9 +255,12 @@ def ultraface(decoded: bool) -> str:
     if decoded:
         text += """
         layer { name: "boxes" type: "Sigmoid" bottom: "offsets" top: "boxes" }"""
-    return text + """
+    return (
+        text
+        + """
         layer { name: "scores" type: "Softmax" bottom: "raw" top: "scores"
                 softmax_param { axis: 2 } }"""
+    )
 
 
 def test_boxes_of_ultraface_are_offsets_from_its_squares() -> None:
