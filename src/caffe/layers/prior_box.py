@@ -18,7 +18,7 @@ class PriorBox(Layer):
 
     top[0, 0] holds (x1, y1, x2, y2) of each box, top[0, 1] their variances (Liu et al., 2016).
     For each min_size a square; with max_size one of sqrt(min_size * max_size); then for each
-    other aspect ratio a a box of the last size, times sqrt(a) wide and by sqrt(a) high.
+    other aspect ratio a a box min_size * sqrt(a) wide and min_size / sqrt(a) high.
     """
 
     message = "prior_box_param"
@@ -82,8 +82,8 @@ class PriorBox(Layer):
             size = float(int(given))
             sizes.append((size, size))
             if self.param.max_size:
-                size = math.sqrt(size * int(self.param.max_size[i]))
-                sizes.append((size, size))
+                middle = math.sqrt(size * int(self.param.max_size[i]))
+                sizes.append((middle, middle))
             for ratio in ratios:
                 if abs(ratio - 1) >= 1e-6:
                     sizes.append((size * math.sqrt(ratio), size / math.sqrt(ratio)))
