@@ -289,8 +289,7 @@ def test_boxes_that_are_computed_further_are_corners() -> None:
         corners = np.array([0.25, 0.5, 0.75, 0.75])
         boxes = detector.net.params[f"box{step}"][1]
         boxes.data[:] = np.resize(np.log(corners / (1 - corners)), boxes.shape)
-    weights, bias = detector.net.params["score64"]
-    bias.data[1] = 40
+    detector.net.params["score64"][1].data[1] = 40
     (found,) = detector.detect(np.zeros((96, 128, 3), np.uint8))
     assert found.name == "class 1"
     np.testing.assert_allclose(found.box, (32, 48, 96, 72), atol=0.01)

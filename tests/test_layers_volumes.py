@@ -96,8 +96,8 @@ def test_texts_of_2014_are_read() -> None:
 def test_pictures_and_kernels_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ShapeError, match="5 axes"):
         run('type: "Pooling3D" pooling_param { kernel_size: 2 }', np.zeros((1, 2, 3, 4)))
+    text = "convolution_param { num_output: 1 kernel_size: 1 }"
     with pytest.raises(ShapeError, match="5 axes"):
-        text = "convolution_param { num_output: 1 kernel_size: 1 }"
         run(f'type: "Convolution3D" {text}', np.zeros((1, 2, 3, 4)))
     with pytest.raises(NetError, match="three dim"):
         run('type: "NdPooling" pooling_param { kernel_shape { dim: 2 } }', np.zeros(CLIP))

@@ -23,7 +23,7 @@ Along = tuple[Fraction, Fraction]
 
 
 def warn_of_unsaid_offsets(steps: Sequence[Step]) -> None:
-    """Warn, once for a net, of Crop layers without crop_param that are to begin elsewhere than at 0.
+    """Warn, once for a net, of Crop layers without crop_param that should not begin at 0.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def unsaid_offsets(steps: Sequence[Step]) -> dict[str, tuple[int, ...]]:
 
     Layers whose bottoms have no common origin, or lie apart by parts of a place, are left out.
     """
-    found = {}
+    found: dict[str, tuple[int, ...]] = {}
     origins: dict[int, dict[int, list[Along]]] = {}
     for step in steps:
         if _says_nothing(step):
@@ -62,13 +62,15 @@ def unsaid_offsets(steps: Sequence[Step]) -> dict[str, tuple[int, ...]]:
         merged: dict[int, list[Along]] = {}
         for blob in read:
             places = _places(step.layer, blob.shape)
-            for origin, own in _origins_of(blob, origins).items() if places else ():
+            if places is None:
+                continue
+            for origin, own in _origins_of(blob, origins).items():
                 through = [(a * s, a * t + b) for (s, t), (a, b) in zip(places, own, strict=False)]
                 merged.setdefault(origin, through)
         for blob in step.tops:
-            own = {id(blob): [(Fraction(1), Fraction(0))] * max(0, len(blob.shape) - 2)}
+            itself = {id(blob): [(Fraction(1), Fraction(0))] * max(0, len(blob.shape) - 2)}
             in_place = any(blob is read_blob for read_blob in step.bottoms)
-            origins[id(blob)] = merged if in_place else {**own, **merged}
+            origins[id(blob)] = merged if in_place else {**itself, **merged}
     return found
 
 

@@ -258,9 +258,9 @@ def find_head(net: Net, param: NetParameter, anchors: Sequence[float] | None) ->
     if "rois" in net.outputs and "im_info" in net.inputs:
         return Proposals()
     if {"boxes", "scores"} <= set(net.outputs):
-        boxes, scores = (tuple(net.blobs[name].shape) for name in ("boxes", "scores"))
-        if len(boxes) == len(scores) == 3 and boxes == (*scores[:2], 4) and scores[2] > 1:
-            return BoxesAndScores(scores[2], not _is_raw("boxes", makers))
+        boxes, classes = (tuple(net.blobs[name].shape) for name in ("boxes", "scores"))
+        if len(boxes) == len(classes) == 3 and boxes == (*classes[:2], 4) and classes[2] > 1:
+            return BoxesAndScores(classes[2], not _is_raw("boxes", makers))
     maps = [name for name in net.outputs if name in makers and makers[name].type == "Convolution"]
     shapes = [tuple(net.blobs[name].shape) for name in maps]
     channels = {shape[1] for shape in shapes if len(shape) == 4}
