@@ -179,8 +179,9 @@ def set_engine(engine: str) -> None:
         "torch" runs a net that needs no gradients by a prepared plan: layers joined, weights packed
         for PyTorch's kernels, blobs computed when looked at. "openvino" lets OpenVINO (the extra
         of that name) run as much of the plan as it can on the CPU; it is prepared at the first
-        forward, which takes up to a second. "auto" is "openvino" from the third forward of the
-        same shapes and weights on, if that is installed, and "torch" otherwise. "layerwise" runs
+        forward, which takes up to a second. "auto" begins with "torch", tries
+        "openvino", if that is installed, from the fifth forward of the same shapes and weights on,
+        and keeps the quicker one. "layerwise" runs
         one layer after another and writes every blob, always.
 
     Raises

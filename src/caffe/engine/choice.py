@@ -14,11 +14,14 @@ from ..memory import Store
 from . import openvino, recorded
 from .operations import Operation
 
-PATIENCE = 3
+PATIENCE = 5
 """From which run on in which nothing has changed preparations are worth their time."""
 
-TRIALS = 4
-"""How many runs OpenVINO has to be faster than PyTorch was, before it is given up."""
+TRIALS = PATIENCE - 2
+"""How many runs OpenVINO has to show that it is faster; as many of PyTorch's count."""
+
+WORTH = 0.97
+"""What share of PyTorch's time OpenVINO may take at most; it needs memory of its own."""
 
 
 class Prepared(Protocol):
@@ -135,6 +138,8 @@ class Choice:
         if not self.count or not self._quiet_runs or not is_open:
             return
         self._times[was_prepared].append(seconds)
-        # The first of each prepares.
-        if len(tried) > TRIALS and min(tried[1:]) > min(self._times[False]):
-            self._prepared, self.count = None, 0
+        if len(tried) > TRIALS:
+            # The first of each prepares.
+            torchs, openvinos = (min(self._times[which][1:]) for which in (False, True))
+            if openvinos > WORTH * torchs:
+                self._prepared, self.count = None, 0
