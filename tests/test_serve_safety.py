@@ -281,6 +281,22 @@ def test_a_name_is_resolved_once_and_then_pinned(
         assert asked == [("/cat", f"rebound.example:{port}")]
 
 
+def test_a_name_that_nobody_resolves_in_time_is_given_up(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve = socket.getaddrinfo
+
+    def answers(name: str, *args: Any, **options: Any) -> Any:
+        if name == "slow.example":
+            time.sleep(4)
+        return resolve(name, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", answers)
+    start = time.monotonic()
+    assert refused(site.link("http://slow.example/cat")) == (504, "link_slow")
+    assert time.monotonic() - start < 3.5
+
+
 def test_a_redirect_to_a_private_address_is_refused(site: Site, place: str) -> None:
     assert refused(site.link(f"{place}/to/cat.png")) == (400, "link_refused")
 

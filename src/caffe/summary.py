@@ -433,7 +433,7 @@ def _each(values: Sequence[str]) -> str:
 
 
 def _megabytes(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB"
+    return f"{count / 1e6:,.1f} MB" if count >= 1e5 or not count else f"{count / 1e3:,.1f} kB"
 
 
 def _columns(table: Sequence[Sequence[str]], width: int | None) -> list[str]:

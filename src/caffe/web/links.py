@@ -116,6 +116,11 @@ def _joined(link: str, onward: str) -> str:
         raise Refusal(502, "link_failed", "the link leads on to what is no web address") from error
 
 
+def too_slow(settings: Settings) -> Refusal:
+    """What is told of a link that takes longer than it may."""
+    return Refusal(504, "link_slow", f"the link took longer than {settings.link_seconds:g} s")
+
+
 def locate(link: str, settings: Settings) -> Place:
     """Say where a link leads; raises Refusal (400, 502) where nobody is to go."""
     parts = _split(link)
@@ -180,8 +185,7 @@ def _ask(place: Place, deadline: float, settings: Settings) -> tuple[bytes, str 
         raise
     except (OSError, http.client.HTTPException, ValueError) as error:
         if time.monotonic() >= deadline or isinstance(error, TimeoutError):
-            seconds = f"{settings.link_seconds:g} s"
-            raise Refusal(504, "link_slow", f"the link took longer than {seconds}") from error
+            raise too_slow(settings) from error
         reason = "its certificate is not valid" if isinstance(error, ssl.SSLError) else "no answer"
         raise Refusal(502, "link_failed", f"the link cannot be fetched: {reason}") from error
 

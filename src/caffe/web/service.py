@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CaffeError
-from .links import fetch_link
+from .links import fetch_link, too_slow
 from .models import Loaded, Mode, Offer, devices
 from .pictures import Picture, read_picture
 from .refusals import Refusal
@@ -115,9 +115,13 @@ class Service:
             return sent.content
         if self._links is None:
             self._links = anyio.CapacityLimiter(LINKS_AT_ONCE)
-        return await anyio.to_thread.run_sync(
-            fetch_link, sent.link, self.settings, limiter=self._links
-        )
+        async with self._links:
+            # The name's own server may keep the resolver waiting, which knows no limit of ours.
+            with anyio.move_on_after(self.settings.link_seconds + 1):
+                return await anyio.to_thread.run_sync(
+                    fetch_link, sent.link, self.settings, abandon_on_cancel=True
+                )
+        raise too_slow(self.settings)
 
     async def prepare(self, worker: Worker, content: bytes) -> Prepared:
         """Read a picture and do to it what the model's net wants."""
