@@ -26,7 +26,14 @@ MOST_VALUES = 50_000
 SCALES = ("each", "all")
 # Black, violet, red, orange, pale yellow: the brighter the more, also for the colour-blind.
 _RAMP = ((8, 6, 24), (86, 20, 110), (188, 50, 84), (248, 142, 30), (252, 252, 176))
-_HEAT = ((150, 20, 60), (226, 60, 40), (250, 150, 30), (255, 240, 130))
+_HEAT = (
+    (40, 10, 80),
+    (120, 28, 109),
+    (220, 60, 60),
+    (250, 140, 10),
+    (250, 200, 50),
+    (252, 255, 164),
+)
 
 Pixels = NDArray[np.uint8]
 
@@ -218,7 +225,7 @@ def grad_cam(
         raise Refusal(422, "no_grad_cam", str(error)) from error
     heat = _colours(_HEAT)[np.rint(found * 255).astype(np.uint8)]
     # What counts little is left clear: the picture is to be recognised below.
-    alpha = np.rint(np.clip(found * 1.25 - 0.25, 0, 1) * 215).astype(np.uint8)
+    alpha = np.rint(np.clip(found * 1.1 - 0.1, 0, 1) ** 0.6 * 225).astype(np.uint8)
     return {
         "class": class_index,
         "label": loaded.label(class_index),
