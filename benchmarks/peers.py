@@ -36,6 +36,11 @@ def recaffe(files: Files, threads: int, precision: str, engine: str = "auto") ->
     return run
 
 
+def layer_by_layer(files: Files) -> Run:
+    """What every engine is compared with: this project's layers, one after the other."""
+    return recaffe(files, 0, "float32", "layerwise")
+
+
 def recaffe_torch(files: Files, threads: int, precision: str) -> Run:
     """This project by PyTorch alone."""
     return recaffe(files, threads, precision, "torch")

@@ -67,8 +67,8 @@ def build() -> Nets:
         net.params["score"][0].data[1] = 40 * drawn.template(size)
         net.params["score"][1].data[:] = 0, -42
         # Eyes, nose and mouth where the drawn faces have them, in parts of the box.
-        x = [0.31, 0.69, 0.5, 0.3, 0.7]
-        net.params["landmark_pred"][1].data[:] = [*x, 0.37, 0.37, 0.55, 0.72, 0.72]
+        points = [[0.31, 0.37], [0.69, 0.37], [0.5, 0.55], [0.3, 0.72], [0.7, 0.72]]
+        net.params["landmark_pred"][1].data[:] = np.ravel(points)
         nets.append(net)
     return Nets(nets)
 
@@ -149,7 +149,7 @@ def find_faces(nets: Nets, picture: np.ndarray) -> list[Mark]:
         tops = {k: v.reshape(len(boxes), -1) for k, v in nets(stage, crops).items()}
         chosen = tops["prob"][:, 1] > THRESHOLDS[stage]
         sides = boxes[:, 2:] - boxes[:, :2]
-        places = tops["landmark_pred"].reshape(-1, 2, 5).transpose(0, 2, 1)
+        places = tops["landmark_pred"].reshape(-1, 5, 2)
         points = (boxes[:, None, :2] + places * sides[:, None])[chosen]
         boxes = (boxes + tops["bbox_pred"] * np.tile(sides, 2))[chosen]
         scores = tops["prob"][chosen, 1]
@@ -185,6 +185,8 @@ def main() -> None:
     marks = find_faces(nets, picture)
     for mark in marks:
         print(f"  {mark.text}  ({', '.join(f'{c:.0f}' for c in mark.box)})")
+        landmarks = ", ".join(f"{x:.0f} {y:.0f}" for x, y in mark.points)
+        print(f"        eyes, nose and corners of the mouth at {landmarks}")
     draw_marks(picture, marks).save(options.output)
     print(f"drawn in {options.output}")
 

@@ -231,6 +231,70 @@ def test_a_region_proposal_net_alone_finds_objects() -> None:
     np.testing.assert_allclose(found.box, (16, 48, 80, 112), atol=2)
 
 
+def ultraface(decoded: bool) -> str:
+    """A net of UltraFace's form: bright squares are faces."""
+    text = """layer { name: "input" type: "Input" top: "input"
+                      input_param { shape { dim: 1 dim: 3 dim: 48 dim: 64 } } }"""
+    for step, count in ((8, 3), (16, 2), (32, 2), (64, 3)):
+        text += f"""
+        layer {{ name: "mean{step}" type: "Pooling" bottom: "input" top: "mean{step}"
+                pooling_param {{ pool: AVE kernel_size: {step} stride: {step} }} }}"""
+        for what, each in (("box", 4), ("score", 2)):
+            name = f"{what}{step}"
+            text += f"""
+            layer {{ name: "{name}" type: "Convolution" bottom: "mean{step}" top: "{name}"
+                    convolution_param {{ num_output: {count * each} kernel_size: 1 }} }}
+            layer {{ name: "{name}p" type: "Permute" bottom: "{name}" top: "{name}p"
+                    permute_param {{ order: 0 order: 2 order: 3 order: 1 }} }}
+            layer {{ name: "{name}r" type: "Reshape" bottom: "{name}p" top: "{name}r"
+                    reshape_param {{ shape {{ dim: 1 dim: -1 dim: {each} }} }} }}"""
+    for what, top in (("box", "offsets" if decoded else "boxes"), ("score", "raw")):
+        bottoms = " ".join(f'bottom: "{what}{step}r"' for step in (8, 16, 32, 64))
+        text += f"""
+        layer {{ name: "{top}" type: "Concat" {bottoms} top: "{top}" }}"""
+    if decoded:
+        text += """
+        layer { name: "boxes" type: "Sigmoid" bottom: "offsets" top: "boxes" }"""
+    return (
+        text
+        + """
+        layer { name: "scores" type: "Softmax" bottom: "raw" top: "scores"
+                softmax_param { axis: 2 } }"""
+    )
+
+
+def test_boxes_of_ultraface_are_offsets_from_its_squares() -> None:
+    detector = detect.ObjectDetector(ultraface(decoded=False))
+    assert (detector.preparation.order, detector.preparation.mean) == ("rgb", (127,) * 3)
+    for step in (8, 16, 32, 64):
+        detector.net.params[f"score{step}"][1].data[:] = 0
+        detector.net.params[f"score{step}"][1].data[0::2] = 30
+    # The second square of a place, 48 pixels wide, is for faces; a bit lower, and twice as high.
+    weights, bias = detector.net.params["score16"]
+    weights.data[3], bias.data[3] = 15, 0
+    detector.net.params["box16"][1].data[4:] = 0, 1, 0, np.log(2) / 0.2
+    picture = np.zeros((96, 128, 3), np.uint8)
+    picture[32:64, 64:96] = 255
+    (found,) = detector.detect(picture)
+    assert found.name == "face"
+    # In a picture twice as large, around (80, 48 + 0.1 * 96), and cut at its edge.
+    np.testing.assert_allclose(found.box, (32, 0, 128, 96), atol=0.1)
+
+
+def test_boxes_that_are_computed_further_are_corners() -> None:
+    detector = detect.ObjectDetector(ultraface(decoded=True))
+    assert detector.names is None
+    for step in (8, 16, 32, 64):
+        detector.net.params[f"score{step}"][1].data[0::2] = 30
+        corners = np.array([0.25, 0.5, 0.75, 0.75])
+        boxes = detector.net.params[f"box{step}"][1]
+        boxes.data[:] = np.resize(np.log(corners / (1 - corners)), boxes.shape)
+    detector.net.params["score64"][1].data[1] = 40
+    (found,) = detector.detect(np.zeros((96, 128, 3), np.uint8))
+    assert found.name == "class 1"
+    np.testing.assert_allclose(found.box, (32, 48, 96, 72), atol=0.01)
+
+
 # How pictures go in.
 
 
@@ -251,6 +315,7 @@ def test_a_region_proposal_net_alone_finds_objects() -> None:
         ),
         (SSD, "maps", "rgb", (0, 0, 0), 1 / 255),
         (SSD, "regions", "bgr", (102.9801, 115.9465, 122.7717), 1),
+        (SSD, "offsets", "rgb", (127, 127, 127), 1 / 128),
     ],
 )
 def test_the_preparation_is_guessed_from_the_text(
@@ -408,13 +473,14 @@ def test_the_command_refuses_what_does_not_belong_together(
     assert message in " ".join(done.stderr.replace("│", " ").split())
 
 
-def test_faces_in_a_photograph(shared: Path) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["libfacedetection_v1/yufacedetectnet-open-v1", "ultraface_slim320/slim-320"],
+)
+def test_faces_in_a_photograph(shared: Path, name: str) -> None:
     data = pytest.importorskip("skimage.data", reason="the picture is scikit-image's")
-    files = [
-        shared / "models" / "libfacedetection_v1" / f"yufacedetectnet-open-v1.{kind}"
-        for kind in ("prototxt", "caffemodel")
-    ]
+    files = [shared / "models" / f"{name}.{kind}" for kind in ("prototxt", "caffemodel")]
     detector = detect.ObjectDetector(*files, labels=["face"])
     face = detector.detect(data.astronaut(), threshold=0.9)[0]
     assert face.name == "face"
-    np.testing.assert_allclose(face.box, (180, 55, 272, 176), atol=15)
+    np.testing.assert_allclose(face.box, (180, 60, 272, 176), atol=15)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import caffe
-from caffe.engine import plan as plans
+from caffe.engine import choice
 
 pytest.importorskip("openvino", reason="the extra openvino is not installed")
 
@@ -95,7 +95,7 @@ def assert_the_layers_blobs(net: caffe.Net) -> None:
     for name in net.inputs:
         net.blobs[name].data[...] = rng.normal(size=net.blobs[name].shape)
     net.forward()
-    assert net._plan._compiled is not None
+    assert net._plan._choice._prepared is not None
     found = {name: blob.data.copy() for name, blob in net.blobs.items()}
     caffe.set_engine("layerwise")
     net.forward()
@@ -156,40 +156,40 @@ PICTURES = np.random.default_rng(1).normal(size=(2, 3, 16, 16)).astype(np.float3
 def test_what_it_cannot_do_stays_with_pytorch() -> None:
     net = caffe.Net(NET, caffe.TEST)
     assert_the_layers_blobs(net)
-    assert net._plan._compilable == 1
+    assert net._plan._choice.count == 1
 
 
 def test_auto_prepares_it_only_when_nothing_changes_for_some_runs() -> None:
     caffe.set_engine("auto")
     net = caffe.Net(NET, caffe.TEST)
-    for _ in range(plans.PATIENCE - 1):
+    for _ in range(choice.PATIENCE - 1):
         net.forward(a=PICTURES)
-        assert net._plan._compiled is None
+        assert net._plan._choice._prepared is None
     net.params["conv"][0].data[...] *= 2
-    for _ in range(plans.PATIENCE - 1):
+    for _ in range(choice.PATIENCE - 1):
         net.forward(a=PICTURES)
-        assert net._plan._compiled is None
+        assert net._plan._choice._prepared is None
     net.forward(a=PICTURES)
-    assert net._plan._compiled is not None
+    assert net._plan._choice._prepared is not None
 
 
 def test_auto_keeps_the_faster_one() -> None:
     caffe.set_engine("auto")
     net = caffe.Net(NET, caffe.TEST)
     expected = net.forward(a=PICTURES)["fc"].copy()
-    for _ in range(plans.PATIENCE + plans.TRIALS + 2):
+    for _ in range(choice.PATIENCE + choice.TRIALS + 2):
         found = net.forward(a=PICTURES)["fc"]
         np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
-    times = net._plan._times
-    is_faster = min(times["openvino"][1:]) <= min(times["torch"])
-    assert is_faster == (net._plan._compiled is not None)
+    times = net._plan._choice._times
+    is_faster = min(times[True][1:]) <= choice.WORTH * min(times[False][1:])
+    assert is_faster == (net._plan._choice._prepared is not None)
 
 
 def test_a_parameter_that_is_held_is_not_given_to_it() -> None:
     net = caffe.Net(NET, caffe.TEST)
     held = net.params["conv"][0].data
     net.forward(a=PICTURES)
-    assert net._plan._compiled is None
+    assert net._plan._choice._prepared is None
     held[...] = 0
     assert not net.forward(a=PICTURES)["fc"].any()
 

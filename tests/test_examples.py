@@ -109,6 +109,14 @@ def test_a_face_is_found_by_trained_nets(script, tmp_path, shared):
     assert is_drawn(target)
 
 
+def test_mtcnn_finds_the_landmarks_of_a_face(tmp_path, shared):
+    out = run("mtcnn.py", "--output", tmp_path / "faces.png", shared=shared)
+    (line,) = re.findall("eyes, nose and corners of the mouth at (.*)", out)
+    points = np.array([place.split() for place in line.split(", ")], float)
+    seen = [(205, 102), (247, 102), (224, 125), (203, 143), (246, 143)]
+    np.testing.assert_allclose(points, seen, atol=6)
+
+
 @pytest.mark.parametrize("own", [True, False])
 def test_characters_of_a_plate_are_told_apart(own, tmp_path, request):
     shared = None if own else request.getfixturevalue("shared")

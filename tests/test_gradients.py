@@ -313,6 +313,12 @@ CASES = [
     case("Interp", "interp_param { zoom_factor: 3 pad_beg: -1 }", normal(1, 2, 3, 4)),
     case("Upsample", "", normal(1, 1, 2, 2), labels(0, 3, 9, 14, shape=(1, 1, 2, 2))),
     case("Upsample", "upsample_param { scale: 3 }", normal(1, 2, 2, 2)),
+    case(
+        "Unpooling",
+        "unpooling_param { unpool_size: 4 }",
+        normal(1, 1, 2, 2),
+        labels(0, 3, 9, 14, shape=(1, 1, 2, 2)),
+    ),
     case("UpsampleDarknet", "upsample_darknet_param { stride: 2 }", normal(1, 2, 2, 2)),
     case(
         "ResizeBilinear",
@@ -550,6 +556,13 @@ CASES = [
     ),
     case("SmoothL1LossOHEM", "", normal(3, 2), normal(3, 2, seed=1), normal(3, 2, seed=2)),
     case("SoftmaxWithLoss", "", normal(2, 4, 2, 2), SOFTMAX_LABELS),
+    case(
+        "SoftmaxWithLoss",
+        "loss_param { ignore_label: 2 weight_by_label_freqs: true class_weighting: "
+        "[0.5, 3, 9, 0.1] }",
+        normal(2, 4, 2, 2),
+        SOFTMAX_LABELS,
+    ),
     case(
         "SoftmaxWithLossOHEM",
         'top: "a" top: "b" top: "c" loss_param { ignore_label: 2 }',

@@ -123,8 +123,7 @@ def reference_priors(
             for i, size in enumerate(mins):
                 sides = [(size, size)]
                 if maxs:
-                    size = math.sqrt(size * maxs[i])
-                    sides.append((size, size))
+                    sides.append((math.sqrt(size * maxs[i]),) * 2)
                 sides += [(size * math.sqrt(r), size / math.sqrt(r)) for r in every if r != 1]
                 for w, h in sides:
                     box = [x - w / 2, y - h / 2, x + w / 2, y + h / 2]
@@ -171,6 +170,13 @@ def test_prior_boxes_are_where_ssd_puts_them(seed: int) -> None:
     assert top.shape == (1, 2, len(expected))
     np.testing.assert_allclose(top[0, 0], expected, atol=1e-6)
     np.testing.assert_allclose(top[0, 1], np.resize(variances, len(expected)))
+
+
+def test_prior_boxes_of_other_ratios_have_the_area_of_the_smallest_square() -> None:
+    text = "prior_box_param { min_size: 10 max_size: 40 aspect_ratio: 4 flip: true }"
+    (top,) = run(f'type: "PriorBox" {text}', np.zeros((1, 1, 1, 1)), np.zeros((1, 3, 100, 100)))
+    sides = 100 * (top[0, 0].reshape(-1, 4)[:, 2:] - top[0, 0].reshape(-1, 4)[:, :2])
+    np.testing.assert_allclose(sides, [[10, 10], [20, 20], [20, 5], [5, 20]], rtol=1e-5)
 
 
 def test_prior_box_cuts_sizes_to_whole_pixels_as_the_original_does() -> None:
@@ -1084,6 +1090,34 @@ def test_multibox_loss_in_all_its_forms_is_a_positive_number(text: str) -> None:
     (top,) = run(f'type: "MultiBoxLoss" multibox_loss_param {{ {text} }}', *multibox_bottoms(1))
     assert np.isfinite(top)
     assert top > 0
+
+
+def test_multibox_loss_of_refinedet_moves_the_priors_and_leaves_easy_ones_out() -> None:
+    loc, conf, priors, truth = multibox_bottoms(2)
+    loc, conf, truth = loc[:1], conf[:1], truth[:, :, truth[0, 0, :, 0] == 0]
+    moves = np.random.default_rng(3).normal(size=(30, 4))
+    boxes, variances = priors.reshape(2, 30, 4)
+    sizes, centers = boxes[:, 2:] - boxes[:, :2], (boxes[:, :2] + boxes[:, 2:]) / 2
+    centers = centers + moves[:, :2] * variances[:, :2] * sizes
+    half = np.exp(moves[:, 2:] * variances[:, 2:]) * sizes / 2
+    there = floats([np.concatenate([centers - half, centers + half], 1), variances])
+    there = there.reshape(1, 2, -1)
+
+    def loss(text: str, *bottoms: np.ndarray) -> np.ndarray:
+        text = f"num_classes: 3 code_type: CENTER_SIZE objectness_score: 0.01 {text}"
+        return run(f'type: "MultiBoxLoss" multibox_loss_param {{ {text} }}', *bottoms)[0]
+
+    sure, easy = (np.tile([1 - p, p], 30)[None] for p in (0.9, 0.001))
+    first = floats(moves)[None].reshape(1, -1)
+    moved = loss("", loc, conf, there, truth)
+    assert abs(moved - loss("", loc, conf, priors, truth)) > 1e-3
+    found = loss("", loc, conf, priors, truth, floats(sure), first)
+    np.testing.assert_allclose(found, moved, rtol=1e-4)
+    found = loss("", loc, conf, priors, truth, floats(easy), first)
+    without = loss("neg_pos_ratio: 0.0001", loc, conf, there, truth)
+    np.testing.assert_allclose(found, without, rtol=1e-4)
+    with pytest.raises(ShapeError, match="60 scores of being an object and 120 offsets"):
+        loss("", loc, conf, priors, truth, first, first)
 
 
 @pytest.mark.parametrize(

@@ -283,6 +283,42 @@ def test_upsample_puts_values_where_pooling_found_them(seed: int) -> None:
     close(run(f'type: "Upsample" upsample_param {{ {size} }}', values, mask)[0], wanted)
 
 
+@pytest.mark.parametrize("size", ["unpool_size: 7", "unpool_h: 7 unpool_w: 7", ""])
+def test_unpooling_of_deconvnet(size: str) -> None:
+    big = np.random.default_rng(1).normal(size=(2, 3, 7, 7))
+    pooling = 'type: "Pooling" top: "a" top: "b" pooling_param { kernel_size: 3 stride: 2 }'
+    values, mask = run(pooling, big)
+    windows = "kernel_size: 3 stride: 2"
+    found = run(f'type: "Unpooling" unpooling_param {{ {windows} {size} }}', values, mask)[0]
+    # A value is the largest of its window, so that all others are zeros.
+    wanted = np.zeros_like(big)
+    for i in np.ndindex(values.shape):
+        row, column = divmod(int(mask[i]), 7)
+        wanted[i[0], i[1], row, column] = big[i[0], i[1], row, column]
+    close(found, wanted)
+
+
+def test_unpooling_refuses_what_it_cannot_do() -> None:
+    x = np.ones((1, 1, 2, 2))
+    with pytest.raises(NetError, match="unpool must be MAX"):
+        run('type: "Unpooling" unpooling_param { unpool: TILE unpool_size: 4 }', x, x)
+    with pytest.raises(NetError, match="give unpool_size"):
+        run('type: "Unpooling"', x, x)
+    with pytest.raises(ShapeError, match="mask of the same shape"):
+        run('type: "Unpooling" unpooling_param { unpool_size: 4 }', x, np.ones((1, 1, 2, 3)))
+    with pytest.raises(CaffeError, match=r"names the place 9, but a top of 3 x 3 has 9"):
+        run('type: "Unpooling" unpooling_param { unpool_size: 3 }', x, 9 * x)
+
+
+def test_a_sum_of_one_bottom_is_multiplied_by_its_coeff() -> None:
+    x = np.random.default_rng(0).normal(size=(2, 3))
+    for coeff in (1, 20):
+        close(run(f'type: "Eltwise" eltwise_param {{ coeff: {coeff} }}', x)[0], coeff * x)
+    for text in ("", "eltwise_param { operation: MAX coeff: 2 }"):
+        with pytest.raises(NetError, match="2 or more bottoms"):
+            run(f'type: "Eltwise" {text}', x)
+
+
 def test_upsample_refuses_a_mask_of_another_pooling() -> None:
     x, mask = np.ones((1, 1, 1, 1)), np.full((1, 1, 1, 1), 4)
     with pytest.raises(CaffeError, match=r"names the place 4.*2 x 2"):

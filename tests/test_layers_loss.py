@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 import caffe
+from caffe.errors import NetError
 from caffe.layers.layer import Layer, as_tensors, create
 from caffe.proto.caffe_pb2 import BlobProto, LayerParameter
 from caffe.proto.text import parse_text
@@ -143,6 +144,26 @@ def test_softmax_loss_by_the_book(mode: str, ignore: int | None) -> None:
     assert float(found) == pytest.approx(total / divisor)
     np.testing.assert_allclose(probabilities, p)
     assert layer.top_shapes((2, 3, 4, 5), (2, 4, 5)) == [(), (2, 3, 4, 5)]
+
+
+def test_softmax_loss_with_segnets_weights() -> None:
+    x, y = numbers(2, 3, 4, 5), labels(3, 2, 4, 5)
+    weights = [0.5, 2, 7]
+    said = f"weight_by_label_freqs: true class_weighting: {weights} ignore_label: 0"
+    layer = make("SoftmaxWithLoss", [x, y], f"loss_param {{ {said} }}")
+    p = softmax(x.numpy(), 1)
+    losses = [
+        -weights[int(y[n, h, w])] * np.log(p[n, int(y[n, h, w]), h, w])
+        for n, h, w in np.ndindex(2, 4, 5)
+        if y[n, h, w] != 0
+    ]
+    assert float(layer.forward(x, y)[0]) == pytest.approx(np.mean(losses))
+    with pytest.raises(NetError, match="a class_weighting for each of the 3 classes, not 1"):
+        make(
+            "SoftmaxWithLoss",
+            [x, y],
+            "loss_param { weight_by_label_freqs: true class_weighting: 1 }",
+        ).top_shapes((2, 3, 4, 5), (2, 4, 5))
 
 
 def test_the_new_field_wins_over_the_old_one() -> None:

@@ -80,7 +80,7 @@ def test_deconvolution_is_the_convolutions_gradient() -> None:
 
 def test_texts_of_2014_are_read() -> None:
     net = parse_net(
-        """input: "x" input_dim: 1 input_dim: 3 input_dim: 16 input_dim: 112
+        """input: "x" input_dim: 1 input_dim: 3 input_dim: 16 input_dim: 112 input_dim: 112
         layers { name: "conv1a" type: CONVOLUTION3D bottom: "x" top: "c"
                  convolution_param { num_output: 64 kernel_size: 3 kernel_depth: 3 pad: 1
                                      temporal_pad: 1 } }
@@ -89,12 +89,16 @@ def test_texts_of_2014_are_read() -> None:
                                  temporal_stride: 1 } }"""
     )
     assert [layer.type for layer in net.layer][1:] == ["Convolution3D", "Pooling3D"]
+    assert list(net.layer[0].input_param.shape[0].dim) == [1, 3, 16, 112, 112]
     assert net.layer[1].convolution_param.kernel_depth == 3
 
 
 def test_pictures_and_kernels_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ShapeError, match="5 axes"):
         run('type: "Pooling3D" pooling_param { kernel_size: 2 }', np.zeros((1, 2, 3, 4)))
+    text = "convolution_param { num_output: 1 kernel_size: 1 }"
+    with pytest.raises(ShapeError, match="5 axes"):
+        run(f'type: "Convolution3D" {text}', np.zeros((1, 2, 3, 4)))
     with pytest.raises(NetError, match="three dim"):
         run('type: "NdPooling" pooling_param { kernel_shape { dim: 2 } }', np.zeros(CLIP))
     with pytest.raises(NetError, match="kernel_size"):

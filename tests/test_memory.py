@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ import torch
 import caffe
 from caffe import mode
 from caffe.blob import Blob
-from caffe.memory import Head, SyncedMemory
+from caffe.memory import Head, Recording, SyncedMemory
 
 
 class CountingStore:
@@ -23,6 +23,7 @@ class CountingStore:
     def __init__(self) -> None:
         self.uploads = 0
         self.downloads = 0
+        self.replays = 0
 
     def upload(self, array: torch.Tensor) -> torch.Tensor:
         self.uploads += 1
@@ -31,6 +32,16 @@ class CountingStore:
     def download(self, array: torch.Tensor) -> torch.Tensor:
         self.downloads += 1
         return array.clone()
+
+    def record(self, function: Callable[[], Sequence[torch.Tensor]]) -> Recording:
+        results = function()
+
+        def replay() -> None:
+            self.replays += 1
+            for result, again in zip(results, function(), strict=True):
+                result.copy_(again)
+
+        return Recording(results, replay)
 
     @property
     def moved(self) -> tuple[int, int]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
@@ -70,3 +73,16 @@ def test_a_net_runs_on_the_gpu() -> None:
         assert net.forward(x=[1, 2])["y"].tolist() == [3, 6]
     finally:
         caffe.set_mode_cpu()
+
+
+@pytest.mark.parametrize("call", [caffe.set_device, caffe.set_random_seed])
+@pytest.mark.parametrize("value", ["x", None])
+def test_what_is_no_whole_number_is_refused(call: Callable[[Any], None], value: Any) -> None:
+    with pytest.raises(caffe.CaffeError, match="must be a whole number"):
+        call(value)
+
+
+@pytest.mark.parametrize("model", [None, 3, ["net.prototxt"]])
+def test_what_is_no_model_is_refused(model: Any) -> None:
+    with pytest.raises(caffe.CaffeError, match="takes a prototxt's path"):
+        caffe.Net(model, caffe.TEST)

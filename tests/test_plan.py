@@ -12,6 +12,7 @@ import torch
 
 import caffe
 from caffe import mode
+from caffe.engine.choice import PATIENCE
 
 from .test_memory import CountingStore
 
@@ -230,6 +231,51 @@ def test_the_plan_in_a_second_store_means_the_same(net: caffe.Net) -> None:
     finally:
         caffe.set_mode_cpu()
     assert_close(net.blobs["prob"].data, layer_by_layer(net, PICTURES[0])["prob"])
+
+
+def test_a_recording_is_replayed_while_nothing_changes(net: caffe.Net) -> None:
+    expected = [layer_by_layer(net, pictures) for pictures in PICTURES]
+    store = CountingStore()
+    mode.use_store(store)
+    try:
+        for i in (0, 1, 0, 1, 0, 1, 0)[-PATIENCE - 2 :]:
+            found = net.forward(data=PICTURES[i])["prob"]
+            assert_close(found, expected[i]["prob"])
+        assert store.replays == 3
+        uploads = store.uploads
+        net.forward(data=PICTURES[1])
+        assert store.uploads == uploads + 1
+        for name in reversed(UNKEPT):
+            assert_close(net.blobs[name].data, expected[1][name])
+        net.params["conv1"][0].data[...] *= 2
+        net.forward(data=PICTURES[1])
+        assert store.replays == 4
+    finally:
+        caffe.set_mode_cpu()
+    assert_close(net.blobs["prob"].data, layer_by_layer(net, PICTURES[1])["prob"])
+
+
+def test_weights_are_packed_once_and_kept_in_one_form(net: caffe.Net) -> None:
+    weights = net.params["fc"][0].data.copy()
+    for _ in range(3):
+        net.forward(data=PICTURES[0])
+    if mode.engine() == "torch":
+        assert net.params["fc"][0].memory.is_deferred
+        product = next(o for o in net._plan._operations if o.label.startswith("layer 'fc'"))
+        packed = product._packed
+        net.forward(data=PICTURES[1])
+        assert product._packed is packed
+    assert np.array_equal(net.params["fc"][0].data, weights)
+    expected = layer_by_layer(net, PICTURES[0])["prob"]
+    assert_close(net.forward(data=PICTURES[0])["prob"], expected)
+
+
+def test_the_plan_joins_what_belongs_together(net: caffe.Net) -> None:
+    net.forward(data=PICTURES[0])
+    joined = [[part.layer.name for part in o.parts] for o in net._plan._operations]
+    assert ["conv1", "bn1", "scale1", "relu1"] in joined
+    assert ["branch", "sum", "relu2"] in joined
+    assert ["fc", "relu3"] in joined
 
 
 def test_layers_whose_tops_depend_on_values_follow_the_plan() -> None:

@@ -39,6 +39,8 @@ FORK_VALUES = {
         "LSTM": 1014,
         "ROI_POOLING": 1015,
         "SMOOTH_L1_LOSS": 1016,
+        "UNPOOLING": 1017,
+        "SEG_ACCURACY": 1018,
     },
 }
 FORK_ENUMS = {"caffe.BatchNormParameter", "caffe.BlobProto", "caffe.ImageDataParameter"}

@@ -255,7 +255,12 @@ def test_published_nets_have_the_layers_that_caffe_builds(shared: Path) -> None:
 def test_v1_texts_of_forks_are_upgraded() -> None:
     net = parse_net(
         """layers { name: "i" type: INTERP bottom: "x" top: "y" interp_param { zoom_factor: 2 } }
-        layers { name: "b" type: BN bottom: "y" top: "z" bn_param { bn_mode: INFERENCE } }"""
+        layers { name: "b" type: BN bottom: "y" top: "z" bn_param { bn_mode: INFERENCE } }
+        layers { name: "u" type: UNPOOLING bottom: "z" bottom: "m" top: "u"
+                 unpooling_param { unpool: MAX unpool_size: 14 } }
+        layers { name: "a" type: SEG_ACCURACY bottom: "u" bottom: "label" top: "a"
+                 seg_accuracy_param { ignore_label: 255 } }"""
     )
-    assert [layer.type for layer in net.layer] == ["Interp", "BN"]
+    assert [layer.type for layer in net.layer] == ["Interp", "BN", "Unpooling", "SegAccuracy"]
+    assert net.layer[2].unpooling_param.unpool_size == 14
     assert net.layer[0].interp_param.zoom_factor == 2

@@ -80,8 +80,9 @@ class ObjectDetector:
     """A net that finds objects.
 
     Nets may end in a layer of detections (DetectionOutput, YoloDetectionOutput,
-    Yolov3DetectionOutput, Region), in the maps of YOLO v2 or v3, or in what Faster R-CNN and
-    R-FCN give for each region (cls_prob, bbox_pred and rois, with im_info as an input).
+    Yolov3DetectionOutput, Region), in the maps of YOLO v2 or v3, in what Faster R-CNN and
+    R-FCN give for each region (cls_prob, bbox_pred and rois, with im_info as an input), or in
+    boxes and scores, as UltraFace does.
 
     How pictures go in is not written in a prototxt. It is guessed from the kind of net, see
     `preparation`, and can be said instead.

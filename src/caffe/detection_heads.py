@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .detection_preparation import MAPS, REGIONS, ROWS
+from .detection_preparation import MAPS, OFFSETS, REGIONS, ROWS
 from .errors import CaffeError, NetError
 from .layers.boxes import CENTER_SIZE, decode, non_maximum_suppression
 from .layers.yolo import read_maps
@@ -19,7 +19,7 @@ Array = NDArray[np.float32]
 Found = tuple[NDArray[np.int64], Array, Array]
 """Labels (N), scores (N), and boxes (N, 4) in pixels of the input."""
 
-OVERLAP = {MAPS: 0.45, REGIONS: 0.3}
+OVERLAP = {MAPS: 0.45, REGIONS: 0.3, OFFSETS: 0.3}
 """How much boxes of one class may overlap, where the net leaves the thinning out to others."""
 
 # Widths and heights that boxes start from, as darknet's configurations give them: in cells of
@@ -30,6 +30,10 @@ V2_COCO = (
 )  # fmt: skip
 V3 = (10, 13, 16, 30, 33, 23, 30, 61, 62, 45, 59, 119, 116, 90, 156, 198, 373, 326)
 V3_TINY = (10, 14, 23, 27, 37, 58, 81, 82, 135, 169, 344, 319)
+
+ULTRAFACE = {8: (10, 16, 24), 16: (32, 48), 32: (64, 96), 64: (128, 192, 256)}
+"""UltraFace's squares: their sides in pixels, by how far apart their middles are."""
+ULTRAFACE_VARIANCES = (0.1, 0.1, 0.2, 0.2)
 
 # How many classes, and where it is said, for layers that give rows of detections.
 _ROWS = {
@@ -46,7 +50,7 @@ class Head:
     Attributes
     ----------
     kind : str
-        "rows", "maps" or "regions".
+        "rows", "maps", "regions" or "offsets".
     classes : int or None
         How many labels there are, the background among them if there is one.
     background : int
@@ -169,6 +173,52 @@ class Proposals(Head):
         return np.ones(len(rois), np.int64), scores, boxes
 
 
+class BoxesAndScores(Head):
+    """Tops "boxes" (N, P, 4) and "scores" (N, P, classes), the background being class 0.
+
+    Boxes are corners in parts of the input, unless they come right out of convolutions: then
+    they are offsets from UltraFace's squares (Linzaer, 2019).
+    """
+
+    kind = OFFSETS
+    background = 1
+
+    def __init__(self, classes: int, decoded: bool) -> None:
+        self.classes, self.decoded = classes, decoded
+        self.names = ["face"] if classes == 2 and not decoded else None
+
+    def read(self, net: Net, size: Sequence[int], threshold: float) -> Found:
+        boxes = torch.from_numpy(net.blobs["boxes"].data[:1].reshape(-1, 4))
+        scores = torch.from_numpy(net.blobs["scores"].data[:1].reshape(-1, self.classes or 1))
+        if not self.decoded:
+            squares = torch.from_numpy(ultraface_squares(*size))
+            if len(squares) != len(boxes):
+                raise CaffeError(
+                    f"an input of {size[0]} x {size[1]} has {len(squares)} of UltraFace's squares, "
+                    f"but the net gives {len(boxes)} boxes: where theirs are is not known"
+                )
+            offsets = boxes * boxes.new_tensor(ULTRAFACE_VARIANCES)
+            boxes = decode(offsets, squares, CENTER_SIZE)
+        height, width = size
+        boxes = boxes * boxes.new_tensor([width, height, width, height])
+        every = boxes[:, None].expand(-1, scores.shape[1] - 1, 4)
+        labels, kept, found = by_class(every, scores[:, 1:], threshold, OFFSETS)
+        return labels + 1, kept, found
+
+
+def ultraface_squares(height: int, width: int) -> Array:
+    """Return UltraFace's squares for an input of this size, (P, 4) corners in parts of it."""
+    every = []
+    for step, sides in ULTRAFACE.items():
+        rows, columns = -(-height // step), -(-width // step)
+        y, x, side = np.meshgrid(np.arange(rows), np.arange(columns), sides, indexing="ij")
+        # A square larger than the input is as large as the input.
+        center = np.stack([(x + 0.5) * step / width, (y + 0.5) * step / height], -1).clip(max=1)
+        half = np.stack([side / width, side / height], -1).clip(max=1) / 2
+        every.append(np.concatenate([center - half, center + half], -1).reshape(-1, 4))
+    return np.concatenate(every).astype(np.float32)
+
+
 def by_class(boxes: torch.Tensor, scores: torch.Tensor, threshold: float, kind: str) -> Found:
     """Return the boxes (N, classes, 4) of sufficient score, those of a class thinned out."""
     labels, best, found = [], [], []
@@ -207,6 +257,10 @@ def find_head(net: Net, param: NetParameter, anchors: Sequence[float] | None) ->
         return Regions(scores.shape[1] if scores.ndim > 1 else scores.size)
     if "rois" in net.outputs and "im_info" in net.inputs:
         return Proposals()
+    if {"boxes", "scores"} <= set(net.outputs):
+        boxes, classes = (tuple(net.blobs[name].shape) for name in ("boxes", "scores"))
+        if len(boxes) == len(classes) == 3 and boxes == (*classes[:2], 4) and classes[2] > 1:
+            return BoxesAndScores(classes[2], not _is_raw("boxes", makers))
     maps = [name for name in net.outputs if name in makers and makers[name].type == "Convolution"]
     shapes = [tuple(net.blobs[name].shape) for name in maps]
     channels = {shape[1] for shape in shapes if len(shape) == 4}
@@ -219,8 +273,17 @@ def find_head(net: Net, param: NetParameter, anchors: Sequence[float] | None) ->
     ends = ", ".join(f"{name} ({makers[name].type})" for name in net.outputs if name in makers)
     raise NetError(
         f"the net does not end in boxes but in {ends or 'its inputs'}; it must end in "
-        f"{', '.join(_ROWS)}, in YOLO's maps, or in rois, cls_prob and bbox_pred"
+        f"{', '.join(_ROWS)}, in YOLO's maps, in rois, cls_prob and bbox_pred, or in boxes and "
+        "scores"
     )
+
+
+def _is_raw(blob: str, makers: dict[str, LayerParameter]) -> bool:
+    """Whether a blob's numbers are those of convolutions, only put elsewhere."""
+    layer = makers.get(blob)
+    if layer is None or layer.type not in ("Concat", "Reshape", "Permute", "Flatten", "Split"):
+        return layer is not None and layer.type == "Convolution"
+    return all(_is_raw(bottom, makers) for bottom in layer.bottom)
 
 
 def _makers(net: Net) -> dict[str, LayerParameter]:

@@ -10,8 +10,9 @@ STRETCH, LETTERBOX, SHORTER_SIDE = "stretch", "letterbox", "shorter side"
 FITS = (STRETCH, LETTERBOX)
 ORDERS = ("bgr", "rgb", "grey")
 
-ROWS, MAPS, REGIONS = "rows", "maps", "regions"
-"""The kinds of nets: with a layer of detections, with YOLO's maps, with classified regions."""
+ROWS, MAPS, REGIONS, OFFSETS = "rows", "maps", "regions", "offsets"
+"""The kinds of nets: with a layer of detections, with YOLO's maps, with classified regions, and
+with boxes and scores that nobody has thinned out yet."""
 
 SSD_MEAN = (104.0, 117.0, 123.0)
 RCNN_MEAN = (102.9801, 115.9465, 122.7717)
@@ -63,7 +64,7 @@ def guess_preparation(net: NetParameter, kind: str, shape: tuple[int, ...]) -> P
     ----------
     net : NetParameter
         The net, upgraded.
-    kind : {"rows", "maps", "regions"}
+    kind : {"rows", "maps", "regions", "offsets"}
         How it ends.
     shape : tuple of int
         Its input's shape, (num, channels, height, width).
@@ -73,7 +74,8 @@ def guess_preparation(net: NetParameter, kind: str, shape: tuple[int, ...]) -> P
     What is known of the nets that were published: SSD subtracts 104, 117, 123; nets of depthwise
     convolutions (MobileNet-SSD and its kin) take values from -1 to 1; PeleeNet scales by 0.017;
     YOLO takes RGB from 0 to 1, in darknet's letterbox; Faster R-CNN and R-FCN bring the shorter
-    side to 600; nets of one channel take grey from 0 to 1. A `transform_param` that stands in the
+    side to 600; UltraFace takes RGB, 127 subtracted and divided by 128; nets of one channel take
+    grey from 0 to 1. A `transform_param` that stands in the
     text goes before all of them.
     """
     channels, size = shape[1], (shape[2], shape[3])
@@ -92,6 +94,8 @@ def guess_preparation(net: NetParameter, kind: str, shape: tuple[int, ...]) -> P
         return Preparation(
             (0.0,) * 3, 1 / 255, "rgb", size, LETTERBOX, why="YOLO's maps, as darknet feeds them"
         )
+    if kind == OFFSETS:
+        return Preparation((127.0,) * 3, 1 / 128, "rgb", size, why="boxes and scores of UltraFace")
     if "pelee" in net.name.lower():
         return Preparation(PELEE_MEAN, 0.017, "bgr", size, why="PeleeNet by its name")
     if any(_is_depthwise(layer) for layer in net.layer):

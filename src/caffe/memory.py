@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -29,6 +29,29 @@ class Store(Protocol):
         """Copy a tensor of this store into a new CPU tensor."""
         ...
 
+    def record(self, function: Callable[[], Sequence[Tensor]]) -> Recording | None:
+        """Run `function` once so that it can be run again by one call; None if that is not known.
+
+        It must read and write this store's tensors only, and ask for no value of theirs.
+        """
+        ...
+
+
+@dataclass
+class Recording:
+    """What a function computed, and how to have it computed again.
+
+    Attributes
+    ----------
+    results : sequence of Tensor
+        What it returned; each replay overwrites them.
+    replay : callable
+        Does again what the function did, with the same tensors.
+    """
+
+    results: Sequence[Tensor]
+    replay: Callable[[], object]
+
 
 class Watcher(Protocol):
     """Somebody who depends on what a memory holds."""
@@ -45,10 +68,24 @@ class DeviceStore:
     device: torch.device
 
     def upload(self, array: Tensor) -> Tensor:
-        return array.to(self.device, copy=True)
+        if self.device.type != "cuda":
+            return array.to(self.device, copy=True)
+        # Pinned memory is sent while this thread goes on, and PyTorch keeps it until it is sent.
+        return array.pin_memory().to(self.device, non_blocking=True)
 
     def download(self, array: Tensor) -> Tensor:
         return array.to("cpu", copy=True)
+
+    def record(self, function: Callable[[], Sequence[Tensor]]) -> Recording | None:
+        if self.device.type != "cuda":
+            return None
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.device(self.device):
+            with torch.cuda.graph(graph):
+                results = function()
+            # Recording computes nothing.
+            graph.replay()
+        return Recording(results, graph.replay)
 
 
 class Head(Enum):

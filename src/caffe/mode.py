@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -58,9 +59,12 @@ def set_device(device: int) -> None:
     ------
     DeviceError
         There is no such GPU; the text says why and what to do.
+    CaffeError
+        `device` is no whole number.
     """
-    chosen = _usable_device(int(device))
-    _state.device = int(device)
+    number = _whole(device, "a GPU's number")
+    chosen = _usable_device(number)
+    _state.device = number
     if _state.store is not None:
         from .memory import DeviceStore
 
@@ -71,8 +75,20 @@ def set_random_seed(seed: int) -> None:
     """Seed this thread's fillers, Dropout and DummyData.
 
     The numbers repeat from run to run; they are not the original's numbers.
+
+    Raises
+    ------
+    CaffeError
+        `seed` is no whole number.
     """
-    generator().manual_seed(int(seed))
+    generator().manual_seed(_whole(seed, "a seed"))
+
+
+def _whole(value: Any, what: str) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError) as error:
+        raise CaffeError(f"{what} must be a whole number, not {value!r}") from error
 
 
 def set_precision(precision: str) -> None:
@@ -128,16 +144,30 @@ def precision() -> torch.dtype:
     return torch.float32 if _state.precision == "tf32" else getattr(torch, _state.precision)
 
 
-def gpu_arithmetic() -> AbstractContextManager[None]:
-    """Return a context in which an NVIDIA GPU's float32 is float32, or TF32 where that was chosen.
+def allows_tf32() -> bool:
+    """Tell whether NVIDIA GPUs may round the factors of products to 10 bits."""
+    return _state.precision == "tf32"
+
+
+@contextmanager
+def gpu_arithmetic() -> Iterator[None]:
+    """Let an NVIDIA GPU's float32 be float32, or TF32 where that was chosen.
 
     PyTorch's own default lets convolutions round to TF32, which is not Caffe's arithmetic.
     """
     if _state.store is None or _state.store.device.type != "cuda":
-        return nullcontext()
+        yield
+        return
     import torch
 
-    return torch.backends.cudnn.flags(enabled=True, allow_tf32=_state.precision == "tf32")
+    products = torch.backends.cuda.matmul
+    before = products.allow_tf32
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=allows_tf32()):
+        products.allow_tf32 = allows_tf32()
+        try:
+            yield
+        finally:
+            products.allow_tf32 = before
 
 
 def set_engine(engine: str) -> None:
@@ -149,8 +179,9 @@ def set_engine(engine: str) -> None:
         "torch" runs a net that needs no gradients by a prepared plan: layers joined, weights packed
         for PyTorch's kernels, blobs computed when looked at. "openvino" lets OpenVINO (the extra
         of that name) run as much of the plan as it can on the CPU; it is prepared at the first
-        forward, which takes up to a second. "auto" is "openvino" from the third forward of the
-        same shapes and weights on, if that is installed, and "torch" otherwise. "layerwise" runs
+        forward, which takes up to a second. "auto" begins with "torch", tries
+        "openvino", if that is installed, from the fifth forward of the same shapes and weights on,
+        and keeps the quicker one. "layerwise" runs
         one layer after another and writes every blob, always.
 
     Raises

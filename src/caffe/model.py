@@ -56,6 +56,10 @@ def read_model(model: PathLike | NetParameter) -> tuple[str | None, NetParameter
         return None, upgrade_net(model)
     if isinstance(model, str) and "{" in model and not os.path.exists(model):
         return None, files.parse_net(model)
+    if not isinstance(model, (str, os.PathLike)):
+        raise CaffeError(
+            f"Net() takes a prototxt's path, its text or a NetParameter, not {model!r:.80}"
+        )
     return os.fspath(model), files.read_net(model)
 
 

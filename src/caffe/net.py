@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from . import mode
+from .alignment import warn_of_unsaid_offsets
 from .blob import Blob
 from .engine import layerwise
 from .engine.debug_info import report_backward, report_forward
@@ -118,6 +119,7 @@ class Net:
             ]
             self._steps.append(step)
         self._parameters.share()
+        warn_of_unsaid_offsets(self._steps)
         self._mark_backward(param.force_backward)
         self._plan: Plan | None = None
         self._planned = 0 if self.debug_info else Plan.reach(self._steps)

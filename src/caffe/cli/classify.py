@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from ..classifier import Classifier
 
 CROPS = 10
-SPINS = "3000"
+SPINS = "50"
 
 MANY = 400
 """From how many pictures on OpenVINO, where it is installed, wins back what it takes to prepare."""

@@ -40,8 +40,8 @@ def detect(
         Path | None,
         typer.Option(
             metavar="PROTOTXT",
-            help="The net: one that ends in DetectionOutput, in YOLO's layers or maps, or in an "
-            "R-CNN's regions.",
+            help="The net: one that ends in DetectionOutput, in YOLO's layers or maps, in an "
+            "R-CNN's regions, or in boxes and scores as UltraFace does.",
             rich_help_panel=OWN,
         ),
     ] = None,

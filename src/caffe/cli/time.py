@@ -18,6 +18,9 @@ from .terminal import bar, print_columns, progress
 if TYPE_CHECKING:
     from ..net import Net
 
+RUNS_TO_SETTLE = 10
+"""How often the net is run before it counts: it tries what is quickest in its first runs."""
+
 
 @dataclass
 class LayerTime:
@@ -81,7 +84,13 @@ def time_net(
     gpu: Annotated[int | None, typer.Option(metavar="N", help="Run on this GPU.")] = None,
     precision: Annotated[
         str | None,
-        typer.Option(metavar="P", help="float32, bfloat16 or float16.", show_default="float32"),
+        typer.Option(
+            metavar="P", help="float32, tf32, bfloat16 or float16.", show_default="float32"
+        ),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(metavar="E", help="auto, torch, openvino or layerwise.", show_default="auto"),
     ] = None,
     backward: Annotated[
         bool, typer.Option("--backward", help="Time the gradients too, as with force_backward.")
@@ -91,7 +100,7 @@ def time_net(
     """Time a net: each layer on its own, and `net.forward()` as a whole.
 
     The whole is quicker than the sum of the layers where layers are run as one. What is shown
-    are averages, in milliseconds, after one run that does not count.
+    are averages, in milliseconds, after runs that do not count, in which the engine is chosen.
     """
     if net is not None and model is not None:
         raise typer.BadParameter("--net and --model are two ways to name one net")
@@ -101,7 +110,9 @@ def time_net(
         mode.set_device(gpu)
         mode.set_mode_gpu()
     if precision is not None:
-        _set_precision(precision)
+        mode.set_precision(precision)
+    if engine is not None:
+        mode.set_engine(engine)
     timed = _open(model if net is None else str(net), weights, phase, backward)
     if batch is not None:
         _set_batch(timed, batch)
@@ -140,7 +151,8 @@ def measure(
     for _ in range(iterations):
         _run_layers(net, layers, backward)
         advance()
-    net.forward()
+    for _ in range(RUNS_TO_SETTLE):
+        net.forward()
     wholes = [0.0, 0.0]
     for _ in range(iterations):
         wholes[0] += _milliseconds(net.forward)
@@ -200,17 +212,10 @@ def _set_batch(net: Net, batch: int) -> None:
     net.reshape()
 
 
-def _set_precision(precision: str) -> None:
-    from .. import mode
-
-    choose = getattr(mode, "set_precision", None)
-    if choose is None:
-        raise CaffeError("--precision: this version of Recaffe computes in float32 only")
-    choose(precision)
-
-
 def _facts(net: Net, iterations: int, gpu: int | None, precision: str | None) -> dict[str, Any]:
     import torch
+
+    from ..mode import engine
 
     device = f"CPU, {torch.get_num_threads()} threads"
     return {
@@ -218,6 +223,7 @@ def _facts(net: Net, iterations: int, gpu: int | None, precision: str | None) ->
         "batch": net.blobs[net.inputs[0]].shape[0] if net.inputs else None,
         "device": device if gpu is None else f"GPU {gpu}",
         "precision": precision or "float32",
+        "engine": engine(),
         "iterations": iterations,
     }
 

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .. import mode
 from ..blob import Shape
 from ..layers.activation import Clip, ReLU
 from ..layers.layer import Layer, as_tensors
@@ -165,6 +166,7 @@ class LayerOperation(Operation):
     def __init__(self, step: Step, precision: torch.dtype, store: Store | None) -> None:
         super().__init__(step, store)
         self._layer = step.layer
+        self.type = step.layer.type
         self._dtype = precision if step.layer.type in REDUCED else torch.float32
         self.is_fresh = step.layer.type in FRESH
         self.has_raw_params = any(blob.count > SMALL_PARAMETER for blob in self.params)
@@ -257,7 +259,8 @@ class ConvolutionOperation(Fused):
             if summand is not None:
                 bias = bias + summand
         self._bias = bias.to(self._dtype)
-        weight = weight.to(self._dtype, memory_format=torch.channels_last)
+        layout = picture_layout(self._dtype, self._store)
+        weight = weight.to(self._dtype).contiguous(memory_format=layout)
         self._weight = (
             torch.ops.mkldnn._reorder_convolution_weight(
                 weight, *self._geometry(), self.read_shapes[0]
@@ -397,6 +400,12 @@ class MaxPoolOperation(Operation):
 
     def run(self, values: Values) -> None:
         x = self.bottom(values, values[self.reads[0]].dtype)
+        if self._store is not None:
+            # To ask for the least value would make this thread wait for the GPU.
+            values[self.writes[0]] = torch.max_pool2d(
+                torch.where(x > LOWEST, x, LOWEST), *self._arguments
+            )
+            return
         y = torch.max_pool2d(x, *self._arguments)
         # A minimum is one pass over the values, and not a number if one of them is not.
         if not y.amin().item() >= LOWEST:
@@ -521,6 +530,18 @@ def activation(layer: Layer) -> tuple[str, list[float]] | None:
     if type(layer) is Clip:
         return "hardtanh", [layer.param.min, layer.param.max]
     return None
+
+
+def picture_layout(precision: torch.dtype, store: Store | None) -> torch.memory_format:
+    """Return the order in which pictures lie in memory.
+
+    Channels last suit the CPU's kernels, and a GPU's that compute in short numbers; cuDNN's float32
+    kernels are made for channels first.
+    """
+    is_cuda = store is not None and store.device.type == "cuda"
+    if is_cuda and precision == torch.float32 and not mode.allows_tf32():
+        return torch.contiguous_format
+    return torch.channels_last
 
 
 @functools.cache

@@ -10,33 +10,24 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 import weakref
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..allocation import give_back_freed_memory, keep_freed_memory
 from ..blob import Blob, Layout, Shape
-from ..errors import CaffeWarning
 from ..layers.layer import TEST
 from ..memory import Store, SyncedMemory
-from . import openvino
+from .choice import Choice
 from .fusion import operations
 from .layerwise import Step, as_caffe_error
-from .operations import Operation, Values
+from .operations import Operation, Values, picture_layout
 
 SMALL = 2**12
 """Blobs of at most so many numbers are always written: that costs less than keeping account."""
-
-PATIENCE = 3
-"""From which run on in which nothing has changed OpenVINO's preparations are worth their time."""
-
-TRIALS = 4
-"""How many runs OpenVINO has to be faster than PyTorch was, before it is given up."""
 
 
 @dataclass
@@ -111,6 +102,7 @@ class Plan:
         self.precision = precision
         self.store = store
         self.engine = engine
+        self._layout_of_pictures = picture_layout(precision, store)
         self._operations = operations(steps, precision, store)
         blobs = blobs_of(steps)
         self._blobs = [(weakref.ref(blob.memory), blob.shape) for blob in blobs]
@@ -133,23 +125,20 @@ class Plan:
             for blob in operation.params:
                 self._users.setdefault(id(blob.memory), []).append(i)
                 blob.memory.watch(self)
-        self._compiled: openvino.Compiled | None = None
-        self._quiet_runs = 0
-        self._times: dict[str, list[float]] = {"torch": [], "openvino": []}
-        self._compilable = 0
-        if engine == "openvino" or (engine == "auto" and openvino.is_installed()):
-            self._compilable = openvino.reach(self._operations) if store is None else 0
-        for operation in self._operations[: self._compilable]:
-            operation.is_worth_packing = False
-        written = {
-            k for operation in self._operations[: self._compilable] for k in operation.writes
-        }
-        later = self._operations[self._compilable :]
-        self._read_later = {k for operation in later for k in operation.reads if k in written}
-        self._compiled_final = [pair for final in self._final[: self._compilable] for pair in final]
-        # Operations of OpenVINO's whose parameters somebody may hold.
-        self._held = set(range(self._compilable))
+        self._choice = Choice(self._operations, engine, precision, store)
+        self._prepare_for_choice()
         weakref.finalize(self, give_back_freed_memory)
+
+    def _prepare_for_choice(self) -> None:
+        """Find what must come out of the operations that may be run as one."""
+        count = self._choice.count
+        first, later = self._operations[:count], self._operations[count:]
+        for operation in self._operations:
+            # What OpenVINO packs need not be packed for PyTorch.
+            operation.is_worth_packing = operation in later
+        written = {key for operation in first for key in operation.writes}
+        self._read_later = {k for operation in later for k in operation.reads if k in written}
+        self._first_final = [pair for final in self._final[:count] for pair in final]
 
     def _survey(self, blobs: dict[int, Blob], read_by_rest: set[int]) -> None:
         """Find the inputs, and when each memory is written and read for the last time."""
@@ -196,6 +185,8 @@ class Plan:
         """Tell whether the net's `blobs` and the modes are still what the plan was made for."""
         if (precision, store, engine) != (self.precision, self.store, self.engine):
             return False
+        if self._layout_of_pictures != picture_layout(precision, store):
+            return False
         if self._layout != Layout.changes:
             if not all(
                 blob.memory is memory() and blob.shape == shape
@@ -212,15 +203,17 @@ class Plan:
         self._looked_at.clear()
         self._look = None
         start = time.perf_counter()
-        if self._compilable and self._run_compiled():
-            self._judge("openvino", time.perf_counter() - start)
-            return
-        self._refresh()
-        self._snapshot = {
-            key: self._laid_out(self._value(*where)) for key, where in self._inputs.items()
-        }
-        self._run_operations(0, dict(self._snapshot))
-        self._judge("torch", time.perf_counter() - start)
+        was_prepared = bool(self._choice.count) and self._run_prepared()
+        if not was_prepared:
+            self._refresh()
+            self._snapshot = {
+                key: self._laid_out(self._value(*where)) for key, where in self._inputs.items()
+            }
+            self._run_operations(0, dict(self._snapshot))
+        count = self._choice.count
+        self._choice.judge(was_prepared, time.perf_counter() - start)
+        if self._choice.count != count:
+            self._prepare_for_choice()
 
     def _run_operations(self, start: int, values: Values) -> None:
         """Run the operations from `start` on."""
@@ -253,78 +246,43 @@ class Plan:
         for key, place, memory in found:
             memory.defer(place.count, self._computation(key, place))
 
-    def _run_compiled(self) -> bool:
-        """Run by OpenVINO what it can; returns whether it was worth it."""
-        self._held = {i for i in self._held if self._operations[i].is_held}
-        if self._held:
-            # What is held may change unseen, and OpenVINO's preparations take long.
-            self._quiet_runs = 0
+    def _run_prepared(self) -> bool:
+        """Run as one what can be; returns whether that was worth it."""
+        if not self._choice.is_quiet():
             return False
-        self._quiet_runs += 1
-        kept, others = self._sorted(self._compiled_final)
+        kept, others = self._sorted(self._first_final)
         wanted = {key for key, *_ in kept} | self._read_later
-        if self._compiled is not None and not wanted.issubset(self._compiled.outputs):
-            wanted.update(self._compiled.outputs)
-            self._compiled, self._quiet_runs = None, 1
-        if self._compiled is None:
-            if self.engine == "auto" and self._quiet_runs < PATIENCE:
-                return False
-            self._release(self._compilable)
-            self._compiled = self._compile(wanted)
-            if self._compiled is None:
-                return False
-        compiled = self._compiled
-        for key, array in compiled.inputs.items():
-            np.copyto(array, self._value(*self._inputs[key]).numpy())
-        if not all(np.isfinite(array.sum()) for array in compiled.inputs.values()):
-            # OpenVINO's layers pass over what is not a number in another way than Caffe's.
+        inputs = {key: self._value(*where) for key, where in self._inputs.items()}
+        if self._choice.keeps_torch_ready:
+            self._refresh()
+            inputs = {key: self._laid_out(value) for key, value in inputs.items()}
+        prepared = self._choice.prepared(wanted, inputs, self._before_preparing)
+        if prepared is None or not prepared.take(inputs):
             return False
-        self._snapshot = {key: torch.from_numpy(array) for key, array in compiled.inputs.items()}
-        values = compiled.run()
+        self._snapshot = {
+            key: prepared.inputs[key] if key in prepared.inputs else self._laid_out(value)
+            for key, value in inputs.items()
+        }
+        values = prepared.run()
         for key, place, memory in kept:
-            memory.put(self._as_blob(values[key].view(place.shape)), None)
+            memory.put(self._as_blob(values[key].view(place.shape)), self.store)
         self._defer(others)
-        if self._compilable < len(self._operations):
-            self._refresh(self._compilable)
+        if self._choice.count < len(self._operations):
+            self._refresh(self._choice.count)
             rest = {key: self._laid_out(value) for key, value in self._snapshot.items()}
-            self._run_operations(self._compilable, {**rest, **values})
+            self._run_operations(self._choice.count, {**rest, **values})
         return True
 
-    def _judge(self, engine: str, seconds: float) -> None:
-        """Note how long a run took, and give OpenVINO up where PyTorch is faster."""
-        if not self._compilable or self.engine != "auto" or not self._quiet_runs:
+    def _before_preparing(self) -> None:
+        """Drop what PyTorch has prepared and kept for operations that OpenVINO takes over."""
+        if self._choice.keeps_torch_ready:
             return
-        tried = self._times["openvino"]
-        if len(tried) <= TRIALS:
-            self._times[engine].append(seconds)
-            # The first of each prepares.
-            if len(tried) > TRIALS and min(tried[1:]) > min(self._times["torch"]):
-                self._compiled, self._compilable = None, 0
-                for operation in self._operations:
-                    operation.is_worth_packing = True
-
-    def _release(self, count: int) -> None:
-        """Drop what PyTorch has prepared for the first operations."""
-        released = set(range(count))
+        released = set(range(self._choice.count))
         for i in released - self._unprepared:
             self._operations[i].release()
         self._unprepared |= released
         self._stale |= released
-
-    def _compile(self, wanted: set[int]) -> openvino.Compiled | None:
-        operations = self._operations[: self._compilable]
-        read = {key for operation in operations for key in operation.reads}
-        inputs = {key: shape for key, (_, shape) in self._inputs.items() if key in read}
-        # OpenVINO has memory of its own for what lies between the layers.
         give_back_freed_memory()
-        try:
-            return openvino.Compiled(operations, inputs, wanted, self.precision)
-        except Exception as error:
-            if self.engine != "auto":
-                raise
-            self._compilable = 0
-            warnings.warn(f"OpenVINO is not used: {error}", CaffeWarning, stacklevel=4)
-            return None
 
     def _refresh(self, start: int = 0) -> None:
         """Prepare for PyTorch what parameters have changed, from an operation on."""
@@ -364,9 +322,7 @@ class Plan:
         """Compute what is left to be computed from a parameter that is about to change."""
         users = self._users.get(id(memory), ())
         self._stale.update(users)
-        if any(i < self._compilable for i in users):
-            self._held.update(i for i in users if i < self._compilable)
-            self._compiled, self._quiet_runs = None, 0
+        self._choice.parameter_changes(users)
         for i in self._unprepared.intersection(users):
             self._operations[i].refresh()
             self._unprepared.discard(i)
@@ -388,7 +344,7 @@ class Plan:
 
     def _laid_out(self, values: Tensor) -> Tensor:
         """Copy values into the plan's layout and precision."""
-        layout = torch.channels_last if values.dim() == 4 else torch.contiguous_format
+        layout = self._layout_of_pictures if values.dim() == 4 else torch.contiguous_format
         copy = torch.empty(
             values.shape, dtype=self.precision, device=values.device, memory_format=layout
         )

@@ -15,15 +15,21 @@ from .layer import Layer, register
 
 @register("Eltwise")
 class Eltwise(Layer):
-    """top = the product (PROD), the sum by coeff (SUM, the default) or the largest (MAX)."""
+    """top = the product (PROD), the sum by coeff (SUM, the default) or the largest (MAX).
+
+    FlowNet multiplies a single bottom by its coeff.
+    """
 
     message = "eltwise_param"
-    bottoms = (2, None)
+    bottoms = (1, None)
+    differences = "one bottom with its coeff, as FlowNet has it"
     keeps_bottom = True
     pointwise = True
 
     def setup(self, *bottoms: Shape) -> None:
         coeff = self.param.coeff
+        if len(bottoms) == 1 and (not coeff or self.param.operation != EltwiseParameter.SUM):
+            raise NetError("the layer takes 2 or more bottoms, or for a SUM one and its coeff")
         if coeff and self.param.operation == EltwiseParameter.PROD:
             raise NetError("coeff is for the operation SUM, not for PROD")
         if coeff and len(coeff) != len(bottoms):
@@ -39,6 +45,8 @@ class Eltwise(Layer):
             return reduce(torch.mul, xs)
         if self.param.operation == EltwiseParameter.SUM:
             coeff = self.param.coeff or [1.0] * len(xs)
+            if len(xs) == 1:
+                return xs[0] * coeff[0]
             return reduce(
                 torch.add, (x if c == 1 else x * c for x, c in zip(xs, coeff, strict=True))
             )

@@ -59,11 +59,16 @@ class MultiBoxLoss(Loss):
     and all others that overlap it by overlap_threshold. Of the priors that belong to none only
     the neg_pos_ratio times as many of largest loss count. The normalizer is the number of
     matches, unless loss_param says otherwise (Liu et al., SSD, 2016).
+
+    Two more bottoms are RefineDet's first stage, as DetectionOutput takes it: the probabilities
+    of being no object and an object, and offsets. The priors are moved by the latter; those that
+    belong to none count only from objectness_score on (Zhang et al., 2018).
     """
 
     message = "multibox_loss_param"
-    bottoms = 4
-    no_gradient_for = frozenset({2, 3})
+    bottoms = (4, 6)
+    no_gradient_for = frozenset({2, 3, 4, 5})
+    differences = "two more bottoms of RefineDet"
 
     def setup(self, *bottoms: Shape) -> None:
         param = self.param
@@ -96,6 +101,13 @@ class MultiBoxLoss(Loss):
                 f"the {priors} priors need {wanted[0]} offsets and {wanted[1]} scores for each "
                 f"picture, but the bottoms' shapes are {bottoms[0]} and {bottoms[1]}"
             )
+        first = tuple(math.prod(shape[1:]) for shape in bottoms[4:])
+        if first not in ((), (2 * priors, 4 * priors)):
+            raise ShapeError(
+                f"the {priors} priors need {2 * priors} scores of being an object and "
+                f"{4 * priors} offsets for each picture, but bottoms 4 and on have the shapes "
+                f"{', '.join(map(str, bottoms[4:]))}"
+            )
         if math.prod(bottoms[3]) % 8:
             raise ShapeError(
                 f"true boxes are rows of 8 numbers (picture, label, instance, x1, y1, x2, y2, "
@@ -104,11 +116,22 @@ class MultiBoxLoss(Loss):
         return shapes
 
     def forward(  # type: ignore[override]
-        self, offsets: Tensor, scores: Tensor, prior_blob: Tensor, truth_blob: Tensor
+        self,
+        offsets: Tensor,
+        scores: Tensor,
+        prior_blob: Tensor,
+        truth_blob: Tensor,
+        *first_stage: Tensor,
     ) -> Tensor:
-        priors, variances = read_priors(prior_blob)
-        check_priors(priors, self.param.code_type)
-        count = len(priors)
+        laid, variances = read_priors(prior_blob)
+        check_priors(laid, self.param.code_type)
+        count = len(laid)
+        every_prior = laid.expand(len(offsets), -1, -1)
+        objectness = None
+        if first_stage:
+            objectness = first_stage[0].detach().reshape(len(offsets), count, 2)[:, :, 1]
+            moved = first_stage[1].detach().reshape(len(offsets), count, 4)
+            every_prior = self._decoded(moved, laid, variances)
         offsets = offsets.reshape(len(offsets), count, self._per_prior, 4)
         scores = scores.reshape(len(scores), count, self.param.num_classes)
         truths = self._read_truth(truth_blob, len(scores))
@@ -119,6 +142,7 @@ class MultiBoxLoss(Loss):
         for image, truth in enumerate(truths):
             if truth is None:
                 continue
+            priors = every_prior[image]
             every = self._match(truth, offsets[image].detach(), priors, variances)
             for matches in every:
                 where = np.flatnonzero(matches.truth >= 0)
@@ -128,6 +152,7 @@ class MultiBoxLoss(Loss):
                     self._mine(
                         every[0], truth, offsets[image], scores[image], priors, variances,
                         target[image], counting[image],
+                        None if objectness is None else objectness[image],
                     )  # fmt: skip
             for matches in every:
                 box_loss = (
@@ -237,6 +262,7 @@ class MultiBoxLoss(Loss):
         variances: Tensor,
         target: Tensor,
         counting: Tensor,
+        objectness: Tensor | None,
     ) -> None:
         """Choose which priors count: marks them in `counting`, and drops matches that do not."""
         param = self.param
@@ -250,6 +276,8 @@ class MultiBoxLoss(Loss):
             eligible, most = np.ones_like(positive), param.sample_size
         else:
             eligible = (matches.truth == UNMATCHED) & (matches.overlap < param.neg_overlap)
+            if objectness is not None:
+                eligible &= (objectness >= param.objectness_score).cpu().numpy()
             most = int(positive.sum() * param.neg_pos_ratio)
         candidates = np.flatnonzero(eligible)
         order = np.argsort(-losses.cpu().numpy()[candidates], kind="stable")

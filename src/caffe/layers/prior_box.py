@@ -18,7 +18,7 @@ class PriorBox(Layer):
 
     top[0, 0] holds (x1, y1, x2, y2) of each box, top[0, 1] their variances (Liu et al., 2016).
     For each min_size a square; with max_size one of sqrt(min_size * max_size); then for each
-    other aspect ratio a a box of the last size, times sqrt(a) wide and by sqrt(a) high.
+    other aspect ratio a a box min_size * sqrt(a) wide and min_size / sqrt(a) high.
     """
 
     message = "prior_box_param"
@@ -51,6 +51,7 @@ class PriorBox(Layer):
         self._image = self._pair("img_size", "img_h", "img_w")
         self._step = self._pair("step", "step_h", "step_w")
         self._sizes = self._box_sizes()
+        self._made: tuple[object, Tensor] | None = None
 
     def _pair(self, one: str, high: str, wide: str) -> tuple[float, float] | None:
         """Height and width where they are given, in either form."""
@@ -81,8 +82,8 @@ class PriorBox(Layer):
             size = float(int(given))
             sizes.append((size, size))
             if self.param.max_size:
-                size = math.sqrt(size * int(self.param.max_size[i]))
-                sizes.append((size, size))
+                middle = math.sqrt(size * int(self.param.max_size[i]))
+                sizes.append((middle, middle))
             for ratio in ratios:
                 if abs(ratio - 1) >= 1e-6:
                     sizes.append((size * math.sqrt(ratio), size / math.sqrt(ratio)))
@@ -101,6 +102,13 @@ class PriorBox(Layer):
         return [(1, 2, count * 4)]
 
     def forward(self, places: Tensor, data: Tensor) -> Tensor:  # type: ignore[override]
+        # Videos give the same boxes for every picture.
+        key = (tuple(places.shape[2:]), tuple(data.shape[2:]), places.device, places.dtype)
+        if self._made is None or self._made[0] != key:
+            self._made = key, self._make(places, data)
+        return self._made[1].clone()
+
+    def _make(self, places: Tensor, data: Tensor) -> Tensor:
         rows, columns = places.shape[2:]
         height, width = self._image or tuple(data.shape[2:])
         step_h, step_w = self._step or (height / rows, width / columns)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..blob import Shape
 from ..errors import CaffeError, NetError, ShapeError
+from ..proto.caffe_pb2 import UnpoolingParameter
 from .layer import Layer, register
 from .loss import four_axes
 from .pooling import picture_size
@@ -145,16 +146,72 @@ class Upsample(Layer):
         height, width = self._size(*x.shape[2:])
         if mask is None:
             return repeat(x, *self._scale)[..., :height, :width]
-        places = mask.flatten(2).long()
-        wrong = (places < 0) | (places >= height * width)
-        if bool(wrong.any()):
-            place = int(places[wrong][0])
-            raise CaffeError(
-                f"the mask names the place {place}, but a top of {height} x {width} has "
-                f"{height * width}; do scale and pad_out fit the pooling that made the mask?"
+        return unpooled(x, mask, (height, width))
+
+
+@register("Unpooling")
+class Unpooling(Layer):
+    """Each value at the place that the mask, the second bottom, names; all others are 0.
+
+    The mask holds h * width + w, as MAX pooling's second top does. The top's height and width are
+    unpool_size (or unpool_h and unpool_w), else those of the windows that were pooled (DeconvNet,
+    Noh et al., 2015).
+    """
+
+    message = "unpooling_param"
+    bottoms = 2
+    no_gradient_for = frozenset({1})
+    differences = "of the forks; MAX only"
+    forbids_in_place = True
+
+    def setup(self, *bottoms: Shape) -> None:
+        param = self.param
+        if param.unpool != UnpoolingParameter.MAX:
+            raise NetError("unpool must be MAX")
+        if param.HasField("unpool_h") != param.HasField("unpool_w") or (
+            param.HasField("unpool_h") and param.HasField("unpool_size")
+        ):
+            raise NetError("give unpool_size, or unpool_h and unpool_w both")
+        self._fixed = None
+        if param.HasField("unpool_size") or param.HasField("unpool_h"):
+            self._fixed = (param.unpool_h or param.unpool_size, param.unpool_w or param.unpool_size)
+        elif param.kernel_size < 1 or param.stride < 1:
+            raise NetError("give unpool_size, or kernel_size and stride")
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        if bottoms[0] != bottoms[1]:
+            raise ShapeError(
+                f"a bottom of shape {bottoms[0]} needs a mask of the same shape, not {bottoms[1]}"
             )
-        empty = x.new_zeros(*x.shape[:2], height * width)
-        return empty.scatter(2, places, x.flatten(2)).view(*x.shape[:2], height, width)
+        kernel, stride, pad = self.param.kernel_size, self.param.stride, self.param.pad
+        windows = [(n - 1) * stride + kernel - 2 * pad for n in picture_size(bottoms[0])]
+        size = self._fixed or (windows[0], windows[1])
+        if min(size) < 1:
+            raise ShapeError(f"a bottom of shape {bottoms[0]} would be brought to {size}")
+        return [(*bottoms[0][:2], *size)]
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+        return unpooled(x, mask, self.top_shapes(tuple(x.shape), tuple(mask.shape))[0][2:])
+
+
+def unpooled(x: Tensor, mask: Tensor, size: Sequence[int]) -> Tensor:
+    """Return maps of another size, with each value of `x` where the mask says, and zeros.
+
+    Raises
+    ------
+    CaffeError
+        The mask names a place that they have not.
+    """
+    height, width = size
+    places = mask.flatten(2).long()
+    wrong = (places < 0) | (places >= height * width)
+    if bool(wrong.any()):
+        raise CaffeError(
+            f"the mask names the place {int(places[wrong][0])}, but a top of {height} x {width} "
+            f"has {height * width}; is it as large as what was pooled?"
+        )
+    empty = x.new_zeros(*x.shape[:2], height * width)
+    return empty.scatter(2, places, x.flatten(2)).view(*x.shape[:2], height, width)
 
 
 def repeat(x: Tensor, rows: int, columns: int) -> Tensor:

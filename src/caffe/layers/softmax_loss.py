@@ -72,21 +72,43 @@ class ClassLoss(Loss):
 
 @register("SoftmaxWithLoss")
 class SoftmaxWithLoss(ClassLoss):
-    """top = -sum(log(softmax(x)[label])) / normalizer; a second top gets the softmax itself."""
+    """top = -sum(log(softmax(x)[label])) / normalizer; a second top gets the softmax itself.
+
+    With SegNet's weight_by_label_freqs each label's term is multiplied by its class's number in
+    class_weighting.
+    """
 
     message = "softmax_param"
+    differences = "loss_param.weight_by_label_freqs and class_weighting of SegNet"
 
     def class_axis(self) -> int:
         axis: int = self.param.axis
         return axis
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        shapes = super().top_shapes(*bottoms)
+        loss, classes = self.layer_param.loss_param, bottoms[0][self._axis]
+        if loss.weight_by_label_freqs and len(loss.class_weighting) != classes:
+            raise NetError(
+                f"weight_by_label_freqs needs a class_weighting for each of the {classes} classes, "
+                f"not {len(loss.class_weighting)}"
+            )
+        return shapes
 
     def forward(self, x: Tensor, labels: Tensor) -> list[Tensor]:  # type: ignore[override]
         probabilities = torch.softmax(x, self._axis)
         rows = self._rows(probabilities)
         index, counts = self._labels(labels, rows.shape[1])
         losses = -rows.gather(1, index[:, None])[:, 0].clamp(min=LEAST_FLOAT).log()
+        losses = losses * self._weights(losses, index)
         loss = torch.where(counts, losses, 0).sum() / self._normalizer(counts)
         return self._results(loss, probabilities)
+
+    def _weights(self, like: Tensor, index: Tensor) -> Tensor | int:
+        """What each label's term is multiplied by."""
+        if not self.layer_param.loss_param.weight_by_label_freqs:
+            return 1
+        return like.new_tensor(list(self.layer_param.loss_param.class_weighting))[index]
 
     def backward(
         self,
@@ -101,7 +123,8 @@ class SoftmaxWithLoss(ClassLoss):
         rows = self._rows(torch.softmax(x, self._axis))
         index, counts = self._labels(labels, rows.shape[1])
         rows = rows.scatter_add(1, index[:, None], -torch.ones_like(rows[:, :1]))
-        rows = torch.where(counts[:, None], rows, 0) * (diffs[0] / self._normalizer(counts))
+        counts_by = torch.where(counts, self._weights(rows, index), 0)[:, None]
+        rows = rows * counts_by * (diffs[0] / self._normalizer(counts))
         return [self._from_rows(rows, tuple(x.shape)), None]
 
 

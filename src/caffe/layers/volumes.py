@@ -41,6 +41,10 @@ class OverClips(Kernels):
 
     differences = "of the C3D forks"
 
+    def setup(self, *bottoms: Shape) -> None:
+        clip_sizes(bottoms[0])
+        super().setup(*bottoms)
+
     def _sizes(self, name: str, short: str | None, axes: int, default: int | None) -> Shape:
         shaped = {"kernel_size": "kernel", "stride": "stride", "pad": "pad"}.get(name)
         if axes != 3 or shaped is None:

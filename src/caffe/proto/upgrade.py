@@ -91,8 +91,10 @@ def _upgrade_input(net: caffe_pb2.NetParameter, source: str | None) -> None:
         if net.input_shape:
             shapes.extend(net.input_shape[:count])
         else:
-            for at in range(0, min(4 * count, len(net.input_dim)), 4):
-                shapes.add(dim=net.input_dim[at : at + 4])
+            # C3D has an axis of time.
+            axes = 5 if len(net.input_dim) == 5 * count else 4
+            for at in range(0, min(axes * count, len(net.input_dim)), axes):
+                shapes.add(dim=net.input_dim[at : at + axes])
         if len(shapes) < count or (shapes and not net.input_shape and len(shapes[-1].dim) < 4):
             raise ParseError(
                 f"the net's {count} inputs ({', '.join(net.input)}) need one input_shape or four "

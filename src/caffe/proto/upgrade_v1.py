@@ -65,6 +65,8 @@ LAYER_TYPES = {
     "LSTM": "Lstm",
     "ROI_POOLING": "ROIPooling",
     "SMOOTH_L1_LOSS": "SmoothL1Loss",
+    "UNPOOLING": "Unpooling",
+    "SEG_ACCURACY": "SegAccuracy",
 }
 
 # V1 fields that became part of a ParamSpec, one entry for each parameter blob.

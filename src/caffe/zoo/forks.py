@@ -191,7 +191,6 @@ RECORDS = (
         file_name="rfcn_models.tar.gz",
         url="https://onedrive.live.com/download?cid=10B28C0E28BF7B83"
         "&resid=10B28C0E28BF7B83%215317&authkey=%21AIeljruhoLuail8",
-        mirrors=(f"{OPENCV}rfcn_models.tar.gz",),
         sha1="bb3180da68b2b71494f8d3eb8f51b2d47467da3e",
         members=("resnet50_rfcn_final.caffemodel",),
         weights_member="resnet50_rfcn_final.caffemodel",
@@ -219,8 +218,7 @@ RECORDS = (
         "OpenPose, MPI",
         "pose/mpi/pose_iter_160000.caffemodel",
         "pose/mpi/pose_deploy_linevec.prototxt",
-        "openpose_pose_mpi.caffemodel",
-        "a344f4da6b52892e44a0ca8a4c68ee605fc611cf",
+        sha1="a344f4da6b52892e44a0ca8a4c68ee605fc611cf",
     ),
     _openpose(
         "openpose_body25",
