@@ -131,6 +131,20 @@ def test_missing_data_is_no_obstacle(tmp_path: Path) -> None:
     assert "'nothing'" in run(path, "--shape", "nothing=1").stderr
 
 
+@pytest.mark.parametrize(
+    ("model", "file"),
+    [("mobilenet_ssd", "mobilenet_ssd.prototxt"), ("ssd300_voc", "ssd300_voc/deploy.prototxt")],
+)
+def test_a_net_that_comes_with_its_weights_is_shown_once_it_is_here(
+    model: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECAFFE_HOME", str(tmp_path))
+    assert f"caffe fetch {model}" in run(model).stderr
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(NET)
+    assert run(model).stdout.startswith("Tiny: 4 layers")
+
+
 def test_what_is_no_net_is_refused(tmp_path: Path) -> None:
     (tmp_path / "no.prototxt").write_text("layer {")
     for argument in (tmp_path / "no.prototxt", tmp_path / "gone.prototxt", "no-such-model"):

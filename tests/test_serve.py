@@ -18,7 +18,7 @@ from PIL import Image
 
 import caffe
 from caffe.web.app import routes
-from caffe.web.models import Mode
+from caffe.web.models import Mode, from_zoo
 
 from .serving import HOSTILE, SMALL_NET, Site, picture, serving, small_offer
 
@@ -94,6 +94,13 @@ def test_bfloat16_is_a_thread_s_own_and_close(site: Site, chelsea: bytes) -> Non
     first, second = (answer["predictions"][0] for answer in (short, full))
     assert first["index"] == second["index"] == EGYPTIAN_CAT
     assert 0 < abs(first["probability"] - second["probability"]) < 0.05
+
+
+def test_every_model_that_classifies_can_be_offered() -> None:
+    records = [caffe.zoo.record(name) for name in caffe.zoo.names()]
+    for record in records:
+        if record.recipe is not None:
+            assert from_zoo(record.name).title == record.title
 
 
 def test_what_cannot_be_chosen_is_told_with_its_reason(site: Site, chelsea: bytes) -> None:

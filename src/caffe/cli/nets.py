@@ -33,19 +33,25 @@ def read_named_net(model: str) -> NetParameter:
     """
     from .. import zoo
     from ..proto.files import read_net
+    from ..zoo.files import published_text
 
     # A folder may well be called like a model.
     is_path = Path(model).exists() and (Path(model).is_file() or model not in zoo.names())
     if is_path or model.endswith(TEXT_ENDINGS):
         return read_net(model)
     try:
-        make = zoo.record(model).net
+        record = zoo.record(model)
     except CaffeError as error:
         raise CaffeError(f"there is no such file, and {error}") from None
-    if make is None:
+    if record.net is not None:
+        net: NetParameter = record.net()
+        return net
+    if not record.is_model:
         raise CaffeError(f"{model} is no model but an archive; `caffe zoo` lists the models")
-    net: NetParameter = make()
-    return net
+    text = published_text(record)
+    if not text.is_file():
+        raise CaffeError(f"the net of {model} is not here yet: caffe fetch {model}")
+    return read_net(text)
 
 
 def outline_named_net(

@@ -123,7 +123,7 @@ def from_zoo(name: str) -> Offer:
     from .. import zoo
 
     record = zoo.record(name)
-    if record.recipe is None or record.net is None:
+    if record.recipe is None or not record.is_model:
         raise CaffeError(f"{name} is no model that classifies; `caffe zoo` lists those that are")
 
     def load() -> Loaded:

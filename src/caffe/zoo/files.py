@@ -86,6 +86,14 @@ def fetch(name: str, quiet: bool = False) -> Files:
         ) from error
 
 
+def published_text(entry: Record) -> Path:
+    """Say where the prototxt of a model that was published with one is kept."""
+    folder = cache.cache_dir()
+    if entry.text_member is not None:
+        return folder / entry.name / entry.text_member
+    return folder / entry.net_file_name
+
+
 def _weights(entry: Record, quiet: bool) -> Path:
     named = os.environ.get(CAFFENET_VARIABLE) if entry.name == CAFFENET else None
     if named:
@@ -144,7 +152,7 @@ def _named_by_user(entry: Record, path: Path) -> Path:
 def _text(entry: Record, quiet: bool) -> Path:
     """Bring the published prototxt."""
     assert entry.text is not None
-    path = cache.cache_dir() / entry.net_file_name
+    path = published_text(entry)
     expected = _expected(entry.text)
     if not _found(entry, path, True, expected):
         with locked(path, _say(quiet)):
