@@ -17,7 +17,7 @@ from report import arguments, machine, show
 
 import caffe
 from caffe import zoo
-from caffe.cli.classify import Recognizer, make_room
+from caffe.cli.classify import Recognizer
 
 WIDTH, HEIGHT = 500, 375
 
@@ -36,7 +36,7 @@ def main() -> None:
     facts = machine(options.threads)
     classifier = zoo.load(options.model)
     recognizer = Recognizer(classifier, classifier.labels, oversample=False)
-    make_room(classifier, options.batch)
+    classifier.make_room(options.batch)
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
         names = [str(name) for name in write_pictures(Path(folder), options.pictures)]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import NetError, ShapeError
+from .errors import CaffeError, NetError, ShapeError
 from .io.pictures import resize_planes, ten_crops
 from .io.read_ahead import read_ahead
 from .io.transformer import picture_transformer
@@ -77,6 +77,28 @@ class Classifier(Net):
         )
         self.crop_dims = np.array(shape[2:])
         self.image_dims = self.crop_dims if image_dims is None else np.array(image_dims)
+
+    def make_room(self, size: int) -> None:
+        """Let so many crops go through the net at once, unless its layers fix another number.
+
+        Parameters
+        ----------
+        size : int
+            The batch; the input keeps its own where the output would not follow.
+        """
+        blob = self.blobs[self.inputs[0]]
+        own = list(blob.shape)
+        if own[0] == size:
+            return
+        blob.reshape(size, *own[1:])
+        try:
+            self.reshape()
+            fits = list(self.blobs[self.outputs[0]].shape)[:1] == [size]
+        except CaffeError:
+            fits = False
+        if not fits:
+            blob.reshape(*own)
+            self.reshape()
 
     def predict(self, inputs: Iterable[NDArray[Any]], oversample: bool = True) -> NDArray[Any]:
         """Classify pictures.

@@ -196,7 +196,7 @@ def classify(
         with progress("Classifying", total, "pictures") as (out, advance):
             at_once = max(1, batch // CROPS) if oversample else batch
             each = CROPS if oversample else 1
-            make_room(recognizer.classifier, min(at_once, len(found)) * each)
+            recognizer.classifier.make_room(min(at_once, len(found)) * each)
             with closing(_read_all(found, recognizer, at_once, refuse, advance)) as readable:
                 for name, row, seconds in _recognize(recognizer, readable, at_once):
                     _show(out, as_json, name, recognizer.labels, row, seconds, top)
@@ -220,23 +220,6 @@ def read_labels(path: Path) -> list[str]:
     except OSError as error:
         raise CaffeError(f"{path}: the labels cannot be read: {error.strerror}") from error
     return [line.strip() for line in text.rstrip().splitlines()]
-
-
-def make_room(classifier: Classifier, size: int) -> None:
-    """Let so many crops go through the net at once, unless its layers fix another number."""
-    blob = classifier.blobs[classifier.inputs[0]]
-    own = list(blob.shape)
-    if own[0] == size:
-        return
-    blob.reshape(size, *own[1:])
-    try:
-        classifier.reshape()
-        fits = list(classifier.blobs[classifier.outputs[0]].shape)[:1] == [size]
-    except CaffeError:
-        fits = False
-    if not fits:
-        blob.reshape(*own)
-        classifier.reshape()
 
 
 def _read_all(

@@ -122,9 +122,9 @@ def _format_of(output: Path) -> str:
 
 def _forward(classifier: Classifier, picture: str) -> None:
     """Put a picture through the net, as the first of its batch."""
-    from .classify import Recognizer, make_room
+    from .classify import Recognizer
 
-    make_room(classifier, 1)
+    classifier.make_room(1)
     prepared = Recognizer(classifier, None, False).prepare(picture)
     if isinstance(prepared, CaffeError):
         raise prepared

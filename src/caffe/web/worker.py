@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..allocation import give_back_freed_memory
-from ..errors import CaffeError
 from .models import Loaded, Mode, Offer
 from .refusals import Refusal
 
@@ -132,7 +131,7 @@ class Worker:
         # Asked now: a net that takes no pictures is not to be found out by the first of them.
         _ = loaded.color
         # The first run prepares the net, which the first picture is not to wait for.
-        self._resize(loaded, 1)
+        loaded.classifier.make_room(1)
         Mode().enter()
         loaded.classifier.forward()
         return loaded
@@ -162,7 +161,7 @@ class Worker:
         if task is not None:
             return [task(loaded)]
         start = time.monotonic()
-        self._resize(loaded, len(jobs))
+        loaded.classifier.make_room(len(jobs))
         rows = loaded.classifier.predict_prepared(
             job.crops for job in jobs if job.crops is not None
         )
@@ -173,27 +172,10 @@ class Worker:
             for row, job in zip(rows, jobs, strict=True)
         ]
 
-    def _resize(self, loaded: Loaded, size: int) -> None:
-        """Let so many pictures go through at once, unless the net fixes another number."""
-        classifier = loaded.classifier
-        blob = classifier.blobs[classifier.inputs[0]]
-        own = list(blob.shape)
-        if own[0] == size:
-            return
-        blob.reshape(size, *own[1:])
-        try:
-            classifier.reshape()
-            fits = list(classifier.blobs[classifier.outputs[0]].shape)[:1] == [size]
-        except CaffeError:
-            fits = False
-        if not fits:
-            blob.reshape(*own)
-            classifier.reshape()
-
     def _tidy_up(self) -> None:
         """Give back the memory of large batches."""
         if self.loaded is not None:
-            self._resize(self.loaded, 1)
+            self.loaded.classifier.make_room(1)
             self.loaded.classifier.forward()
         self._tidy = True
         gc.collect()
