@@ -133,11 +133,13 @@ class Plan:
         """Find what must come out of the operations that may be run as one."""
         count = self._choice.count
         first, later = self._operations[:count], self._operations[count:]
-        for operation in self._operations:
+        for i, operation in enumerate(self._operations):
             # What OpenVINO packs need not be packed for PyTorch.
-            operation.is_worth_packing = operation in later
+            operation.is_worth_packing = i >= count
         written = {key for operation in first for key in operation.writes}
-        self._read_later = {k for operation in later for k in operation.reads if k in written}
+        read = {key for operation in later for key in operation.reads}
+        self._read_later = read & written
+        self._inputs_read_later = read & self._inputs.keys()
         self._first_final = [pair for final in self._final[:count] for pair in final]
 
     def _survey(self, blobs: dict[int, Blob], read_by_rest: set[int]) -> None:
@@ -269,7 +271,7 @@ class Plan:
         self._defer(others)
         if self._choice.count < len(self._operations):
             self._refresh(self._choice.count)
-            rest = {key: self._laid_out(value) for key, value in self._snapshot.items()}
+            rest = {key: self._laid_out(self._snapshot[key]) for key in self._inputs_read_later}
             self._run_operations(self._choice.count, {**rest, **values})
         return True
 
