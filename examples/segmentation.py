@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import caffe
 from caffe.io.annotate import color_of, to_picture
-from caffe.zoo.labels import imagenet, read_labels
+from caffe.io.labels import imagenet, read_labels
 
 SHOWN = 5
 LEAST = 0.01

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import caffe
 from caffe.cli.main import app
-from caffe.mode import Card, DeviceFacts, device_facts, why_unusable
+from caffe.devices import Card, DeviceFacts, device_facts, why_unusable
 
 
 def run(*arguments: object):
@@ -97,7 +97,7 @@ def test_device_query_shows_each_card_and_which_can_be_used(monkeypatch):
     # Two cards, one too old for the build: no machine that runs the tests has them.
     cards = (Card("New Card", 80 * 2**30, "sm_90"), Card("Old Card", 4 * 2**30, "sm_35"))
     facts = DeviceFacts("2.9.0+cu128", "cuda", ("sm_80", "sm_90"), cards, runtime="CUDA 12.8")
-    monkeypatch.setattr("caffe.mode.device_facts", lambda: facts)
+    monkeypatch.setattr("caffe.devices.device_facts", lambda: facts)
     result = run("device_query")
     lines = result.stdout.splitlines()
     assert "Built for   CUDA 12.8" in lines

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 import caffe
 from caffe import detect
 from caffe.cli.main import app
-from caffe.detection_preparation import Preparation, guess_preparation
+from caffe.detect.preparation import Preparation, guess_preparation
 from caffe.errors import CaffeError, NetError, ShapeError
 from caffe.io.annotate import Mark, color_of, draw_marks
-from caffe.model import read_model
+from caffe.net.construction import read_model
 
 CELL = 8
 

@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 
 import caffe
 from caffe.cli.main import app
-from caffe.diagram import Repeat, diagram, draw_outline, find_repeats, parts_of
 from caffe.errors import CaffeError
-from caffe.outline import Outline, outline
 from caffe.proto.files import parse_net
+from caffe.structure.diagram import Repeat, diagram, draw_outline, find_repeats, parts_of
+from caffe.structure.outline import Outline, outline
 from caffe.zoo import nets
 
 pytest.importorskip("pydot")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import caffe
-from caffe.engine import choice
+from caffe.engine.backends import choice
 
 pytest.importorskip("openvino", reason="the extra openvino is not installed")
 

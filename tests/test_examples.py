@@ -160,4 +160,4 @@ def test_segmentation_takes_a_net_of_ones_own(tmp_path):
     out = run("segmentation.py", "--net", net, "--labels", "camvid", "--output", tmp_path / "o.png")
     names = re.findall(r"^  (.*?)  \d+%", out, re.M)
     assert names
-    assert set(names) <= {"background", *caffe.zoo.labels.camvid()}
+    assert set(names) <= {"background", *caffe.io.labels.camvid()}

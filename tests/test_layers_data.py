@@ -18,9 +18,9 @@ from PIL import Image
 
 import caffe
 from caffe.io import array_to_datum
-from caffe.layers.bgr_pictures import read_native_picture, read_picture, resize_picture
-from caffe.layers.data_transformer import DataTransformer
-from caffe.layers.window_data import expand_box
+from caffe.layers.sources.bgr_pictures import read_native_picture, read_picture, resize_picture
+from caffe.layers.sources.data_transformer import DataTransformer
+from caffe.layers.sources.window_data import expand_box
 from caffe.proto.caffe_pb2 import BlobProto, TransformationParameter
 
 RANDOM = np.random.default_rng(0)

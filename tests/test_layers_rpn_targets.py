@@ -34,7 +34,7 @@ def offsets(box: np.ndarray, true: np.ndarray) -> np.ndarray:
 
 
 def test_anchors_are_labelled_by_their_overlap() -> None:
-    from caffe.layers.proposal import RATIOS, SCALES, anchors
+    from caffe.layers.detection.proposal import RATIOS, SCALES, anchors
 
     caffe.set_random_seed(3)
     height, width = 25, 38

@@ -11,8 +11,9 @@ import torch
 
 import caffe
 from caffe import mode
-from caffe.blob import Blob
-from caffe.memory import Head, Recording, SyncedMemory
+from caffe.memory.blob import Blob
+from caffe.memory.stores import Recording
+from caffe.memory.synced import Head, SyncedMemory
 
 
 class CountingStore:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import caffe
-from caffe.mode import Card, DeviceFacts, device_facts, why_unusable
+from caffe.devices import Card, DeviceFacts, device_facts, why_unusable
 
 H100 = Card("H100", 80 * 2**30, "sm_90")
 K80 = Card("Tesla K80", 12 * 2**30, "sm_37")

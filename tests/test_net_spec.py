@@ -6,13 +6,7 @@ import copy
 
 import pytest
 
-from caffe.net_spec import (
-    NetSpec,
-    Top,
-    assign_proto,
-    param_name_dict,
-    to_proto,
-)
+from caffe.net_spec import NetSpec, Top, assign_proto, param_name_dict, to_proto
 from caffe.net_spec import layers as L
 from caffe.net_spec import params as P
 from caffe.proto import caffe_pb2

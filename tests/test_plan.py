@@ -12,7 +12,7 @@ import torch
 
 import caffe
 from caffe import mode
-from caffe.engine.choice import PATIENCE
+from caffe.engine.backends.choice import PATIENCE
 
 from .test_memory import CountingStore
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from caffe.errors import ParseError
-from caffe.proto import caffe_pb2, wire
+from caffe.proto import caffe_pb2
 from caffe.proto.upgrade import upgrade_net
-from caffe.proto.weights import WeightBlob, read_blob, read_weights, write_weights
+from caffe.weights import wire
+from caffe.weights.caffemodel import WeightBlob, read_blob, read_weights, write_weights
 
 VALUES = np.array([1.5, -2, 3e-8, 4, 5, 6], np.float32)
 

@@ -12,10 +12,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import caffe
 from caffe.errors import CaffeError, NetError
-from caffe.memory import Head
-from caffe.outline import outline
+from caffe.memory.synced import Head
 from caffe.proto.files import parse_net
-from caffe.summary import Summary, summarize
+from caffe.structure.outline import outline
+from caffe.structure.summary import Summary, summarize
 from caffe.zoo import nets
 
 KNOWN = {

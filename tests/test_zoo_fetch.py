@@ -26,7 +26,8 @@ import pytest
 
 import caffe
 from caffe.errors import CaffeError, CaffeWarning, FetchError
-from caffe.zoo import cache, fetch_url, files, forks, labels, records
+from caffe.io import labels
+from caffe.zoo import cache, fetch_url, files, forks, records
 from caffe.zoo.fetch import Expected, download
 
 CONTENT = bytes(range(256)) * 8000

@@ -25,25 +25,14 @@ from .errors import (
 from .version import __version__
 
 if TYPE_CHECKING:
-    from . import (
-        attribution,
-        coord_map,
-        detect,
-        draw,
-        io,
-        layers,
-        net_spec,
-        proto,
-        summary,
-        zoo,
-    )
+    from . import attribution, coord_map, draw, io, layers, net_spec, proto, zoo
     from . import vis as vis
-    from .blob import Blob
     from .classifier import Classifier
     from .detector import Detector
     from .layers.layer import layer_type_list
     from .layers.python import Layer
     from .logs import init_log, log
+    from .memory.blob import Blob
     from .mode import (
         set_device,
         set_engine,
@@ -52,7 +41,7 @@ if TYPE_CHECKING:
         set_precision,
         set_random_seed,
     )
-    from .net import Net
+    from .net.net import Net
     from .net_spec import NetSpec, params, to_proto
     from .parallel import (
         NCCL,
@@ -72,12 +61,13 @@ if TYPE_CHECKING:
         SGDSolver,
         get_solver,
     )
+    from .structure import summary
     from .timer import Timer
 
 TRAIN, TEST = 0, 1
 
 _HOMES = {
-    "blob": ("Blob",),
+    "memory.blob": ("Blob",),
     "classifier": ("Classifier",),
     "detector": ("Detector",),
     "layers.layer": ("layer_type_list",),
@@ -91,7 +81,7 @@ _HOMES = {
         "set_precision",
         "set_random_seed",
     ),
-    "net": ("Net",),
+    "net.net": ("Net",),
     "net_spec": ("NetSpec", "params", "to_proto"),
     "parallel": (
         "NCCL",
@@ -125,10 +115,11 @@ _MODULES = (
     "net_spec",
     "proto",
     "pycaffe",
-    "summary",
     "vis",
     "zoo",
 )
+# Modules that stand in a room, but are known under the package's own name.
+_ROOMS = {"summary": "structure.summary", "outline": "structure.outline"}
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
@@ -194,8 +185,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _HOME_OF:
         value = getattr(importlib.import_module(f".{_HOME_OF[name]}", __name__), name)
-    elif name in _MODULES:
-        value = importlib.import_module(f".{name}", __name__)
+    elif name in _MODULES or name in _ROOMS:
+        value = importlib.import_module(f".{_ROOMS.get(name, name)}", __name__)
     else:
         raise AttributeError(f"module 'caffe' has no attribute {name!r}")
     globals()[name] = value
@@ -203,4 +194,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME_OF, *_MODULES})
+    return sorted({*globals(), *_HOME_OF, *_MODULES, *_ROOMS})

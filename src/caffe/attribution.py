@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from .blob import Blob, Shape
 from .errors import CaffeError, ShapeError
 from .layers.layer import TEST
-from .net import Net, checked_net
+from .memory.blob import Blob, Shape
+from .net.net import Net, checked_net
 from .proto.caffe_pb2 import NetParameter
 
 SOFTMAX = ("Softmax", "SoftmaxWithLoss")

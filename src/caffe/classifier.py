@@ -15,7 +15,7 @@ from .errors import CaffeError, NetError, ShapeError
 from .io.pictures import resize_planes, ten_crops
 from .io.read_ahead import read_ahead
 from .io.transformer import picture_transformer
-from .net import Net
+from .net.net import Net
 from .proto import caffe_pb2
 
 CROPS = 10

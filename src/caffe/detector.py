@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from .errors import CaffeError, NetError, ShapeError
 from .io.pictures import load_image, resize_image
 from .io.transformer import picture_transformer
-from .net import Net
+from .net.net import Net
 from .proto import caffe_pb2
 
 

@@ -207,7 +207,7 @@ def classify(
 
 def _choose_engine(pictures: int) -> None:
     """Prepare OpenVINO before the first picture, or never: trying it out only pays in between."""
-    from ..engine.openvino import is_installed
+    from ..engine.backends.openvino import is_installed
     from ..mode import set_engine
 
     set_engine("openvino" if pictures >= MANY and is_installed() else "torch")

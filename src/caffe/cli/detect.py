@@ -17,7 +17,7 @@ from .terminal import bar, complain, progress
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..detect import Detection, ObjectDetector
+    from ..detect.object_detector import Detection, ObjectDetector
 
 OWN = "A net of your own"
 PREPARATION = "How pictures go in, where the guess is wrong"
@@ -174,7 +174,7 @@ def _detector(
     labels: str | None,
     options: dict[str, Any],
 ) -> ObjectDetector:
-    from ..detect import ObjectDetector
+    from ..detect.object_detector import ObjectDetector
 
     if model is not None:
         from .. import zoo
@@ -261,7 +261,7 @@ def _write(picture: object, found: list[Detection], target: Path) -> None:
     from PIL import Image
 
     from ..atomic import atomic_write
-    from ..detect import draw
+    from ..detect.object_detector import draw
 
     Image.init()
     form = Image.EXTENSION.get(target.suffix.lower())

@@ -16,7 +16,7 @@ def device_query(
     ] = None,
 ) -> None:
     """Show the GPUs, and whether Caffe can use them; if not, why and what to do."""
-    from ..mode import device_facts, why_unusable
+    from ..devices import device_facts, why_unusable
 
     facts = device_facts()
     kinds = {"cuda": "CUDA", "xpu": "Intel XPU", "mps": "Apple Metal"}

@@ -14,7 +14,7 @@ from .nets import TEXT_ENDINGS, read_named_net
 from .terminal import complain, print_columns, progress
 
 if TYPE_CHECKING:
-    from ..compare import NetDifference, Values, WeightsDifference
+    from ..structure.compare import NetDifference, Values, WeightsDifference
 
 DIFFERENT, TROUBLE = 1, 2
 
@@ -70,7 +70,7 @@ def _holds_weights(name: str) -> bool:
 
 
 def _diff_nets(first: str, second: str, as_json: bool) -> bool:
-    from ..compare import compare_nets
+    from ..structure.compare import compare_nets
 
     found = compare_nets(read_named_net(first), read_named_net(second))
     if as_json:
@@ -119,8 +119,8 @@ def _value(value: Any, between: str) -> str:
 
 
 def _diff_weights(first: str, second: str, tolerance: float, as_json: bool) -> bool:
-    from ..compare import compare_weights
-    from ..proto.weights import read_weights
+    from ..structure.compare import compare_weights
+    from ..weights.caffemodel import read_weights
 
     count = sum(1 for layer in read_weights(first) if layer.blobs)
     with progress("Comparing", count, "layers") as (_, advance):

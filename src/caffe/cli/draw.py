@@ -59,8 +59,8 @@ def draw(
     node. Blocks that repeat are drawn once, in a frame that says how often. Needs the extra
     'draw'.
     """
-    from ..diagram import draw_outline
     from ..draw import format_of
+    from ..structure.diagram import draw_outline
 
     format_of(picture)
     outline = outline_named_net(net, phase, stage or (), None, read_shapes(shape))

@@ -25,7 +25,7 @@ from .own_net import (
 
 if TYPE_CHECKING:
     from ..classifier import Classifier
-    from ..net import Net
+    from ..net.net import Net
 
 DOTS_PER_INCH = 150
 

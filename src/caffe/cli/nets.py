@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from ..errors import CaffeError, NetError
 
 if TYPE_CHECKING:
-    from ..outline import Outline
     from ..proto.caffe_pb2 import NetParameter
+    from ..structure.outline import Outline
 
 TEXT_ENDINGS = (".prototxt", ".txt", ".pbtxt")
 
@@ -68,8 +68,8 @@ def outline_named_net(
     CaffeError
         The net cannot be read, or does not connect; the text names file and line.
     """
-    from ..model import name_source
-    from ..outline import outline
+    from ..net.construction import name_source
+    from ..structure.outline import outline
 
     param = read_named_net(model)
     first_error: CaffeError | None = None

@@ -21,8 +21,8 @@ from .terminal import print_columns, progress
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..proto.weights import LayerWeights
-    from ..summary import Summary
+    from ..structure.summary import Summary
+    from ..weights.caffemodel import LayerWeights
 
 
 @dataclass
@@ -98,7 +98,7 @@ def show(
     for neighbours, and OFFSET where they begin for the first one (below 0: in the padding).
     Multiply-adds are those with learned weights, for one picture.
     """
-    from ..summary import summarize
+    from ..structure.summary import summarize
 
     outline = outline_named_net(net, phase, stage or (), batch, read_shapes(shape))
     summary = summarize(outline)
@@ -135,7 +135,7 @@ def examine(path: Path, summary: Summary) -> Weights:
     ParseError
         The file cannot be read.
     """
-    from ..proto.weights import read_weights
+    from ..weights.caffemodel import read_weights
 
     stored = {layer.name: layer for layer in reversed(read_weights(path)) if layer.blobs}
     rows = {row.name: row for row in reversed(summary.rows)}
@@ -150,7 +150,7 @@ def examine(path: Path, summary: Summary) -> Weights:
 
 
 def _values(layer: LayerWeights, shapes: Sequence[tuple[int, ...]] | None) -> list[Values]:
-    from ..trained import fits_shape
+    from ..net.trained import fits_shape
 
     found = []
     for i, blob in enumerate(layer.blobs):

@@ -16,7 +16,7 @@ from .nets import Phase, read_named_net
 from .terminal import bar, print_columns, progress
 
 if TYPE_CHECKING:
-    from ..net import Net
+    from ..net.net import Net
 
 RUNS_TO_SETTLE = 10
 """How often the net is run before it counts: it tries what is quickest in its first runs."""
@@ -192,7 +192,7 @@ def _milliseconds(function: Callable[..., Any], *arguments: Any) -> float:
 def _open(model: str | None, weights: Path | None, phase: Phase, backward: bool) -> Net:
     from .. import zoo
     from ..mode import check_phase
-    from ..net import Net
+    from ..net.net import Net
 
     param = read_named_net(model or zoo.DEFAULT)
     # A net without a loss would compute no gradients.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import Tensor
 
-from ..memory import Store
+from ..memory.stores import Store
 from .layerwise import Step
 
 

@@ -12,7 +12,7 @@ from ..layers.dropout import Dropout
 from ..layers.eltwise import Eltwise
 from ..layers.inner_product import InnerProduct
 from ..layers.input import Input
-from ..memory import Store
+from ..memory.stores import Store
 from ..proto.caffe_pb2 import EltwiseParameter
 from .layerwise import Step
 from .operations import (

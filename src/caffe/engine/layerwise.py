@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..blob import Blob, Shape
 from ..errors import CaffeError, NetError
 from ..layers.layer import Count, Layer, as_tensors
-from ..memory import Store
+from ..memory.blob import Blob, Shape
+from ..memory.stores import Store
 
 
 @dataclass

@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import mode
-from ..blob import Shape
 from ..layers.activation import Clip, ReLU
 from ..layers.layer import Layer, as_tensors
 from ..layers.normalization import LRN
 from ..layers.pooling import LOWEST, Pooling
-from ..memory import Store
+from ..memory.blob import Shape
+from ..memory.stores import Store
 from ..proto.caffe_pb2 import LRNParameter, PoolingParameter
 from .layerwise import Step
 

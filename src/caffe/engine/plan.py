@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..allocation import give_back_freed_memory, keep_freed_memory
-from ..blob import Blob, Layout, Shape
 from ..layers.layer import TEST
-from ..memory import Store, SyncedMemory
-from .choice import Choice
+from ..memory.allocation import give_back_freed_memory, keep_freed_memory
+from ..memory.blob import Blob, Layout, Shape
+from ..memory.stores import Store
+from ..memory.synced import SyncedMemory
+from .backends.choice import Choice
 from .fusion import operations
 from .layerwise import Step, as_caffe_error
 from .operations import Operation, Values, picture_layout

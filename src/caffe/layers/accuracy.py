@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..blob import Shape
 from ..errors import ShapeError
+from ..memory.blob import Shape
 from .labels import class_labels
 from .layer import Layer, register
 

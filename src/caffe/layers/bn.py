@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..blob import Shape
 from ..errors import NetError, ShapeError
+from ..memory.blob import Shape
 from ..proto.caffe_pb2 import BNParameter, LayerParameter
-from ..proto.weights import WeightBlob
+from ..weights.caffemodel import WeightBlob
 from .layer import TEST, Layer, Parameter, Tensors, in_own_shapes, register
 
 

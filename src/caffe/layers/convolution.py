@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..blob import Shape
 from ..errors import NetError, ShapeError
+from ..memory.blob import Shape
 from ..proto.caffe_pb2 import LayerParameter
 from .layer import Count, Layer, Parameter, register
 from .reach import Reach

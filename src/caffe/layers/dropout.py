@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from .. import mode
-from ..blob import Shape
 from ..errors import NetError
+from ..memory.blob import Shape
 from ..proto.caffe_pb2 import DropoutParameter, LayerParameter
 from .layer import TRAIN, Layer, Tensors, register
 

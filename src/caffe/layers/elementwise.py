@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..blob import Shape
 from ..errors import NetError
+from ..memory.blob import Shape
 from .layer import Layer, Tensors, register
 
 

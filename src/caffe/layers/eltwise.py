@@ -7,8 +7,8 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from ..blob import Shape
 from ..errors import NetError, ShapeError
+from ..memory.blob import Shape
 from ..proto.caffe_pb2 import EltwiseParameter
 from .layer import Layer, register
 

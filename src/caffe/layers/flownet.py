@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..blob import Shape
 from ..errors import CaffeError, NetError, ShapeError
+from ..memory.blob import Shape
 from ..proto.caffe_pb2 import MeanParameter, ResampleParameter
-from ..proto.weights import WeightBlob
+from ..weights.caffemodel import WeightBlob
 from .layer import TRAIN, Layer, Parameter, register
 from .loss import Loss
 from .pooling import picture_size

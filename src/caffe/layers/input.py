@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..blob import Blob, Shape
 from ..errors import NetError
 from ..fillers import filler_for
+from ..memory.blob import Blob, Shape
 from ..proto.caffe_pb2 import FillerParameter
 from .layer import Layer, Parameter, register
 

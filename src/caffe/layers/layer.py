@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..blob import Blob, Shape
 from ..errors import NetError, ShapeError
 from ..fillers import filler_for
+from ..memory.blob import Blob, Shape
 from .reach import Reach, same_place
 
 if TYPE_CHECKING:
     from ..proto.caffe_pb2 import FillerParameter, LayerParameter
-    from ..proto.weights import WeightBlob
+    from ..weights.caffemodel import WeightBlob
 
 Count = int | tuple[int, int | None]
 """How many bottoms or tops: exactly so many, or (least, most), most being None for no limit."""
@@ -267,7 +267,7 @@ def in_own_shapes(blobs: Sequence[WeightBlob], own: Sequence[Blob]) -> Sequence[
 
     Forks write one and the same parameter as (C), (1, C) or (1, C, 1, 1).
     """
-    from ..proto.weights import WeightBlob
+    from ..weights.caffemodel import WeightBlob
 
     if len(blobs) != len(own):
         return blobs
@@ -316,9 +316,9 @@ def registry() -> dict[str, type[Layer]]:
 
 @functools.cache
 def _import_families() -> None:
-    package = __name__.rpartition(".")[0]
-    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        importlib.import_module(f"{package}.{module.name}")
+    package = importlib.import_module(__package__)
+    for module in pkgutil.walk_packages(package.__path__, f"{__package__}."):
+        importlib.import_module(module.name)
 
 
 def layer_type_list() -> list[str]:

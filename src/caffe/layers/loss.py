@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..blob import Shape
 from ..errors import ShapeError
+from ..memory.blob import Shape
 from ..proto.caffe_pb2 import HingeLossParameter, LossParameter
 from .labels import class_labels
 from .layer import Count, Layer, register

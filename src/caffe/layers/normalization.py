@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..blob import Shape
 from ..errors import NetError, ShapeError
+from ..memory.blob import Shape
 from ..proto.caffe_pb2 import FillerParameter, LayerParameter, LRNParameter
-from ..proto.weights import WeightBlob
+from ..weights.caffemodel import WeightBlob
 from .layer import TEST, Layer, Parameter, Tensors, in_own_shapes, register
 from .loss import four_axes
 from .reach import Reach, same_place

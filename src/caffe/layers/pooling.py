@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import mode
-from ..blob import Shape
 from ..errors import NetError, ShapeError
+from ..memory.blob import Shape
 from ..proto.caffe_pb2 import LayerParameter, PoolingParameter, SPPParameter
 from .convolution import SIDES, same_padding
 from .layer import TRAIN, Layer, register

@@ -6,8 +6,8 @@ import importlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..blob import Blob
 from ..errors import NetError
+from ..memory.blob import Blob
 from . import layer as base
 
 if TYPE_CHECKING:
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 BUILT_IN = {
-    ("rpn.proposal_layer", "ProposalLayer"): "proposal",
-    ("rpn.anchor_target_layer", "AnchorTargetLayer"): "rpn_targets",
-    ("rpn.proposal_target_layer", "ProposalTargetLayer"): "rpn_targets",
+    ("rpn.proposal_layer", "ProposalLayer"): "detection.proposal",
+    ("rpn.anchor_target_layer", "AnchorTargetLayer"): "detection.rpn_targets",
+    ("rpn.proposal_target_layer", "ProposalTargetLayer"): "detection.rpn_targets",
 }
 """Published layers that nets name as Python modules, and the module here that has each. A module
 of that name on ``sys.path`` goes first."""

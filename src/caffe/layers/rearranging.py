@@ -8,8 +8,8 @@ from fractions import Fraction
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..blob import Shape
 from ..errors import NetError, ShapeError
+from ..memory.blob import Shape
 from .layer import Layer, register
 from .loss import four_axes
 from .pooling import picture_size

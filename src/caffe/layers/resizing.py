@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..blob import Shape
 from ..errors import CaffeError, NetError, ShapeError
+from ..memory.blob import Shape
 from ..proto.caffe_pb2 import UnpoolingParameter
 from .layer import Layer, register
 from .loss import four_axes

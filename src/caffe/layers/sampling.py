@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..blob import Shape
 from ..errors import NetError, ShapeError
+from ..memory.blob import Shape
 from .convolution import Convolution
 from .layer import Layer, Parameter, register
 from .pooling import picture_size

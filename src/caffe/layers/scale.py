@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..blob import Shape
 from ..errors import NetError, ShapeError
+from ..memory.blob import Shape
 from ..proto.caffe_pb2 import FillerParameter
 from .layer import Layer, Parameter, register
 

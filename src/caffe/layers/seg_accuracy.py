@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..blob import Shape
 from ..errors import CaffeError, NetError, ShapeError
+from ..memory.blob import Shape
 from .layer import Layer, register
 from .loss import four_axes
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..blob import Shape
 from ..errors import CaffeError, NetError, ShapeError
+from ..memory.blob import Shape
 from ..proto.caffe_pb2 import LayerParameter, ReductionParameter
 from .layer import Layer, register
 

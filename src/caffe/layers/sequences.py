@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..blob import Shape
 from ..errors import CaffeError, NetError, ShapeError
+from ..memory.blob import Shape
 from .layer import Layer, Parameter, register
 from .loss import Loss
 from .recurrent import lstm_unit

@@ -10,8 +10,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ..blob import Shape
 from ..errors import NetError, ShapeError
+from ..memory.blob import Shape
 from .layer import Layer, Tensors, register
 from .reach import Reach, all_places, same_place
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..blob import Shape
+from ..memory.blob import Shape
 from .layer import Layer, Tensors, register
 from .reach import Reach, same_place
 

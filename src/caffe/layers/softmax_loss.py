@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..blob import Shape
 from ..errors import NetError, ShapeError
+from ..memory.blob import Shape
 from ..proto.caffe_pb2 import LossParameter
-from ..proto.weights import read_blob
+from ..weights.caffemodel import read_blob
 from .labels import class_labels
 from .layer import register
 from .loss import Loss, as_rows, four_axes, ignored_label, normalization, normalizer, one_per_item

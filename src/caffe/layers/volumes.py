@@ -7,8 +7,8 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..blob import Shape
 from ..errors import NetError, ShapeError
+from ..memory.blob import Shape
 from ..proto.caffe_pb2 import LayerParameter, PoolingParameter
 from .convolution import Convolution, Deconvolution, Kernels
 from .layer import Layer, register

@@ -12,7 +12,7 @@ from .. import attribution
 from ..attribution import Map
 from ..errors import CaffeError
 from ..io.transformer import Transformer
-from ..net import Net
+from ..net.net import Net
 from .figures import figure_of, labels_of, short, single
 from .values import _drawable
 

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from ..errors import CaffeError, ShapeError
-from ..net import Net, checked_net
+from ..net.net import Net, checked_net
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import CaffeError, ShapeError
-from ..net import Net, checked_net
+from ..net.net import Net, checked_net
 from .figures import (
     POSITIVE,
     QUIET,

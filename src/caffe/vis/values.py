@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import CaffeError, ShapeError
-from ..net import Net
+from ..net.net import Net
 from .figures import (
     BAR,
     QUIET,

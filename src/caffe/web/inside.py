@@ -15,8 +15,8 @@ from PIL import Image
 from .. import mode
 from ..attribution import grad_cam_map, last_spatial_blob
 from ..errors import CaffeError
-from ..net import Net
-from ..summary import summarize
+from ..net.net import Net
+from ..structure.summary import summarize
 from .models import Loaded
 from .refusals import Refusal
 

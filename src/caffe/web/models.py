@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from .. import devices as gpus
 from .. import mode
 from ..classifier import Classifier
 from ..errors import CaffeError, CaffeWarning, ShapeError
 from ..layers.layer import TEST
-from ..model import PathLike
-from ..net import Net
+from ..net.construction import PathLike
+from ..net.net import Net
 
 DEVICES = ("cpu", "gpu")
 
@@ -145,10 +146,10 @@ def devices(gpu: int = 0) -> list[dict[str, Any]]:
         Of each: name, title, reason (None where it is usable), precisions; of each of these name,
         reason, and note.
     """
-    facts = mode.device_facts()
-    reason = mode.why_unusable(facts, gpu)
+    facts = gpus.device_facts()
+    reason = gpus.why_unusable(facts, gpu)
     if reason is not None:
-        reason = reason.replace(mode.CPU_ADVICE, "").strip()
+        reason = reason.replace(gpus.CPU_ADVICE, "").strip()
     title = "GPU" if reason else f"GPU: {facts.cards[gpu].name}"
     return [
         {"name": "cpu", "title": "CPU", "reason": None, "precisions": _precisions("cpu", gpu)},

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..allocation import give_back_freed_memory
+from ..memory.allocation import give_back_freed_memory
 from .models import Loaded, Mode, Offer
 from .refusals import Refusal
 

@@ -20,7 +20,7 @@ from .forks import DETECTION
 from .records import DEFAULT, Recipe, Record, names, record
 
 if TYPE_CHECKING:
-    from ..detect import ObjectDetector
+    from ..detect.object_detector import ObjectDetector
     from .model import Model
 
 __all__ = [
@@ -96,7 +96,7 @@ def load_detector(name: str, quiet: bool = True, **options: Any) -> ObjectDetect
         raise CaffeError(
             f"{name} finds no objects but is for {entry.task}; there are {', '.join(known)}"
         )
-    from ..detect import ObjectDetector
+    from ..detect.object_detector import ObjectDetector
 
     files = fetch(name, quiet)
     assert files.net is not None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import labels
+from ..io import labels
 from .record import Published, Recipe, Record
 
 DETECTION, SEGMENTATION, POSE = "detection", "segmentation", "pose"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 
 from ..errors import CaffeError
-from . import forks, labels, nets
+from ..io import labels
+from . import forks, nets
+from .cache import cache_dir
 from .record import Recipe, Record
 
 __all__ = ["DEFAULT", "RECORDS", "Recipe", "Record", "names", "record"]
@@ -44,6 +46,24 @@ VGG_PAPER = (
     " 2014"
 )
 RESNET_PAPER = "He et al., Deep Residual Learning for Image Recognition, 2015"
+
+
+def _ilsvrc13_labels() -> list[str]:
+    """The 200 classes of ILSVRC13 detection, from the ilsvrc12 archive.
+
+    Raises
+    ------
+    CaffeError
+        The archive has not been fetched.
+    """
+    path = cache_dir() / "ilsvrc12" / "det_synset_words.txt"
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise CaffeError(
+            f"{path}: the labels of ILSVRC13 are missing; get them with: caffe fetch ilsvrc12"
+        ) from error
+
 
 RECORDS = (
     Record(
@@ -108,7 +128,7 @@ RECORDS = (
         url=f"{BVLC}bvlc_reference_rcnn_ilsvrc13.caffemodel",
         sha1="bdd8abb885819cba5e2fe1eb36235f2319477e64",
         net=nets.rcnn_ilsvrc13,
-        labels=labels.ilsvrc13,
+        labels=_ilsvrc13_labels,
         recipe=Recipe(mean=ILSVRC12_MEAN, crop=(227, 227)),
         needs=("ilsvrc12",),
         licence=BVLC_LICENCE,

@@ -1,0 +1,328 @@
+"""Detectors: from a picture through the net and back to boxes in its coordinates."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import CaffeError, NetError, ShapeError
+from ..io.annotate import Mark, draw_marks
+from ..io.labels import read_labels
+from ..io.pictures import GREY_WEIGHTS, load_image, resize_image
+from ..net.construction import PathLike, read_model
+from ..net.net import Net
+from ..proto.caffe_pb2 import TEST
+from .preparation import FITS, LETTERBOX, ORDERS, SHORTER_SIDE, Preparation, guess_preparation
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Detection:
+    """An object that was found.
+
+    Attributes
+    ----------
+    label : int
+        The number of its class, as the net counts them.
+    name : str
+        What the class is called; ``class 7`` where nobody said.
+    score : float
+        From 0 to 1.
+    box : (float, float, float, float)
+        xmin, ymin, xmax, ymax in pixels of the picture, (0, 0) being its upper left corner.
+    """
+
+    label: int
+    name: str
+    score: float
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where the picture lies in the net's input: what was multiplied and added to x and y."""
+
+    scale: tuple[float, float]
+    offset: tuple[float, float]
+    size: tuple[int, int]
+    """The picture's own width and height."""
+
+    def back(self, boxes: Array) -> Array:
+        """Return boxes of the input, (N, 4) in its pixels, in the picture's, cut to it."""
+        twice = np.array(self.offset * 2), np.array(self.scale * 2)
+        boxes = (boxes - twice[0]) / twice[1]
+        return np.asarray(boxes.clip(0, self.size * 2), np.float32)
+
+
+class ObjectDetector:
+    """A net that finds objects.
+
+    Nets may end in a layer of detections (DetectionOutput, YoloDetectionOutput,
+    Yolov3DetectionOutput, Region), in the maps of YOLO v2 or v3, in what Faster R-CNN and
+    R-FCN give for each region (cls_prob, bbox_pred and rois, with im_info as an input), or in
+    boxes and scores, as UltraFace does.
+
+    How pictures go in is not written in a prototxt. It is guessed from the kind of net, see
+    `preparation`, and can be said instead.
+
+    Parameters
+    ----------
+    net : path or NetParameter
+        The net to deploy; its first input takes pictures.
+    weights : path, optional
+        The .caffemodel.
+    labels : path, sequence of str or {"voc", "coco"}, optional
+        The names of the classes, with or without the background: a file of one per line, or SSD's
+        label map.
+    mean : sequence of float, optional
+        Subtracted from pixels of 0 to 255: one number, or one for each channel in the net's
+        order.
+    scale : float, optional
+        Multiplied after that.
+    order : {"bgr", "rgb", "grey"}, optional
+        The channels that the net takes.
+    size : (int, int), optional
+        Height and width to which pictures are brought; for R-CNNs the shorter side and the most
+        that the longer may have.
+    fit : {"stretch", "letterbox"}, optional
+        Whether a picture is stretched to the size, or keeps its form amid grey bars.
+    anchors : sequence of float, optional
+        For YOLO's maps: widths and heights in turn; in cells of the map (v2) or pixels (v3).
+
+    Attributes
+    ----------
+    net : caffe.Net
+    preparation : Preparation
+        What is done to pictures.
+    names : list of str or None
+
+    Raises
+    ------
+    NetError
+        The net does not end in boxes.
+    CaffeError
+        The labels do not fit the net, or a file cannot be read.
+    """
+
+    def __init__(
+        self,
+        net: PathLike | Any,
+        weights: PathLike | None = None,
+        labels: PathLike | Sequence[str] | None = None,
+        *,
+        mean: Sequence[float] | float | None = None,
+        scale: float | None = None,
+        order: str | None = None,
+        size: Sequence[int] | None = None,
+        fit: str | None = None,
+        anchors: Sequence[float] | None = None,
+    ) -> None:
+        from .heads import find_head
+
+        _, param = read_model(net)
+        self.net = Net(net, TEST, weights=weights)
+        if not self.net.inputs:
+            raise NetError(
+                f"{_named(net)} has no input to put pictures into; is there a deploy.prototxt?"
+            )
+        self.input = self.net.inputs[0]
+        shape = tuple(self.net.blobs[self.input].shape)
+        if len(shape) != 4 or shape[1] not in (1, 3):
+            raise ShapeError(
+                f"the input '{self.input}' of shape {shape} takes no pictures: it must have "
+                "1 or 3 channels, height and width"
+            )
+        self.head = find_head(self.net, param, anchors)
+        self.preparation = self._settled(
+            guess_preparation(param, self.head.kind, shape), shape, mean, scale, order, size, fit
+        )
+        self.names = self.head.names if labels is None else read_labels(labels)
+        self._check_names()
+
+    def _settled(
+        self,
+        guess: Preparation,
+        shape: tuple[int, ...],
+        mean: Sequence[float] | float | None,
+        scale: float | None,
+        order: str | None,
+        size: Sequence[int] | None,
+        fit: str | None,
+    ) -> Preparation:
+        channels = shape[1]
+        if order is not None and (order not in ORDERS or (order == "grey") != (channels == 1)):
+            raise CaffeError(
+                f"the order of channels must be bgr or rgb for a net of 3 channels and grey for "
+                f"one of 1, not {order!r}; this one has {channels}"
+            )
+        if fit is not None and fit not in FITS:
+            raise CaffeError(f"fit must be {' or '.join(FITS)}, not {fit!r}")
+        if mean is not None:
+            values = tuple(np.atleast_1d(np.asarray(mean, dtype=float)).tolist())
+            if len(values) not in (1, channels):
+                raise CaffeError(f"the mean has {len(values)} numbers, but the net {channels}")
+            guess = replace(guess, mean=values * (channels // len(values)))
+        if size is not None and (len(size) != 2 or min(size) < 1):
+            raise CaffeError(f"the size must be a height and a width, not {tuple(size)}")
+        return replace(
+            guess,
+            scale=guess.scale if scale is None else float(scale),
+            order=order or guess.order,
+            size=guess.size if size is None else (int(size[0]), int(size[1])),
+            fit=fit or guess.fit,
+        )
+
+    def _check_names(self) -> None:
+        if self.names is None or self.head.classes is None:
+            return
+        counts = {self.head.classes, self.head.classes - self.head.background}
+        if len(self.names) not in counts:
+            wanted = " or ".join(map(str, sorted(counts)))
+            raise CaffeError(
+                f"the labels name {len(self.names)} classes, but the net tells {wanted} apart"
+            )
+
+    def name_of(self, label: int) -> str:
+        """Return what a class is called."""
+        if self.names is not None:
+            classes = self.head.classes or len(self.names) + self.head.background
+            index = label - (self.head.background if len(self.names) < classes else 0)
+            if 0 <= index < len(self.names):
+                return self.names[index]
+        return f"class {label}"
+
+    def detect(
+        self,
+        image: str | os.PathLike[str] | bytes | NDArray[Any],
+        threshold: float = 0.5,
+    ) -> list[Detection]:
+        """Find objects in a picture.
+
+        Parameters
+        ----------
+        image : path, bytes or array
+            A picture's path, its encoded content, or H x W x 3 in RGB order: floats in [0, 1] as
+            ``caffe.io.load_image`` gives them, or bytes in 0..255.
+        threshold : float
+            The least score.
+
+        Returns
+        -------
+        list of Detection
+            The best first.
+
+        Raises
+        ------
+        ImageError
+            The picture cannot be read.
+        ShapeError
+            The array is no picture.
+        """
+        picture = as_picture(image)
+        blob, frame = self.prepare(picture)
+        self._feed(blob, frame)
+        self.net.forward()
+        labels, scores, boxes = self.head.read(self.net, blob.shape[1:], threshold)
+        boxes = frame.back(boxes)
+        whole = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]) & (scores >= threshold)
+        order = [int(i) for i in np.argsort(-scores, kind="stable") if whole[i]]
+        return [
+            Detection(
+                int(labels[i]),
+                self.name_of(int(labels[i])),
+                float(scores[i]),
+                (float(boxes[i, 0]), float(boxes[i, 1]), float(boxes[i, 2]), float(boxes[i, 3])),
+            )
+            for i in order
+        ]
+
+    def prepare(self, picture: Array) -> tuple[Array, Frame]:
+        """Return a picture as the net takes it, (channels, height, width), and where it lies.
+
+        Parameters
+        ----------
+        picture : array
+            H x W x 3, RGB, 0 to 1.
+        """
+        how = self.preparation
+        height, width = picture.shape[:2]
+        if how.order == "grey":
+            picture = (picture @ GREY_WEIGHTS)[:, :, None]
+        elif how.order == "bgr":
+            picture = picture[:, :, ::-1]
+        rows, columns = how.size
+        high, wide = rows, columns
+        if how.fit != "stretch":
+            factor = min(rows / height, columns / width)
+            if how.fit == SHORTER_SIDE:
+                short, longest = sorted(how.size)
+                factor = min(short / min(height, width), longest / max(height, width))
+            high, wide = max(1, round(height * factor)), max(1, round(width * factor))
+        resized = resize_image(picture, (high, wide))
+        left = top = 0
+        if how.fit == LETTERBOX:
+            top, left = (rows - high) // 2, (columns - wide) // 2
+            canvas = np.full((rows, columns, resized.shape[2]), 0.5, np.float32)
+            canvas[top : top + high, left : left + wide] = resized
+            resized = canvas
+        values = (resized * np.float32(255) - np.array(how.mean, np.float32)) * np.float32(
+            how.scale
+        )
+        frame = Frame((wide / width, high / height), (left, top), (width, height))
+        return np.ascontiguousarray(values.transpose(2, 0, 1)), frame
+
+    def _feed(self, blob: Array, frame: Frame) -> None:
+        net = self.net
+        wanted = (1, *blob.shape)
+        if tuple(net.blobs[self.input].shape) != wanted:
+            net.blobs[self.input].reshape(*wanted)
+            net.reshape()
+        net.blobs[self.input].data[...] = blob
+        for name in net.inputs[1:]:
+            if name != "im_info":
+                raise NetError(f"the net has an input '{name}' that no picture can fill")
+            info = net.blobs[name].data
+            # Height, width, and by what the picture was enlarged; some nets take both factors.
+            numbers = [blob.shape[1], blob.shape[2], frame.scale[0], frame.scale[1]]
+            info[...] = np.resize(numbers[: info.size], info.shape)
+
+
+def as_picture(image: str | os.PathLike[str] | bytes | NDArray[Any]) -> Array:
+    """Return a picture as H x W x 3 floats from 0 to 1, RGB; see `ObjectDetector.detect`."""
+    if not isinstance(image, np.ndarray):
+        return load_image(image)
+    picture = image / np.float32(255) if image.dtype == np.uint8 else image
+    if picture.ndim == 2:
+        picture = picture[:, :, None]
+    if picture.ndim != 3 or picture.shape[2] not in (1, 3) or 0 in picture.shape:
+        raise ShapeError(f"a picture must be H x W x 3, not of shape {image.shape}")
+    if picture.shape[2] == 1:
+        picture = picture.repeat(3, axis=2)
+    return picture.astype(np.float32)
+
+
+def draw(
+    image: str | os.PathLike[str] | bytes | NDArray[Any], found: Sequence[Detection]
+) -> Image.Image:
+    """Return the picture with boxes, names and scores drawn into it.
+
+    Parameters
+    ----------
+    image : path, bytes or array
+        As `ObjectDetector.detect` takes it.
+    found : sequence of Detection
+        The best first.
+    """
+    marks = [Mark(d.box, f"{d.name} {d.score:.2f}", d.label) for d in found]
+    return draw_marks(as_picture(image), marks)
+
+
+def _named(net: Any) -> str:
+    return f"'{net}'" if isinstance(net, (str, os.PathLike)) and "{" not in str(net) else "the net"

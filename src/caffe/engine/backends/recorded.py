@@ -1,0 +1,77 @@
+"""Replaying a plan's operations on the GPU: one call instead of one for each operation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from ...memory.stores import Store
+from ..operations import REDUCED, LayerOperation, Operation
+
+ASK_NO_VALUES = REDUCED | {"Add", "Axpy", "Mul", "Permute", "ShuffleChannel", "Softmax"}
+"""Layers whose forward depends on shapes alone, so that it can be recorded."""
+
+
+def reach(operations: Sequence[Operation]) -> int:
+    """Tell how many operations, from the first on, can be recorded."""
+    for i, operation in enumerate(operations):
+        if isinstance(operation, LayerOperation) and operation.type not in ASK_NO_VALUES:
+            return i
+    return len(operations)
+
+
+class Recorded:
+    """Operations recorded in a store, for inputs of fixed shapes.
+
+    Parameters
+    ----------
+    operations : sequence of Operation
+        Which, their parameters prepared; `reach` says how many can be.
+    inputs : mapping of int to Tensor
+        The memories that they start from, with their values now.
+    outputs : iterable of int
+        The memories whose final values are wanted.
+    store : Store
+        Where it is computed.
+
+    Raises
+    ------
+    RuntimeError
+        The store cannot record these operations.
+    """
+
+    def __init__(
+        self,
+        operations: Sequence[Operation],
+        inputs: Mapping[int, Tensor],
+        outputs: Iterable[int],
+        store: Store,
+    ) -> None:
+        self.outputs = list(outputs)
+        self.inputs = {key: values.clone() for key, values in inputs.items()}
+
+        def run() -> list[Tensor]:
+            values = dict(self.inputs)
+            for operation in operations:
+                operation.run(values)
+            # An output that is an input, or is overwritten later, must not change under its reader.
+            return [values[key].clone() for key in self.outputs]
+
+        with torch.no_grad():
+            recording = store.record(run)
+        if recording is None:
+            raise RuntimeError(f"{store.device.type} devices cannot record")
+        self._recording = recording
+
+    def take(self, values: Mapping[int, Tensor]) -> bool:
+        """Take an input's values; returns whether they can be computed from."""
+        for key, into in self.inputs.items():
+            into.copy_(values[key])
+        return True
+
+    def run(self) -> dict[int, Tensor]:
+        """Compute from the inputs; the results are overwritten by the next run."""
+        self._recording.replay()
+        return dict(zip(self.outputs, self._recording.results, strict=True))

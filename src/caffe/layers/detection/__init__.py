@@ -1,0 +1,1 @@
+"""Layers that find objects: boxes, priors, proposals, outputs and losses."""

@@ -1,0 +1,1 @@
+"""Layers that read data, one file for each kind of source."""

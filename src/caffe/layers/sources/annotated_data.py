@@ -1,0 +1,154 @@
+"""AnnotatedData: pictures with boxes out of a database, as SSD's tools store them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+
+from ...errors import CaffeError, NetError, ParseError
+from ...memory.blob import Blob, Shape
+from ...proto.caffe_pb2 import AnnotatedDatum, LayerParameter, TransformationParameter
+from ..layer import register
+from . import boxed_pictures as boxed
+from .boxed_pictures import BoxedPicture
+from .data_transformer import DataTransformer, random_source
+from .databases import open_database
+from .prefetching import Batch, PrefetchingLayer, check_shape, naming
+
+
+class AnnotatedStore:
+    """The AnnotatedDatums of a store in the order of their keys, in batches, again and again.
+
+    Parameters
+    ----------
+    layer_param : LayerParameter
+        The layer's, with data_param, annotated_data_param and transform_param.
+    phase : int
+        caffe.TRAIN or caffe.TEST.
+    """
+
+    def __init__(self, layer_param: LayerParameter, phase: int) -> None:
+        self.param = layer_param.data_param
+        self.batch_size: int = self.param.batch_size
+        self._samplers = list(layer_param.annotated_data_param.batch_sampler)
+        self._settings = layer_param.transform_param
+        if self._settings.crop_size or self._settings.crop_h or self._settings.crop_w:
+            raise NetError(
+                "crop_size does not go with boxes: say resize_param, or parts to cut out with "
+                "batch_sampler"
+            )
+        # Mirroring is done here, together with the boxes.
+        plain = TransformationParameter()
+        plain.CopyFrom(self._settings)
+        plain.mirror = False
+        self._transformer = DataTransformer(plain, phase)
+        self._random = random_source()
+        self._database = open_database(self.param.source, self.param.backend)
+        entries = self._database.entries()
+        key, value = next(entries, (b"", None))
+        if value is None:
+            raise ParseError(
+                f"{self._database.kind} with pictures was expected, but it is empty",
+                self.param.source,
+            )
+        with naming(self._place(key)):
+            first = self._parse(value)
+            resized = boxed.resize(first, self._settings, self._random)
+            self.shape = self._transformer.shape(resized.pixels)
+        self.label_shape = boxed.label_rows([first]).shape
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield batches without end."""
+        entries = self._endless()
+        while True:
+            pictures: list[NDArray[np.float32]] = []
+            annotations: list[BoxedPicture] = []
+            for _ in range(self.batch_size):
+                key, value = next(entries)
+                with naming(self._place(key)):
+                    picture = self._disturbed(self._parse(value))
+                    pictures.append(self._transformer(picture.pixels))
+                    check_shape(pictures[-1], pictures[0])
+                annotations.append(picture)
+            yield np.stack(pictures), boxed.label_rows(annotations)
+
+    def _disturbed(self, picture: BoxedPicture) -> BoxedPicture:
+        settings, random = self._settings, self._random
+        if settings.HasField("distort_param"):
+            picture = boxed.distort(picture, settings.distort_param, random)
+        if settings.HasField("expand_param"):
+            picture = boxed.expand(picture, settings, random)
+        part = boxed.sample_part(picture, self._samplers, random)
+        if part is not None:
+            picture = boxed.cut(picture, part, settings)
+        picture = boxed.resize(picture, settings, random)
+        if settings.mirror and random.integers(2):
+            picture = boxed.mirror(picture)
+        return picture
+
+    def _endless(self) -> Iterator[tuple[bytes, bytes]]:
+        while True:
+            yield from self._database.entries()
+
+    def _parse(self, value: bytes) -> BoxedPicture:
+        try:
+            annotated = AnnotatedDatum.FromString(value)
+        except DecodeError as error:
+            raise ParseError(
+                f"the value of {len(value)} bytes is no AnnotatedDatum (cut off?)"
+            ) from error
+        if not annotated.HasField("datum"):
+            raise CaffeError("the AnnotatedDatum holds no Datum: was it a Data layer's database?")
+        pixels = self._transformer.read_datum(annotated.datum, self.param.force_encoded_color)
+        return BoxedPicture(pixels, _boxes(annotated))
+
+    def _place(self, key: bytes) -> str:
+        return f"{self.param.source}: entry '{key.decode('utf-8', 'backslashreplace')}'"
+
+
+def _boxes(annotated: AnnotatedDatum) -> NDArray[np.float32]:
+    rows: list[Any] = []
+    for group in annotated.annotation_group:
+        for one in group.annotation:
+            box = one.bbox
+            corners = (box.xmin, box.ymin, box.xmax, box.ymax)
+            rows.append([group.group_label, one.instance_id, *corners, box.difficult])
+    return np.array(rows, np.float32).reshape(-1, 7)
+
+
+@register("AnnotatedData")
+class AnnotatedData(PrefetchingLayer):
+    """Pictures (BGR) of the store `data_param.source`, and their boxes (SSD).
+
+    The second top, (1, 1, boxes, 8), has a row (picture, label, instance, x1, y1, x2, y2,
+    difficult) for each box, coordinates being parts of the picture; a single row of -1 where there
+    is none. Pictures are disturbed, expanded, cut (batch_sampler), resized and mirrored, with their
+    boxes, as transform_param says.
+    """
+
+    message = "annotated_data_param"
+    tops = (1, 2)
+    differences = "noise_param does nothing; crop_size is refused"
+
+    _source: AnnotatedStore
+
+    def declared_shapes(self) -> Sequence[Shape] | None:
+        resize = self.layer_param.transform_param.resize_param
+        batch = int(self.layer_param.data_param.batch_size)
+        if not (batch and resize.height and resize.width):
+            return None
+        # How many boxes there are differs from batch to batch.
+        labels = [(1, 1, 1, 8)] * (len(self.layer_param.top) - 1)
+        return [(batch, 3, resize.height, resize.width), *labels]
+
+    def setup_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
+        if not self.layer_param.data_param.batch_size:
+            raise NetError("data_param.batch_size must be above 0")
+        self._source = AnnotatedStore(self.layer_param, self.phase)
+        tops[0].reshape(self._source.batch_size, *self._source.shape)
+        for top in tops[1:]:
+            top.reshape(*self._source.label_shape)

@@ -1,0 +1,89 @@
+"""Pictures as data layers take them from OpenCV: bytes, channels first, in BGR order."""
+
+from __future__ import annotations
+
+import io
+import os
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ...io.pictures import load_image
+
+Picture = NDArray[np.uint8]
+"""Channels x height x width, 0 to 255; one channel is grey, three are BGR, four BGRA."""
+
+GREY_MODES = ("1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+
+
+def read_picture(source: str | os.PathLike[str] | bytes, color: bool = True) -> Picture:
+    """Read a picture from its file or encoded content.
+
+    Parameters
+    ----------
+    source : path or bytes
+        Any format that Pillow reads.
+    color : bool
+        Three channels if true, else one.
+
+    Raises
+    ------
+    ImageError
+        There is no such file, or it is no picture.
+    """
+    rgb = np.rint(np.clip(load_image(source), 0, 1) * 255).astype(np.uint8)
+    if color:
+        return np.ascontiguousarray(rgb[:, :, ::-1].transpose(2, 0, 1))
+    # OpenCV's weights of red, green and blue (ITU-R BT.601) in 14 bits.
+    weighted = rgb.astype(np.int32) @ np.array([4899, 9617, 1868], np.int32)
+    return ((weighted + 8192) >> 14).astype(np.uint8)[np.newaxis]
+
+
+def read_native_picture(content: bytes) -> Picture:
+    """Read an encoded picture with the channels that it has: grey, BGR or BGRA.
+
+    Raises
+    ------
+    ImageError
+        It is no picture.
+    """
+    bgr = read_picture(content)
+    with Image.open(io.BytesIO(content)) as picture:
+        if picture.mode in GREY_MODES:
+            return bgr[:1]
+        if not picture.has_transparency_data:
+            return bgr
+        alpha = np.asarray(picture.convert("RGBA").getchannel("A"))
+    return np.concatenate([bgr, alpha[np.newaxis]])
+
+
+def resize_picture(picture: Picture, height: int, width: int) -> Picture:
+    """Resize as OpenCV's bilinear `resize` does with bytes, in its whole-number arithmetic."""
+    if picture.shape[1:] == (height, width):
+        return picture
+    top, bottom, upper, lower = _samples(picture.shape[1], height)
+    left, right, before, after = _samples(picture.shape[2], width)
+    wide = picture.astype(np.int32)
+    wide = wide[:, :, left] * before + wide[:, :, right] * after
+    # The products are cut to 16 bits, then two bits are left to round by.
+    wide >>= 4
+    high = (wide[:, top] * upper[:, np.newaxis]) >> 16
+    high += (wide[:, bottom] * lower[:, np.newaxis]) >> 16
+    return np.clip((high + 2) >> 2, 0, 255).astype(np.uint8)
+
+
+def _samples(old: int, new: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Weights, Weights]:
+    """For each new pixel the two old ones between which it lies, and their weights of 2048."""
+    points = ((np.arange(new) + 0.5) * (old / new) - 0.5).astype(np.float32)
+    below = np.floor(points).astype(np.intp)
+    fraction = points - below.astype(np.float32)
+    outside = (below < 0) | (below >= old - 1)
+    fraction[outside] = 0
+    below = np.clip(below, 0, old - 1)
+    after = np.rint(fraction * 2048).astype(np.int32)
+    before = np.rint((1 - fraction) * 2048).astype(np.int32)
+    return below, np.minimum(below + 1, old - 1), before, after
+
+
+Weights = NDArray[np.int32]

@@ -1,0 +1,164 @@
+"""What data layers do to each picture: crop, mirror, mean and scale."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ... import mode
+from ...errors import CaffeError, NetError, ShapeError
+from ...io import datum_to_array
+from ...proto.caffe_pb2 import Datum, TransformationParameter
+from ...weights.caffemodel import read_blob
+from ..layer import TRAIN
+from .bgr_pictures import read_native_picture, read_picture
+
+Shape3 = tuple[int, int, int]
+
+
+def random_source() -> np.random.Generator:
+    """Return a source of random numbers of its own, seeded by the thread's one."""
+    seed = torch.randint(2**62, (), generator=mode.generator())
+    return np.random.default_rng(int(seed))
+
+
+class DataTransformer:
+    """``(picture - mean) * scale``, cropped and mirrored, as `transform_param` says.
+
+    At TRAIN the crop lies anywhere in the picture, else in its middle. A mean picture is as
+    large as the picture itself; the part below the crop counts.
+
+    Parameters
+    ----------
+    param : TransformationParameter
+        The layer's `transform_param`.
+    phase : int
+        caffe.TRAIN or caffe.TEST.
+
+    Raises
+    ------
+    NetError
+        There are a mean file and mean values both, or colour and grey are both forced.
+    ParseError
+        The mean file cannot be read.
+    """
+
+    def __init__(self, param: TransformationParameter, phase: int) -> None:
+        self.param = param
+        self.phase = phase
+        self._random = random_source()
+        if param.HasField("mean_file") and param.mean_value:
+            raise NetError("transform_param takes mean_file or mean_value, not both")
+        if param.force_color and param.force_gray:
+            raise NetError("transform_param takes force_color or force_gray, not both")
+        self._mean: NDArray[np.float32] | None = None
+        if param.HasField("mean_file"):
+            self._mean = read_mean(param.mean_file)
+        elif param.mean_value:
+            self._mean = np.array(param.mean_value, np.float32).reshape(-1, 1, 1)
+
+    def shape(self, picture: NDArray[Any]) -> Shape3:
+        """Return (channels, height, width) of what comes out of `picture`.
+
+        Raises
+        ------
+        ShapeError
+            The picture is empty or smaller than the crop.
+        """
+        channels, height, width = picture.shape
+        crop = self.param.crop_size
+        if not picture.size or min(height, width) < crop:
+            raise ShapeError(
+                f"a picture of {channels} x {height} x {width} (channels, height, width) is "
+                + ("empty" if not picture.size else f"smaller than the crop_size {crop}")
+            )
+        return (channels, crop, crop) if crop else (channels, height, width)
+
+    def __call__(self, picture: NDArray[Any]) -> NDArray[np.float32]:
+        """Transform one picture.
+
+        Parameters
+        ----------
+        picture : array
+            Channels x height x width; bytes or floats, channels in BGR order.
+
+        Raises
+        ------
+        ShapeError
+            The picture does not fit the crop or the mean.
+        """
+        shape = self.shape(picture)
+        self._check_mean(picture.shape)
+        mirrored = self.param.mirror and self._random.integers(2)
+        top, left = (self._offset(picture.shape[i] - shape[i]) for i in (1, 2))
+        window = (slice(None), slice(top, top + shape[1]), slice(left, left + shape[2]))
+        result = picture[window].astype(np.float32)
+        if self._mean is not None:
+            per_pixel = self._mean.shape[1:] == picture.shape[1:]
+            result -= self._mean[window] if per_pixel else self._mean
+        result *= np.float32(self.param.scale)
+        return result[:, :, ::-1] if mirrored else result
+
+    def follow(self, other: DataTransformer) -> None:
+        """Draw next what `other` draws next: the same crop, and mirrored or not as there."""
+        self._random.bit_generator.state = other._random.bit_generator.state
+
+    def _offset(self, room: int) -> int:
+        if self.phase == TRAIN and self.param.crop_size:
+            return int(self._random.integers(room + 1))
+        return room // 2
+
+    def _check_mean(self, shape: tuple[int, ...]) -> None:
+        mean = self._mean
+        if mean is None:
+            return
+        if self.param.HasField("mean_file"):
+            if mean.shape != shape:
+                raise ShapeError(
+                    f"the mean in {self.param.mean_file} has the shape {mean.shape}, the picture "
+                    f"{shape} (channels, height, width): they must agree"
+                )
+        elif len(mean) not in (1, shape[0]):
+            raise ShapeError(
+                f"there are {len(mean)} mean_values for a picture of {shape[0]} channels: give "
+                "one, or one per channel"
+            )
+
+    def read_datum(self, datum: Datum, force_color: bool = False) -> NDArray[Any]:
+        """Return a Datum's picture, channels x height x width.
+
+        Raises
+        ------
+        CaffeError
+            The Datum holds less than it says, or no picture.
+        """
+        if not datum.encoded:
+            return datum_to_array(datum)
+        if not datum.data:
+            raise CaffeError("the Datum is marked as encoded, but it holds no data")
+        if self.param.force_gray:
+            return read_picture(datum.data, color=False)
+        if self.param.force_color or force_color:
+            return read_picture(datum.data)
+        return read_native_picture(datum.data)
+
+
+def read_mean(path: str) -> NDArray[np.float32]:
+    """Read a mean picture's ``.binaryproto``: channels x height x width.
+
+    Raises
+    ------
+    ParseError
+        The file cannot be read.
+    ShapeError
+        It holds no single picture.
+    """
+    mean = read_blob(path)
+    if mean.ndim == 4 and len(mean) == 1:
+        mean = mean[0]
+    if mean.ndim != 3:
+        raise ShapeError(f"the mean in {path} has the shape {mean.shape}, not a picture's")
+    return mean

@@ -1,0 +1,116 @@
+"""The key-value stores that the Data layer reads: LMDB and LevelDB."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from ...errors import ParseError, require
+from ...proto.caffe_pb2 import DataParameter
+
+Entry = tuple[bytes, bytes]
+
+
+class Database:
+    """A store open for reading; `open_database` makes them."""
+
+    kind: ClassVar[str]
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield every key and value once, in the order of the keys.
+
+        Raises
+        ------
+        ParseError
+            The store is damaged.
+        """
+        raise NotImplementedError
+
+
+class Lmdb(Database):
+    """A folder with a ``data.mdb``, or such a file itself."""
+
+    kind = "an LMDB"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._lmdb = require("lmdb", "lmdb", "Data layers that read LMDB")
+        folder = os.path.isdir(path)
+        try:
+            self._environment: Any = self._lmdb.open(
+                path, subdir=folder, readonly=True, lock=False, create=False, max_readers=1024
+            )
+            pages = self._environment.info()["last_pgno"] + 1
+            size = pages * self._environment.stat()["psize"]
+        except self._lmdb.Error as error:
+            raise ParseError(f"{self.kind} was expected: {error}", path) from error
+        file = os.path.join(path, "data.mdb") if folder else path
+        if os.path.getsize(file) < size:
+            # LMDB maps the file and would crash on reading beyond its end.
+            raise ParseError(f"the LMDB is cut off: {os.path.getsize(file)} bytes of {size}", path)
+
+    def entries(self) -> Iterator[Entry]:
+        try:
+            with self._environment.begin() as transaction:
+                yield from transaction.cursor()
+        except self._lmdb.Error as error:
+            raise ParseError(f"the LMDB cannot be read: {error}", self.path) from error
+
+
+class LevelDb(Database):
+    """A folder with a ``CURRENT`` file."""
+
+    kind = "a LevelDB"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._plyvel = require("plyvel", "leveldb", "Data layers that read LevelDB")
+        try:
+            self._database = self._plyvel.DB(path, create_if_missing=False)
+        except (self._plyvel.Error, OSError) as error:
+            raise ParseError(f"{self.kind} was expected: {error}", path) from error
+
+    def entries(self) -> Iterator[Entry]:
+        try:
+            with self._database.iterator(verify_checksums=True) as iterator:
+                yield from iterator
+        except (self._plyvel.Error, OSError) as error:
+            raise ParseError(f"the LevelDB cannot be read: {error}", self.path) from error
+
+
+_lock = threading.Lock()
+_open: weakref.WeakValueDictionary[tuple[str, str], Database] = weakref.WeakValueDictionary()
+
+
+def open_database(path: str, backend: int) -> Database:
+    """Open a store; nets that read the same one share it, as neither kind opens twice.
+
+    Parameters
+    ----------
+    path : str
+        The store's folder.
+    backend : DataParameter.DB
+        LMDB or LEVELDB.
+
+    Raises
+    ------
+    ParseError
+        There is no such store.
+    MissingExtraError
+        The package for this kind is not installed.
+    """
+    kind = Lmdb if backend == DataParameter.LMDB else LevelDb
+    if not os.path.exists(path):
+        raise ParseError(f"{kind.kind} was expected, but there is no such file or folder", path)
+    key = (kind.kind, os.path.realpath(path))
+    with _lock:
+        database = _open.get(key)
+        if database is None:
+            database = _open[key] = kind(path)
+    return database

@@ -1,0 +1,171 @@
+"""HDF5Data and HDF5Output: arrays from and to HDF5 files (extra ``hdf5``)."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...atomic import atomic_write
+from ...errors import CaffeError, NetError, ParseError, ShapeError, require
+from ...memory.blob import Blob, Shape
+from ..layer import Layer, register
+from .data_transformer import random_source
+
+
+@register("HDF5Data")
+class HDF5Data(Layer):
+    """Rows of the data sets called like the tops, from the files that `source` lists.
+
+    With `shuffle` the files and the rows in each go in random order.
+    """
+
+    message = "hdf5_data_param"
+    bottoms = 0
+    tops = (1, None)
+    on_blobs = True
+
+    def setup_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
+        if self.layer_param.HasField("transform_param"):
+            raise NetError("HDF5Data does not transform its data: take out transform_param")
+        if not self.param.batch_size:
+            raise NetError("hdf5_data_param.batch_size must be above 0")
+        self._h5py = require("h5py", "hdf5", "HDF5Data layers")
+        self._random = random_source()
+        self._files = _read_file_list(self.param.source)
+        self._file = 0
+        self._shapes: list[Shape] = []
+        if self.param.shuffle:
+            self._random.shuffle(self._files)
+        self._load()
+        self._shapes = [array.shape[1:] for array in self._arrays]
+        for top, shape in zip(tops, self._shapes, strict=True):
+            top.reshape(self.param.batch_size, *shape)
+
+    def forward_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
+        rows: list[list[NDArray[np.float32]]] = [[] for _ in tops]
+        for _ in range(self.param.batch_size):
+            for row, array in zip(rows, self._arrays, strict=True):
+                row.append(array[self._order[self._row]])
+            self._advance()
+        for top, row in zip(tops, rows, strict=True):
+            top.put_data(torch.from_numpy(np.stack(row)))
+
+    def _advance(self) -> None:
+        self._row += 1
+        if self._row < len(self._order):
+            return
+        if len(self._files) > 1:
+            self._file += 1
+            if self._file == len(self._files):
+                self._file = 0
+                if self.param.shuffle:
+                    self._random.shuffle(self._files)
+            self._load()
+        else:
+            self._start()
+
+    def _load(self) -> None:
+        path = self._files[self._file]
+        try:
+            with self._h5py.File(path, "r") as file:
+                arrays = [_read_dataset(self._h5py, file, path, n) for n in self.layer_param.top]
+        except OSError as error:
+            raise ParseError(f"an HDF5 file was expected: {error}", path) from error
+        counts = [len(array) for array in arrays]
+        if len(set(counts)) > 1 or not counts[0]:
+            raise ParseError(
+                f"the data sets {', '.join(self.layer_param.top)} must have as many rows, and at "
+                f"least one, but they have {', '.join(map(str, counts))}",
+                path,
+            )
+        for name, array, shape in zip(self.layer_param.top, arrays, self._shapes, strict=False):
+            if array.shape[1:] != shape:
+                raise ParseError(
+                    f"the rows of data set '{name}' have the shape {array.shape[1:]}, those of "
+                    f"the first file {shape}",
+                    path,
+                )
+        self._arrays = arrays
+        self._start()
+
+    def _start(self) -> None:
+        count = len(self._arrays[0])
+        self._row = 0
+        self._order = self._random.permutation(count) if self.param.shuffle else np.arange(count)
+
+
+def _read_file_list(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            files = file.read().split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParseError(f"a text that lists HDF5 files was expected: {error}", path) from error
+    if not files:
+        raise ParseError("the list holds no HDF5 files", path)
+    return files
+
+
+def _read_dataset(h5py: Any, file: Any, path: str, name: str) -> NDArray[np.float32]:
+    found = file.get(name)
+    if not isinstance(found, h5py.Dataset):
+        there = ", ".join(key for key in file if isinstance(file[key], h5py.Dataset))
+        raise ParseError(
+            f"there is no data set '{name}' for the top of that name; there is {there or 'none'}",
+            path,
+        )
+    if found.dtype.kind not in "iuf" or not found.ndim:
+        raise ParseError(
+            f"data set '{name}' must hold rows of numbers, but it has the type {found.dtype} and "
+            f"the shape {found.shape}",
+            path,
+        )
+    return np.asarray(found[()], np.float32)
+
+
+@register("HDF5Output")
+class HDF5Output(Layer):
+    """Writes its bottoms to the file `file_name`, as data sets "data" and "label" of four axes.
+
+    As in Caffe the file has room for one forward.
+    """
+
+    message = "hdf5_output_param"
+    bottoms = 2
+    has_gradient = False
+    tops = 0
+    on_blobs = True
+
+    def setup_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
+        self._h5py = require("h5py", "hdf5", "HDF5Output layers")
+        self._written = False
+        name = self.param.file_name
+        if not name:
+            raise NetError("hdf5_output_param needs file_name")
+        folder = os.path.dirname(os.path.abspath(name))
+        if not os.path.isdir(folder):
+            raise NetError(f"hdf5_output_param.file_name: there is no folder {folder}")
+
+    def forward_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
+        if self._written:
+            raise CaffeError(
+                f"{self.param.file_name} already holds a batch of this net, and HDF5Output "
+                "writes one: collect net.blobs in Python instead, or make the net anew"
+            )
+        if bottoms[0].num != bottoms[1].num:
+            raise ShapeError(
+                f"both bottoms must have as many rows, but their shapes are {bottoms[0].shape} "
+                f"and {bottoms[1].shape}"
+            )
+        content = io.BytesIO()
+        with self._h5py.File(content, "w") as file:
+            for name, blob in zip(("data", "label"), bottoms, strict=True):
+                shape = (blob.num, blob.channels, blob.height, blob.width)
+                file.create_dataset(name, data=blob.data_tensor().numpy().reshape(shape))
+        with atomic_write(self.param.file_name) as stream:
+            stream.write(content.getbuffer())
+        self._written = True

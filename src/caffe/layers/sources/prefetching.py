@@ -1,0 +1,216 @@
+"""Reading batches ahead in a thread, for the layers that read pictures."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from queue import Empty, Queue
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...errors import CaffeError, NetError, ShapeError
+from ...memory.blob import Blob, Shape
+from ..layer import Count, Layer
+from .data_transformer import DataTransformer, Shape3
+
+Batch = tuple[NDArray[np.float32], ...]
+"""Pictures (N, channels, height, width) and labels (N,)."""
+
+
+@contextmanager
+def naming(entry: str) -> Iterator[None]:
+    """Put what is being read before whatever error is raised inside."""
+    try:
+        yield
+    except CaffeError as error:
+        error.args = (f"{entry}: {error}", *error.args[1:])
+        raise
+
+
+def as_batch(pictures: Sequence[NDArray[np.float32]], labels: Sequence[float]) -> Batch:
+    """Return transformed pictures and their labels as a batch."""
+    return np.stack(pictures), np.array(labels, np.float32)
+
+
+def check_shape(picture: NDArray[np.float32], first: NDArray[np.float32]) -> None:
+    """Check that a picture is as large as the first one of its batch.
+
+    Raises
+    ------
+    ShapeError
+        It is not.
+    """
+    if picture.shape != first.shape:
+        raise ShapeError(
+            f"the picture has the shape {picture.shape} (channels, height, width), the first of "
+            f"its batch {first.shape}; resize or crop them to one size, or take batches of 1"
+        )
+
+
+class Source(Protocol):
+    """Where batches come from. It must not know the layer: the thread keeps it alive."""
+
+    batch_size: int
+    shape: Shape3
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield batches without end."""
+        ...
+
+
+class EntryCycle:
+    """A list read again and again from the front, each time in another order if asked."""
+
+    param: Any
+    _entries: list[Any]
+    _next: int
+    _random: np.random.Generator
+
+    def _advance(self) -> None:
+        self._next += 1
+        if self._next == len(self._entries):
+            self._next = 0
+            if self.param.shuffle:
+                self._shuffle()
+
+    def _shuffle(self) -> None:
+        order = self._random.permutation(len(self._entries))
+        self._entries = [self._entries[i] for i in order]
+
+
+class Prefetcher:
+    """A thread that keeps the next few batches ready.
+
+    Parameters
+    ----------
+    batches : iterator
+        Run in the thread only.
+    depth : int
+        How many batches to keep ready.
+    """
+
+    def __init__(self, batches: Iterator[Batch], depth: int) -> None:
+        self._results: Queue[Batch | BaseException] = Queue(max(1, depth))
+        self._stopped = threading.Event()
+        self._error: BaseException | None = None
+        # A daemon, so that an interpreter that is about to end does not wait for it before
+        # `_stop_all` has told it to.
+        self._thread = threading.Thread(
+            target=_fill,
+            args=(batches, self._results, self._stopped),
+            name="caffe-prefetch",
+            daemon=True,
+        )
+        self._thread.start()
+        _running.add(self)
+
+    def next(self) -> Batch:
+        """Return the next batch; raises what went wrong in the thread."""
+        if self._error is not None:
+            raise self._error
+        result = self._results.get()
+        if isinstance(result, BaseException):
+            self._error = result
+            raise result
+        return result
+
+    def stop(self) -> None:
+        """Tell the thread to end; it does once the batch in hand is read."""
+        self._stopped.set()
+        try:
+            # Makes room, in case the thread waits for it.
+            while True:
+                self._results.get_nowait()
+        except Empty:
+            pass
+
+    def join(self, timeout: float) -> None:
+        """Wait for the thread's end."""
+        self._thread.join(timeout)
+
+
+def _fill(
+    batches: Iterator[Batch], results: Queue[Batch | BaseException], stopped: threading.Event
+) -> None:
+    try:
+        for batch in batches:
+            if stopped.is_set():
+                break
+            results.put(batch)
+            if stopped.is_set():
+                break
+    except BaseException as error:
+        results.put(error)
+    finally:
+        close = getattr(batches, "close", None)
+        if close is not None:
+            close()
+
+
+_running: weakref.WeakSet[Prefetcher] = weakref.WeakSet()
+
+
+@atexit.register
+def _stop_all() -> None:
+    prefetchers = list(_running)
+    for prefetcher in prefetchers:
+        prefetcher.stop()
+    for prefetcher in prefetchers:
+        prefetcher.join(timeout=5)
+
+
+class PrefetchingLayer(Layer):
+    """A layer whose tops are batches that a thread reads ahead: pictures and labels."""
+
+    bottoms = 0
+    tops: ClassVar[Count] = 2
+    on_blobs = True
+
+    _source: Source
+    _prefetcher: Prefetcher | None = None
+
+    def open_source(self, transformer: DataTransformer) -> Source:
+        """Check the parameter message and open what it names."""
+        raise NotImplementedError
+
+    def declared_size(self) -> tuple[int, int, int] | None:
+        """Channels, height and width of the pictures, as far as the text gives them."""
+        transform = self.layer_param.transform_param
+        height = width = int(transform.crop_size)
+        if not height:
+            height, width = (
+                getattr(self.param, f"crop_{side}", 0) or getattr(self.param, f"new_{side}", 0)
+                for side in ("height", "width")
+            )
+        grey = transform.force_gray or not getattr(self.param, "is_color", True)
+        return (1 if grey else 3, height, width) if height and width else None
+
+    def declared_shapes(self) -> Sequence[Shape] | None:
+        size, batch = self.declared_size(), int(self.param.batch_size)
+        if size is None or not batch:
+            return None
+        return [(batch, *size), *[(batch,)] * (len(self.layer_param.top) - 1)]
+
+    def setup_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
+        if not self.param.batch_size:
+            raise NetError(f"{self.message}.batch_size must be above 0")
+        transformer = DataTransformer(self.layer_param.transform_param, self.phase)
+        self._source = self.open_source(transformer)
+        tops[0].reshape(self._source.batch_size, *self._source.shape)
+        for top in tops[1:]:
+            top.reshape(self._source.batch_size)
+
+    def forward_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
+        if self._prefetcher is None:
+            # How far all of these layers read ahead stands in data_param, as in Caffe.
+            depth = self.layer_param.data_param.prefetch
+            self._prefetcher = Prefetcher(self._source.batches(), depth)
+            weakref.finalize(self, self._prefetcher.stop).atexit = False
+        for top, array in zip(tops, self._prefetcher.next(), strict=False):
+            top.put_data(torch.from_numpy(array))

@@ -1,0 +1,236 @@
+"""Blob: a named place's values and their gradient, as numpy arrays and tensors in step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import notebook
+from ..errors import ShapeError
+from .stores import Store
+from .synced import Head, SyncedMemory
+
+Shape = tuple[int, ...]
+
+MAX_AXES = 32
+MAX_COUNT = 2**31 - 1
+
+
+class Layout:
+    """How often any blob has changed its shape or its memory.
+
+    Who depends on many blobs' shapes need not look at each before every forward.
+    """
+
+    changes = 0
+
+
+def checked_shape(dims: Sequence[int]) -> Shape:
+    """Return `dims` as a shape.
+
+    Raises
+    ------
+    ShapeError
+        A dimension is negative or no integer, there are more than 32, or the count passes
+        2**31 - 1, the most that Caffe's blobs hold.
+    """
+    try:
+        shape = tuple(int(dim) for dim in dims)
+    except (TypeError, ValueError) as error:
+        raise ShapeError(f"a blob's dimensions must be integers, not {dims!r}") from error
+    if any(dim < 0 for dim in shape):
+        raise ShapeError(f"a blob cannot have the shape {shape}: a dimension is negative")
+    if len(shape) > MAX_AXES:
+        raise ShapeError(f"a blob has at most {MAX_AXES} axes, not {len(shape)}")
+    if math.prod(shape) > MAX_COUNT:
+        raise ShapeError(f"a blob of shape {shape} would hold more than 2**31 - 1 numbers")
+    return shape
+
+
+class Blob:
+    """An N-dimensional float32 array (`data`) and its gradient (`diff`).
+
+    Parameters
+    ----------
+    shape : sequence of int
+        For pictures (number, channels, height, width); any number of axes will do.
+    fill : callable, optional
+        Writes the first values of `data` into the flat tensor it is given, when they are
+        first asked for. Zeros otherwise.
+
+    Examples
+    --------
+    >>> blob = Blob((1, 3, 2, 2))
+    >>> blob.data[...] = 1
+    >>> blob.channels, blob.count, float(blob.data.sum())
+    (3, 12, 12.0)
+    """
+
+    def __init__(self, shape: Sequence[int] = (), fill: Callable[[Tensor], None] | None = None):
+        self._shape = checked_shape(shape)
+        self._count = math.prod(self._shape)
+        self._data = SyncedMemory(self._count, fill)
+        self._diff = SyncedMemory(self._count)
+
+    # What a person sees: numpy.
+
+    @property
+    def data(self) -> np.ndarray:
+        """The values: a writable float32 array that shares the blob's memory."""
+        return self._lend(self._data)
+
+    @property
+    def diff(self) -> np.ndarray:
+        """The gradient of the loss by the values: a writable float32 array, likewise."""
+        return self._lend(self._diff)
+
+    @property
+    def shape(self) -> Shape:
+        """The dimensions."""
+        return self._shape
+
+    @property
+    def count(self) -> int:
+        """How many numbers `data` holds."""
+        return self._count
+
+    @property
+    def num(self) -> int:
+        """The first of at most four axes; 1 where there is none."""
+        return self._legacy_axis(0)
+
+    @property
+    def channels(self) -> int:
+        """The second of at most four axes; 1 where there is none."""
+        return self._legacy_axis(1)
+
+    @property
+    def height(self) -> int:
+        """The third of at most four axes; 1 where there is none."""
+        return self._legacy_axis(2)
+
+    @property
+    def width(self) -> int:
+        """The fourth of at most four axes; 1 where there is none."""
+        return self._legacy_axis(3)
+
+    def reshape(self, *dims: int) -> None:
+        """Give the blob another shape.
+
+        As in Caffe the memory is kept while it is large enough, old values in it; otherwise
+        the blob starts anew with zeros. Layers that read this blob follow at the next forward
+        or at `Net.reshape`.
+
+        Raises
+        ------
+        ShapeError
+            The dimensions do not make a shape.
+        """
+        if len(dims) == 1 and isinstance(dims[0], Sequence):
+            dims = tuple(dims[0])
+        shape = checked_shape(dims)
+        if shape == self._shape and self._count <= min(self._data.count, self._diff.count):
+            return
+        Layout.changes += 1
+        self._shape = shape
+        self._count = math.prod(self._shape)
+        if self._count > self._data.count:
+            self._data = SyncedMemory(self._count)
+        if self._count > self._diff.count:
+            self._diff = SyncedMemory(self._count)
+
+    def __repr__(self) -> str:
+        return f"<caffe.Blob {self._shape_text()}>"
+
+    def _shape_text(self) -> str:
+        return " x ".join(map(str, self._shape)) or "scalar"
+
+    def _repr_html_(self) -> str:
+        rows = [_summary("data", self.data_tensor())]
+        # Most blobs have no gradient; only to say so, none is to be made.
+        if self._diff.head is not Head.UNINITIALIZED:
+            rows.append(_summary("diff", self.diff_tensor()))
+        title = f"Blob {self._shape_text()}: {self._count:,} numbers, {_size(4 * self._count)}"
+        header = ("", "smallest", "mean", "largest", "zeros", "from smallest to largest")
+        return notebook.table(title, rows, header)
+
+    # What layers and engines see: memory, and tensors on the CPU or in a store.
+
+    @property
+    def memory(self) -> SyncedMemory:
+        """Where `data` is kept; blobs that share their data have the same."""
+        return self._data
+
+    def data_tensor(self, store: Store | None = None) -> Tensor:
+        """Return the newest values as a tensor of the blob's shape, to be read."""
+        return self._data.read(store)[: self._count].view(self._shape)
+
+    def diff_tensor(self, store: Store | None = None) -> Tensor:
+        """Return the newest gradient as a tensor of the blob's shape, to be read."""
+        return self._diff.read(store)[: self._count].view(self._shape)
+
+    def put_data(self, values: Tensor, store: Store | None = None) -> None:
+        """Take `values` as data; a tensor of another shape gives the blob that shape."""
+        if tuple(values.shape) != self._shape:
+            self.reshape(*values.shape)
+        self._data.put(values.contiguous().view(-1), store)
+
+    def put_diff(self, values: Tensor, store: Store | None = None) -> None:
+        """Take `values`, of the blob's shape, as diff."""
+        self._diff.put(values.contiguous().view(-1), store)
+
+    def share_data(self, other: Blob) -> None:
+        """Let `data` be the other blob's from now on (the counts must agree)."""
+        self._check_count(other)
+        if self._data is not other._data:
+            self._data.about_to_change()
+            Layout.changes += 1
+            self._data = other._data
+
+    def share_diff(self, other: Blob) -> None:
+        """Let `diff` be the other blob's from now on (the counts must agree)."""
+        self._check_count(other)
+        self._diff = other._diff
+
+    def _check_count(self, other: Blob) -> None:
+        if other._count != self._count:
+            raise ShapeError(
+                f"cannot share: the counts of shapes {other._shape} and {self._shape} differ"
+            )
+
+    def _lend(self, memory: SyncedMemory) -> np.ndarray:
+        return memory.lend()[: self._count].reshape(self._shape)
+
+    def _legacy_axis(self, axis: int) -> int:
+        if len(self._shape) > 4:
+            raise ShapeError(
+                f"num, channels, height and width need at most 4 axes; this blob is {self._shape}: "
+                "use blob.shape"
+            )
+        return self._shape[axis] if axis < len(self._shape) else 1
+
+
+def _summary(name: str, values: Tensor) -> tuple[str, ...]:
+    """A line of the table that a notebook shows of a blob."""
+    finite = values[values.isfinite()]
+    odd = values.numel() - finite.numel()
+    if not finite.numel():
+        return (name, "-", "-", "-", "-", f"{odd:,} NaN or infinite" if odd else "empty")
+    low, high = float(finite.min()), float(finite.max())
+    counts = torch.histc(finite, 32, low, high).tolist() if low < high else [1.0]
+    spread = notebook.bars(counts) + (f"{odd:,} NaN or infinite" if odd else "")
+    zeros = float((finite == 0).sum()) / finite.numel()
+    mean = float(finite.mean(dtype=torch.float64))
+    return (name, f"{low:.4g}", f"{mean:.4g}", f"{high:.4g}", f"{zeros:.0%}", spread)
+
+
+def _size(count: int) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000  # type: ignore[assignment]
+    return f"{count:.3g} GB"

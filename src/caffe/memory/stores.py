@@ -1,0 +1,77 @@
+"""The second places for arrays, beside the CPU: the memory of one accelerator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Store(Protocol):
+    """A second place for arrays, beside the CPU."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the store's tensors live, as PyTorch names it."""
+        ...
+
+    def upload(self, array: Tensor) -> Tensor:
+        """Copy a CPU tensor into this store."""
+        ...
+
+    def download(self, array: Tensor) -> Tensor:
+        """Copy a tensor of this store into a new CPU tensor."""
+        ...
+
+    def record(self, function: Callable[[], Sequence[Tensor]]) -> Recording | None:
+        """Run `function` once so that it can be run again by one call; None if that is not known.
+
+        It must read and write this store's tensors only, and ask for no value of theirs.
+        """
+        ...
+
+
+@dataclass
+class Recording:
+    """What a function computed, and how to have it computed again.
+
+    Attributes
+    ----------
+    results : sequence of Tensor
+        What it returned; each replay overwrites them.
+    replay : callable
+        Does again what the function did, with the same tensors.
+    """
+
+    results: Sequence[Tensor]
+    replay: Callable[[], object]
+
+
+@dataclass(frozen=True)
+class DeviceStore:
+    """The memory of one accelerator."""
+
+    device: torch.device
+
+    def upload(self, array: Tensor) -> Tensor:
+        if self.device.type != "cuda":
+            return array.to(self.device, copy=True)
+        # Pinned memory is sent while this thread goes on, and PyTorch keeps it until it is sent.
+        return array.pin_memory().to(self.device, non_blocking=True)
+
+    def download(self, array: Tensor) -> Tensor:
+        return array.to("cpu", copy=True)
+
+    def record(self, function: Callable[[], Sequence[Tensor]]) -> Recording | None:
+        if self.device.type != "cuda":
+            return None
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.device(self.device):
+            with torch.cuda.graph(graph):
+                results = function()
+            # Recording computes nothing.
+            graph.replay()
+        return Recording(results, graph.replay)

@@ -1,0 +1,187 @@
+"""One array kept on the CPU and on the GPU, moved only when the other side is asked for."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from enum import Enum
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .stores import Store
+
+
+class Watcher(Protocol):
+    """Somebody who depends on what a memory holds."""
+
+    def before_change(self, memory: SyncedMemory) -> None:
+        """Take what is still needed: the memory is about to hold something else."""
+        ...
+
+
+class Head(Enum):
+    """Which side holds the newest values."""
+
+    UNINITIALIZED = "uninitialized"
+    AT_CPU = "at CPU"
+    AT_GPU = "at GPU"
+    SYNCED = "synced"
+
+
+class SyncedMemory:
+    """A flat float32 array with a CPU and a GPU side (Caffe's SyncedMemory).
+
+    Parameters
+    ----------
+    count : int
+        How many numbers it holds.
+    fill : callable, optional
+        Writes the first values into the CPU tensor it is given, when somebody first asks for
+        them; without it they are zeros. Weights that are loaded before anybody looks never
+        pay for their filler.
+
+    Notes
+    -----
+    As long as a person holds the CPU side as an array (`lend`), its place in memory stays: new
+    values are copied into it, so the array always shows the newest forward. Otherwise a layer's
+    result simply takes the old one's place. Views keep the array that they view alive, so one
+    weak reference tells whether anybody can still read or write.
+
+    Attributes
+    ----------
+    version : int
+        Grows whenever the values may have changed. While `is_lent`, they may change unseen.
+    """
+
+    def __init__(self, count: int, fill: Callable[[Tensor], None] | None = None) -> None:
+        self.count = count
+        self.head = Head.UNINITIALIZED
+        self._fill = fill
+        self._cpu: Tensor | None = None
+        self._gpu: Tensor | None = None
+        self._store: Store | None = None
+        self._compute: Callable[[], Tensor] | None = None
+        self._array: weakref.ref[np.ndarray] | None = None
+        self._watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
+        self.version = 0
+
+    def cpu(self) -> Tensor:
+        """Return the newest values on the CPU, to be read."""
+        if self.head is Head.UNINITIALIZED:
+            compute, self._compute = self._compute, None
+            fill, self._fill = self._fill, None
+            self._cpu = torch.zeros(self.count) if compute is None else compute()
+            if fill is not None:
+                fill(self._cpu)
+            self.head = Head.AT_CPU
+        elif self.head is Head.AT_GPU:
+            assert self._gpu is not None
+            assert self._store is not None
+            values = self._store.download(self._gpu)
+            self._place(values)
+            self.head = Head.SYNCED
+        assert self._cpu is not None
+        return self._cpu
+
+    def mutable_cpu(self) -> Tensor:
+        """Return the newest values on the CPU, to be written: the GPU side is then stale."""
+        self.about_to_change()
+        values = self.cpu()
+        self.head = Head.AT_CPU
+        return values
+
+    def lend(self) -> np.ndarray:
+        """Return the newest values as an array that somebody may keep, and write into."""
+        values = self.mutable_cpu()
+        array = None if self._array is None else self._array()
+        if array is None:
+            array = values.numpy()
+            self._array = weakref.ref(array)
+        return array
+
+    @property
+    def is_lent(self) -> bool:
+        """Whether somebody still holds an array of `lend`, or a view of it."""
+        return self._array is not None and self._array() is not None
+
+    def gpu(self, store: Store) -> Tensor:
+        """Return the newest values in `store`, to be read."""
+        if self.head is Head.SYNCED and self.is_lent:
+            # Whoever holds the array may have written into it since.
+            self.head = Head.AT_CPU
+        if self._store != store and self.head in (Head.AT_GPU, Head.SYNCED):
+            self.cpu()
+            self.head = Head.AT_CPU
+        if self.head in (Head.UNINITIALIZED, Head.AT_CPU):
+            self._gpu = store.upload(self.cpu())
+            self._store = store
+            self.head = Head.SYNCED
+        assert self._gpu is not None
+        return self._gpu
+
+    def mutable_gpu(self, store: Store) -> Tensor:
+        """Return the newest values in `store`, to be written: the CPU side is then stale."""
+        self.about_to_change()
+        values = self.gpu(store)
+        self.head = Head.AT_GPU
+        return values
+
+    def read(self, store: Store | None) -> Tensor:
+        """Return the newest values in `store`, or on the CPU where it is None."""
+        return self.cpu() if store is None else self.gpu(store)
+
+    def put(self, values: Tensor, store: Store | None) -> None:
+        """Take `values`, a flat tensor in `store` (None: on the CPU), as the newest ones.
+
+        The tensor becomes this memory's own unless the CPU side is lent.
+        """
+        self.about_to_change()
+        self._fill = self._compute = None
+        if store is None:
+            self._place(values)
+            self.head = Head.AT_CPU
+        else:
+            self._gpu = values
+            self._store = store
+            self.head = Head.AT_GPU
+        if not self.is_lent:
+            self.count = values.numel()
+
+    def defer(self, count: int, compute: Callable[[], Tensor]) -> None:
+        """Take what `compute` will return as the newest values, once somebody asks for them.
+
+        Not while the memory is lent: the array would show old values.
+        """
+        if self._compute is compute:
+            # Nobody has looked since this was said before.
+            return
+        self.version += 1
+        self.count = count
+        self.head = Head.UNINITIALIZED
+        self._cpu = self._gpu = self._fill = None
+        self._compute = compute
+
+    @property
+    def is_deferred(self) -> bool:
+        """Whether the newest values are yet to be computed."""
+        return self._compute is not None
+
+    def about_to_change(self) -> None:
+        """Note that the values will be others; who still needs these takes them now."""
+        self.version += 1
+        if self._watchers:
+            for watcher in list(self._watchers):
+                watcher.before_change(self)
+
+    def watch(self, watcher: Watcher) -> None:
+        """Let `watcher` know of each coming change, as long as somebody else keeps it alive."""
+        self._watchers.add(watcher)
+
+    def _place(self, values: Tensor) -> None:
+        if self.is_lent and self._cpu is not None:
+            self._cpu[: values.numel()].copy_(values)
+        else:
+            self._cpu = values

@@ -1,0 +1,73 @@
+"""What Net's constructor is given: its arguments in either order, and the net's description."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from .. import mode
+from ..errors import CaffeError, NetError
+from ..proto import files
+from ..proto.caffe_pb2 import NetParameter
+from ..proto.places import find_line
+from ..proto.upgrade import upgrade_net
+
+PathLike = str | os.PathLike[str]
+
+
+def sort_arguments(
+    arguments: Sequence[Any],
+    weights: PathLike | None,
+    phase: int | None,
+    level: int,
+    stages: Sequence[str] | None,
+    legacy: dict[str, Any],
+) -> tuple[PathLike | None, int, int, Sequence[str] | None]:
+    """Tell pycaffe's two constructors apart: (phase, level, stages) and (weights, phase)."""
+    weights = legacy.pop("pretrained_param_file", legacy.pop("weights_file", weights))
+    if legacy:
+        raise TypeError(f"Net() got an unexpected keyword argument {next(iter(legacy))!r}")
+    rest = list(arguments)
+    if rest and isinstance(rest[0], (str, os.PathLike)) and rest[0] not in ("TRAIN", "TEST"):
+        weights = rest.pop(0)
+        names = ["phase"]
+    else:
+        if rest and rest[0] is None:
+            rest.pop(0)
+        names = ["phase", "level", "stages"]
+    if len(rest) > len(names):
+        raise TypeError("Net() takes (model, phase, level, stages) or (model, weights, phase)")
+    given = dict(zip(names, rest, strict=False))
+    phase = given.get("phase", phase)
+    if phase is None:
+        raise CaffeError("Net() needs the phase: caffe.TEST to run a net, caffe.TRAIN to train it")
+    return (
+        weights,
+        mode.check_phase(phase),
+        given.get("level", level),
+        given.get("stages", stages),
+    )
+
+
+def read_model(model: PathLike | NetParameter) -> tuple[str | None, NetParameter]:
+    """Return the net's upgraded description, and the file's path where it came from one."""
+    if isinstance(model, NetParameter):
+        return None, upgrade_net(model)
+    if isinstance(model, str) and "{" in model and not os.path.exists(model):
+        return None, files.parse_net(model)
+    if not isinstance(model, (str, os.PathLike)):
+        raise CaffeError(
+            f"Net() takes a prototxt's path, its text or a NetParameter, not {model!r:.80}"
+        )
+    return os.fspath(model), files.read_net(model)
+
+
+def name_source(error: CaffeError, source: str | None) -> None:
+    """Put the file, and the line where it can be found, before a net's error."""
+    if source is None:
+        return
+    word = error.word if isinstance(error, NetError) else None
+    line = find_line(source, word) if word is not None else None
+    place = source if line is None else f"{source}:{line}"
+    error.args = (f"{place}: {error}", *error.args[1:])

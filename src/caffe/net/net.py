@@ -1,0 +1,551 @@
+"""Net: pycaffe's net of named layers and blobs, with forward, backward and its weights."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from .. import mode
+from ..engine import layerwise
+from ..engine.debug_info import report_backward, report_forward
+from ..engine.layerwise import Step
+from ..engine.plan import Plan, blobs_of
+from ..errors import CaffeError, NetError, ShapeError
+from ..graph import Graph, build_graph, mark_backward
+from ..layers.layer import Layer, create
+from ..memory.blob import Blob
+from ..memory.stores import Store
+from ..proto.caffe_pb2 import NetParameter
+from .alignment import warn_of_unsaid_offsets
+from .construction import PathLike, name_source, read_model, sort_arguments
+from .parameters import ParameterList
+from .trained import copy_trained, save_caffemodel, save_hdf5, share_trained
+
+if TYPE_CHECKING:
+    from ..structure.summary import Summary
+
+
+class Net:
+    """A net of layers, as pycaffe's ``caffe.Net``.
+
+    Parameters
+    ----------
+    model : path, NetParameter or text of a net
+        The net's prototxt; older forms are upgraded on the way.
+    weights : path, optional
+        A .caffemodel or HDF5 file, chosen by content; layers are matched by name.
+    phase : {caffe.TRAIN, caffe.TEST}
+        Which layers there are, and how Dropout, BatchNorm and the like run. The orders
+        ``Net(model, phase)`` and ``Net(model, weights, phase)`` both work, as in pycaffe.
+    level : int
+        For `min_level` and `max_level` rules.
+    stages : sequence of str, optional
+        For `stage` and `not_stage` rules.
+
+    Raises
+    ------
+    ParseError
+        A file is not what it should be; the text names file and line.
+    NetError
+        The text does not make a net; the text names layer and blob.
+    WeightsError
+        The weights are of another net.
+
+    Examples
+    --------
+    >>> net = Net('''layer { name: "data" type: "Input" top: "data"
+    ...                       input_param { shape { dim: 1 dim: 3 } } }
+    ...               layer { name: "relu" type: "ReLU" bottom: "data" top: "relu" }''', caffe.TEST)
+    >>> net.forward(data=np.array([[-1, 0, 2]]))["relu"].tolist()
+    [[0.0, 0.0, 2.0]]
+    """
+
+    def __init__(
+        self,
+        model: PathLike | NetParameter,
+        *arguments: Any,
+        phase: int | None = None,
+        weights: PathLike | None = None,
+        level: int = 0,
+        stages: Sequence[str] | None = None,
+        **legacy: Any,
+    ) -> None:
+        weights, phase, level, stages = sort_arguments(
+            arguments, weights, phase, level, stages, legacy
+        )
+        source, param = read_model(model)
+        try:
+            graph = build_graph(param, phase, level, stages or ())
+            self._build(graph, param)
+        except CaffeError as error:
+            name_source(error, source)
+            raise
+        if weights is not None:
+            self.copy_from(weights)
+
+    def _build(self, graph: Graph, param: NetParameter) -> None:
+        self.name = graph.name
+        self.debug_info = param.debug_info
+        self._graph = graph
+        self._steps: list[Step] = []
+        self._parameters = ParameterList()
+        layers = [create(node.param) for node in graph.nodes]
+        graph.add_automatic_tops([layer.added_tops for layer in layers])
+        self._blobs = [Blob() for _ in graph.blob_names]
+        for node, layer in zip(graph.nodes, layers, strict=True):
+            step = Step(
+                node.label,
+                layer,
+                [self._blobs[b] for b in node.bottoms],
+                [self._blobs[t] for t in node.tops],
+                [graph.blob_names[b] for b in node.bottoms],
+                [graph.blob_names[t] for t in node.tops],
+            )
+            step.setup()
+            node.loss_weights = _loss_weights(layer, len(node.tops))
+            step.set_loss_weights(node.loss_weights)
+            with step.blame():
+                self._parameters.add(layer)
+            # By the text, not by what the layer adds to its own copy: as in Caffe the backward
+            # pass visits a BatchNorm whose text is silent about its blobs.
+            specs = node.param.param
+            node.learns = [
+                i >= len(specs) or specs[i].lr_mult != 0 for i in range(len(layer.blobs))
+            ]
+            self._steps.append(step)
+        self._parameters.share()
+        warn_of_unsaid_offsets(self._steps)
+        self._mark_backward(param.force_backward)
+        self._plan: Plan | None = None
+        self._planned = 0 if self.debug_info else Plan.reach(self._steps)
+        planned = self._steps[: self._planned]
+        self._planned_blobs = blobs_of(planned)
+        self._sources = [step for step in planned if step.layer.on_blobs]
+        self._losses = [step for step in planned if any(step.loss_weights)]
+        self._make_views()
+
+    def _mark_backward(self, force: bool) -> None:
+        may_force = [
+            [b not in step.layer.no_gradient_for for b in range(len(step.bottoms))]
+            for step in self._steps
+        ]
+        mark_backward(self._graph, force, may_force)
+        for node, step in zip(self._graph.nodes, self._steps, strict=True):
+            step.need_backward = node.need_backward
+            step.bottom_needs = node.bottom_need_backward
+            step.param_needs = [force or learns for learns in node.learns]
+
+    def _make_views(self) -> None:
+        graph = self._graph
+        nodes = graph.nodes
+        self._layer_names = [node.param.name for node in nodes]
+        self._blob_names = list(graph.blob_names)
+        self._inputs = list(graph.inputs)
+        self._outputs = list(graph.outputs)
+        self.layers = [step.layer.face for step in self._steps]
+        self.layer_dict = OrderedDict(zip(self._layer_names, self.layers, strict=True))
+        self.blobs = OrderedDict(zip(self._blob_names, self._blobs, strict=True))
+        self.params = OrderedDict(
+            (name, step.layer.blobs)
+            for name, step in zip(self._layer_names, self._steps, strict=True)
+            if step.layer.blobs
+        )
+        self.inputs = [self._blob_names[i] for i in self._inputs]
+        self.outputs = [self._blob_names[i] for i in self._outputs]
+        self.bottom_names = OrderedDict(
+            (node.param.name, [self._blob_names[b] for b in node.bottoms]) for node in nodes
+        )
+        self.top_names = OrderedDict(
+            (node.param.name, [self._blob_names[t] for t in node.tops]) for node in nodes
+        )
+        weights = [0.0] * len(self._blobs)
+        for node in nodes:
+            for top, weight in zip(node.tops, node.loss_weights, strict=True):
+                weights[top] = weight
+        self._blob_loss_weights = weights
+        self.blob_loss_weights = OrderedDict(zip(self._blob_names, weights, strict=True))
+
+    def _bottom_ids(self, layer: int) -> list[int]:
+        return list(self._graph.nodes[layer].bottoms)
+
+    def _top_ids(self, layer: int) -> list[int]:
+        return list(self._graph.nodes[layer].tops)
+
+    # Running.
+
+    def forward(
+        self,
+        blobs: Sequence[str] | None = None,
+        start: str | None = None,
+        end: str | None = None,
+        **inputs: np.ndarray,
+    ) -> dict[str, np.ndarray]:
+        """Run the layers from `start` to `end` (both included).
+
+        Parameters
+        ----------
+        blobs : sequence of str, optional
+            Blobs to return beside the net's outputs (or beside the tops of `end`).
+        start, end : str, optional
+            Layers' names; the first and the last by default. Layers before `start` are not run.
+        **inputs : array
+            Values for the input blobs: either all of them or none.
+
+        Returns
+        -------
+        dict of str to array
+            By blob name. The arrays are the blobs' own memory: the next forward overwrites them.
+
+        Raises
+        ------
+        CaffeError
+            A name is unknown, or the inputs are not the net's.
+        ShapeError
+            An input's first axis is not the batch, or the rest does not fit the blob.
+        """
+        first, last = self._layer_range(start, end)
+        names = self.top_names[end] if end is not None else self.outputs
+        wanted = dict.fromkeys([*names, *self._known_blobs(blobs or ())])
+        if inputs:
+            self._check_names("input", inputs, self.inputs)
+            for name, values in inputs.items():
+                self._assign("input", name, values, self.blobs[name].data)
+        self._forward(first, last)
+        return {name: self.blobs[name].data for name in wanted}
+
+    def backward(
+        self,
+        diffs: Sequence[str] | None = None,
+        start: str | None = None,
+        end: str | None = None,
+        **tops: np.ndarray,
+    ) -> dict[str, np.ndarray]:
+        """Run the gradients of the layers from `start` back to `end` (both included).
+
+        Parameters
+        ----------
+        diffs : sequence of str, optional
+            Blobs whose diffs to return beside the inputs' (or beside those of `end`'s bottoms).
+        start, end : str, optional
+            Layers' names; the last and the first by default.
+        **tops : array
+            Diffs for the net's output blobs: either all of them or none.
+
+        Returns
+        -------
+        dict of str to array
+            Diffs by blob name, the blobs' own memory.
+
+        Raises
+        ------
+        CaffeError
+            A name is unknown, or the diffs are not those of the net's outputs.
+        ShapeError
+            A diff does not fit its blob.
+        """
+        last, first = self._layer_range(end, start)
+        names = self.bottom_names[end] if end is not None else self.inputs
+        wanted = dict.fromkeys([*names, *self._known_blobs(diffs or ())])
+        if tops:
+            self._check_names("top diff", tops, self.outputs)
+            for name, values in tops.items():
+                self._assign("top diff", name, values, self.blobs[name].diff)
+        self._backward(first, last)
+        return {name: self.blobs[name].diff for name in wanted}
+
+    def forward_all(
+        self, blobs: Sequence[str] | None = None, **inputs: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Run any number of pictures through in batches of the net's own size.
+
+        The last batch is filled up with zeros, whose results are dropped.
+
+        Parameters
+        ----------
+        blobs : sequence of str, optional
+            Blobs to return beside the net's outputs.
+        **inputs : array
+            Values for every input blob, as many along the first axis as there are pictures.
+
+        Returns
+        -------
+        dict of str to array
+            Copies, by blob name.
+        """
+        outputs: dict[str, list[np.ndarray]] = {}
+        for batch in self._batches(inputs):
+            for name, values in self.forward(blobs=blobs, **batch).items():
+                outputs.setdefault(name, []).extend(np.atleast_1d(values.copy()))
+        return self._trimmed(outputs, inputs)
+
+    def forward_backward_all(
+        self,
+        blobs: Sequence[str] | None = None,
+        diffs: Sequence[str] | None = None,
+        **inputs_and_diffs: np.ndarray,
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Run any number of pictures forward, and their output diffs backward, in batches.
+
+        Parameters
+        ----------
+        blobs, diffs : sequence of str, optional
+            Blobs whose data and whose diffs to return beside the outputs' and the inputs'.
+        **inputs_and_diffs : array
+            Values for every input blob and diffs for output blobs.
+
+        Returns
+        -------
+        blobs, diffs : dict of str to array
+            Copies, by blob name.
+        """
+        inputs = {k: v for k, v in inputs_and_diffs.items() if k in self.inputs}
+        top_diffs = {k: v for k, v in inputs_and_diffs.items() if k not in self.inputs}
+        found: dict[str, list[np.ndarray]] = {}
+        gradients: dict[str, list[np.ndarray]] = {}
+        nothing: dict[str, Any] = {}
+        for batch, tops in zip_longest(
+            self._batches(inputs), self._batches(top_diffs), fillvalue=nothing
+        ):
+            for name, values in self.forward(blobs=blobs, **batch).items():
+                found.setdefault(name, []).extend(np.atleast_1d(values.copy()))
+            for name, values in self.backward(diffs=diffs, **tops).items():
+                gradients.setdefault(name, []).extend(np.atleast_1d(values.copy()))
+        return self._trimmed(found, inputs), self._trimmed(gradients, inputs)
+
+    def reshape(self) -> None:
+        """Let every layer follow the shapes that the input blobs now have."""
+        for step in self._steps:
+            step.reshape()
+
+    def clear_param_diffs(self) -> None:
+        """Set the gradients of all parameters to zero."""
+        self._parameters.clear_diffs()
+
+    def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
+        """Feed a net whose first layer is MemoryData.
+
+        Parameters
+        ----------
+        data : array, float32, (n, channels, height, width)
+            n is a multiple of the layer's batch size.
+        labels : array, float32, (n,) or (n, 1, 1, 1)
+            One label per picture.
+
+        Raises
+        ------
+        CaffeError
+            The first layer is of another type, or the arrays do not fit it.
+        """
+        step = self._steps[0]
+        reset = getattr(step.layer, "reset", None)
+        if reset is None:
+            raise CaffeError(
+                f"set_input_arrays needs MemoryData as the first layer, but it is {step.label}"
+            )
+        with step.blame():
+            reset(data, labels)
+
+    _set_input_arrays = set_input_arrays
+
+    def _forward(self, first: int, last: int) -> float:
+        steps, store = self._steps[first : last + 1], mode.current_store()
+        whole = len(steps) == len(self._steps)
+        with mode.gpu_arithmetic():
+            if whole and self._planned and mode.engine() != "layerwise":
+                return self._run_plan(store)
+            loss = layerwise.forward(steps, store)
+        if self.debug_info:
+            report_forward(steps, store)
+        return loss
+
+    def _run_plan(self, store: Store | None) -> float:
+        """Run the net by its prepared plan, which is made anew where blobs have changed."""
+        steps, rest = self._steps[: self._planned], self._steps[self._planned :]
+        precision, engine = mode.precision(), mode.engine()
+        with torch.no_grad():
+            for step in self._sources:
+                step.forward(store)
+            blobs = self._planned_blobs
+            if self._plan is None or not self._plan.fits(blobs, precision, store, engine):
+                for step in steps:
+                    step.follow()
+                self._plan = Plan(steps, rest, precision, store, engine)
+            self._plan.run()
+            loss = sum((step.loss(store) for step in self._losses), 0.0)
+        return loss + layerwise.forward(rest, store)
+
+    def _backward(self, first: int, last: int) -> None:
+        steps, store = self._steps[last : first + 1], mode.current_store()
+        with mode.gpu_arithmetic():
+            layerwise.backward(steps, store)
+        if self.debug_info:
+            report_backward(steps, store)
+
+    # Weights.
+
+    def copy_from(self, weights: PathLike) -> None:
+        """Take the parameters that a .caffemodel or HDF5 file holds for layers of these names.
+
+        Layers of the file that this net has not are passed over; layers of this net that the
+        file has not keep their fillers' values.
+
+        Raises
+        ------
+        ParseError
+            The file cannot be read.
+        WeightsError
+            A layer's blobs differ in number or shape.
+        """
+        copy_trained(self, weights)
+
+    def share_with(self, other: Net) -> None:
+        """Use the other net's parameters, by layer name, as this net's own.
+
+        Raises
+        ------
+        WeightsError
+            A layer's blobs differ in number or shape.
+        """
+        share_trained(self, other)
+
+    def save(self, path: PathLike) -> None:
+        """Write the net with its parameters as a .caffemodel that Caffe reads.
+
+        Raises
+        ------
+        WriteError
+            The file cannot be written; one that stood there is untouched.
+        """
+        save_caffemodel(self, path)
+
+    def save_hdf5(self, path: PathLike, write_diff: bool = False) -> None:
+        """Write the parameters as an HDF5 file that Caffe reads; raises as `save` does.
+
+        Raises
+        ------
+        MissingExtraError
+            h5py is not installed.
+        """
+        save_hdf5(self, path, write_diff)
+
+    def load_hdf5(self, path: PathLike) -> None:
+        """Take the parameters of an HDF5 file, as `copy_from` does."""
+        self.copy_from(path)
+
+    # Checks.
+
+    def _layer_range(self, start: str | None, end: str | None) -> tuple[int, int]:
+        first = 0 if start is None else self._layer_index(start)
+        last = len(self._steps) - 1 if end is None else self._layer_index(end)
+        return first, last
+
+    def _layer_index(self, name: str) -> int:
+        if not isinstance(name, str) or name not in self._layer_names:
+            raise CaffeError(f"the net has no layer '{name}'; it has {_listed(self._layer_names)}")
+        return self._layer_names.index(name)
+
+    def _known_blobs(self, names: Iterable[str]) -> list[str]:
+        for name in names:
+            if not isinstance(name, str) or name not in self.blobs:
+                raise CaffeError(f"the net has no blob '{name}'; it has {_listed(self.blobs)}")
+        return list(names)
+
+    def _check_names(self, what: str, given: Iterable[str], wanted: Sequence[str]) -> None:
+        given = list(given)
+        if set(given) != set(wanted):
+            raise CaffeError(
+                f"the {what}s must be exactly {_listed(wanted)}; given are {_listed(given)}"
+            )
+
+    @staticmethod
+    def _assign(what: str, name: str, values: np.ndarray, target: np.ndarray) -> None:
+        values = np.asarray(values)
+        if values.ndim == 0 and values.item() is None:
+            raise ShapeError(f"{what} '{name}' is None, not an array")
+        if values.ndim == 0 or target.ndim == 0 or values.shape[0] == target.shape[0]:
+            try:
+                target[...] = values
+            except (ValueError, TypeError) as error:
+                raise ShapeError(
+                    f"{what} '{name}' of shape {values.shape} and type {values.dtype} "
+                    f"does not fit the blob's shape {target.shape}"
+                ) from error
+            return
+        raise ShapeError(
+            f"{what} '{name}' has {values.shape[0]} along its first axis, but the blob's batch is "
+            f"{target.shape[0]} (its shape is {target.shape}); reshape the blob or use forward_all"
+        )
+
+    def _batches(self, arrays: dict[str, np.ndarray]) -> Iterator[dict[str, Any]]:
+        if not arrays:
+            return
+        count = len(next(iter(arrays.values())))
+        size = self._blobs[0].shape[0]
+        for name, values in arrays.items():
+            if len(values) != count:
+                raise ShapeError(
+                    f"'{name}' has {len(values)} entries where the first array has {count}"
+                )
+        for begin in range(0, count, size):
+            batch = {name: np.asarray(v[begin : begin + size]) for name, v in arrays.items()}
+            missing = size - min(size, count - begin)
+            if missing:
+                batch = {
+                    name: np.concatenate([v, np.zeros((missing, *v.shape[1:]), v.dtype)])
+                    for name, v in batch.items()
+                }
+            yield batch
+
+    @staticmethod
+    def _trimmed(
+        lists: dict[str, list[np.ndarray]], inputs: dict[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        count = len(next(iter(inputs.values()))) if inputs else None
+        return {name: np.asarray(values)[:count] for name, values in lists.items()}
+
+    def __str__(self) -> str:
+        """A table of layers, with shapes, parameters and multiply-adds, and the totals."""
+        return str(self._summary())
+
+    def _repr_html_(self) -> str:
+        return self._summary().html()
+
+    def _summary(self) -> Summary:
+        from ..structure.summary import summarize
+
+        return summarize(self)
+
+    def __repr__(self) -> str:
+        return f"<caffe.Net {self.name!r}: {len(self.layers)} layers, {len(self.blobs)} blobs>"
+
+
+def _loss_weights(layer: Layer, tops: int) -> list[float]:
+    given = list(layer.layer_param.loss_weight)
+    if not given and layer.default_loss_weight:
+        given = [layer.default_loss_weight]
+    may_stop_early = bool(given and layer.default_loss_weight)
+    if len(given) > tops or (given and len(given) < tops and not may_stop_early):
+        raise NetError(
+            f"layer '{layer.name}' ({layer.type}): loss_weight stands {len(given)} times, "
+            f"but the layer has {tops} tops: give it once per top, or not at all",
+            word=layer.name,
+        )
+    return given + [0.0] * (tops - len(given))
+
+
+def checked_net(net: Any) -> Net:
+    """Return a net as it is; raises CaffeError for what is none, such as the name of its file."""
+    if not isinstance(net, Net):
+        raise CaffeError(f"this takes a caffe.Net, not {type(net).__name__} {net!r:.60}")
+    return net
+
+
+def _listed(names: Iterable[str], most: int = 12) -> str:
+    names = list(names)
+    shown = ", ".join(f"'{name}'" for name in names[:most])
+    return (shown or "none") + (f" and {len(names) - most} more" if len(names) > most else "")

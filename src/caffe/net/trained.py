@@ -1,0 +1,153 @@
+"""A net's trained parameters: copied from files, shared between nets, saved."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ..errors import WeightsError
+from ..memory.allocation import empty
+from ..memory.blob import Blob, Shape
+from ..proto.caffe_pb2 import LayerParameter
+from ..weights import caffemodel as weight_files
+from ..weights.caffemodel import WeightBlob
+
+if TYPE_CHECKING:
+    from .net import Net
+
+PathLike = str | os.PathLike[str]
+
+
+def copy_trained(net: Net, path: PathLike) -> None:
+    """Copy into `net` what the file holds for layers of its names; see `Net.copy_from`."""
+    targets = _by_name(net)
+    layers = {step.layer.name: step.layer for step in reversed(net._steps)}
+    # Only when all of it fits is anything copied, so that a refused file changes nothing.
+    copies: list[tuple[Blob, WeightBlob]] = []
+    for source in weight_files.read_weights(path):
+        target = targets.get(source.name)
+        if target is None:
+            continue
+        where = f"{os.fspath(path)}: layer '{source.name}'"
+        # HDF5 files leave out the blobs that belong to another layer.
+        shared = [net._parameters.is_shared(blob) for blob in target]
+        blobs = source.blobs
+        if None not in blobs:
+            blobs = list(layers[source.name].adjust_trained([b for b in blobs if b is not None]))
+        given = blobs + [None] * (len(target) - len(blobs))
+        if len(given) > len(target) or any(
+            values is None and not may_miss for values, may_miss in zip(given, shared, strict=True)
+        ):
+            raise _other_blob_count(where, len(source.blobs), len(target))
+        for i, (blob, values) in enumerate(zip(target, given, strict=True)):
+            if values is None:
+                continue
+            _check_shape(where, i, values, blob.shape)
+            copies.append((blob, values))
+    for blob, values in copies:
+        blob.put_data(_as_tensor(values.data).view(blob.shape))
+
+
+def share_trained(net: Net, other: Net) -> None:
+    """Let `net` use `other`'s parameters; see `Net.share_with`."""
+    targets = _by_name(net)
+    for name, sources in _by_name(other).items():
+        target = targets.get(name)
+        if target is None:
+            continue
+        where = f"layer '{name}' of the other net"
+        if len(sources) != len(target):
+            raise _other_blob_count(where, len(sources), len(target))
+        for i, (blob, source) in enumerate(zip(target, sources, strict=True)):
+            if blob.shape != source.shape:
+                raise WeightsError(
+                    f"{where}: parameter blob {i} has shape {source.shape}, "
+                    f"but this net's has {blob.shape}"
+                )
+            blob.share_data(source)
+
+
+def save_caffemodel(net: Net, path: PathLike) -> None:
+    """Write `net` as a .caffemodel; see `Net.save`."""
+    weight_files.write_weights(
+        path,
+        net.name,
+        (
+            (_bare(step.layer.layer_param), [_values(blob) for blob in step.layer.blobs])
+            for step in net._steps
+        ),
+    )
+
+
+def save_hdf5(net: Net, path: PathLike, write_diff: bool) -> None:
+    """Write `net`'s parameters as HDF5; see `Net.save_hdf5`."""
+    shared = net._parameters.is_shared
+    data = [
+        (step.layer.name, [None if shared(blob) else _values(blob) for blob in step.layer.blobs])
+        for step in net._steps
+    ]
+    diffs = None
+    if write_diff:
+        diffs = [
+            (
+                step.layer.name,
+                [None if shared(b) else b.diff_tensor().numpy() for b in step.layer.blobs],
+            )
+            for step in net._steps
+        ]
+    weight_files.write_weights_hdf5(path, data, diffs)
+
+
+def _by_name(net: Net) -> dict[str, list[Blob]]:
+    """The first layer of each name, as Caffe matches them."""
+    layers: dict[str, list[Blob]] = {}
+    for step in net._steps:
+        layers.setdefault(step.layer.name, step.layer.blobs)
+    return layers
+
+
+def _other_blob_count(where: str, source: int, target: int) -> WeightsError:
+    return WeightsError(
+        f"{where} has {source} parameter blobs, but this net's layer of that name has "
+        f"{target}: the weights are of another net, or the layer should be renamed"
+    )
+
+
+def fits_shape(source: WeightBlob, target: Shape) -> bool:
+    """Whether a file's blob can be taken for a parameter of this shape."""
+    if source.legacy:
+        # C3D's first version has a fifth number of its own, which cannot be told here.
+        by_count = len(target) == 5 and source.data.size == math.prod(target)
+        return by_count or (len(target) <= 4 and source.shape == (1,) * (4 - len(target)) + target)
+    return source.shape == target
+
+
+def _check_shape(where: str, index: int, source: WeightBlob, target: Shape) -> None:
+    if not fits_shape(source, target):
+        raise WeightsError(
+            f"{where}: parameter blob {index} has shape {source.shape}, but this net's has "
+            f"{target}; "
+            "to learn the layer anew instead of copying it, rename it in the net"
+        )
+
+
+def _as_tensor(values: np.ndarray) -> torch.Tensor:
+    """Copy once: the file's view may be read-only and lie at any byte."""
+    tensor = empty(values.size)
+    np.copyto(tensor.numpy().reshape(values.shape), values, casting="same_kind")
+    return tensor
+
+
+def _values(blob: Blob) -> np.ndarray:
+    return blob.data_tensor().numpy()
+
+
+def _bare(param: LayerParameter) -> LayerParameter:
+    bare = LayerParameter()
+    bare.CopyFrom(param)
+    del bare.blobs[:]
+    return bare

@@ -1,0 +1,1 @@
+"""Files of trained weights: .caffemodel of any age, and HDF5."""

@@ -1,0 +1,346 @@
+"""Weight files: ``.caffemodel`` of any age, ``.caffemodel.h5``, and ``.binaryproto`` means.
+
+A .caffemodel is float32 runs inside protobuf framing. They are found and viewed, not parsed, so
+that loading costs one copy at most, the one into the net. Of a layer only its name, its type and
+its blobs are believed: the numbers of forks' other fields collide.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..atomic import atomic_write
+from ..errors import ParseError
+from ..proto import caffe_pb2, contents, upgrade_v0, upgrade_v1
+from . import hdf5, wire
+from .wire import BYTES, VARINT, Span, WireError
+
+# Caffe's limit on the number of a blob's axes.
+_MAX_AXES = 32
+_LEGACY_AXES = (1, 2, 3, 4)
+_DATA, _DIFF, _SHAPE, _DOUBLE_DATA, _DOUBLE_DIFF, _RAW_TYPE, _RAW_DATA = 5, 6, 7, 8, 9, 10, 12
+_BLOB_WIRES = {
+    **dict.fromkeys(_LEGACY_AXES, VARINT),
+    **dict.fromkeys((_DATA, _DIFF, _SHAPE, _DOUBLE_DATA, _DOUBLE_DIFF, _RAW_DATA), BYTES),
+    _RAW_TYPE: VARINT,
+}
+_RAW_TYPES = {0: "<f8", 1: "<f4", 2: "<f2"}
+_NET_WIRES = {1: BYTES, 2: BYTES, 3: BYTES, 5: VARINT, 6: BYTES, 7: VARINT, 8: BYTES, 100: BYTES}
+
+
+@dataclass(slots=True)
+class WeightBlob:
+    """A parameter blob as a file has it.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Its extents.
+    data : ndarray
+        Its float32 values, flat; possibly a read-only, unaligned view of the file.
+    legacy : bool
+        The shape was given as num, channels, height and width, and is to be compared with a
+        net's by its trailing axes.
+    diff : ndarray or None
+        Its gradient, where the file has one.
+    """
+
+    shape: tuple[int, ...]
+    data: np.ndarray
+    legacy: bool = False
+    diff: np.ndarray | None = None
+
+
+@dataclass(slots=True)
+class LayerWeights:
+    """A layer's name, type and parameter blobs.
+
+    `type` is V2's name; it is empty from HDF5 files, which have none. There, too, a blob is None
+    where the file leaves it out because another layer owns it.
+    """
+
+    name: str
+    type: str
+    blobs: list[WeightBlob | None] = field(default_factory=list)
+
+
+def read_weights(path: str | os.PathLike[str]) -> list[LayerWeights]:
+    """The layers of a .caffemodel (V0, V1 or V2) or HDF5 weight file, in file order.
+
+    Which of them it is is told by its content. Layers without blobs are listed too.
+
+    Raises
+    ------
+    ParseError
+        The file is missing, damaged or no weight file, or a blob's values do not fill its shape.
+    MissingExtraError
+        It is an HDF5 file, and h5py is not installed.
+    """
+    source = os.fspath(path)
+    data = contents.map_bytes(path)
+    if data[: len(contents.HDF5_SIGNATURE)] == contents.HDF5_SIGNATURE:
+        return [
+            LayerWeights(name, "", [_whole_blob(array, diff) for array, diff in arrays])
+            for name, arrays in hdf5.read_layers(source)
+        ]
+    if (what := contents.describe(data)) != contents.BINARY:
+        raise ParseError(f"a .caffemodel was expected, but this is {what}", source)
+    try:
+        return list(_read_net(wire.whole(data), source))
+    except WireError as error:
+        raise ParseError(f"this is no .caffemodel, or a damaged one: {error}", source) from None
+
+
+def read_blob(path: str | os.PathLike[str]) -> np.ndarray:
+    """The array of a blob's file, such as a mean picture's ``.binaryproto``.
+
+    Returns
+    -------
+    ndarray
+        float32, in the blob's shape: (1, channels, height, width) for a mean, in BGR order and
+        the pixel range that it was computed in (0 to 255).
+
+    Raises
+    ------
+    ParseError
+        The file is missing, damaged, or holds no blob.
+    """
+    source = os.fspath(path)
+    data = contents.map_bytes(path)
+    try:
+        blob = _read_blob(wire.whole(data))
+    except WireError as error:
+        raise ParseError(
+            f"a blob (.binaryproto) was expected, but this is {contents.describe(data)}: {error}",
+            source,
+        ) from None
+    return np.array(blob.data, np.float32).reshape(blob.shape)
+
+
+def write_weights(
+    path: str | os.PathLike[str],
+    net_name: str,
+    layers: Iterable[tuple[caffe_pb2.LayerParameter, Sequence[np.ndarray]]],
+    diffs: Iterable[Sequence[np.ndarray]] | None = None,
+) -> None:
+    """Write a V2 .caffemodel, wholly or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to write.
+    net_name : str
+        The net's name, which Caffe writes also where it is empty.
+    layers : iterable of (LayerParameter, sequence of ndarray)
+        Each layer's settings, whose own blobs are not looked at, and its parameter blobs.
+    diffs : iterable of sequences of ndarray, optional
+        The gradients of each layer's blobs, as ``snapshot_diff`` asks for.
+    """
+    with atomic_write(path) as stream:
+        name = net_name.encode()
+        stream.write(wire.write_head(1, len(name)) + name)
+        all_diffs = iter(diffs) if diffs is not None else None
+        for layer, blobs in layers:
+            gradients = next(all_diffs) if all_diffs is not None else [None] * len(blobs)
+            before, after = _settings(layer)
+            parts = [
+                _blob_parts(np.asarray(blob, "<f4"), gradient)
+                for blob, gradient in zip(blobs, gradients, strict=True)
+            ]
+            lengths = [sum(len(part) for part in blob) for blob in parts]
+            heads = [wire.write_head(7, length) for length in lengths]
+            total = len(before) + len(after) + sum(lengths) + sum(map(len, heads))
+            stream.write(wire.write_head(100, total) + before)
+            for head, blob in zip(heads, parts, strict=True):
+                stream.write(head)
+                for part in blob:
+                    stream.write(part)
+            stream.write(after)
+
+
+def write_weights_hdf5(
+    path: str | os.PathLike[str],
+    layers: Iterable[tuple[str, Sequence[np.ndarray | None]]],
+    diffs: Iterable[tuple[str, Sequence[np.ndarray | None]]] | None = None,
+) -> None:
+    """Write weights as HDF5, in Caffe's layout (``data/<layer>/<index>``), wholly or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to write.
+    layers : iterable of (str, sequence of ndarray or None)
+        Each layer's name and parameter blobs; None for one that another layer owns, which Caffe
+        leaves out.
+    diffs : iterable of (str, sequence of ndarray or None), optional
+        The gradients, which Caffe writes for all blobs alike.
+
+    Raises
+    ------
+    MissingExtraError
+        h5py is not installed.
+    """
+    hdf5.write_groups(path, {"data": layers} if diffs is None else {"data": layers, "diff": diffs})
+
+
+def _whole_blob(array: np.ndarray | None, diff: np.ndarray | None) -> WeightBlob | None:
+    if array is None:
+        return None
+    return WeightBlob(array.shape, array.reshape(-1), False, None if diff is None else diff.ravel())
+
+
+def _read_net(net: Span, source: str) -> Iterator[LayerWeights]:
+    names: dict[int, str] = {}
+    for part in wire.fields(net):
+        if _NET_WIRES.get(part.number, part.wire) != part.wire:
+            raise WireError(
+                f"field {part.number} is not what it is in a net (a solver state or a mean?)"
+            )
+        if part.number not in (2, 100):
+            continue
+        layer, spans = _read_layer(part.value, part.number == 2)
+        names[part.number] = layer.name
+        if len(names) == 2:
+            raise ParseError(
+                f"the net has both 'layers' (old form, {names[2]!r}) and 'layer' ({names[100]!r})",
+                source,
+            )
+        for index, span in enumerate(spans):
+            try:
+                layer.blobs.append(_read_blob(span))
+            except WireError as error:
+                raise ParseError(f"layer {layer.name!r}, blob {index}: {error}", source) from None
+        yield layer
+    if not names:
+        raise WireError("no layers are in it")
+
+
+def _read_layer(message: Span, old: bool) -> tuple[LayerWeights, list[Span]]:
+    """A layer without its blobs, and these as they stand."""
+    layer = LayerWeights("", "")
+    spans = []
+    name, kind, blobs = (4, 5, 6) if old else (1, 2, 7)
+    wires = {name: BYTES, kind: VARINT if old else BYTES, blobs: BYTES}
+    for part in wire.fields(message):
+        if wires.get(part.number, part.wire) != part.wire:
+            raise WireError(f"field {part.number} of layer {layer.name!r} is of another kind")
+        if part.number == name:
+            layer.name = part.value.text()
+        elif part.number == kind:
+            layer.type = upgrade_v1.layer_type(part.integer()) if old else part.value.text()
+        elif part.number == blobs:
+            spans.append(part.value)
+        elif old and part.number == 1 and part.wire == BYTES:
+            spans += _read_v0_layer(part.value, layer)
+    return layer, spans
+
+
+def _read_v0_layer(message: Span, layer: LayerWeights) -> list[Span]:
+    spans = []
+    for part in wire.fields(message):
+        if part.number in (1, 2, 50) and part.wire != BYTES:
+            raise WireError(f"field {part.number} of layer {layer.name!r} is of another kind")
+        if part.number == 1:
+            layer.name = part.value.text()
+        elif part.number == 2:
+            old = part.value.text()
+            layer.type = upgrade_v1.LAYER_TYPES.get(upgrade_v0.LAYER_TYPES.get(old, ""), old)
+        elif part.number == 50:
+            spans.append(part.value)
+    return spans
+
+
+def _read_blob(message: Span) -> WeightBlob:
+    axes = dict.fromkeys(_LEGACY_AXES, 0)
+    legacy = False
+    shape: list[int] = []
+    raw_type = 0
+    values: dict[int, list[Span]] = {}
+    for part in wire.fields(message):
+        if _BLOB_WIRES.get(part.number, part.wire) != part.wire:
+            raise WireError(f"field {part.number} is not what it is in a blob")
+        if part.number in axes:
+            axes[part.number] = part.integer()
+            legacy = True
+        elif part.number == _SHAPE:
+            shape += _read_shape(part.value)
+        elif part.number == _RAW_TYPE:
+            raw_type = part.integer()
+        elif part.number in _BLOB_WIRES and len(part.value):
+            values.setdefault(part.number, []).append(part.value)
+    extents = tuple(axes.values()) if legacy else tuple(shape)
+    if len(extents) > _MAX_AXES or any(extent < 0 for extent in extents):
+        raise WireError(f"its shape {_shown(extents)} is impossible")
+    if raw_type not in _RAW_TYPES and _RAW_DATA in values:
+        raise WireError(f"its values are of the unknown type {raw_type}")
+    kinds = {_DOUBLE_DATA: "<f8", _DATA: "<f4", _RAW_DATA: _RAW_TYPES.get(raw_type, "")}
+    data = _values(values, kinds)
+    diff = _values(values, {_DOUBLE_DIFF: "<f8", _DIFF: "<f4"})
+    for what, array in (("values", data), ("gradients", diff)):
+        if len(array) != math.prod(extents) and (what == "values" or len(array)):
+            raise WireError(f"its shape {_shown(extents)} is not that of {len(array)} {what}")
+    return WeightBlob(extents, data, legacy, diff if len(diff) else None)
+
+
+def _read_shape(message: Span) -> list[int]:
+    extents = []
+    for part in wire.fields(message):
+        if part.number != 1:
+            continue
+        if part.wire == VARINT:
+            extents.append(part.integer())
+            continue
+        at = part.value.start
+        while at < part.value.end and len(extents) <= _MAX_AXES:
+            extent, at = wire.read_varint(message.data, at, part.value.end)
+            extents.append(extent - (1 << 64) if extent >> 63 else extent)
+    return extents
+
+
+def _values(values: dict[int, list[Span]], kinds: dict[int, str]) -> np.ndarray:
+    """The values of the first of these fields that has any, as float32."""
+    for number, dtype in kinds.items():
+        if number in values:
+            arrays = [span.array(dtype) for span in values[number]]
+            joined = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+            with np.errstate(over="ignore"):
+                return joined.astype(np.float32, copy=False)
+    return np.empty(0, np.float32)
+
+
+def _shown(extents: tuple[int, ...]) -> str:
+    if len(extents) > _MAX_AXES:
+        return f"of more than {_MAX_AXES} axes"
+    return " ".join(map(str, extents)) or "of no axes"
+
+
+def _settings(layer: caffe_pb2.LayerParameter) -> tuple[bytes, bytes]:
+    """A layer's serialized fields that come before its blobs, and those that come behind."""
+    data = layer.SerializePartialToString(deterministic=True)
+    before, behind = bytearray(), bytearray()
+    start = 0
+    for part in wire.fields(wire.whole(data)):
+        if part.number != 7:
+            target = before if part.number < 7 else behind
+            target += data[start : part.end]
+        start = part.end
+    return bytes(before), bytes(behind)
+
+
+def _blob_parts(blob: np.ndarray, diff: np.ndarray | None) -> list[bytes | np.ndarray]:
+    """A BlobProto in pieces, its values not copied."""
+    parts: list[bytes | np.ndarray] = []
+    for number, array in ((_DATA, blob), (_DIFF, diff)):
+        if array is not None and array.size:
+            flat = np.ascontiguousarray(array, "<f4").reshape(-1)
+            parts += [wire.write_head(number, flat.nbytes), flat.view(np.uint8)]
+    if blob.ndim:
+        extents = b"".join(map(wire.write_varint, blob.shape))
+        shape = wire.write_head(1, len(extents)) + extents
+        parts.append(wire.write_head(_SHAPE, len(shape)) + shape)
+    return parts
