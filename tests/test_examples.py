@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import caffe
+from caffe.io import labels
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 FIGURES = (
@@ -160,4 +160,4 @@ def test_segmentation_takes_a_net_of_ones_own(tmp_path):
     out = run("segmentation.py", "--net", net, "--labels", "camvid", "--output", tmp_path / "o.png")
     names = re.findall(r"^  (.*?)  \d+%", out, re.M)
     assert names
-    assert set(names) <= {"background", *caffe.io.labels.camvid()}
+    assert set(names) <= {"background", *labels.camvid()}
