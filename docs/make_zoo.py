@@ -18,7 +18,7 @@ from caffe.errors import CaffeError  # noqa: E402
 from caffe.proto.caffe_pb2 import NetParameter  # noqa: E402
 from caffe.proto.files import read_net  # noqa: E402
 from caffe.proto.text import format_text, read_text  # noqa: E402
-from tests.test_model_texts import (  # noqa: E402
+from tests.whole.test_model_texts import (  # noqa: E402
     MODELS,
     NETS,
     feed,

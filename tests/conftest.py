@@ -1,19 +1,17 @@
-"""What the tests share: where the reference material lies, and golden figures."""
+"""What pytest hands to the tests of every room."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+from tests.helpers.places import SHARED
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of reference material (real models, pictures, figures); skips without it."""
-    folder = Path(os.environ.get("RECAFFE_SHARED", REPOSITORY.parent / "shared"))
-    if not (folder / "goldens").is_dir():
-        pytest.skip(f"the reference material is not at {folder} (set RECAFFE_SHARED)")
-    return folder
+    if not (SHARED / "goldens").is_dir():
+        pytest.skip(f"the reference material is not at {SHARED} (set RECAFFE_SHARED)")
+    return SHARED

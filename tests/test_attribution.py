@@ -8,8 +8,7 @@ import pytest
 import caffe
 from caffe import mode
 from caffe.attribution import grad_cam_map, last_spatial_blob, occlusion_map, saliency_map
-
-from .test_memory import CountingStore
+from tests.memory.test_synced import CountingStore
 
 # In place and branching, as published nets are; Clip's gradient is wrong in place.
 NET = """

@@ -10,8 +10,7 @@ import pytest
 
 import caffe
 from caffe.io import load_image, load_mean, oversample, resize_image
-
-from .golden import assert_golden
+from tests.helpers.golden import assert_golden
 
 # A net whose answer is easily worked out: the mean of each channel of its input.
 MEANS = """

@@ -13,8 +13,7 @@ import pytest
 import caffe
 from caffe.notebook import bar, bars
 from caffe.predictions import Predictions
-
-from .conftest import REPOSITORY
+from tests.helpers.places import REPOSITORY
 
 NOTEBOOKS = REPOSITORY / "examples" / "notebooks"
 NAMES = ("00-classification", "01-looking-inside", "02-net-surgery", "03-your-own-pictures")

@@ -1,0 +1,354 @@
+"""caffe.io reads, resizes and crops pictures as Caffe did."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import caffe
+from caffe.io import load_image, oversample, resize_image
+from caffe.io.pictures import read_pixels, resize_planes
+from tests.helpers.golden import assert_golden
+
+GREY = [0.2125, 0.7154, 0.0721]
+
+
+@pytest.fixture(scope="module")
+def pipeline(shared: Path) -> dict[str, np.ndarray]:
+    with np.load(shared / "goldens" / "pipeline.npz") as figures:
+        return dict(figures)
+
+
+@pytest.fixture(scope="module")
+def cat(shared: Path) -> Path:
+    return shared / "models" / "bvlc_caffe" / "examples" / "images" / "cat.jpg"
+
+
+def saved(picture: Image.Image, path: Path, **options: Any) -> Path:
+    picture.save(path, **options)
+    return path
+
+
+def random_picture(mode: str = "RGB", size: tuple[int, int] = (7, 5)) -> Image.Image:
+    channels = len(Image.new(mode, (1, 1)).getbands())
+    shape = (size[1], size[0], channels) if channels > 1 else (size[1], size[0])
+    values = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    return Image.frombytes(mode, size, values.tobytes())
+
+
+# Reading.
+
+
+def test_load_image_equals_the_original(cat: Path, pipeline: dict[str, np.ndarray]) -> None:
+    image = load_image(cat)
+    assert image.dtype == np.float32
+    assert image.shape == tuple(pipeline["load_image_shape"])
+    assert_golden(image[::8, ::8], pipeline["load_image"], "load_image")
+    assert_golden(load_image(cat, color=False)[::8, ::8], pipeline["load_image_gray"], "grey")
+
+
+def test_load_image_takes_paths_bytes_and_files(tmp_path: Path) -> None:
+    path = saved(random_picture(), tmp_path / "a.png")
+    image = load_image(path)
+    assert image.shape == (5, 7, 3)
+    np.testing.assert_array_equal(image, np.asarray(random_picture(), np.float32) / 255)
+    np.testing.assert_array_equal(load_image(str(path)), image)
+    np.testing.assert_array_equal(load_image(path.read_bytes()), image)
+    with open(path, "rb") as file:
+        np.testing.assert_array_equal(load_image(file), image)
+        assert not file.closed
+
+
+def test_pixels_are_the_stored_numbers_and_white_what_they_are_divided_by(tmp_path: Path) -> None:
+    path = saved(random_picture(), tmp_path / "a.png")
+    pixels, white = read_pixels(path)
+    assert pixels.dtype == np.uint8
+    np.testing.assert_array_equal(pixels, np.asarray(random_picture()))
+    assert white == 255
+    np.testing.assert_array_equal(load_image(path), pixels / np.float32(255))
+
+
+def test_grey_picture_is_repeated_for_colour(tmp_path: Path) -> None:
+    path = saved(random_picture("L"), tmp_path / "a.png")
+    grey = load_image(path, color=False)
+    assert grey.shape == (5, 7, 1)
+    np.testing.assert_array_equal(load_image(path), np.repeat(grey, 3, axis=2))
+
+
+def test_colour_picture_is_weighed_for_grey(tmp_path: Path) -> None:
+    path = saved(random_picture(), tmp_path / "a.png")
+    np.testing.assert_allclose(
+        load_image(path, color=False)[:, :, 0], load_image(path) @ GREY, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_alpha_is_dropped(mode: str, tmp_path: Path) -> None:
+    picture = random_picture(mode)
+    image = load_image(saved(picture, tmp_path / "a.png"))
+    values = np.asarray(picture, np.float32)[:, :, :-1] / 255
+    np.testing.assert_array_equal(image, np.broadcast_to(values, (5, 7, 3)))
+
+
+@pytest.mark.parametrize("transparent", [False, True])
+def test_palette_is_looked_up(transparent: bool, tmp_path: Path) -> None:
+    picture = random_picture().quantize(16)
+    options = {"transparency": 3} if transparent else {}
+    image = load_image(saved(picture, tmp_path / "a.png", **options))
+    np.testing.assert_array_equal(image, np.asarray(picture.convert("RGB"), np.float32) / 255)
+
+
+def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
+    picture = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
+    image = load_image(saved(picture, tmp_path / "a.tif"))
+    np.testing.assert_array_equal(
+        image, np.broadcast_to(np.array([1, 0, 0], np.float32), (8, 8, 3))
+    )
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
+def test_sixteen_bits_span_zero_to_one(suffix: str, tmp_path: Path) -> None:
+    values = np.array([[0, 1, 256], [32768, 65534, 65535]], dtype=np.uint16)
+    image = load_image(saved(Image.fromarray(values), tmp_path / f"a.{suffix}"), color=False)
+    np.testing.assert_allclose(image[:, :, 0], values / 65535, atol=1e-7)
+
+
+def test_one_bit_picture_is_black_and_white(tmp_path: Path) -> None:
+    values = np.array([[True, False], [False, True]])
+    image = load_image(saved(Image.fromarray(values), tmp_path / "a.png"))
+    np.testing.assert_array_equal(image, np.repeat(values[:, :, None], 3, axis=2))
+
+
+def test_exif_orientation_is_not_applied(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    assert load_image(saved(random_picture(), tmp_path / "a.jpg", exif=exif)).shape == (5, 7, 3)
+
+
+def test_first_frame_of_an_animation_is_taken(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (3, 3), colour) for colour in ("white", "black")]
+    path = saved(frames[0], tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    np.testing.assert_array_equal(load_image(path), np.ones((3, 3, 3)))
+
+
+def not_a_picture(folder: Path, kind: str) -> Path:
+    path = folder / f"{kind}.jpg"
+    if kind == "truncated":
+        stream = io.BytesIO()
+        random_picture(size=(64, 64)).save(stream, "JPEG")
+        path.write_bytes(stream.getvalue()[:700])
+    elif kind == "text":
+        path.write_text("no picture at all\n")
+    elif kind == "directory":
+        path.mkdir()
+    elif kind == "empty":
+        path.touch()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "complaint"),
+    [
+        ("truncated", "cannot be read"),
+        ("text", "not a picture"),
+        ("empty", "not a picture"),
+        ("directory", "a directory"),
+        ("missing", "no such file"),
+        pytest.param(
+            "pipe",
+            "not a regular file",
+            marks=pytest.mark.skipif(sys.platform == "win32", reason="no named pipes"),
+        ),
+    ],
+)
+def test_what_is_no_picture_is_named(kind: str, complaint: str, tmp_path: Path) -> None:
+    path = not_a_picture(tmp_path, kind)
+    with pytest.raises(caffe.ImageError, match=complaint) as caught:
+        load_image(path)
+    assert str(path) in str(caught.value)
+
+
+def test_bytes_that_are_no_picture() -> None:
+    with pytest.raises(caffe.ImageError, match="<7 bytes>"):
+        load_image(b"nothing")
+    with pytest.raises(caffe.ImageError, match="neither a path"):
+        load_image(42)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("limit", [30, 5])
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_decompression_bomb_is_refused(
+    limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = saved(random_picture(), tmp_path / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    with pytest.raises(caffe.ImageError, match=r"bomb\.png: too large .*MAX_IMAGE_PIXELS"):
+        load_image(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    assert load_image(path).shape == (5, 7, 3)
+
+
+# Resizing.
+
+
+@pytest.mark.parametrize("dims", [(227, 227), (256, 256), (64, 100), (500, 700)])
+def test_resize_equals_the_original(
+    dims: tuple[int, int], cat: Path, pipeline: dict[str, np.ndarray]
+) -> None:
+    resized = resize_image(load_image(cat), dims)
+    assert resized.dtype == np.float32
+    assert resized.shape == (*dims, 3)
+    assert_golden(resized[::4, ::4], pipeline["resize_{}x{}".format(*dims)], f"resize to {dims}")
+
+
+def test_resize_of_five_channels_equals_the_original(pipeline: dict[str, np.ndarray]) -> None:
+    resized = resize_image(pipeline["resize5_in"], (12, 9))
+    assert_golden(resized, pipeline["resize5_12x9"], "five channels")
+
+
+@pytest.mark.parametrize("order", [0, 1, 3])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("dims", [(5, 30), (23, 2), (12, 17), (40, 40), (1, 1)])
+def test_resize_equals_scikit_image_without_anti_aliasing(
+    order: int, channels: int, dims: tuple[int, int]
+) -> None:
+    transform = pytest.importorskip("skimage.transform", reason="needs the extra 'demo'")
+    image = np.random.default_rng(1).random((12, 17, channels)) * 300 - 100
+    low, high = image.min(), image.max()
+    expected = transform.resize(
+        (image - low) / (high - low), dims, order=order, mode="constant", anti_aliasing=False
+    )
+    np.testing.assert_allclose(
+        resize_image(image, dims, order), expected * (high - low) + low, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("dims", [(5, 30), (23, 2), (12, 17)])
+def test_a_window_of_the_resized_picture_is_cut_out_of_it(
+    channels: int, dims: tuple[int, int]
+) -> None:
+    image = np.random.default_rng(3).random((12, 17, channels)).astype(np.float32)
+    window = slice(1, dims[0]), slice(0, dims[1] - 1)
+    np.testing.assert_array_equal(
+        resize_planes(image, dims, *window), resize_planes(image, dims)[:, window[0], window[1]]
+    )
+    whole = resize_image(image, dims)
+    np.testing.assert_array_equal(resize_planes(image, dims).transpose(1, 2, 0), whole)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_a_picture_of_a_few_long_rows_is_resized_like_others(channels: int) -> None:
+    image = np.random.default_rng(4).integers(0, 255, (3, 900, channels)).astype(np.float32)
+    by_rows = resize_image(image, (50, 900))
+    np.testing.assert_allclose(resize_image(image, (50, 7)), resize_image(by_rows, (50, 7)))
+
+
+def test_a_picture_of_one_long_row_takes_no_more_memory_than_others() -> None:
+    tracemalloc.start()
+    resize_planes(np.zeros((1, 1_000_000, 3), np.uint8), (224, 224))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 20e6
+
+
+def test_enlarging_darkens_the_border_as_in_caffe() -> None:
+    # The outermost samples lie a quarter pixel outside: a quarter of them is the minimum, 2.
+    image = np.array([[[10.0], [2.0], [10.0]]])
+    resized = resize_image(np.repeat(image, 2, axis=0), (2, 6))[0, :, 0]
+    np.testing.assert_allclose(resized, [8, 8, 4, 4, 8, 8])
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("order", [0, 1, 2])
+def test_constant_picture_stays_constant(channels: int, order: int) -> None:
+    if order > 1:
+        pytest.importorskip("skimage", reason="needs the extra 'demo'")
+    resized = resize_image(np.full((4, 6, channels), 0.3, np.float32), (9, 3), order)
+    assert resized.shape == (9, 3, channels)
+    np.testing.assert_allclose(resized, 0.3, rtol=1e-6)
+
+
+def test_resize_takes_any_number_type_and_changes_nothing() -> None:
+    image = np.random.default_rng(2).integers(0, 256, (9, 8, 3), dtype=np.uint8)
+    before = image.copy()
+    as_floats = resize_image(image.astype(np.float64), (5, 5))
+    np.testing.assert_allclose(resize_image(image, (5, 5)), as_floats, rtol=1e-6)
+    same = resize_image(image.astype(np.float32), (9, 8))
+    same[...] = 0
+    np.testing.assert_array_equal(image, before)
+
+
+def test_resize_to_the_same_size_is_a_copy() -> None:
+    image = np.ones((3, 3, 3), dtype=np.float32)
+    resized = resize_image(image, (3, 3))
+    assert not np.shares_memory(resized, image)
+    np.testing.assert_array_equal(resized, image)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (0, 4, 3), (1, 4, 4, 3)])
+def test_resize_refuses_what_is_no_picture(shape: tuple[int, ...]) -> None:
+    with pytest.raises(caffe.ShapeError, match=r"H x W x K"):
+        resize_image(np.zeros(shape), (2, 2))
+
+
+@pytest.mark.parametrize("dims", [(0, 4), (-1, 4), (4,), (4, 4, 3), (2.5, 2), "ab"])
+def test_resize_refuses_impossible_sizes(dims: Any) -> None:
+    with pytest.raises(caffe.ShapeError, match="new_dims"):
+        resize_image(np.zeros((4, 4, 3)), dims)
+
+
+def test_resize_refuses_an_unknown_order() -> None:
+    with pytest.raises(caffe.CaffeError, match="interp_order"):
+        resize_image(np.zeros((4, 4, 3)), (2, 2), interp_order=7)
+
+
+# Ten crops.
+
+
+def test_oversample_equals_the_original(cat: Path, pipeline: dict[str, np.ndarray]) -> None:
+    crops = oversample([resize_image(load_image(cat), (64, 64))], (56, 48))
+    assert crops.dtype == np.float32
+    assert_golden(
+        crops.sum(axis=(1, 2, 3), dtype=np.float64), pipeline["oversample_sums"], "sums of crops"
+    )
+    assert_golden(crops[:, 0, 0], pipeline["oversample_first_pixels"], "first pixels")
+    assert_golden(crops[:, -1, -1], pipeline["oversample_last_pixels"], "last pixels")
+
+
+def test_oversample_takes_corners_centre_and_mirrors() -> None:
+    rows, columns = np.mgrid[0:5, 0:8]
+    image = np.stack([rows, columns], axis=2)
+    crops = oversample([image, image + 100], (2, 3))
+    assert crops.shape == (20, 2, 3, 2)
+    first = [[0, 0], [0, 5], [3, 0], [3, 5], [1, 2]]
+    np.testing.assert_array_equal(crops[:5, 0, 0], first)
+    np.testing.assert_array_equal(crops[5:10], crops[:5, :, ::-1])
+    np.testing.assert_array_equal(crops[10:], crops[:10] + 100)
+
+
+@pytest.mark.parametrize(
+    ("images", "dims", "complaint"),
+    [
+        ([], (2, 2), "no pictures"),
+        ([np.zeros((4, 4))], (2, 2), "H x W x K"),
+        ([np.zeros((4, 4, 3))], (5, 2), "does not fit"),
+        ([np.zeros((4, 4, 3))], (0, 2), "crop_dims"),
+        ([np.zeros((4, 4, 3)), np.zeros((5, 4, 3))], (2, 2), "number 1"),
+    ],
+)
+def test_oversample_refuses(
+    images: list[np.ndarray], dims: tuple[int, int], complaint: str
+) -> None:
+    with pytest.raises(caffe.ShapeError, match=complaint):
+        oversample(images, dims)
