@@ -18,6 +18,7 @@ lint: $(VENV)/.test
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
+	$(RUN)/lint-imports --no-cache
 
 proto: $(VENV)/.test
 	$(PIP) install "grpcio-tools==1.62.3"
