@@ -51,6 +51,18 @@ def set_mode_gpu() -> None:
     _state.store = DeviceStore(usable_device(_state.device))
 
 
+def set_gpu(device: int) -> None:
+    """Run this thread's nets on a GPU: `set_device` and `set_mode_gpu` in one.
+
+    Raises
+    ------
+    DeviceError
+        There is no such GPU; the text says why and what to do.
+    """
+    set_device(device)
+    set_mode_gpu()
+
+
 def set_device(device: int) -> None:
     """Choose the GPU, counted from 0, that this thread's GPU mode uses.
 

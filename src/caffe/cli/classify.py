@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import CaffeError, ShapeError
+from .options import use_gpu
 from .own_net import (
     OWN,
     ChannelSwap,
@@ -31,7 +32,7 @@ from .own_net import (
     own_classifier,
     zoo_classifier,
 )
-from .sources import STANDARD_INPUT, find_pictures, read_picture
+from .sources import STANDARD_INPUT, find_pictures, read_source
 from .terminal import bar, complain, progress
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ MANY = 400
 
 
 @dataclass
-class Picture:
+class PreparedPicture:
     """A picture that was read: its name, its crops as the net takes them, and the seconds."""
 
     name: str
@@ -75,18 +76,18 @@ class Recognizer:
             raise ShapeError(f"the net takes {channels} channels; pictures have 3, or 1 if grey")
         return bool(channels == 3)
 
-    def prepare(self, name: str) -> Picture | CaffeError:
+    def prepare(self, name: str) -> PreparedPicture | CaffeError:
         """Read a picture and do to it what the net wants; threads may do so at once."""
         start = time.perf_counter()
         color = self.color
         try:
-            pixels, white = read_picture(name, color)
+            pixels, white = read_source(name, color)
         except CaffeError as error:
             return error
         crops = self.classifier.prepare(pixels, self.oversample, white)
-        return Picture(name, crops, time.perf_counter() - start)
+        return PreparedPicture(name, crops, time.perf_counter() - start)
 
-    def probabilities(self, pictures: Sequence[Picture]) -> NDArray[np.float32]:
+    def probabilities(self, pictures: Sequence[PreparedPicture]) -> NDArray[np.float32]:
         """One row per picture."""
         rows = self.classifier.predict_prepared(picture.crops for picture in pictures)
         rows = rows.reshape(len(pictures), -1)
@@ -165,11 +166,9 @@ def classify(
         "--image-dims": image_dims,
     }
     check_own(model, net, own)
-    if gpu is not None:
-        from ..mode import set_device, set_mode_gpu
+    use_gpu(gpu)
+    from ..io.labels import read_labels
 
-        set_device(gpu)
-        set_mode_gpu()
     refused: list[str] = []
 
     def refuse(reason: str) -> None:
@@ -213,26 +212,17 @@ def _choose_engine(pictures: int) -> None:
     set_engine("openvino" if pictures >= MANY and is_installed() else "torch")
 
 
-def read_labels(path: Path) -> list[str]:
-    """The lines of a labels file; empty ones at its end do not count."""
-    try:
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
-    except OSError as error:
-        raise CaffeError(f"{path}: the labels cannot be read: {error.strerror}") from error
-    return [line.strip() for line in text.rstrip().splitlines()]
-
-
 def _read_all(
     names: Sequence[str],
     recognizer: Recognizer,
     at_once: int,
     refuse: Callable[[str], None],
     advance: Callable[[], None],
-) -> Generator[Picture, None, None]:
+) -> Generator[PreparedPicture, None, None]:
     """The pictures that can be read, in order; threads read two batches ahead."""
     from ..io.read_ahead import read_ahead
 
-    def read(name: str) -> Picture | CaffeError | None:
+    def read(name: str) -> PreparedPicture | CaffeError | None:
         return None if name == STANDARD_INPUT else recognizer.prepare(name)
 
     with closing(read_ahead(read, names, 2 * at_once)) as outcomes:
@@ -248,7 +238,7 @@ def _read_all(
 
 
 def _recognize(
-    recognizer: Recognizer, pictures: Iterator[Picture], at_once: int
+    recognizer: Recognizer, pictures: Iterator[PreparedPicture], at_once: int
 ) -> Iterator[tuple[str, NDArray[np.float32], float]]:
     while chunk := list(islice(pictures, at_once)):
         start = time.perf_counter()

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import CaffeError
-from .sources import STANDARD_INPUT, find_pictures, is_address, read_picture
+from .options import numbers, use_gpu
+from .sources import STANDARD_INPUT, find_pictures, is_address, read_source
 from .terminal import bar, complain, progress
 
 if TYPE_CHECKING:
@@ -133,11 +134,7 @@ def detect(
         raise typer.BadParameter("--net goes with --weights")
     if model is not None and (weights is not None or labels is not None):
         raise typer.BadParameter("--weights and --labels go with --net; models of the zoo know")
-    if gpu is not None:
-        from ..mode import set_device, set_mode_gpu
-
-        set_device(gpu)
-        set_mode_gpu()
+    use_gpu(gpu)
     refused: list[str] = []
 
     def refuse(reason: str) -> None:
@@ -147,12 +144,12 @@ def detect(
     found = find_pictures(pictures, refuse)
     if found:
         options: dict[str, Any] = {
-            "mean": None if mean is None else _numbers(mean, "--mean"),
+            "mean": None if mean is None else numbers(mean, "--mean"),
             "scale": scale,
             "order": order,
-            "size": None if size is None else [int(n) for n in _numbers(size, "--size", 2)],
+            "size": None if size is None else [int(n) for n in numbers(size, "--size", 2)],
             "fit": fit,
-            "anchors": None if anchors is None else _numbers(anchors, "--anchors"),
+            "anchors": None if anchors is None else numbers(anchors, "--anchors"),
         }
         detector = _detector(model, net, weights, labels, options)
         names = _pictures_of(found, output)
@@ -203,7 +200,7 @@ def _search(
     import numpy as np
 
     start = time.perf_counter()
-    pixels, white = read_picture(source)
+    pixels, white = read_source(source)
     picture = np.divide(pixels, np.float32(white), dtype=np.float32)
     found = detector.detect(picture, threshold)
     seconds = time.perf_counter() - start
@@ -296,14 +293,3 @@ def _pictures_of(sources: list[str], output: Path | None) -> list[Path | None]:
         taken.add(name)
         names.append(output / f"{name}{os.extsep}png")
     return names
-
-
-def _numbers(text: str, option: str, count: int | None = None) -> list[float]:
-    try:
-        numbers = [float(part) for part in text.replace("x", ",").split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or count not in (None, len(numbers)):
-        wanted = "numbers" if count is None else f"{count} numbers"
-        raise typer.BadParameter(f"{option} takes {wanted} with commas between, not {text!r}")
-    return numbers

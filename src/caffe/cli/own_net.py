@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import CaffeError
+from .options import whole_numbers
 
 if TYPE_CHECKING:
     from ..classifier import Classifier
@@ -124,8 +124,8 @@ def own_classifier(
     """A classifier of a person's own net, as these options set it up."""
     from ..classifier import Classifier
 
-    dims = None if image_dims is None else _numbers(image_dims, "--image-dims", 2)
-    swap = _numbers(channel_swap or CHANNEL_SWAP, "--channel-swap")
+    dims = None if image_dims is None else whole_numbers(image_dims, "--image-dims", 2)
+    swap = whole_numbers(channel_swap or CHANNEL_SWAP, "--channel-swap")
     raw_scale = RAW_SCALE if raw_scale is None else raw_scale
     classifier = Classifier(net, weights, dims, raw_scale=raw_scale, input_scale=input_scale)
     name = classifier.inputs[0]
@@ -143,11 +143,3 @@ def _read_mean(mean: str) -> Any:
         return [float(number) for number in mean.split(",")]
     except ValueError:
         return load_mean(mean)
-
-
-def _numbers(text: str, option: str, count: int | None = None) -> list[int]:
-    numbers = [int(number) for number in re.findall(r"\d+", text)]
-    if not re.fullmatch(r"\s*\d+(\s*[,x]\s*\d+)*\s*", text) or count not in (None, len(numbers)):
-        wanted = "whole numbers" if count is None else f"{count} whole numbers"
-        raise typer.BadParameter(f"{option} takes {wanted} with commas between, not {text!r}")
-    return numbers

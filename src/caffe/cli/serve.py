@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import CaffeError, require
-from .classify import read_labels
 from .own_net import (
     OWN,
     ChannelSwap,
@@ -214,6 +213,7 @@ def _here() -> list[Offer]:
 
 
 def _own(net: Path, make: Callable[[], Classifier], labels: Path | None, taken: set[str]) -> Offer:
+    from ..io.labels import read_labels
     from ..web.models import Loaded, Offer
 
     def load() -> Loaded:

@@ -57,7 +57,7 @@ def is_address(source: str) -> bool:
     return "://" in source
 
 
-def read_picture(source: str, color: bool = True) -> tuple[NDArray[Any], float]:
+def read_source(source: str, color: bool = True) -> tuple[NDArray[Any], float]:
     """Read a picture's numbers, and what they are to be divided by to lie in 0 to 1.
 
     Raises

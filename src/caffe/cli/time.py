@@ -13,6 +13,7 @@ import typer
 
 from ..errors import CaffeError
 from .nets import Phase, read_named_net
+from .options import use_gpu
 from .terminal import bar, print_columns, progress
 
 if TYPE_CHECKING:
@@ -106,9 +107,7 @@ def time_net(
         raise typer.BadParameter("--net and --model are two ways to name one net")
     from .. import mode
 
-    if gpu is not None:
-        mode.set_device(gpu)
-        mode.set_mode_gpu()
+    use_gpu(gpu)
     if precision is not None:
         mode.set_precision(precision)
     if engine is not None:

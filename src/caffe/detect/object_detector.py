@@ -15,8 +15,9 @@ from ..errors import CaffeError, NetError, ShapeError
 from ..io.annotate import Mark, draw_marks
 from ..io.labels import read_labels
 from ..io.pictures import GREY_WEIGHTS, load_image, resize_image
-from ..net.construction import PathLike, read_model
+from ..net.construction import read_model
 from ..net.net import Net
+from ..paths import PathLike
 from ..proto.caffe_pb2 import TEST
 from .preparation import FITS, LETTERBOX, ORDERS, SHORTER_SIDE, Preparation, guess_preparation
 

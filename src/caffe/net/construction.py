@@ -8,12 +8,11 @@ from typing import Any
 
 from .. import mode
 from ..errors import CaffeError, NetError
+from ..paths import PathLike
 from ..proto import files
 from ..proto.caffe_pb2 import NetParameter
 from ..proto.places import find_line
 from ..proto.upgrade import upgrade_net
-
-PathLike = str | os.PathLike[str]
 
 
 def sort_arguments(

@@ -20,9 +20,10 @@ from ..graph import Graph, build_graph, mark_backward
 from ..layers.layer import Layer, create
 from ..memory.blob import Blob
 from ..memory.stores import Store
+from ..paths import PathLike
 from ..proto.caffe_pb2 import NetParameter
 from .alignment import warn_of_unsaid_offsets
-from .construction import PathLike, name_source, read_model, sort_arguments
+from .construction import name_source, read_model, sort_arguments
 from .parameters import ParameterList
 from .trained import copy_trained, save_caffemodel, save_hdf5, share_trained
 

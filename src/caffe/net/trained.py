@@ -12,14 +12,13 @@ import torch
 from ..errors import WeightsError
 from ..memory.allocation import empty
 from ..memory.blob import Blob, Shape
+from ..paths import PathLike
 from ..proto.caffe_pb2 import LayerParameter
 from ..weights import caffemodel as weight_files
 from ..weights.caffemodel import WeightBlob
 
 if TYPE_CHECKING:
     from .net import Net
-
-PathLike = str | os.PathLike[str]
 
 
 def copy_trained(net: Net, path: PathLike) -> None:

@@ -14,8 +14,8 @@ from .. import mode
 from ..classifier import Classifier
 from ..errors import CaffeError, CaffeWarning, ShapeError
 from ..layers.layer import TEST
-from ..net.construction import PathLike
 from ..net.net import Net
+from ..paths import PathLike
 
 DEVICES = ("cpu", "gpu")
 
@@ -33,8 +33,7 @@ class Mode:
         # OpenVINO prepares each size of batch anew, and somebody would wait for that.
         mode.set_engine("torch")
         if self.device == "gpu":
-            mode.set_device(self.gpu)
-            mode.set_mode_gpu()
+            mode.set_gpu(self.gpu)
         else:
             mode.set_mode_cpu()
         with warnings.catch_warnings():

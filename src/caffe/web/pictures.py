@@ -19,8 +19,8 @@ _TYPES = {"MPO": "image/jpeg", "PPM": "image/x-portable-pixmap"}
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture that was read.
+class SentPicture:
+    """A picture that somebody sent.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Picture:
         return {"format": self.format, "width": width, "height": height}
 
 
-def read_picture(content: bytes, most_pixels: int, color: bool = True) -> Picture:
+def read_sent_picture(content: bytes, most_pixels: int, color: bool = True) -> SentPicture:
     """Read a picture of one of the `FORMATS`.
 
     Unlike `caffe.io.load_image` it is turned upright where its camera noted how it was held.
@@ -57,7 +57,7 @@ def read_picture(content: bytes, most_pixels: int, color: bool = True) -> Pictur
         with _opened(content, most_pixels) as opened:
             name = opened.format or ""
             pixels, white = pixels_of(_upright(opened), color)
-            return Picture(pixels, white, "JPEG" if name == "MPO" else name)
+            return SentPicture(pixels, white, "JPEG" if name == "MPO" else name)
     except Refusal:
         raise
     # Pillow's decoders raise anything on a damaged file: OSError, SyntaxError, struct.error ...
@@ -77,7 +77,7 @@ def _upright(opened: Image.Image) -> Image.Image:
 
 
 def media_type(content: bytes, most_pixels: int) -> str:
-    """The media type of a picture, by its content; raises as `read_picture` does."""
+    """The media type of a picture, by its content; raises as `read_sent_picture` does."""
     with _opened(content, most_pixels) as picture:
         name = picture.format or ""
         return _TYPES.get(name) or Image.MIME[name]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..errors import CaffeError
 from .links import fetch_link, too_slow
 from .models import Loaded, Mode, Offer, devices
-from .pictures import Picture, read_picture
+from .pictures import SentPicture, read_sent_picture
 from .refusals import Refusal
 from .settings import Settings
 from .uploads import Sent
@@ -35,7 +35,7 @@ log = logging.getLogger("caffe.web")
 class Prepared:
     """A picture as a net takes it."""
 
-    picture: Picture
+    picture: SentPicture
     crops: NDArray[np.float32]
 
 
@@ -130,7 +130,7 @@ class Service:
             loaded = await self.run(worker, Mode(), lambda loaded: loaded)
 
         def read() -> Prepared:
-            picture = read_picture(content, self.settings.most_pixels, loaded.color)
+            picture = read_sent_picture(content, self.settings.most_pixels, loaded.color)
             crops = loaded.classifier.prepare(picture.pixels, False, picture.white)
             return Prepared(picture, crops)
 

@@ -1,0 +1,69 @@
+"""What several commands do with an option's value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import typer
+
+Number = TypeVar("Number", int, float)
+
+
+def numbers(text: str, option: str, count: int | None = None) -> list[float]:
+    """The numbers of an option, which stand with commas or an x between.
+
+    Parameters
+    ----------
+    text : str
+        What was given.
+    option : str
+        The option's name, for the error.
+    count : int, optional
+        How many there must be; any number of them by default.
+
+    Raises
+    ------
+    typer.BadParameter
+        There is something else, or another count.
+    """
+    return _parsed(text, option, count, float, "numbers")
+
+
+def whole_numbers(text: str, option: str, count: int | None = None) -> list[int]:
+    """The whole numbers of an option, none of them negative; see `numbers`."""
+    return _parsed(text, option, count, _whole, "whole numbers")
+
+
+def _parsed(
+    text: str, option: str, count: int | None, parse: Callable[[str], Number], kind: str
+) -> list[Number]:
+    try:
+        parsed = [parse(part) for part in text.replace("x", ",").split(",")]
+    except ValueError:
+        parsed = []
+    if not parsed or count not in (None, len(parsed)):
+        wanted = kind if count is None else f"{count} {kind}"
+        raise typer.BadParameter(f"{option} takes {wanted} with commas between, not {text!r}")
+    return parsed
+
+
+def _whole(text: str) -> int:
+    # int() would take signs and underscores, too.
+    if not text.strip().isdecimal():
+        raise ValueError(text)
+    return int(text)
+
+
+def use_gpu(number: int | None) -> None:
+    """Run the command on this GPU; on the CPU where there is no number.
+
+    Raises
+    ------
+    DeviceError
+        There is no such GPU.
+    """
+    if number is not None:
+        from ..mode import set_gpu
+
+        set_gpu(number)
