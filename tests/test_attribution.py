@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 import caffe
-from caffe import mode
 from caffe.attribution import grad_cam_map, last_spatial_blob, occlusion_map, saliency_map
-from tests.memory.test_synced import CountingStore
+from tests.helpers.second_store import CountingStore, use_store
 
 # In place and branching, as published nets are; Clip's gradient is wrong in place.
 NET = """
@@ -250,7 +249,7 @@ def test_a_second_input_goes_with_its_picture() -> None:
 def test_in_a_second_store_the_maps_are_the_same() -> None:
     # What GPU mode does, with CPU memory in the GPU's place.
     expected = saliency_map(small_net(), 1), grad_cam_map(small_net(), "sum", 1)
-    mode.use_store(CountingStore())
+    use_store(CountingStore())
     try:
         net = small_net()
         net.forward()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Iterable
 from types import ModuleType
 
 
@@ -108,6 +109,36 @@ class MissingExtraError(CaffeError, ImportError):
 
 class CaffeWarning(UserWarning):
     """Something was ignored that the reader of the file should know of."""
+
+
+def did_you_mean(
+    name: str, known: Iterable[str], otherwise: str = "", most: int = 3, cutoff: float = 0.6
+) -> str:
+    """Return a question with the known names that are most like `name`, to be read after a "; ".
+
+    Parameters
+    ----------
+    name : str
+        What was given.
+    known : iterable of str
+        What it could have been.
+    otherwise : str
+        What is returned where none is like it.
+    most : int
+        How many names the question may hold.
+    cutoff : float
+        How like it a name must be, from 0 to 1.
+
+    Examples
+    --------
+    >>> did_you_mean("convv1", ["conv1", "conv2", "fc"], most=1)
+    "did you mean 'conv1'?"
+    """
+    # Loaded only where something went wrong.
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, list(known), n=most, cutoff=cutoff)
+    return f"did you mean {' or '.join(map(repr, near))}?" if near else otherwise
 
 
 def require(module: str, extra: str, purpose: str) -> ModuleType:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
-from .errors import NetError
+from .errors import NetError, did_you_mean
 from .proto.caffe_pb2 import LayerParameter, NetParameter, NetState, NetStateRule
 
 Place = tuple[int, int]
@@ -194,11 +193,10 @@ def _count_readers(
 
 def _unknown_bottom(layer: LayerParameter, index: int, known: Iterable[str]) -> NetError:
     bottom = layer.bottom[index]
-    near = get_close_matches(bottom, list(known), n=3)
-    hint = f"; did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
+    hint = did_you_mean(bottom, known)
     return NetError(
         f"layer '{layer.name}' ({layer.type}): bottom {index}, '{bottom}', "
-        f"is made by no layer before it{hint}",
+        f"is made by no layer before it{hint and '; '}{hint}",
         word=layer.name,
     )
 

@@ -229,11 +229,6 @@ def current_store() -> Store | None:
     return _state.store
 
 
-def use_store(store: Store | None) -> None:
-    """Let this thread keep its blobs in `store` beside the CPU; None is CPU mode."""
-    _state.store = store
-
-
 def check_phase(phase: Any) -> int:
     """Return `phase` as caffe.TRAIN (0) or caffe.TEST (1)."""
     if isinstance(phase, str) and phase.upper() in ("TRAIN", "TEST"):

@@ -17,7 +17,6 @@ Any layer type is taken, so that layers of forks and of one's own can be written
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Callable, Iterable, KeysView, ValuesView
 from functools import cache
@@ -25,6 +24,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from .errors import did_you_mean
 from .proto import caffe_pb2
 
 # Layer types whose parameters lie in messages that are not named after them.
@@ -117,8 +117,7 @@ def _fields(message: Any) -> list[str]:
 
 
 def _unknown(owner: str, name: str, valid: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, valid, n=4, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(sorted(valid))}"
+    hint = did_you_mean(name, valid, f"it has {', '.join(sorted(valid))}", most=4, cutoff=0.5)
     return f"{owner} has no parameter {name!r}; {hint}"
 
 

@@ -6,7 +6,23 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any, SupportsIndex
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .notebook import bar, table
+
+MOST_PROBABLE = 1.001
+"""With some room for rounding; what is above comes from a net without a Softmax at its end."""
+
+
+def are_probabilities(values: NDArray[Any]) -> bool:
+    """Whether all of the values can be probabilities."""
+    return bool(values.min() >= 0 and values.max() <= MOST_PROBABLE)
+
+
+def likeliest(scores: NDArray[Any], count: int) -> list[int]:
+    """Return which `count` of the scores are the largest, best first; of equals the first."""
+    return [int(i) for i in np.argsort(-scores, kind="stable")[:count]]
 
 
 class Predictions(list[tuple[str, float]]):

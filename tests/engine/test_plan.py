@@ -13,7 +13,7 @@ import torch
 import caffe
 from caffe import mode
 from caffe.engine.backends.choice import PATIENCE
-from tests.memory.test_synced import CountingStore
+from tests.helpers.second_store import CountingStore, use_store
 
 NET = """
 layer { name: "data" type: "Input" top: "data"
@@ -215,7 +215,7 @@ def test_an_intermediate_blob_written_by_hand_takes_effect(net: caffe.Net) -> No
 def test_the_plan_in_a_second_store_means_the_same(net: caffe.Net) -> None:
     expected = layer_by_layer(net, PICTURES[0])
     store = CountingStore()
-    mode.use_store(store)
+    use_store(store)
     try:
         net.forward(data=PICTURES[0])
         uploads = store.uploads
@@ -235,7 +235,7 @@ def test_the_plan_in_a_second_store_means_the_same(net: caffe.Net) -> None:
 def test_a_recording_is_replayed_while_nothing_changes(net: caffe.Net) -> None:
     expected = [layer_by_layer(net, pictures) for pictures in PICTURES]
     store = CountingStore()
-    mode.use_store(store)
+    use_store(store)
     try:
         for i in (0, 1, 0, 1, 0, 1, 0)[-PATIENCE - 2 :]:
             found = net.forward(data=PICTURES[i])["prob"]

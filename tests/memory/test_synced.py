@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -12,47 +12,14 @@ import torch
 import caffe
 from caffe import mode
 from caffe.memory.blob import Blob
-from caffe.memory.stores import Recording
 from caffe.memory.synced import Head, SyncedMemory
-
-
-class CountingStore:
-    """A second store in CPU memory that counts what is moved."""
-
-    device = torch.device("cpu")
-
-    def __init__(self) -> None:
-        self.uploads = 0
-        self.downloads = 0
-        self.replays = 0
-
-    def upload(self, array: torch.Tensor) -> torch.Tensor:
-        self.uploads += 1
-        return array.clone()
-
-    def download(self, array: torch.Tensor) -> torch.Tensor:
-        self.downloads += 1
-        return array.clone()
-
-    def record(self, function: Callable[[], Sequence[torch.Tensor]]) -> Recording:
-        results = function()
-
-        def replay() -> None:
-            self.replays += 1
-            for result, again in zip(results, function(), strict=True):
-                result.copy_(again)
-
-        return Recording(results, replay)
-
-    @property
-    def moved(self) -> tuple[int, int]:
-        return self.uploads, self.downloads
+from tests.helpers.second_store import CountingStore, use_store
 
 
 @pytest.fixture
 def store() -> Iterator[CountingStore]:
     second = CountingStore()
-    mode.use_store(second)
+    use_store(second)
     yield second
     caffe.set_mode_cpu()
 
@@ -72,7 +39,7 @@ def test_memory_moves_only_when_the_other_side_is_asked_for(store: CountingStore
     memory.gpu(store)
     memory.cpu()
     assert store.moved == (1, 0)
-    memory.mutable_gpu(store)[:] = 2
+    memory.put(torch.tensor([2.0, 2.0]), store)
     assert memory.head is Head.AT_GPU
     assert memory.cpu().tolist() == [2, 2]
     assert memory.head is Head.SYNCED
@@ -86,7 +53,7 @@ def test_memory_moves_only_when_the_other_side_is_asked_for(store: CountingStore
 def test_memory_moves_between_two_stores_by_the_cpu(store: CountingStore) -> None:
     other = CountingStore()
     memory = SyncedMemory(1)
-    memory.mutable_gpu(store)[:] = 5
+    memory.put(torch.tensor([5.0]), store)
     assert memory.gpu(other).tolist() == [5]
     assert (store.downloads, other.uploads) == (1, 1)
 

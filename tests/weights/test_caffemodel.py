@@ -15,7 +15,8 @@ from caffe.errors import ParseError
 from caffe.proto import caffe_pb2
 from caffe.proto.upgrade import upgrade_net
 from caffe.weights import wire
-from caffe.weights.caffemodel import WeightBlob, read_blob, read_weights, write_weights
+from caffe.weights.files import read_blob, read_weights, write_weights
+from caffe.weights.layer_weights import WeightBlob
 
 VALUES = np.array([1.5, -2, 3e-8, 4, 5, 6], np.float32)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from caffe.errors import CaffeError, MissingExtraError, ParseError
-from caffe.weights.caffemodel import read_weights, write_weights_hdf5
+from caffe.weights.files import read_weights, write_weights_hdf5
 
 h5py = pytest.importorskip("h5py", reason="h5py is not installed")
 

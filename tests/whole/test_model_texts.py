@@ -17,7 +17,7 @@ from caffe.graph import Graph, build_graph
 from caffe.proto.caffe_pb2 import NetParameter
 from caffe.proto.files import read_net, read_solver
 from caffe.proto.text import format_text
-from caffe.proto.upgrade import net_needs_upgrade
+from caffe.proto.upgrade import upgrade_net
 from tests.helpers.places import SHARED
 
 MODELS = SHARED / "models"
@@ -156,7 +156,7 @@ def test_solver_is_read(name: str) -> None:
 @pytest.mark.parametrize("name", NETS)
 def test_net_is_read_upgraded_and_connected(name: str) -> None:
     net = read_net(MODELS / name)
-    assert not net_needs_upgrade(net)
+    assert upgrade_net(net) == net
     assert len(net.layer) > 1 or "net_surgery" in name
     assert graphs(name, net), "the net is whole in no phase"
 

@@ -13,7 +13,7 @@ from torch import nn
 from caffe import zoo
 from caffe.errors import CaffeError
 from caffe.io import load_image
-from caffe.weights.caffemodel import read_weights
+from caffe.weights.files import read_weights
 from caffe.zoo import efficientnet
 from caffe.zoo.nets.efficientnet_lite0 import STAGES, kernel_and_pad
 

@@ -96,13 +96,15 @@ class Recognizer:
         return rows
 
     def _check(self, rows: NDArray[np.float32]) -> None:
+        from ..predictions import are_probabilities
+
         output = self.classifier.outputs[0]
         if self.labels is not None and len(self.labels) != rows.shape[1]:
             raise CaffeError(
                 f"the labels name {len(self.labels)} classes, but the net's output '{output}' "
                 f"has {rows.shape[1]} values per picture"
             )
-        if rows.min() < 0 or rows.max() > 1.001:
+        if not are_probabilities(rows):
             complain(
                 f"warning: the net's output '{output}' holds no probabilities (is there a Softmax "
                 "layer at its end?); its values are shown as they are"
@@ -257,7 +259,9 @@ def _show(
     seconds: float,
     top: int,
 ) -> None:
-    order = [int(index) for index in (-row).argsort(kind="stable")[:top]]
+    from ..predictions import likeliest
+
+    order = likeliest(row, top)
     if as_json:
         predictions = [
             {

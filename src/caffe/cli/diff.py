@@ -120,7 +120,7 @@ def _value(value: Any, between: str) -> str:
 
 def _diff_weights(first: str, second: str, tolerance: float, as_json: bool) -> bool:
     from ..structure.compare import compare_weights
-    from ..weights.caffemodel import read_weights
+    from ..weights.files import read_weights
 
     count = sum(1 for layer in read_weights(first) if layer.blobs)
     with progress("Comparing", count, "layers") as (_, advance):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..structure.summary import Summary
-    from ..weights.caffemodel import LayerWeights
+    from ..weights.layer_weights import LayerWeights
 
 
 @dataclass
@@ -135,7 +135,7 @@ def examine(path: Path, summary: Summary) -> Weights:
     ParseError
         The file cannot be read.
     """
-    from ..weights.caffemodel import read_weights
+    from ..weights.files import read_weights
 
     stored = {layer.name: layer for layer in reversed(read_weights(path)) if layer.blobs}
     rows = {row.name: row for row in reversed(summary.rows)}

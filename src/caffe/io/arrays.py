@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ParseError, ShapeError
 from ..proto import caffe_pb2
-from ..weights.caffemodel import read_blob
+from ..weights.files import read_blob
 
 
 def blobproto_to_array(blob: caffe_pb2.BlobProto, return_diff: bool = False) -> NDArray[Any]:

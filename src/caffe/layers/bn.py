@@ -10,7 +10,7 @@ from torch import Tensor
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import BNParameter, LayerParameter
-from ..weights.caffemodel import WeightBlob
+from ..weights.layer_weights import WeightBlob
 from .layer import TEST, Layer, Parameter, Tensors, in_own_shapes, register
 
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from ..errors import CaffeError, NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import MeanParameter, ResampleParameter
-from ..weights.caffemodel import WeightBlob
+from ..weights.layer_weights import WeightBlob
+from .axes import picture_size
 from .layer import TRAIN, Layer, Parameter, register
 from .loss import Loss
-from .pooling import picture_size
 
 
 @register("ChannelNorm")

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..errors import NetError, ShapeError
+from ..errors import NetError, ShapeError, did_you_mean
 from ..fillers import filler_for
 from ..memory.blob import Blob, Shape
+from ..weights.layer_weights import WeightBlob
 from .reach import Reach, same_place
 
 if TYPE_CHECKING:
     from ..proto.caffe_pb2 import FillerParameter, LayerParameter
-    from ..weights.caffemodel import WeightBlob
 
 Count = int | tuple[int, int | None]
 """How many bottoms or tops: exactly so many, or (least, most), most being None for no limit."""
@@ -267,8 +267,6 @@ def in_own_shapes(blobs: Sequence[WeightBlob], own: Sequence[Blob]) -> Sequence[
 
     Forks write one and the same parameter as (C), (1, C) or (1, C, 1, 1).
     """
-    from ..weights.caffemodel import WeightBlob
-
     if len(blobs) != len(own):
         return blobs
     return [
@@ -336,12 +334,10 @@ def create(layer_param: LayerParameter) -> Layer:
     """
     known = registry()
     if layer_param.type not in known:
-        from difflib import get_close_matches
-
-        near = get_close_matches(layer_param.type, known, n=3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        hint = did_you_mean(layer_param.type, known)
         raise NetError(
-            f"layer '{layer_param.name}': unknown layer type '{layer_param.type}'{hint} "
+            f"layer '{layer_param.name}': unknown layer type '{layer_param.type}'"
+            f"{hint and '; '}{hint} "
             "(caffe.layer_type_list() names the known ones)",
             word=layer_param.type,
         )

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
+from .axes import picture_size
 from .layer import Layer, Parameter, register
-from .pooling import picture_size
 
 
 @register("Local", "LocalConvolution")

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..errors import ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import HingeLossParameter, LossParameter
+from .axes import four_axes
 from .labels import class_labels
 from .layer import Count, Layer, register
 
@@ -37,19 +38,6 @@ class Loss(Layer):
 def as_rows(x: Tensor) -> Tensor:
     """View a blob as one row for each first index."""
     return x.reshape(len(x), math.prod(x.shape[1:]))
-
-
-def four_axes(shape: Shape) -> Shape:
-    """Return `shape` with the four axes (number, channels, height, width) that old losses see.
-
-    Raises
-    ------
-    ShapeError
-        There are more than four.
-    """
-    if len(shape) > 4:
-        raise ShapeError(f"the layer takes blobs of at most 4 axes, not of shape {shape}")
-    return shape + (1,) * (4 - len(shape))
 
 
 def one_per_item(shape: Shape, what: str) -> None:

@@ -14,9 +14,9 @@ from torch import Tensor
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import FillerParameter, LayerParameter, LRNParameter
-from ..weights.caffemodel import WeightBlob
+from ..weights.layer_weights import WeightBlob
+from .axes import four_axes
 from .layer import TEST, Layer, Parameter, Tensors, in_own_shapes, register
-from .loss import four_axes
 from .reach import Reach, same_place
 
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import CorrelationParameter, FlowWarpParameter
+from .axes import picture_size
 from .layer import Layer, register
-from .pooling import picture_size
 from .reach import Reach
 
 

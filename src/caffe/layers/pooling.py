@@ -14,6 +14,7 @@ from .. import mode
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import LayerParameter, PoolingParameter, SPPParameter
+from .axes import picture_size
 from .convolution import SIDES, same_padding
 from .layer import TRAIN, Layer, register
 from .reach import Reach, all_places
@@ -156,19 +157,6 @@ class StochasticPool:
             reached = sums >= (share * sums[..., -1])[..., None]
             self._drawn = reached.to(torch.uint8).argmax(-1, keepdim=True)
         return seen.gather(-1, self._drawn)[..., 0]
-
-
-def picture_size(shape: Shape) -> tuple[int, int]:
-    """Return the height and width of a bottom of this shape.
-
-    Raises
-    ------
-    ShapeError
-        It has not 4 axes.
-    """
-    if len(shape) != 4:
-        raise ShapeError(f"the bottom must have 4 axes (num, channels, height, width), not {shape}")
-    return shape[2], shape[3]
 
 
 @register("Pooling")

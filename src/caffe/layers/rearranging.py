@@ -10,9 +10,8 @@ from torch import Tensor
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
+from .axes import four_axes, picture_size
 from .layer import Layer, register
-from .loss import four_axes
-from .pooling import picture_size
 from .reach import Reach
 
 

@@ -13,9 +13,8 @@ from torch import Tensor
 from ..errors import CaffeError, NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import UnpoolingParameter
+from .axes import four_axes, picture_size
 from .layer import Layer, register
-from .loss import four_axes
-from .pooling import picture_size
 from .reach import Reach
 
 

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
+from .axes import picture_size
 from .convolution import Convolution
 from .layer import Layer, Parameter, register
-from .pooling import picture_size
 
 
 def look_up(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

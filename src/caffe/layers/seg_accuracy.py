@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ..errors import CaffeError, NetError, ShapeError
 from ..memory.blob import Shape
+from .axes import four_axes
 from .layer import Layer, register
-from .loss import four_axes
 
 
 @register("SegAccuracy")

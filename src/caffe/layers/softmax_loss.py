@@ -11,10 +11,11 @@ from torch import Tensor
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import LossParameter
-from ..weights.caffemodel import read_blob
+from ..weights.files import read_blob
+from .axes import four_axes
 from .labels import class_labels
 from .layer import register
-from .loss import Loss, as_rows, four_axes, ignored_label, normalization, normalizer, one_per_item
+from .loss import Loss, as_rows, ignored_label, normalization, normalizer, one_per_item
 
 LEAST_PROBABILITY = 1e-20
 """What improbable labels count as in a logarithm (Caffe's kLOG_THRESHOLD)."""

@@ -122,13 +122,6 @@ class SyncedMemory:
         assert self._gpu is not None
         return self._gpu
 
-    def mutable_gpu(self, store: Store) -> Tensor:
-        """Return the newest values in `store`, to be written: the CPU side is then stale."""
-        self.about_to_change()
-        values = self.gpu(store)
-        self.head = Head.AT_GPU
-        return values
-
     def read(self, store: Store | None) -> Tensor:
         """Return the newest values in `store`, or on the CPU where it is None."""
         return self.cpu() if store is None else self.gpu(store)

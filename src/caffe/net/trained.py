@@ -14,8 +14,9 @@ from ..memory.allocation import empty
 from ..memory.blob import Blob, Shape
 from ..paths import PathLike
 from ..proto.caffe_pb2 import LayerParameter
-from ..weights import caffemodel as weight_files
-from ..weights.caffemodel import WeightBlob
+from ..weights import files as weight_files
+from ..weights.layer_weights import WeightBlob
+from .construction import PathLike
 
 if TYPE_CHECKING:
     from .net import Net

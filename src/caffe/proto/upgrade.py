@@ -15,11 +15,6 @@ _SOLVER_TYPES = {
 }
 
 
-def net_needs_upgrade(net: caffe_pb2.NetParameter) -> bool:
-    """Whether any part of the net is in an old form."""
-    return bool(net.layers or net.input or _batch_norms_of_old(net))
-
-
 def upgrade_net(net: caffe_pb2.NetParameter, source: str | None = None) -> caffe_pb2.NetParameter:
     """The net in today's form; the one given stays as it is.
 

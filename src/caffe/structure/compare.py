@@ -19,7 +19,8 @@ from ..graph import filter_layers
 from ..layers.layer import TEST, TRAIN
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import LayerParameter, NetParameter, NetState
-from ..weights.caffemodel import LayerWeights, WeightBlob, read_weights
+from ..weights.files import read_weights
+from ..weights.layer_weights import LayerWeights, WeightBlob
 from .outline import outline
 from .summary import Row, Summary, summarize
 

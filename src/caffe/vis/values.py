@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import CaffeError, ShapeError
 from ..net.net import Net
+from ..predictions import are_probabilities, likeliest
 from .figures import (
     BAR,
     QUIET,
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FEW = 60
-MOST_PROBABLE = 1.001
-"""With some room for rounding; what is above comes from a net without a Softmax at its end."""
 
 
 def values(net: Net, blob: str, image: int = 0, axes: Sequence[Axes] | None = None) -> Figure:
@@ -130,7 +129,7 @@ def probabilities(
     names = _names(labels_of(net, labels), len(numbers))
     ax = single(ax, 9, 3.6)
     ax.vlines(np.arange(len(numbers)), 0, numbers, linewidth=1.2, color=BAR)
-    are_shares = numbers.min() >= 0 and numbers.max() <= MOST_PROBABLE
+    are_shares = are_probabilities(numbers)
     what = "probability" if are_shares else "score"
     _label(ax, f"{blob}: {len(numbers)} classes", "class", what)
     count_along(ax.xaxis)
@@ -215,7 +214,7 @@ def _draw_bars(ax: Axes, pairs: Sequence[tuple[str, float]]) -> None:
     ax.set_yticks(places)
     ax.set_yticklabels([short(label) for label, _ in pairs], fontsize=10)
     ax.invert_yaxis()
-    are_shares = all(0 <= share <= MOST_PROBABLE for share in shares)
+    are_shares = are_probabilities(np.asarray(shares))
     # Probabilities share one scale, so that several figures can be compared.
     most = 1.0 if are_shares else max(*shares, 1e-12)
     for place, share in zip(places, shares, strict=True):
@@ -250,8 +249,8 @@ def _names(labels: Sequence[str] | None, classes: int) -> Sequence[str]:
     return labels
 
 
-def _best(numbers: NDArray[Any], count: int) -> NDArray[np.intp]:
-    return np.argsort(-numbers, kind="stable")[: checked_count(count, "count")]
+def _best(numbers: NDArray[Any], count: int) -> list[int]:
+    return likeliest(numbers, checked_count(count, "count"))
 
 
 def _pairs(

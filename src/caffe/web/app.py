@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -19,6 +18,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from ..predictions import are_probabilities, likeliest
 from ..version import __version__
 from . import inside
 from .guard import Guard
@@ -32,8 +32,6 @@ from .worker import Worker
 
 PAGE = Path(__file__).parent / "page"
 MOST_MAPS = 256
-# With some room for rounding; what is above comes from a net without a Softmax at its end.
-MOST_PROBABLE = 1.001
 TOP, MAPS = 5, 36
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -203,14 +201,13 @@ class Answers:
         read = time.monotonic()
         row = await self._service.classify(worker, mode, prepared.crops)
         assert worker.loaded is not None
-        order = [int(i) for i in np.argsort(-row.values, kind="stable")[:top]]
         predictions = [
             {
                 "index": i,
                 "label": worker.loaded.label(i),
                 "probability": _finite(row.values[i]),
             }
-            for i in order
+            for i in likeliest(row.values, top)
         ]
         times = {
             "reading": _milliseconds(read - start),
@@ -221,7 +218,7 @@ class Answers:
         answer = {
             **self._facts(worker, mode, prepared),
             "predictions": predictions,
-            "probabilities": bool(row.values.min() >= 0 and row.values.max() <= MOST_PROBABLE),
+            "probabilities": are_probabilities(row.values),
             "milliseconds": times,
             "batch": row.batch,
         }

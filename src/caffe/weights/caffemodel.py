@@ -1,4 +1,4 @@
-"""Weight files: ``.caffemodel`` of any age, ``.caffemodel.h5``, and ``.binaryproto`` means.
+"""The binary form of weights: ``.caffemodel`` of any age, and ``.binaryproto`` blobs.
 
 A .caffemodel is float32 runs inside protobuf framing. They are found and viewed, not parsed, so
 that loading costs one copy at most, the one into the net. Of a layer only its name, its type and
@@ -8,16 +8,16 @@ its blobs are believed: the numbers of forks' other fields collide.
 from __future__ import annotations
 
 import math
-import os
+import mmap
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from typing import IO, Any
 
 import numpy as np
 
-from ..atomic import atomic_write
 from ..errors import ParseError
-from ..proto import caffe_pb2, contents, upgrade_v0, upgrade_v1
-from . import hdf5, wire
+from ..proto import caffe_pb2, upgrade_v0, upgrade_v1
+from . import wire
+from .layer_weights import LayerWeights, WeightBlob
 from .wire import BYTES, VARINT, Span, WireError
 
 # Caffe's limit on the number of a blob's axes.
@@ -33,165 +33,64 @@ _RAW_TYPES = {0: "<f8", 1: "<f4", 2: "<f2"}
 _NET_WIRES = {1: BYTES, 2: BYTES, 3: BYTES, 5: VARINT, 6: BYTES, 7: VARINT, 8: BYTES, 100: BYTES}
 
 
-@dataclass(slots=True)
-class WeightBlob:
-    """A parameter blob as a file has it.
+def read_layers(data: mmap.mmap | bytes, source: str) -> Iterator[LayerWeights]:
+    """Yield the layers of a V0, V1 or V2 net in file order, those without blobs too.
 
-    Attributes
+    Parameters
     ----------
-    shape : tuple of int
-        Its extents.
-    data : ndarray
-        Its float32 values, flat; possibly a read-only, unaligned view of the file.
-    legacy : bool
-        The shape was given as num, channels, height and width, and is to be compared with a
-        net's by its trailing axes.
-    diff : ndarray or None
-        Its gradient, where the file has one.
-    """
-
-    shape: tuple[int, ...]
-    data: np.ndarray
-    legacy: bool = False
-    diff: np.ndarray | None = None
-
-
-@dataclass(slots=True)
-class LayerWeights:
-    """A layer's name, type and parameter blobs.
-
-    `type` is V2's name; it is empty from HDF5 files, which have none. There, too, a blob is None
-    where the file leaves it out because another layer owns it.
-    """
-
-    name: str
-    type: str
-    blobs: list[WeightBlob | None] = field(default_factory=list)
-
-
-def read_weights(path: str | os.PathLike[str]) -> list[LayerWeights]:
-    """The layers of a .caffemodel (V0, V1 or V2) or HDF5 weight file, in file order.
-
-    Which of them it is is told by its content. Layers without blobs are listed too.
+    data : mmap or bytes
+        The file's content; the blobs' values are views of it.
+    source : str
+        The file's name, for errors.
 
     Raises
     ------
     ParseError
-        The file is missing, damaged or no weight file, or a blob's values do not fill its shape.
-    MissingExtraError
-        It is an HDF5 file, and h5py is not installed.
+        The content is damaged or no net, or a blob's values do not fill its shape.
     """
-    source = os.fspath(path)
-    data = contents.map_bytes(path)
-    if data[: len(contents.HDF5_SIGNATURE)] == contents.HDF5_SIGNATURE:
-        return [
-            LayerWeights(name, "", [_whole_blob(array, diff) for array, diff in arrays])
-            for name, arrays in hdf5.read_layers(source)
-        ]
-    if (what := contents.describe(data)) != contents.BINARY:
-        raise ParseError(f"a .caffemodel was expected, but this is {what}", source)
     try:
-        return list(_read_net(wire.whole(data), source))
+        yield from _read_net(wire.whole(data), source)
     except WireError as error:
         raise ParseError(f"this is no .caffemodel, or a damaged one: {error}", source) from None
 
 
-def read_blob(path: str | os.PathLike[str]) -> np.ndarray:
-    """The array of a blob's file, such as a mean picture's ``.binaryproto``.
-
-    Returns
-    -------
-    ndarray
-        float32, in the blob's shape: (1, channels, height, width) for a mean, in BGR order and
-        the pixel range that it was computed in (0 to 255).
+def read_blob(data: mmap.mmap | bytes) -> WeightBlob:
+    """Return the blob that is all of the content.
 
     Raises
     ------
-    ParseError
-        The file is missing, damaged, or holds no blob.
+    WireError
+        The content holds no blob.
     """
-    source = os.fspath(path)
-    data = contents.map_bytes(path)
-    try:
-        blob = _read_blob(wire.whole(data))
-    except WireError as error:
-        raise ParseError(
-            f"a blob (.binaryproto) was expected, but this is {contents.describe(data)}: {error}",
-            source,
-        ) from None
-    return np.array(blob.data, np.float32).reshape(blob.shape)
+    return _read_blob(wire.whole(data))
 
 
-def write_weights(
-    path: str | os.PathLike[str],
+def write_net(
+    stream: IO[Any],
     net_name: str,
     layers: Iterable[tuple[caffe_pb2.LayerParameter, Sequence[np.ndarray]]],
     diffs: Iterable[Sequence[np.ndarray]] | None = None,
 ) -> None:
-    """Write a V2 .caffemodel, wholly or not at all.
-
-    Parameters
-    ----------
-    path : path-like
-        The file to write.
-    net_name : str
-        The net's name, which Caffe writes also where it is empty.
-    layers : iterable of (LayerParameter, sequence of ndarray)
-        Each layer's settings, whose own blobs are not looked at, and its parameter blobs.
-    diffs : iterable of sequences of ndarray, optional
-        The gradients of each layer's blobs, as ``snapshot_diff`` asks for.
-    """
-    with atomic_write(path) as stream:
-        name = net_name.encode()
-        stream.write(wire.write_head(1, len(name)) + name)
-        all_diffs = iter(diffs) if diffs is not None else None
-        for layer, blobs in layers:
-            gradients = next(all_diffs) if all_diffs is not None else [None] * len(blobs)
-            before, after = _settings(layer)
-            parts = [
-                _blob_parts(np.asarray(blob, "<f4"), gradient)
-                for blob, gradient in zip(blobs, gradients, strict=True)
-            ]
-            lengths = [sum(len(part) for part in blob) for blob in parts]
-            heads = [wire.write_head(7, length) for length in lengths]
-            total = len(before) + len(after) + sum(lengths) + sum(map(len, heads))
-            stream.write(wire.write_head(100, total) + before)
-            for head, blob in zip(heads, parts, strict=True):
-                stream.write(head)
-                for part in blob:
-                    stream.write(part)
-            stream.write(after)
-
-
-def write_weights_hdf5(
-    path: str | os.PathLike[str],
-    layers: Iterable[tuple[str, Sequence[np.ndarray | None]]],
-    diffs: Iterable[tuple[str, Sequence[np.ndarray | None]]] | None = None,
-) -> None:
-    """Write weights as HDF5, in Caffe's layout (``data/<layer>/<index>``), wholly or not at all.
-
-    Parameters
-    ----------
-    path : path-like
-        The file to write.
-    layers : iterable of (str, sequence of ndarray or None)
-        Each layer's name and parameter blobs; None for one that another layer owns, which Caffe
-        leaves out.
-    diffs : iterable of (str, sequence of ndarray or None), optional
-        The gradients, which Caffe writes for all blobs alike.
-
-    Raises
-    ------
-    MissingExtraError
-        h5py is not installed.
-    """
-    hdf5.write_groups(path, {"data": layers} if diffs is None else {"data": layers, "diff": diffs})
-
-
-def _whole_blob(array: np.ndarray | None, diff: np.ndarray | None) -> WeightBlob | None:
-    if array is None:
-        return None
-    return WeightBlob(array.shape, array.reshape(-1), False, None if diff is None else diff.ravel())
+    """Write a V2 net; the arguments are those of `files.write_weights`."""
+    name = net_name.encode()
+    stream.write(wire.write_head(1, len(name)) + name)
+    all_diffs = iter(diffs) if diffs is not None else None
+    for layer, blobs in layers:
+        gradients = next(all_diffs) if all_diffs is not None else [None] * len(blobs)
+        before, after = _settings(layer)
+        parts = [
+            _blob_parts(np.asarray(blob, "<f4"), gradient)
+            for blob, gradient in zip(blobs, gradients, strict=True)
+        ]
+        lengths = [sum(len(part) for part in blob) for blob in parts]
+        heads = [wire.write_head(7, length) for length in lengths]
+        total = len(before) + len(after) + sum(lengths) + sum(map(len, heads))
+        stream.write(wire.write_head(100, total) + before)
+        for head, blob in zip(heads, parts, strict=True):
+            stream.write(head)
+            for part in blob:
+                stream.write(part)
+        stream.write(after)
 
 
 def _read_net(net: Span, source: str) -> Iterator[LayerWeights]:

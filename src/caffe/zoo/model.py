@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..classifier import Classifier
 from ..errors import ShapeError
 from ..io import load_image
-from ..predictions import Predictions
+from ..predictions import Predictions, likeliest
 from .files import Files
 from .records import Record
 
@@ -88,5 +88,4 @@ class Model(Classifier):
             raise ShapeError(
                 f"{self.record.name} has {len(scores)} outputs but {len(self.labels)} labels"
             )
-        order = np.argsort(-scores, kind="stable")[:top]
-        return Predictions((self.labels[i], float(scores[i])) for i in order)
+        return Predictions((self.labels[i], float(scores[i])) for i in likeliest(scores, top))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-
-from ..errors import CaffeError
+from ..errors import CaffeError, did_you_mean
 from ..io import labels
 from . import forks, nets
 from .cache import cache_dir
@@ -305,7 +303,6 @@ def record(name: str) -> Record:
     """
     if name in _BY_NAME:
         return _BY_NAME[name]
-    near = difflib.get_close_matches(name, _BY_NAME, n=3, cutoff=0.4)
     some = ", ".join(list(_BY_NAME)[:4])
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {some} and more"
+    hint = did_you_mean(name, _BY_NAME, f"there are {some} and more", cutoff=0.4)
     raise CaffeError(f"the zoo has no model {name!r}; {hint} (`caffe zoo` lists all)")

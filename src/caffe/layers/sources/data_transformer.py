@@ -12,7 +12,7 @@ from ... import mode
 from ...errors import CaffeError, NetError, ShapeError
 from ...io import datum_to_array
 from ...proto.caffe_pb2 import Datum, TransformationParameter
-from ...weights.caffemodel import read_blob
+from ...weights.files import read_blob
 from ..layer import TRAIN
 from .bgr_pictures import read_native_picture, read_picture
 

@@ -1,0 +1,48 @@
+"""A second store in CPU memory, in the GPU's place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from caffe import mode
+from caffe.memory.stores import Recording, Store
+
+
+class CountingStore:
+    """A second store in CPU memory that counts what is moved."""
+
+    device = torch.device("cpu")
+
+    def __init__(self) -> None:
+        self.uploads = 0
+        self.downloads = 0
+        self.replays = 0
+
+    def upload(self, array: torch.Tensor) -> torch.Tensor:
+        self.uploads += 1
+        return array.clone()
+
+    def download(self, array: torch.Tensor) -> torch.Tensor:
+        self.downloads += 1
+        return array.clone()
+
+    def record(self, function: Callable[[], Sequence[torch.Tensor]]) -> Recording:
+        results = function()
+
+        def replay() -> None:
+            self.replays += 1
+            for result, again in zip(results, function(), strict=True):
+                result.copy_(again)
+
+        return Recording(results, replay)
+
+    @property
+    def moved(self) -> tuple[int, int]:
+        return self.uploads, self.downloads
+
+
+def use_store(store: Store) -> None:
+    """Run this thread's nets as in GPU mode, with `store` in the GPU's place."""
+    mode._state.store = store
