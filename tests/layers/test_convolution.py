@@ -10,17 +10,7 @@ import pytest
 
 import caffe
 from caffe.errors import CaffeError
-
-
-def layer_net(kind: str, shape: tuple[int, ...], settings: str) -> caffe.Net:
-    dims = " ".join(f"dim: {n}" for n in shape)
-    return caffe.Net(
-        f"""force_backward: true
-        layer {{ name: "x" type: "Input" top: "x" input_param {{ shape {{ {dims} }} }} }}
-        layer {{ name: "layer" type: "{kind}" bottom: "x" top: "y"
-                 convolution_param {{ {settings} }} }}""",
-        caffe.TEST,
-    )
+from tests.helpers.running import feed, layer_net
 
 
 def convolve(
@@ -71,15 +61,16 @@ def test_convolution_by_hand(geometry: tuple) -> None:
     channels, spatial, outputs, kernel, stride, pad, dilation, group = geometry
     settings = settings_of(kernel, stride=stride, pad=pad, dilation=dilation)
     net = layer_net(
-        "Convolution", (2, channels, *spatial), f"num_output: {outputs} group: {group} {settings}"
+        f'type: "Convolution" convolution_param {{ num_output: {outputs} group: {group} {settings} }}',
+        [(2, channels, *spatial)],
     )
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2, channels, *spatial))
     weight, bias = (blob.data for blob in net.params["layer"])
     weight[...] = rng.normal(size=(outputs, channels // group, *kernel))
     bias[...] = rng.normal(size=outputs)
-    net.blobs["x"].data[...] = x
-    y = net.forward()["y"]
+    net.blobs["b0"].data[...] = x
+    y = feed(net)[0]
     for found, one in zip(y, x, strict=True):
         expected = convolve(one, weight, stride, pad, dilation, group)
         expected += bias.reshape(-1, *[1] * len(kernel))
@@ -91,25 +82,35 @@ def test_deconvolution_is_what_convolution_does_backwards(geometry: tuple) -> No
     channels, spatial, outputs, kernel, stride, pad, dilation, group = geometry
     settings = settings_of(kernel, stride=stride, pad=pad, dilation=dilation)
     settings = f"group: {group} bias_term: false {settings}"
-    up = layer_net("Deconvolution", (2, outputs, *spatial), f"num_output: {channels} {settings}")
-    down = layer_net("Convolution", up.blobs["y"].shape, f"num_output: {outputs} {settings}")
-    assert down.blobs["y"].shape == (2, outputs, *spatial)
+    up = layer_net(
+        f'type: "Deconvolution" convolution_param {{ num_output: {channels} {settings} }}',
+        [(2, outputs, *spatial)],
+        backward=True,
+    )
+    down = layer_net(
+        f'type: "Convolution" convolution_param {{ num_output: {outputs} {settings} }}',
+        [up.blobs["t0"].shape],
+        backward=True,
+    )
+    assert down.blobs["t0"].shape == (2, outputs, *spatial)
     rng = np.random.default_rng(0)
     weight = rng.normal(size=(outputs, channels // group, *kernel))
     for net in (up, down):
         assert net.params["layer"][0].shape == weight.shape
         net.params["layer"][0].data[...] = weight
-    small, large = (rng.normal(size=up.blobs[name].shape) for name in "xy")
-    up.blobs["x"].data[...] = small
-    down.blobs["x"].data[...] = large
+    small, large = (rng.normal(size=up.blobs[name].shape) for name in ("b0", "t0"))
+    up.blobs["b0"].data[...] = small
+    down.blobs["b0"].data[...] = large
     up.forward()
     down.forward()
-    up.blobs["y"].diff[...] = large
-    down.blobs["y"].diff[...] = small
+    up.blobs["t0"].diff[...] = large
+    down.blobs["t0"].diff[...] = small
     up.backward()
     down.backward()
     for one, other in ((up, down), (down, up)):
-        np.testing.assert_allclose(one.blobs["x"].diff, other.blobs["y"].data, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(
+            one.blobs["b0"].diff, other.blobs["t0"].data, rtol=1e-4, atol=1e-4
+        )
     np.testing.assert_allclose(
         up.params["layer"][0].diff, down.params["layer"][0].diff, rtol=1e-4, atol=1e-3
     )
@@ -117,34 +118,44 @@ def test_deconvolution_is_what_convolution_does_backwards(geometry: tuple) -> No
 
 def test_axis_folds_what_comes_before_into_the_batch() -> None:
     x = np.random.default_rng(0).normal(size=(2, 3, 4, 5, 6))
-    folded = layer_net("Convolution", (6, 4, 5, 6), "num_output: 2 kernel_size: 3")
-    net = layer_net("Convolution", x.shape, "num_output: 2 kernel_size: 3 axis: -3")
+    folded = layer_net(
+        'type: "Convolution" convolution_param { num_output: 2 kernel_size: 3 }', [(6, 4, 5, 6)]
+    )
+    net = layer_net(
+        'type: "Convolution" convolution_param { num_output: 2 kernel_size: 3 axis: -3 }', [x.shape]
+    )
     for one, shape in ((net, x.shape), (folded, (6, 4, 5, 6))):
         one.params["layer"][0].data[...] = np.arange(72).reshape(2, 4, 3, 3) / 72
-        one.blobs["x"].data[...] = x.reshape(shape)
+        one.blobs["b0"].data[...] = x.reshape(shape)
         one.forward()
-    assert net.blobs["y"].shape == (2, 3, 2, 3, 4)
+    assert net.blobs["t0"].shape == (2, 3, 2, 3, 4)
     np.testing.assert_allclose(
-        net.blobs["y"].data.reshape(6, 2, 3, 4), folded.blobs["y"].data, 1e-5, 1e-5
+        net.blobs["t0"].data.reshape(6, 2, 3, 4), folded.blobs["t0"].data, 1e-5, 1e-5
     )
 
 
 def test_axis_0_needs_no_batch() -> None:
-    net = layer_net("Convolution", (4, 5, 6), "num_output: 2 kernel_size: 3 axis: 0")
+    net = layer_net(
+        'type: "Convolution" convolution_param { num_output: 2 kernel_size: 3 axis: 0 }',
+        [(4, 5, 6)],
+    )
     net.params["layer"][0].data[...] = 1
-    net.blobs["x"].data[...] = 1
-    assert net.forward()["y"].shape == (2, 3, 4)
-    np.testing.assert_array_equal(net.blobs["y"].data, 36)
+    net.blobs["b0"].data[...] = 1
+    assert feed(net)[0].shape == (2, 3, 4)
+    np.testing.assert_array_equal(net.blobs["t0"].data, 36)
 
 
 @pytest.mark.parametrize("kind", ["Convolution", "Im2col"])
 def test_a_kernel_that_reaches_past_the_end_by_less_than_a_stride_fits_once(kind: str) -> None:
     # (2 - 3) / 2 is 0 in C, so there is one window; what lies behind the picture counts as zero.
-    net = layer_net(kind, (1, 1, 2, 7), "num_output: 1 kernel_size: 3 stride: 2")
-    net.blobs["x"].data[...] = np.arange(14).reshape(2, 7)
+    net = layer_net(
+        f'type: "{kind}" convolution_param {{ num_output: 1 kernel_size: 3 stride: 2 }}',
+        [(1, 1, 2, 7)],
+    )
+    net.blobs["b0"].data[...] = np.arange(14).reshape(2, 7)
     if kind == "Convolution":
         net.params["layer"][0].data[...] = 1
-    y = net.forward()["y"]
+    y = feed(net)[0]
     assert y.shape[2:] == (1, 3)
     sums = [0 + 1 + 2 + 7 + 8 + 9, 2 + 3 + 4 + 9 + 10 + 11, 4 + 5 + 6 + 11 + 12 + 13]
     np.testing.assert_array_equal(y.sum(1).ravel(), sums)
@@ -174,14 +185,13 @@ def test_several_bottoms_share_the_kernels() -> None:
 @pytest.mark.parametrize("factor", [2, 3])
 def test_bilinear_deconvolution_enlarges_smoothly(factor: int) -> None:
     kernel, pad = 2 * factor - factor % 2, math.ceil((factor - 1) / 2)
-    net = layer_net(
-        "Deconvolution",
-        (1, 3, 4, 4),
+    settings = (
         f"num_output: 3 group: 3 bias_term: false kernel_size: {kernel} stride: {factor} "
-        f'pad: {pad} weight_filler {{ type: "bilinear" }}',
+        f'pad: {pad} weight_filler {{ type: "bilinear" }}'
     )
-    net.blobs["x"].data[...] = 5
-    y = net.forward()["y"]
+    net = layer_net(f'type: "Deconvolution" convolution_param {{ {settings} }}', [(1, 3, 4, 4)])
+    net.blobs["b0"].data[...] = 5
+    y = feed(net)[0]
     assert y.shape == (1, 3, 4 * factor, 4 * factor)
     np.testing.assert_allclose(y[:, :, factor:-factor, factor:-factor], 5, rtol=1e-6)
 
@@ -205,11 +215,13 @@ def test_bilinear_deconvolution_enlarges_smoothly(factor: int) -> None:
 )
 def test_settings_that_caffe_refuses(settings: str, culprit: str) -> None:
     with pytest.raises(CaffeError, match=rf"'layer' \(Convolution\).*{culprit}"):
-        layer_net("Convolution", (1, 4, 5, 5), settings)
+        layer_net(f'type: "Convolution" convolution_param {{ {settings} }}', [(1, 4, 5, 5)])
 
 
 def test_other_channels_than_at_first_are_refused() -> None:
-    net = layer_net("Convolution", (1, 4, 5, 5), "num_output: 2 kernel_size: 3")
-    net.blobs["x"].reshape(1, 3, 5, 5)
+    net = layer_net(
+        'type: "Convolution" convolution_param { num_output: 2 kernel_size: 3 }', [(1, 4, 5, 5)]
+    )
+    net.blobs["b0"].reshape(1, 3, 5, 5)
     with pytest.raises(CaffeError, match=r"3 channels.*made for 4"):
         net.forward()

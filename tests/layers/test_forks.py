@@ -3,54 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
-import torch
 
 import caffe
 from caffe.errors import CaffeError, NetError, ShapeError
-from caffe.layers.layer import TEST, TRAIN, as_tensors, create
 from caffe.layers.sequences import edit_distance
-from caffe.proto.caffe_pb2 import LayerParameter
-from caffe.proto.text import parse_text
+from tests.helpers.running import close, run
 
 SEEDS = range(4)
 
 
-def run(
-    text: str,
-    *bottoms: np.ndarray,
-    params: Sequence[np.ndarray] = (),
-    phase: int = TEST,
-) -> list[np.ndarray]:
-    """Make the layer, check the shapes that it says, and return its tops."""
-    param = parse_text(text, LayerParameter())
-    param.bottom.extend(f"b{i}" for i in range(len(bottoms)))
-    if not param.top:
-        param.top.append("top")
-    param.phase = phase  # type: ignore[assignment]
-    layer = create(param)
-    shapes = [b.shape for b in bottoms]
-    layer.setup(*shapes)
-    wanted = layer.parameters(*shapes)
-    assert [tuple(w.shape) for w in wanted] == [p.shape for p in params]
-    layer.blobs = [w.blob() for w in wanted]
-    said = layer.top_shapes(*shapes)
-    inputs = [torch.tensor(np.asarray(b, np.float32)) for b in (*bottoms, *params)]
-    with torch.no_grad():
-        tops = [t.numpy() for t in as_tensors(layer.forward(*inputs))]
-    assert [t.shape for t in tops] == [tuple(s) for s in said]
-    return tops
-
-
 def shape(rng: np.random.Generator, *most: int, least: int = 1) -> tuple[int, ...]:
     return tuple(int(rng.integers(least, m + 1)) for m in most)
-
-
-def close(found: np.ndarray, wanted: np.ndarray, tolerance: float = 1e-5) -> None:
-    np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=tolerance)
 
 
 # Element by element.
@@ -270,8 +236,8 @@ def test_upsample_puts_values_where_pooling_found_them(seed: int) -> None:
     n, c, h, w = shape(rng, 2, 3, 4, 4)
     less = rng.integers(0, 2, size=2)
     big = rng.normal(size=(n, c, 2 * h - less[0], 2 * w - less[1]))
-    pool = 'type: "Pooling" top: "a" top: "b" pooling_param { kernel_size: 2 stride: 2 }'
-    values, mask = run(pool, big)
+    pool = 'type: "Pooling" pooling_param { kernel_size: 2 stride: 2 }'
+    values, mask = run(pool, big, tops=2)
     wanted = np.zeros_like(big)
     for i in np.ndindex(n, c, h, w):
         row, column = divmod(int(mask[i]), big.shape[3])
@@ -286,8 +252,8 @@ def test_upsample_puts_values_where_pooling_found_them(seed: int) -> None:
 @pytest.mark.parametrize("size", ["unpool_size: 7", "unpool_h: 7 unpool_w: 7", ""])
 def test_unpooling_of_deconvnet(size: str) -> None:
     big = np.random.default_rng(1).normal(size=(2, 3, 7, 7))
-    pooling = 'type: "Pooling" top: "a" top: "b" pooling_param { kernel_size: 3 stride: 2 }'
-    values, mask = run(pooling, big)
+    pooling = 'type: "Pooling" pooling_param { kernel_size: 3 stride: 2 }'
+    values, mask = run(pooling, big, tops=2)
     windows = "kernel_size: 3 stride: 2"
     found = run(f'type: "Unpooling" unpooling_param {{ {windows} {size} }}', values, mask)[0]
     # A value is the largest of its window, so that all others are zeros.
@@ -455,7 +421,7 @@ def test_pooling_padded_side_by_side(pool: str, seed: int) -> None:
     text = f"pooling_param {{ pool: {pool} {rest} {sides} }}"
     close(run(f'type: "Pooling" {text}', x)[0], wanted)
     if pool == "MAX":
-        values, mask = run(f'type: "Pooling" top: "a" top: "b" {text}', x)
+        values, mask = run(f'type: "Pooling" {text}', x, tops=2)
         flat = x.reshape(1, 2, -1)
         found = np.take_along_axis(flat, mask.reshape(1, 2, -1).astype(int), 2)
         close(found.reshape(values.shape), values)
@@ -496,7 +462,7 @@ def test_batch_norm_with_scale_and_bias() -> None:
     wanted = normalized(x, mean, variance, 1e-5) * scale[spread] + bias[spread]
     close(run(text, x, params=params)[0], wanted, 1e-4)
     wanted = normalized(x, x.mean((0, 2, 3)), x.var((0, 2, 3)), 1e-5) * scale[spread] + bias[spread]
-    close(run(text, x, params=params, phase=TRAIN)[0], wanted, 1e-4)
+    close(run(text, x, params=params, phase=caffe.TRAIN)[0], wanted, 1e-4)
 
 
 def test_scaled_batch_norm_trains_and_keeps_running_means() -> None:
@@ -532,7 +498,7 @@ def test_bn_of_pspnet(frozen: bool) -> None:
     stored = normalized(x, mean, variance, 1e-5) * slope[spread] + bias[spread]
     own = normalized(x, x.mean((0, 2, 3)), x.var((0, 2, 3)), 1e-5) * slope[spread] + bias[spread]
     close(run(text, x, params=params)[0], stored, 1e-4)
-    close(run(text, x, params=params, phase=TRAIN)[0], stored if frozen else own, 1e-4)
+    close(run(text, x, params=params, phase=caffe.TRAIN)[0], stored if frozen else own, 1e-4)
 
 
 def test_bn_of_segnet() -> None:
@@ -540,10 +506,10 @@ def test_bn_of_segnet() -> None:
     x, (scale, shift) = rng.normal(size=(2, 3, 4, 5)), rng.normal(size=(2, 1, 3, 1, 1))
     text = 'type: "BN" bn_param { bn_mode: INFERENCE }'
     close(run(text, x, params=[scale, shift])[0], x * scale + shift)
-    text = 'type: "BN" top: "a" top: "b" top: "c" bn_param { scale_filler { value: 1 } }'
+    text = 'type: "BN" bn_param { scale_filler { value: 1 } }'
     mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3))
-    for phase in (TRAIN, TEST):
-        y, shown_mean, shown_variance = run(text, x, params=[scale, shift], phase=phase)
+    for phase in (caffe.TRAIN, caffe.TEST):
+        y, shown_mean, shown_variance = run(text, x, params=[scale, shift], tops=3, phase=phase)
         close(y, normalized(x, mean, variance, 1e-9) * scale + shift, 1e-4)
         close(shown_mean.ravel(), mean)
         close(shown_variance.ravel(), variance)
@@ -651,12 +617,12 @@ def test_ctc_greedy_decoder() -> None:
     right[:3, 0] = 1, 1, 2
     right[:1, 1] = 2
     param = "ctc_decoder_param { blank_index: 0 }"
-    text = f'type: "CTCGreedyDecoder" top: "a" top: "b" top: "c" {param}'
-    labels, score, accuracy = run(text, x, marks, right)
+    text = f'type: "CTCGreedyDecoder" {param}'
+    labels, score, accuracy = run(text, x, marks, right, tops=3)
     assert labels.reshape(2, 6).tolist() == [[1, 1, 2, -1, -1, -1], [2, 1, -1, -1, -1, -1]]
     assert score.ravel().tolist() == [-6, -5]
     close(accuracy.ravel(), np.array([0.75]))
-    assert run(f'type: "CTCGreedyDecoder" {param}', x)[0][1, :3, 0, 0].tolist() == [2, 1, -1]
+    assert run(text, x)[0][1, :3, 0, 0].tolist() == [2, 1, -1]
 
 
 def test_edit_distance() -> None:

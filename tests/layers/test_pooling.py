@@ -10,20 +10,9 @@ import pytest
 
 import caffe
 from caffe.errors import CaffeError
+from tests.helpers.running import feed, layer_net
 
 LOWEST = -np.finfo(np.float32).max
-
-
-def pooling_net(shape: tuple[int, ...], settings: str, tops: int = 1, phase: int = 1) -> caffe.Net:
-    dims = " ".join(f"dim: {n}" for n in shape)
-    names = " ".join(f'top: "{name}"' for name in ("y", "mask")[:tops])
-    return caffe.Net(
-        f"""force_backward: true
-        layer {{ name: "x" type: "Input" top: "x" input_param {{ shape {{ {dims} }} }} }}
-        layer {{ name: "pool" type: "Pooling" bottom: "x" {names}
-                 pooling_param {{ {settings} }} }}""",
-        phase,
-    )
 
 
 def expected_size(size: int, k: int, s: int, p: int, padded: bool, floor: bool) -> int:
@@ -78,81 +67,99 @@ def test_every_window_is_where_caffe_puts_it(pool: str) -> None:
             f"pool: {pool} kernel_h: {k[0]} kernel_w: {k[1]} stride_h: {s[0]} stride_w: {s[1]} "
             f"pad_h: {p[0]} pad_w: {p[1]} round_mode: {mode}"
         )
-        net = pooling_net((1, 1, h, w), settings, tops=2 if pool == "MAX" else 1)
-        net.blobs["x"].data[...] = x[:h, :w]
+        net = layer_net(
+            f'type: "Pooling" pooling_param {{ {settings} }}',
+            [(1, 1, h, w)],
+            tops=2 if pool == "MAX" else 1,
+        )
+        net.blobs["b0"].data[...] = x[:h, :w]
         net.forward()
         values, mask = by_hand(x[:h, :w], pool, k, s, p, mode == "FLOOR")
-        np.testing.assert_allclose(net.blobs["y"].data[0, 0], values, 1e-5, 1e-6, err_msg=settings)
+        np.testing.assert_allclose(net.blobs["t0"].data[0, 0], values, 1e-5, 1e-6, err_msg=settings)
         if pool == "MAX":
-            np.testing.assert_array_equal(net.blobs["mask"].data[0, 0], mask, err_msg=settings)
+            np.testing.assert_array_equal(net.blobs["t1"].data[0, 0], mask, err_msg=settings)
 
 
 @pytest.mark.parametrize(
     "settings", ["kernel_size: 2 stride: 2", "kernel_size: 3 stride: 2 pad: 2"]
 )
 def test_max_passes_over_what_is_not_a_number(settings: str) -> None:
-    net = pooling_net((1, 1, 4, 4), settings, tops=2)
+    net = layer_net(f'type: "Pooling" pooling_param {{ {settings} }}', [(1, 1, 4, 4)], tops=2)
     x = np.full((4, 4), np.nan, np.float32)
     x[0, 1] = -3
     x[2, 2] = -np.inf
-    net.blobs["x"].data[...] = x
+    net.blobs["b0"].data[...] = x
     net.forward()
-    numbers = net.blobs["y"].data[net.blobs["mask"].data == 1]
+    numbers = net.blobs["t0"].data[net.blobs["t1"].data == 1]
     assert numbers.size
     assert (numbers == -3).all()
-    rest = net.blobs["mask"].data != 1
-    assert (net.blobs["mask"].data[rest] == -1).all()
-    assert (net.blobs["y"].data[rest] == LOWEST).all()
+    rest = net.blobs["t1"].data != 1
+    assert (net.blobs["t1"].data[rest] == -1).all()
+    assert (net.blobs["t0"].data[rest] == LOWEST).all()
 
 
 def test_infinity_beside_nan_is_the_largest_and_gets_the_gradient() -> None:
-    net = pooling_net((1, 1, 2, 2), "kernel_size: 2")
-    net.blobs["x"].data[...] = [[np.nan, 3], [np.inf, -np.inf]]
+    net = layer_net(
+        'type: "Pooling" pooling_param { kernel_size: 2 }', [(1, 1, 2, 2)], backward=True
+    )
+    net.blobs["b0"].data[...] = [[np.nan, 3], [np.inf, -np.inf]]
     net.forward()
-    net.blobs["y"].diff[...] = 1
+    net.blobs["t0"].diff[...] = 1
     net.backward()
-    assert net.blobs["y"].data.item() == np.inf
-    np.testing.assert_array_equal(net.blobs["x"].diff[0, 0], [[0, 0], [1, 0]])
+    assert net.blobs["t0"].data.item() == np.inf
+    np.testing.assert_array_equal(net.blobs["b0"].diff[0, 0], [[0, 0], [1, 0]])
 
 
 def test_of_equal_values_the_first_gets_the_gradient() -> None:
-    net = pooling_net((1, 1, 3, 3), "kernel_size: 3 pad: 2")
-    net.blobs["x"].data[...] = 7
+    net = layer_net(
+        'type: "Pooling" pooling_param { kernel_size: 3 pad: 2 }', [(1, 1, 3, 3)], backward=True
+    )
+    net.blobs["b0"].data[...] = 7
     net.forward()
-    net.blobs["y"].diff[...] = 1
+    net.blobs["t0"].diff[...] = 1
     net.backward()
     # Windows start at -2, -1, 0, 1 and 2; each gives its 1 to its first place in the picture.
-    np.testing.assert_array_equal(net.blobs["x"].diff[0, 0], np.outer([3, 1, 1], [3, 1, 1]))
+    np.testing.assert_array_equal(net.blobs["b0"].diff[0, 0], np.outer([3, 1, 1], [3, 1, 1]))
 
 
 def test_global_pooling_follows_the_size() -> None:
-    net = pooling_net((1, 2, 3, 4), "pool: AVE global_pooling: true")
-    net.blobs["x"].reshape(1, 2, 5, 6)
+    net = layer_net(
+        'type: "Pooling" pooling_param { pool: AVE global_pooling: true }', [(1, 2, 3, 4)]
+    )
+    net.blobs["b0"].reshape(1, 2, 5, 6)
     x = np.random.default_rng(0).normal(size=(1, 2, 5, 6))
-    net.blobs["x"].data[...] = x
+    net.blobs["b0"].data[...] = x
     net.forward()
-    np.testing.assert_allclose(net.blobs["y"].data, x.mean((2, 3), keepdims=True), 1e-5, 1e-6)
+    np.testing.assert_allclose(net.blobs["t0"].data, x.mean((2, 3), keepdims=True), 1e-5, 1e-6)
 
 
 def test_stochastic_at_test_weighs_values_by_themselves() -> None:
-    net = pooling_net((1, 1, 2, 4), "pool: STOCHASTIC kernel_size: 2 stride: 2")
-    net.blobs["x"].data[...] = [[1, 3, 0, 0], [0, 4, 0, 0]]
+    net = layer_net(
+        'type: "Pooling" pooling_param { pool: STOCHASTIC kernel_size: 2 stride: 2 }',
+        [(1, 1, 2, 4)],
+    )
+    net.blobs["b0"].data[...] = [[1, 3, 0, 0], [0, 4, 0, 0]]
     net.forward()
-    np.testing.assert_allclose(net.blobs["y"].data[0, 0], [[(1 + 9 + 16) / 8, 0]], 1e-6)
+    np.testing.assert_allclose(net.blobs["t0"].data[0, 0], [[(1 + 9 + 16) / 8, 0]], 1e-6)
 
 
 def test_stochastic_at_train_draws_in_proportion() -> None:
     caffe.set_random_seed(1)
-    net = pooling_net((1, 1, 2, 20000), "pool: STOCHASTIC kernel_size: 2 stride: 2", phase=0)
-    net.blobs["x"].data[...] = np.tile([[1, 3], [0, 4]], (1, 10000))
-    y = net.forward()["y"].copy()
+    net = layer_net(
+        'type: "Pooling" pooling_param { pool: STOCHASTIC kernel_size: 2 stride: 2 }',
+        [(1, 1, 2, 20000)],
+        phase=0,
+        backward=True,
+    )
+    net.blobs["b0"].data[...] = np.tile([[1, 3], [0, 4]], (1, 10000))
+    y = feed(net)[0].copy()
     for value in (1, 3, 4):
         assert (y == value).mean() == pytest.approx(value / 8, abs=0.02)
-    net.blobs["y"].diff[...] = 1
+    net.blobs["t0"].diff[...] = 1
     net.backward()
-    windows = net.blobs["x"].diff.reshape(2, 10000, 2)
+    windows = net.blobs["b0"].diff.reshape(2, 10000, 2)
     np.testing.assert_array_equal(windows.sum((0, 2)), 1)
-    drawn = (windows * net.blobs["x"].data.reshape(2, 10000, 2)).sum((0, 2))
+    drawn = (windows * net.blobs["b0"].data.reshape(2, 10000, 2)).sum((0, 2))
     np.testing.assert_array_equal(drawn, y.ravel())
 
 
@@ -171,22 +178,24 @@ def test_stochastic_at_train_draws_in_proportion() -> None:
     ],
 )
 def test_settings_that_caffe_refuses(settings: str, culprit: str) -> None:
-    with pytest.raises(CaffeError, match=rf"'pool' \(Pooling\).*{culprit}"):
-        pooling_net((1, 1, 5, 5), settings)
+    with pytest.raises(CaffeError, match=rf"'layer' \(Pooling\).*{culprit}"):
+        layer_net(f'type: "Pooling" pooling_param {{ {settings} }}', [(1, 1, 5, 5)])
 
 
 def test_pooling_needs_pictures() -> None:
     with pytest.raises(CaffeError, match="4 axes"):
-        pooling_net((5, 5), "kernel_size: 2")
-    net = pooling_net((1, 1, 5, 5), "kernel_size: 2")
-    net.blobs["x"].reshape(5, 5)
+        layer_net('type: "Pooling" pooling_param { kernel_size: 2 }', [(5, 5)])
+    net = layer_net('type: "Pooling" pooling_param { kernel_size: 2 }', [(1, 1, 5, 5)])
+    net.blobs["b0"].reshape(5, 5)
     with pytest.raises(CaffeError, match="4 axes"):
         net.forward()
 
 
 def test_average_has_no_mask() -> None:
     with pytest.raises(CaffeError, match="only MAX"):
-        pooling_net((1, 1, 5, 5), "kernel_size: 2 pool: AVE", tops=2)
+        layer_net(
+            'type: "Pooling" pooling_param { kernel_size: 2 pool: AVE }', [(1, 1, 5, 5)], tops=2
+        )
 
 
 @pytest.mark.parametrize("pool", ["MAX", "AVE", "STOCHASTIC"])

@@ -2,39 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 
 import caffe
 from caffe.errors import CaffeError
-
-
-def layer_net(
-    kind: str, shapes: Sequence[tuple[int, ...]], settings: str = "", tops: int = 1, phase: int = 1
-) -> caffe.Net:
-    """One layer, its bottoms b0, b1, ... of these shapes and its tops t0, t1, ..."""
-    inputs = "".join(
-        f'layer {{ name: "in{i}" type: "Input" top: "b{i}" input_param {{ shape {{ '
-        + " ".join(f"dim: {n}" for n in shape)
-        + " } } }\n"
-        for i, shape in enumerate(shapes)
-    )
-    bottoms = " ".join(f'bottom: "b{i}"' for i in range(len(shapes)))
-    names = " ".join(f'top: "t{i}"' for i in range(tops))
-    return caffe.Net(
-        f"force_backward: true\n{inputs}"
-        f'layer {{ name: "layer" type: "{kind}" {bottoms} {names} {settings} }}',
-        phase,
-    )
-
-
-def run(net: caffe.Net, *bottoms: object) -> np.ndarray:
-    for i, values in enumerate(bottoms):
-        net.blobs[f"b{i}"].data[...] = values
-    net.forward()
-    return net.blobs["t0"].data
+from tests.helpers.running import feed, layer_net
 
 
 @pytest.mark.parametrize(
@@ -46,9 +19,9 @@ def run(net: caffe.Net, *bottoms: object) -> np.ndarray:
     ],
 )
 def test_flatten(shape: tuple[int, ...], settings: str, expected: tuple[int, ...]) -> None:
-    net = layer_net("Flatten", [shape], settings)
+    net = layer_net(f'type: "Flatten" {settings}', [shape])
     x = np.arange(24).reshape(shape)
-    np.testing.assert_array_equal(run(net, x), x.reshape(expected))
+    np.testing.assert_array_equal(feed(net, x)[0], x.reshape(expected))
 
 
 @pytest.mark.parametrize(
@@ -62,9 +35,9 @@ def test_flatten(shape: tuple[int, ...], settings: str, expected: tuple[int, ...
     ],
 )
 def test_reshape(settings: str, expected: tuple[int, ...]) -> None:
-    net = layer_net("Reshape", [(2, 3, 4)], f"reshape_param {{ {settings} }}")
+    net = layer_net(f'type: "Reshape" reshape_param {{ {settings} }}', [(2, 3, 4)])
     x = np.arange(24).reshape(2, 3, 4)
-    np.testing.assert_array_equal(run(net, x), x.reshape(expected))
+    np.testing.assert_array_equal(feed(net, x)[0], x.reshape(expected))
 
 
 @pytest.mark.parametrize(
@@ -76,32 +49,32 @@ def test_reshape(settings: str, expected: tuple[int, ...]) -> None:
     ],
 )
 def test_crop(axis: str, offset: str, part: tuple[slice, ...]) -> None:
-    net = layer_net("Crop", [(2, 3, 4, 5), (1, 2, 3, 2)], f"crop_param {{ {axis} {offset} }}")
+    net = layer_net(f'type: "Crop" crop_param {{ {axis} {offset} }}', [(2, 3, 4, 5), (1, 2, 3, 2)])
     x = np.arange(120).reshape(2, 3, 4, 5)
-    np.testing.assert_array_equal(run(net, x), x[part])
+    np.testing.assert_array_equal(feed(net, x)[0], x[part])
 
 
 def test_legacy_names_of_the_axis() -> None:
-    net = layer_net("Concat", [(1, 2), (3, 2)], "concat_param { concat_dim: 0 }")
-    assert run(net, 1, 2).shape == (4, 2)
-    net = layer_net("Slice", [(4, 2)], "slice_param { slice_dim: 0 slice_point: 3 }", tops=2)
-    run(net, np.arange(8).reshape(4, 2))
+    net = layer_net('type: "Concat" concat_param { concat_dim: 0 }', [(1, 2), (3, 2)])
+    assert feed(net, 1, 2)[0].shape == (4, 2)
+    net = layer_net('type: "Slice" slice_param { slice_dim: 0 slice_point: 3 }', [(4, 2)], tops=2)
+    feed(net, np.arange(8).reshape(4, 2))
     np.testing.assert_array_equal(net.blobs["t1"].data, [[6, 7]])
 
 
 def test_argmax_prefers_the_later_of_equal_values() -> None:
     x = [[3, 1, 3, 2, 3], [0, 0, 0, 0, 0]]
-    net = layer_net("ArgMax", [(2, 5)])
-    np.testing.assert_array_equal(run(net, x), [[[4]], [[4]]])
-    net = layer_net("ArgMax", [(2, 5)], "argmax_param { top_k: 4 out_max_val: true }")
+    net = layer_net('type: "ArgMax"', [(2, 5)])
+    np.testing.assert_array_equal(feed(net, x)[0], [[[4]], [[4]]])
+    net = layer_net('type: "ArgMax" argmax_param { top_k: 4 out_max_val: true }', [(2, 5)])
     np.testing.assert_array_equal(
-        run(net, x), [[[4, 2, 0, 3], [3, 3, 3, 2]], [[4, 3, 2, 1], [0, 0, 0, 0]]]
+        feed(net, x)[0], [[[4, 2, 0, 3], [3, 3, 3, 2]], [[4, 3, 2, 1], [0, 0, 0, 0]]]
     )
 
 
 def test_eltwise_max_gives_the_gradient_to_one_of_equal_values() -> None:
-    net = layer_net("Eltwise", [(4,)] * 3, "eltwise_param { operation: MAX }")
-    run(net, [1, 5, 0, np.nan], [1, 2, 0, 3], [1, 2, 7, 2])
+    net = layer_net('type: "Eltwise" eltwise_param { operation: MAX }', [(4,)] * 3, backward=True)
+    feed(net, [1, 5, 0, np.nan], [1, 2, 0, 3], [1, 2, 7, 2])
     np.testing.assert_array_equal(net.blobs["t0"].data, [1, 5, 7, 3])
     net.blobs["t0"].diff[...] = 1
     net.backward()
@@ -110,29 +83,29 @@ def test_eltwise_max_gives_the_gradient_to_one_of_equal_values() -> None:
 
 
 def test_eltwise_sum_weighs_by_coeff() -> None:
-    net = layer_net("Eltwise", [(2,)] * 3, "eltwise_param { coeff: [2, -1, 0.5] }")
-    np.testing.assert_array_equal(run(net, [1, 2], [3, 4], [6, 8]), [2, 4])
+    net = layer_net('type: "Eltwise" eltwise_param { coeff: [2, -1, 0.5] }', [(2,)] * 3)
+    np.testing.assert_array_equal(feed(net, [1, 2], [3, 4], [6, 8])[0], [2, 4])
 
 
 @pytest.mark.parametrize(
     ("operation", "expected"), [("SUM", 2), ("ASUM", 8), ("SUMSQ", 34), ("MEAN", 0.5)]
 )
 def test_reduction_to_a_scalar(operation: str, expected: float) -> None:
-    net = layer_net("Reduction", [(2, 2)], f"reduction_param {{ operation: {operation} }}")
-    y = run(net, [[0, 5], [0, -3]])
+    net = layer_net(f'type: "Reduction" reduction_param {{ operation: {operation} }}', [(2, 2)])
+    y = feed(net, [[0, 5], [0, -3]])[0]
     assert y.shape == ()
     assert y == expected
 
 
 def test_filter_keeps_what_the_last_bottom_marks() -> None:
-    net = layer_net("Filter", [(4, 2), (4, 1, 3), (4, 1)], tops=2)
+    net = layer_net('type: "Filter"', [(4, 2), (4, 1, 3), (4, 1)], tops=2, backward=True)
     x = np.arange(8).reshape(4, 2)
-    np.testing.assert_array_equal(run(net, x, 1, [[0], [2], [0], [-1]]), [[2, 3], [6, 7]])
+    np.testing.assert_array_equal(feed(net, x, 1, [[0], [2], [0], [-1]])[0], [[2, 3], [6, 7]])
     assert net.blobs["t1"].shape == (2, 1, 3)
     net.blobs["t0"].diff[...] = [[1, 2], [3, 4]]
     net.backward()
     np.testing.assert_array_equal(net.blobs["b0"].diff, [[0, 0], [1, 2], [0, 0], [3, 4]])
-    assert run(net, x, 1, 0).shape == (0, 2)
+    assert feed(net, x, 1, 0)[0].shape == (0, 2)
 
 
 def test_batch_reindex_adds_up_the_gradients_of_what_it_repeats() -> None:
@@ -195,7 +168,7 @@ def test_what_caffe_refuses(
     kind: str, shapes: list[tuple[int, ...]], settings: str, culprit: str
 ) -> None:
     with pytest.raises(CaffeError, match=rf"'layer' \({kind}\).*{culprit}"):
-        layer_net(kind, shapes, settings)
+        layer_net(f'type: "{kind}" {settings}', shapes)
 
 
 @pytest.mark.parametrize("kind", ["AbsVal", "Flatten", "Reshape", "Split"])
@@ -210,18 +183,18 @@ def test_layers_that_cannot_run_in_place_say_so(kind: str) -> None:
 
 
 def test_inner_product_refuses_another_number_of_inputs() -> None:
-    net = layer_net("InnerProduct", [(2, 3)], "inner_product_param { num_output: 4 }")
+    net = layer_net('type: "InnerProduct" inner_product_param { num_output: 4 }', [(2, 3)])
     net.blobs["b0"].reshape(2, 5)
     with pytest.raises(CaffeError, match="5 inputs"):
         net.forward()
 
 
 def test_embed_refuses_rows_that_are_not_there() -> None:
-    net = layer_net("Embed", [(2,)], "embed_param { num_output: 3 input_dim: 4 }")
+    net = layer_net('type: "Embed" embed_param { num_output: 3 input_dim: 4 }', [(2,)])
     with pytest.raises(CaffeError, match=r"bottom 0 holds 4 at \[1\]"):
-        run(net, [0, 4])
+        feed(net, [0, 4])
 
 
 def test_argmax_of_a_bottom_with_one_axis_has_one_choice_for_each_number() -> None:
-    net = layer_net("ArgMax", [(3,)], "argmax_param { out_max_val: true }")
-    np.testing.assert_array_equal(run(net, [5, 6, 7]), [[[0], [5]], [[0], [6]], [[0], [7]]])
+    net = layer_net('type: "ArgMax" argmax_param { out_max_val: true }', [(3,)])
+    np.testing.assert_array_equal(feed(net, [5, 6, 7])[0], [[[0], [5]], [[0], [6]], [[0], [7]]])

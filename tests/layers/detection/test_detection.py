@@ -323,7 +323,13 @@ def test_detection_output_is_what_ssd_says(seed: int) -> None:
     )
     if settings["threshold"] is not None:
         text += f"confidence_threshold: {settings['threshold']}"
-    (top,) = run(f'type: "DetectionOutput" detection_output_param {{ {text} }}', loc, conf, priors)
+    (top,) = run(
+        f'type: "DetectionOutput" detection_output_param {{ {text} }}',
+        loc,
+        conf,
+        priors,
+        settled=False,
+    )
     expected = reference_detections(loc, conf, priors, **settings)
     assert top.shape == (1, 1, len(expected), 7)
     np.testing.assert_allclose(top[0, 0], expected, atol=2e-5)
@@ -337,6 +343,7 @@ def test_detection_output_gives_a_row_of_minus_one_where_nothing_is_found() -> N
         np.zeros((2, 12)),
         np.zeros((2, 6)),
         priors,
+        settled=False,
     )
     assert top.tolist() == [[[[0, *[-1] * 6], [1, *[-1] * 6]]]]
 
@@ -371,6 +378,7 @@ def test_detection_output_with_refined_priors() -> None:
         priors,
         things,
         first,
+        settled=False,
     )
     boxes, variances = priors.reshape(2, -1, 4)
     moved = [
@@ -719,7 +727,7 @@ def test_proposals_are_what_faster_rcnn_says(seed: int) -> None:
     text = "feat_stride: 16 min_size: 12 pre_nms_topn: 40 post_nms_topn: 12 nms_thresh: 0.6 "
     text += "".join(f"ratio: {r} " for r in ratios) + "".join(f"scale: {s} " for s in scales)
     rois, values = run(
-        f'type: "Proposal" proposal_param {{ {text} }}', scores, deltas, info, tops=2
+        f'type: "Proposal" proposal_param {{ {text} }}', scores, deltas, info, tops=2, settled=False
     )
     boxes, expected = reference_proposals(
         scores, deltas, info[0], stride=16, anchors=reference_anchors(16, ratios, scales),
@@ -742,7 +750,9 @@ PYTHON_PROPOSAL = (
 def test_published_python_layer_is_built_in(seed: int, phase: int) -> None:
     scores, deltas, info = rpn(seed)
     settings = "'feat_stride': 16\\n'scales': !!python/tuple [1, 2, 4]"
-    rois, values = run(PYTHON_PROPOSAL % settings, scores, deltas, info, tops=2, phase=phase)
+    rois, values = run(
+        PYTHON_PROPOSAL % settings, scores, deltas, info, tops=2, phase=phase, settled=False
+    )
     boxes, expected = reference_proposals(
         scores, deltas, info[0], stride=16,
         anchors=reference_anchors(16, [0.5, 1, 2], [1, 2, 4]), smallest=16, before=6000,
@@ -784,7 +794,9 @@ def test_proposal_on_an_empty_picture_is_refused(kind: str, size: list[float]) -
 
 def test_proposal_without_any_region_large_enough_gives_none() -> None:
     scores, deltas, _ = rpn(0)
-    (rois,) = run(PYTHON_PROPOSAL % "'feat_stride': 16", scores, deltas, floats([[5, 5, 1]]))
+    (rois,) = run(
+        PYTHON_PROPOSAL % "'feat_stride': 16", scores, deltas, floats([[5, 5, 1]]), settled=False
+    )
     assert rois.shape == (0, 5)
 
 
@@ -860,7 +872,9 @@ def test_yolo_v2_detections(seed: int) -> None:
     biases = [1.5, 2.0, 3.0, 1.0]
     text = f"num_classes: {classes} num_box: {boxes} confidence_threshold: 0.2 nms_threshold: 0.4 "
     text += " ".join(f"biases: {b}" for b in biases)
-    (top,) = run(f'type: "YoloDetectionOutput" yolo_detection_output_param {{ {text} }}', x)
+    (top,) = run(
+        f'type: "YoloDetectionOutput" yolo_detection_output_param {{ {text} }}', x, settled=False
+    )
     expected = []
     for n in range(2):
         found = []
@@ -893,7 +907,11 @@ def test_yolo_v3_detections(seed: int) -> None:
     text += " ".join(f"biases: {b}" for b in biases) + " mask_group_num: 2 "
     text += " ".join(f"mask: {m}" for group in masks for m in group) + " "
     text += " ".join(f"anchors_scale: {s}" for s in scales)
-    (top,) = run(f'type: "Yolov3DetectionOutput" yolov3_detection_output_param {{ {text} }}', *maps)
+    (top,) = run(
+        f'type: "Yolov3DetectionOutput" yolov3_detection_output_param {{ {text} }}',
+        *maps,
+        settled=False,
+    )
     found = []
     for x, mask, scale in zip(maps, masks, scales, strict=True):
         height, width = x.shape[2:]

@@ -73,6 +73,7 @@ def test_detection_evaluate_tells_right_from_wrong(seed: int) -> None:
         f'type: "DetectionEvaluate" detection_evaluate_param {{ {text} }}',
         found[None, None],
         truth[None, None],
+        settled=False,
     )
     expected = reference_evaluation(floats(found), floats(truth), 4, 0.4, hard)
     np.testing.assert_allclose(top[0, 0], expected, atol=1e-6)
@@ -83,7 +84,10 @@ def test_detection_evaluate_leaves_out_pictures_in_which_nothing_was_found() -> 
     found[..., 0] = [0, 1]
     truth = np.array([[[[0, 2, 0, 0.1, 0.1, 0.4, 0.4, 0]]]])
     (top,) = run(
-        'type: "DetectionEvaluate" detection_evaluate_param { num_classes: 3 }', found, truth
+        'type: "DetectionEvaluate" detection_evaluate_param { num_classes: 3 }',
+        found,
+        truth,
+        settled=False,
     )
     assert top.tolist() == [[[[-1, 1, 0, -1, -1], [-1, 2, 1, -1, -1]]]]
 
