@@ -10,12 +10,13 @@ from torch import Tensor
 
 from ..errors import ShapeError
 from ..memory.blob import Shape
+from ..proto.caffe_pb2 import AccuracyParameter
 from .labels import class_labels
 from .layer import Layer, register
 
 
 @register("Accuracy")
-class Accuracy(Layer):
+class Accuracy(Layer[AccuracyParameter]):
     """The share of labels whose score along `axis` is among the `top_k` largest.
 
     A score equal to the label's counts against it. A second top gives the share by class.
@@ -42,7 +43,7 @@ class Accuracy(Layer):
             )
         return [(), (scores[axis],)][: max(1, len(self.layer_param.top))]
 
-    def forward(self, scores: Tensor, labels: Tensor) -> Sequence[Tensor]:  # type: ignore[override]
+    def forward(self, scores: Tensor, labels: Tensor) -> Sequence[Tensor]:
         rows = scores.movedim(self.param.axis, -1)
         classes = rows.shape[-1]
         rows = rows.reshape(-1, classes)

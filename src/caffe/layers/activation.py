@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -11,12 +12,25 @@ from torch import Tensor
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
-from ..proto.caffe_pb2 import FillerParameter, LayerParameter
+from ..proto.caffe_pb2 import (
+    ClipParameter,
+    ELUParameter,
+    FillerParameter,
+    HardSigmoidParameter,
+    HardSwishParameter,
+    LayerParameter,
+    MishParameter,
+    PReLUParameter,
+    ReLU6Parameter,
+    ReLUParameter,
+    SwishParameter,
+    ThresholdParameter,
+)
 from .layer import Layer, Parameter, Tensors, register
 
 
 @register("ReLU")
-class ReLU(Layer):
+class ReLU(Layer[ReLUParameter]):
     """top = max(x, 0) + negative_slope * min(x, 0)."""
 
     message = "relu_param"
@@ -28,12 +42,16 @@ class ReLU(Layer):
         param = layer_param.relu_param
         return BoundedReLU if param.relu6 or param.maximum > 0 or param.minimum else cls
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         slope = self.param.negative_slope
         return F.leaky_relu(x, slope) if slope else F.relu(x)
 
 
-class BoundedReLU(Layer):
+R = TypeVar("R", bound=ReLUParameter | ReLU6Parameter)
+"""The messages of ReLU and of ReLU6."""
+
+
+class BoundedReLU(Layer[R]):
     """ReLU, held between the `minimum` and the `maximum` that forks' fields give."""
 
     message = "relu_param"
@@ -41,11 +59,11 @@ class BoundedReLU(Layer):
 
     def bounds(self) -> tuple[float, float]:
         """Return the least and the largest value."""
-        most = self.param.maximum if self.param.maximum > 0 else math.inf
-        least = self.param.minimum or -math.inf
-        return least, min(most, 6) if self.param.relu6 else most
+        param = self.layer_param.relu_param
+        most = param.maximum if param.maximum > 0 else math.inf
+        return param.minimum or -math.inf, min(most, 6) if param.relu6 else most
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         least, most = self.bounds()
         return F.leaky_relu(x, self.param.negative_slope).clamp(max=most).clamp(min=least)
 
@@ -60,7 +78,7 @@ class BoundedReLU(Layer):
 
 
 @register("ReLU6")
-class ReLU6(BoundedReLU):
+class ReLU6(BoundedReLU[ReLU6Parameter]):
     """top = min(max(x, 0) + negative_slope * min(x, 0), 6)."""
 
     message = "relu6_param"
@@ -71,7 +89,7 @@ class ReLU6(BoundedReLU):
 
 
 @register("PReLU")
-class PReLU(Layer):
+class PReLU(Layer[PReLUParameter]):
     """top = max(x, 0) + a * min(x, 0), the slope a learned per channel (He et al., 2015)."""
 
     message = "prelu_param"
@@ -95,18 +113,18 @@ class PReLU(Layer):
             )
         return [bottoms[0]]
 
-    def forward(self, x: Tensor, slope: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, slope: Tensor) -> Tensor:
         return F.prelu(x, slope.view(-1))
 
 
 @register("ELU")
-class ELU(Layer):
+class ELU(Layer[ELUParameter]):
     """top = x where x > 0, else alpha * (exp(x) - 1) (Clevert et al., 2015)."""
 
     message = "elu_param"
     pointwise = True
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         return torch.where(x > 0, x, self.param.alpha * torch.expm1(x.clamp(max=0)))
 
     def backward(
@@ -123,7 +141,7 @@ class Sigmoid(Layer):
 
     pointwise = True
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         return torch.sigmoid(x)
 
     def backward(
@@ -139,7 +157,7 @@ class TanH(Layer):
 
     pointwise = True
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         return torch.tanh(x)
 
     def backward(
@@ -155,7 +173,7 @@ class BNLL(Layer):
 
     pointwise = True
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         return F.softplus(x, threshold=50)
 
 
@@ -166,24 +184,24 @@ class AbsVal(Layer):
     forbids_in_place = True
     pointwise = True
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         return x.abs()
 
 
 @register("Swish")
-class Swish(Layer):
+class Swish(Layer[SwishParameter]):
     """top = x * sigmoid(beta * x) (Ramachandran et al., 2017)."""
 
     message = "swish_param"
     keeps_bottom = True
     pointwise = True
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         return x * torch.sigmoid(self.param.beta * x)
 
 
 @register("Mish")
-class Mish(Layer):
+class Mish(Layer[MishParameter]):
     """top = x * tanh(log(1 + exp(x))) (Misra, 2019)."""
 
     message = "mish_param"
@@ -191,12 +209,12 @@ class Mish(Layer):
     differences = "of the forks"
     pointwise = True
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         return F.mish(x)
 
 
 @register("HardSigmoid")
-class HardSigmoid(Layer):
+class HardSigmoid(Layer[HardSigmoidParameter]):
     """top = alpha * x + beta, but at least 0 and at most 1."""
 
     message = "hard_sigmoid_param"
@@ -204,12 +222,12 @@ class HardSigmoid(Layer):
     differences = "of the forks"
     pointwise = True
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         return (self.param.alpha * x + self.param.beta).clamp(0, 1)
 
 
 @register("HardSwish")
-class HardSwish(Layer):
+class HardSwish(Layer[HardSwishParameter]):
     """top = x * min(max(x + 3, 0), 6) / 6 (Howard et al., 2019)."""
 
     message = "hard_swish_param"
@@ -217,12 +235,12 @@ class HardSwish(Layer):
     differences = "of the forks"
     pointwise = True
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         return x * (x + 3).clamp(0, 6) / 6
 
 
 @register("Threshold")
-class Threshold(Layer):
+class Threshold(Layer[ThresholdParameter]):
     """top = 1 where x > threshold, else 0; it has no gradient."""
 
     message = "threshold_param"
@@ -230,12 +248,12 @@ class Threshold(Layer):
     no_gradient_for = frozenset({0})
     pointwise = True
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         return (x > self.param.threshold).to(x.dtype)
 
 
 @register("Clip")
-class Clip(Layer):
+class Clip(Layer[ClipParameter]):
     """top = x, but at least `min` and at most `max`."""
 
     message = "clip_param"
@@ -246,6 +264,6 @@ class Clip(Layer):
             if not self.param.HasField(name):
                 raise NetError(f"clip_param needs {name}")
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         least, most = self.param.min, self.param.max
         return x.clamp(least, max(least, most))

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
+from ..proto.caffe_pb2 import MulParameter
 from .layer import Layer, Parameter, register
 
 
@@ -30,7 +31,7 @@ class Axpy(Layer):
             raise ShapeError(f"x of shape {x} needs factors of shape {(*x[:2], 1, 1)}, not {a}")
         return [x]
 
-    def forward(self, a: Tensor, x: Tensor, y: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, a: Tensor, x: Tensor, y: Tensor) -> Tensor:
         return torch.addcmul(y, a.reshape(*x.shape[:2], *[1] * (x.dim() - 2)), x)
 
 
@@ -62,12 +63,12 @@ class Add(Layer):
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         return [broadcast(*bottoms)]
 
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
         return a + b
 
 
 @register("Mul")
-class Mul(Layer):
+class Mul(Layer[MulParameter]):
     """top = a * b, b being the second bottom or learned; axes are repeated as in Add."""
 
     message = "mul_param"
@@ -86,5 +87,5 @@ class Mul(Layer):
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         return [broadcast(*bottoms, *[tuple(self.param.mul_shape)] * (len(bottoms) == 1))]
 
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
         return a * b

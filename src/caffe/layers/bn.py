@@ -15,7 +15,7 @@ from .layer import TEST, Layer, Parameter, Tensors, in_own_shapes, register
 
 
 @register("BN")
-class BN(Layer):
+class BN(Layer[BNParameter]):
     """top = scale * (x - mean) / sqrt(variance + eps) + shift, by channel.
 
     Three forks have a BN of their own; the fields that are given say which is meant.
@@ -114,9 +114,7 @@ class BN(Layer):
         mean = x.mean(axes, keepdim=True)
         return mean, (x - mean).square().mean(axes, keepdim=True)
 
-    def forward(  # type: ignore[override]
-        self, x: Tensor, *params: Tensor
-    ) -> Tensor | Sequence[Tensor]:
+    def forward(self, x: Tensor, *params: Tensor) -> Tensor | Sequence[Tensor]:
         scale, shift, *running = (self.along(p, x) for p in params)
         if self.uses_running:
             mean, variance = running
@@ -204,9 +202,7 @@ class SegNetBN(BN):
         (shape,) = super().top_shapes(*bottoms)
         return [shape, *[self.blob_shape()] * (len(self.layer_param.top) - 1)]
 
-    def forward(  # type: ignore[override]
-        self, x: Tensor, *params: Tensor
-    ) -> Tensor | Sequence[Tensor]:
+    def forward(self, x: Tensor, *params: Tensor) -> Tensor | Sequence[Tensor]:
         scale, shift = (self.along(p, x) for p in params)
         if self.param.bn_mode == BNParameter.INFERENCE:
             zeros = torch.zeros_like(scale).reshape(self.blob_shape())

@@ -11,10 +11,11 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import TypeVar
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
-from ..proto.caffe_pb2 import LayerParameter
+from ..proto.caffe_pb2 import ConvolutionParameter, DeformableConvolutionParameter, LayerParameter
 from .layer import Count, Layer, Parameter, register
 from .reach import Reach
 
@@ -25,7 +26,13 @@ _CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _DECONVOLVE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
-class Windowed(Layer):
+C = TypeVar(
+    "C", bound=ConvolutionParameter | DeformableConvolutionParameter, default=ConvolutionParameter
+)
+"""The messages of layers with windows."""
+
+
+class Windowed(Layer[C]):
     """A layer whose windows slide over the axes behind the channel axis.
 
     Attributes
@@ -56,7 +63,7 @@ class Windowed(Layer):
 
     def _read_holes(self, axes: int) -> None:
         """Take `hole`, as DeepLab's first version says dilation."""
-        param = self.param
+        param = self.layer_param.convolution_param
         if not any(map(param.HasField, ("hole", "hole_h", "hole_w"))):
             return
         if param.dilation or axes != 2:
@@ -162,7 +169,7 @@ class Windowed(Layer):
         return y.reshape(*x.shape[: self.channel_axis], *y.shape[1:])
 
 
-class Kernels(Windowed):
+class Kernels(Windowed[C]):
     """What Convolution and Deconvolution share: learned kernels, groups and a bias."""
 
     def setup(self, *bottoms: Shape) -> None:
@@ -204,7 +211,7 @@ class Kernels(Windowed):
 
 
 @register("Convolution")
-class Convolution(Kernels):
+class Convolution(Kernels[C]):
     """top[n, o] = bias[o] + sum of weight[o, c] * window[n, c], over the channels of o's group.
 
     The kernels have the shape (num_output, channels / group, *kernel). Several bottoms give

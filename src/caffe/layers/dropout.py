@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -10,11 +11,14 @@ from torch import Tensor
 from .. import mode
 from ..errors import NetError
 from ..memory.blob import Shape
-from ..proto.caffe_pb2 import DropoutParameter, LayerParameter
+from ..proto.caffe_pb2 import DropoutParameter, LayerParameter, SpatialDropoutParameter
 from .layer import TRAIN, Layer, Tensors, register
 
+D = TypeVar("D", bound=DropoutParameter | SpatialDropoutParameter)
+"""The messages of Dropout and its relatives."""
 
-class Dropping(Layer):
+
+class Dropping(Layer[D]):
     """What Dropout and its relatives share."""
 
     pointwise = True
@@ -28,6 +32,11 @@ class Dropping(Layer):
     def is_pure(self) -> bool:
         return not self.drops
 
+    @property
+    def scales_at_train(self) -> bool:
+        """Whether TRAIN makes up for what is dropped, or else TEST."""
+        return isinstance(self.param, SpatialDropoutParameter) or self.param.scale_train
+
     def mask_shape(self, x: Tensor) -> Sequence[int]:
         """The shape of what is drawn, spread over `x`."""
         return x.shape
@@ -38,12 +47,12 @@ class Dropping(Layer):
                 f"dropout_ratio must be at least 0 and below 1, not {self.param.dropout_ratio:g}"
             )
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         kept = 1 - self.param.dropout_ratio
         if not self.drops:
-            return x if self.param.scale_train else x * kept
+            return x if self.scales_at_train else x * kept
         drawn = torch.empty(self.mask_shape(x)).bernoulli_(kept, generator=mode.generator())
-        self._mask = drawn.to(x) / (kept if self.param.scale_train else 1)
+        self._mask = drawn.to(x) / (kept if self.scales_at_train else 1)
         return x * self._mask
 
     def backward(
@@ -56,7 +65,7 @@ class Dropping(Layer):
 
 
 @register("Dropout")
-class Dropout(Dropping):
+class Dropout(Dropping[DropoutParameter]):
     """At TRAIN zero with the probability dropout_ratio, else x / (1 - dropout_ratio); at TEST x.
 
     Srivastava et al., 2014. Without scale_train x stays as it is at TRAIN, and TEST scales by
@@ -71,7 +80,7 @@ class Dropout(Dropping):
         return SamplingDropout if layer_param.dropout_param.sample_weights_test else cls
 
 
-class SamplingDropout(Dropping):
+class SamplingDropout(Dropping[DropoutParameter]):
     """Dropout at TEST too, so that each forward of a Bayesian net gives another answer."""
 
     message = "dropout_param"
@@ -79,15 +88,11 @@ class SamplingDropout(Dropping):
 
 
 @register("SpatialDropout")
-class SpatialDropout(Dropping):
+class SpatialDropout(Dropping[SpatialDropoutParameter]):
     """Dropout of whole channels (Tompson et al., 2015)."""
 
     message = "spatial_dropout_param"
     differences = "of the forks"
-
-    def setup(self, *bottoms: Shape) -> None:
-        super().setup(*bottoms)
-        self.param = DropoutParameter(dropout_ratio=self.param.dropout_ratio)
 
     def mask_shape(self, x: Tensor) -> Sequence[int]:
         return (*x.shape[:2], *[1] * (x.dim() - 2))

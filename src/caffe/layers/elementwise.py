@@ -10,18 +10,19 @@ from torch import Tensor
 
 from ..errors import NetError
 from ..memory.blob import Shape
+from ..proto.caffe_pb2 import ExpParameter, LogParameter, PowerParameter
 from .layer import Layer, Tensors, register
 
 
 @register("Power")
-class Power(Layer):
+class Power(Layer[PowerParameter]):
     """top = (shift + scale * x) ** power."""
 
     message = "power_param"
     keeps_bottom = True
     pointwise = True
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         power, scale, shift = self.param.power, self.param.scale, self.param.shift
         if scale * power == 0:
             return torch.full_like(x, 1.0 if power == 0 else _power(shift, power))
@@ -35,7 +36,7 @@ def _power(base: float, exponent: float) -> float:
 
 
 @register("Exp")
-class Exp(Layer):
+class Exp(Layer[ExpParameter]):
     """top = base ** (shift + scale * x); the base is e where it is given as -1."""
 
     message = "exp_param"
@@ -44,7 +45,7 @@ class Exp(Layer):
     def setup(self, *bottoms: Shape) -> None:
         _check_base(self.param.base)
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         return torch.exp((x * self.param.scale + self.param.shift) * _log(self.param.base))
 
     def backward(
@@ -55,7 +56,7 @@ class Exp(Layer):
 
 
 @register("Log")
-class Log(Layer):
+class Log(Layer[LogParameter]):
     """top = log(shift + scale * x) to the base; the base is e where it is given as -1."""
 
     message = "log_param"
@@ -67,7 +68,7 @@ class Log(Layer):
         if self.param.base == 1:
             raise NetError("there are no logarithms to the base 1")
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         return torch.log(x * self.param.scale + self.param.shift) / _log(self.param.base)
 
 

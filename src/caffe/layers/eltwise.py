@@ -14,7 +14,7 @@ from .layer import Layer, register
 
 
 @register("Eltwise")
-class Eltwise(Layer):
+class Eltwise(Layer[EltwiseParameter]):
     """top = the product (PROD), the sum by coeff (SUM, the default) or the largest (MAX).
 
     FlowNet multiplies a single bottom by its coeff.

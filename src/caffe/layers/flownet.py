@@ -10,7 +10,12 @@ from torch import Tensor
 
 from ..errors import CaffeError, NetError, ShapeError
 from ..memory.blob import Shape
-from ..proto.caffe_pb2 import MeanParameter, ResampleParameter
+from ..proto.caffe_pb2 import (
+    AugmentationParameter,
+    LpqLossParameter,
+    MeanParameter,
+    ResampleParameter,
+)
 from ..weights.layer_weights import WeightBlob
 from .axes import picture_size
 from .layer import TRAIN, Layer, Parameter, register
@@ -27,7 +32,7 @@ class ChannelNorm(Layer):
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         return [(bottoms[0][0], 1, *picture_size(bottoms[0]))]
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         return x.square().sum(1, keepdim=True).sqrt()
 
     def backward(
@@ -42,7 +47,7 @@ class ChannelNorm(Layer):
 
 
 @register("Resample")
-class Resample(Layer):
+class Resample(Layer[ResampleParameter]):
     """Pictures in another size: width and height, the second bottom's, or by a factor.
 
     LINEAR and CUBIC take means over twice and four times as many places around, wider ones where
@@ -75,7 +80,7 @@ class Resample(Layer):
             )
         return [(*bottoms[0][:2], *size)]
 
-    def forward(self, x: Tensor, *like: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, *like: Tensor) -> Tensor:
         shape = self.top_shapes(tuple(x.shape), *(tuple(y.shape) for y in like))[0]
         steps = [old / new for old, new in zip(x.shape[2:], shape[2:], strict=True)]
         points = []
@@ -120,7 +125,7 @@ def _rounded(points: np.ndarray) -> np.ndarray:
 
 
 @register("Mean")
-class Mean(Layer):
+class Mean(Layer[MeanParameter]):
     """top = output_scale * (input_scale * x + or - mean_scale * value), by channel (FlowNet 2)."""
 
     message = "mean_param"
@@ -135,7 +140,7 @@ class Mean(Layer):
                 f"{bottoms[0]}, not {len(self.param.value)}"
             )
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         param = self.param
         sign = 1 if param.operation == MeanParameter.ADD else -1
         mean = x.new_tensor(list(param.value)).view(-1, *[1] * (x.dim() - 2))
@@ -143,7 +148,7 @@ class Mean(Layer):
 
 
 @register("DataAugmentation")
-class DataAugmentation(Layer):
+class DataAugmentation(Layer[AugmentationParameter]):
     """Pictures less their mean, and cut to crop_height x crop_width (FlowNet 2's, at TEST).
 
     The mean is `mean`, or with recompute_mean a parameter: the weights hold how many pictures were
@@ -219,7 +224,7 @@ class DataAugmentation(Layer):
 
 
 @register("LpqLoss")
-class LpqLoss(Loss):
+class LpqLoss(Loss[LpqLossParameter]):
     """top = sum over places of (sum over channels of abs(a - b)^p + q_epsilon)^q / N.
 
     Places of NaN count nothing. One bottom is a difference itself (FlowNet 2).
@@ -239,7 +244,7 @@ class LpqLoss(Loss):
             raise ShapeError(f"both bottoms must have the same shape, but they are {bottoms}")
         return [()]
 
-    def forward(self, a: Tensor, *b: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, a: Tensor, *b: Tensor) -> Tensor:
         param = self.param
         difference = a - b[0] if b else a
         counts = ~difference.isnan()

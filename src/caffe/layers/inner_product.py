@@ -11,12 +11,12 @@ from torch import Tensor
 
 from ..errors import CaffeError, NetError, ShapeError
 from ..memory.blob import Shape
-from ..proto.caffe_pb2 import LayerParameter
+from ..proto.caffe_pb2 import EmbedParameter, InnerProductParameter, LayerParameter
 from .layer import Layer, Parameter, register
 from .reach import Reach, all_places
 
 
-class Product(Layer):
+class Product(Layer[InnerProductParameter]):
     """What InnerProduct and its relatives share: the shapes, and the learned matrix."""
 
     message = "inner_product_param"
@@ -51,9 +51,7 @@ class Product(Layer):
     def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
         return all_places(bottom) if self.first_axis == 1 else None
 
-    def forward(  # type: ignore[override]
-        self, x: Tensor, weight: Tensor, bias: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         axis = self.param.axis % x.dim()
         flat = x.reshape(*x.shape[:axis], self.inputs)
         return F.linear(flat, weight.t() if self.param.transpose else weight, bias)
@@ -76,15 +74,13 @@ class InnerProduct(Product):
 class NormalizedProduct(Product):
     """An InnerProduct with each output's weights divided by their norm, as forks for faces do."""
 
-    def forward(  # type: ignore[override]
-        self, x: Tensor, weight: Tensor, bias: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         unit = F.normalize(weight, dim=0 if self.param.transpose else 1, eps=1e-6)
         return super().forward(x, unit, bias)
 
 
 @register("Embed")
-class Embed(Layer):
+class Embed(Layer[EmbedParameter]):
     """top[..., :] = weight[x[...], :] + bias: a table looked up by whole numbers."""
 
     message = "embed_param"
@@ -105,9 +101,7 @@ class Embed(Layer):
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         return [(*bottoms[0], self.param.num_output)]
 
-    def forward(  # type: ignore[override]
-        self, x: Tensor, weight: Tensor, bias: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         index = x.detach().to(torch.int64)
         wrong = (index < 0) | (index >= self.param.input_dim)
         if bool(wrong.any()):

@@ -11,12 +11,17 @@ from torch import Tensor
 from ..errors import NetError
 from ..fillers import filler_for
 from ..memory.blob import Blob, Shape
-from ..proto.caffe_pb2 import FillerParameter
+from ..proto.caffe_pb2 import (
+    DummyDataParameter,
+    FillerParameter,
+    InputParameter,
+    ParameterParameter,
+)
 from .layer import Layer, Parameter, register
 
 
 @register("Input")
-class Input(Layer):
+class Input(Layer[InputParameter]):
     """Tops that the program writes into; their first shapes are given, and may be changed."""
 
     message = "input_param"
@@ -28,12 +33,12 @@ class Input(Layer):
         shapes = [tuple(shape.dim) for shape in self.param.shape] or [()]
         return _one_each(shapes, count, "shape")
 
-    def forward(self) -> Sequence[Tensor]:  # type: ignore[override]
+    def forward(self) -> Sequence[Tensor]:
         return ()
 
 
 @register("DummyData")
-class DummyData(Layer):
+class DummyData(Layer[DummyDataParameter]):
     """Tops from fillers; all but constant ones are filled anew at each forward."""
 
     message = "dummy_data_param"
@@ -82,7 +87,7 @@ def _fill(top: Blob, filler: FillerParameter) -> None:
 
 
 @register("Parameter")
-class ParameterLayer(Layer):
+class ParameterLayer(Layer[ParameterParameter]):
     """A top that is itself a learned parameter, data and diff."""
 
     message = "parameter_param"

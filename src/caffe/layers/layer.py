@@ -7,10 +7,12 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 import torch
+from google.protobuf.message import Message
 from torch import Tensor
+from typing_extensions import TypeVar
 
 from ..errors import NetError, ShapeError, did_you_mean
 from ..fillers import filler_for
@@ -28,6 +30,9 @@ TRAIN, TEST = 0, 1
 
 Tensors = Sequence[Tensor]
 
+P = TypeVar("P", bound=Message, default=Any)
+"""The class of a layer's parameter message."""
+
 
 @dataclass
 class Parameter:
@@ -42,12 +47,20 @@ class Parameter:
         return Blob(self.shape, fill)
 
 
-class Layer:
+def _no_forward(self: Layer, *inputs: Tensor) -> Tensor | Sequence[Tensor]:
+    raise NotImplementedError(
+        f"layer '{self.name}': {type(self).__name__}, the class for type '{self.type}', "
+        "has no forward; write one"
+    )
+
+
+class Layer(Generic[P]):
     """A layer of a net.
 
-    A subclass says in `message` which parameter message it reads, in `bottoms` and `tops` how
-    many of each it takes, and writes `forward`. Where they differ from the defaults it also
-    writes `setup`, `parameters`, `top_shapes` and `backward`.
+    A subclass says in `message` which parameter message it reads (``Layer[ReLUParameter]`` gives
+    `param` its type), in `bottoms` and `tops` how many of each it takes, and writes `forward`.
+    Where they differ from the defaults it also writes `setup`, `parameters`, `top_shapes` and
+    `backward`.
 
     Parameters
     ----------
@@ -105,6 +118,14 @@ class Layer:
     no_gradient_for: frozenset[int] = frozenset()
     """Bottoms that never get a gradient (labels, and shapes to imitate)."""
 
+    forward: Callable[..., Tensor | Sequence[Tensor]] = _no_forward
+    """Compute the tops from the bottoms and, behind them, the parameters.
+
+    The inputs are not to be changed. Tensors on any device, of any floating type; the results
+    likewise. No result at all leaves the tops as they are. A subclass writes it with arguments of
+    its own, ``def forward(self, x: Tensor) -> Tensor``.
+    """
+
     def __init__(self, layer_param: LayerParameter) -> None:
         self.layer_param = type(layer_param)()
         # A copy of its own, as a layer may fill in what its text leaves out.
@@ -112,7 +133,8 @@ class Layer:
         self.name: str = layer_param.name
         self.type: str = layer_param.type
         self.phase: int = layer_param.phase
-        self.param: Any = None if self.message is None else getattr(self.layer_param, self.message)
+        own: Any = None if self.message is None else getattr(self.layer_param, self.message)
+        self.param: P = own
         self.blobs: list[Blob] = []
 
     @classmethod
@@ -143,14 +165,6 @@ class Layer:
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         """Return the tops' shapes; called whenever a bottom's shape changes."""
         return [bottoms[0]]
-
-    def forward(self, *inputs: Tensor) -> Tensor | Sequence[Tensor]:
-        """Compute the tops from the bottoms and, behind them, the parameters.
-
-        The inputs are not to be changed. Tensors on any device, of any floating type; the
-        results likewise. No result at all leaves the tops as they are.
-        """
-        raise NotImplementedError
 
     def backward(
         self,

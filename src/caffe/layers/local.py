@@ -8,12 +8,13 @@ from torch import Tensor
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
+from ..proto.caffe_pb2 import LocalParameter
 from .axes import picture_size
 from .layer import Layer, Parameter, register
 
 
 @register("Local", "LocalConvolution")
-class Local(Layer):
+class Local(Layer[LocalParameter]):
     """A convolution whose kernels differ from place to place (Taigman et al., DeepFace, 2014).
 
     The kernels have the shape (num_output, 1, channels * kernel_size ** 2, places), the biases
@@ -55,9 +56,7 @@ class Local(Layer):
             )
         return [(bottoms[0][0], self.param.num_output, *self._places)]
 
-    def forward(  # type: ignore[override]
-        self, x: Tensor, weight: Tensor, bias: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         param = self.param
         columns = F.unfold(x, param.kernel_size, padding=param.pad, stride=param.stride)
         y = torch.einsum("ntp,otp->nop", columns, weight[:, 0])

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from ..errors import ShapeError
 from ..memory.blob import Shape
-from ..proto.caffe_pb2 import HingeLossParameter, LossParameter
+from ..proto.caffe_pb2 import ContrastiveLossParameter, HingeLossParameter, LossParameter
 from .axes import four_axes
 from .labels import class_labels
-from .layer import Count, Layer, register
+from .layer import Count, Layer, P, register
 
 
-class Loss(Layer):
+class Loss(Layer[P]):
     """One number from predictions and labels; it counts towards the objective by itself."""
 
     bottoms: ClassVar[Count] = 2
@@ -95,12 +95,12 @@ class EuclideanLoss(Loss):
             )
         return shapes
 
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
         return (a - b.reshape(a.shape)).square().sum() / (2 * len(a))
 
 
 @register("HingeLoss")
-class HingeLoss(Loss):
+class HingeLoss(Loss[HingeLossParameter]):
     """top = sum(max(0, 1 - t x)^p) / N, t being 1 for the label's class and -1 for the others.
 
     p is 1 for the norm L1, 2 for L2.
@@ -113,7 +113,7 @@ class HingeLoss(Loss):
         four_axes(bottoms[0])
         return shapes
 
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         scores = as_rows(x)
         if labels.numel() > len(x):
             # Of labels with several numbers per item Caffe reads the first N in memory.
@@ -127,7 +127,7 @@ class HingeLoss(Loss):
 
 
 @register("ContrastiveLoss")
-class ContrastiveLoss(Loss):
+class ContrastiveLoss(Loss[ContrastiveLossParameter]):
     """top = sum(y d^2 + (1 - y) max(0, margin - d)^2) / (2 N), d being the distance of a and b.
 
     y is 1 for similar pairs, 0 for dissimilar ones (Hadsell et al., 2006). `legacy_version`
@@ -151,7 +151,7 @@ class ContrastiveLoss(Loss):
             raise ShapeError(f"there are {a[0]} pairs, but the similarities' shape is {bottoms[2]}")
         return shapes
 
-    def forward(self, a: Tensor, b: Tensor, similar: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, a: Tensor, b: Tensor, similar: Tensor) -> Tensor:
         _, squared, alike = self._pairs(a, b, similar)
         if self.param.legacy_version:
             apart = F.relu(self.param.margin - squared)
@@ -188,7 +188,7 @@ class ContrastiveLoss(Loss):
 
 
 @register("SigmoidCrossEntropyLoss")
-class SigmoidCrossEntropyLoss(Loss):
+class SigmoidCrossEntropyLoss(Loss[LossParameter]):
     """top = -sum(t log(p) + (1 - t) log(1 - p)) / normalizer, p being 1 / (1 + exp(-x)).
 
     Targets t are probabilities, one for each x. The normalizer is that of BATCH_SIZE where
@@ -206,7 +206,7 @@ class SigmoidCrossEntropyLoss(Loss):
             )
         return shapes
 
-    def forward(self, x: Tensor, targets: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, targets: Tensor) -> Tensor:
         targets = targets.reshape(x.shape)
         ignored = ignored_label(self.param)
         counts = torch.ones_like(x, dtype=torch.bool)

@@ -13,7 +13,14 @@ from torch import Tensor
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
-from ..proto.caffe_pb2 import FillerParameter, LayerParameter, LRNParameter
+from ..proto.caffe_pb2 import (
+    BatchNormParameter,
+    FillerParameter,
+    LayerParameter,
+    LRNParameter,
+    MVNParameter,
+    NormalizeParameter,
+)
 from ..weights.layer_weights import WeightBlob
 from .axes import four_axes
 from .layer import TEST, Layer, Parameter, Tensors, in_own_shapes, register
@@ -21,7 +28,7 @@ from .reach import Reach, same_place
 
 
 @register("LRN")
-class LRN(Layer):
+class LRN(Layer[LRNParameter]):
     """Local response normalisation (Krizhevsky et al., 2012).
 
     ACROSS_CHANNELS: top = x / (k + alpha / n * sum of x**2 over n channels) ** beta.
@@ -48,7 +55,7 @@ class LRN(Layer):
         size = int(self.param.local_size)
         return [Reach(size, Fraction(1), Fraction(-(size // 2)))] * 2
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         size, alpha, beta = self.param.local_size, self.param.alpha, self.param.beta
         half = size // 2
         if self.param.norm_region == LRNParameter.WITHIN_CHANNEL:
@@ -68,7 +75,7 @@ class LRN(Layer):
 
 
 @register("BatchNorm")
-class BatchNorm(Layer):
+class BatchNorm(Layer[BatchNormParameter]):
     """top = (x - mean) / sqrt(variance + eps), by channel (Ioffe and Szegedy, 2015).
 
     With use_global_stats (the default at TEST) mean and variance are the sums in blobs 0 and 1,
@@ -124,9 +131,7 @@ class BatchNorm(Layer):
             )
         return [bottoms[0]]
 
-    def forward(  # type: ignore[override]
-        self, x: Tensor, mean_sum: Tensor, variance_sum: Tensor, factor: Tensor
-    ) -> Tensor:
+    def forward(self, x: Tensor, mean_sum: Tensor, variance_sum: Tensor, factor: Tensor) -> Tensor:
         by_channel = x.reshape(x.shape[0], self.channels, -1)
         if self.use_global_stats:
             scale = torch.where(factor == 0, torch.zeros_like(factor), 1 / factor)
@@ -219,7 +224,7 @@ class ScaledBatchNorm(ForkBatchNorm):
             Parameter(shape, bias),
         ]
 
-    def forward(self, x: Tensor, *params: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, *params: Tensor) -> Tensor:
         *statistics, scale, bias = params
         y = super().forward(x, *statistics)
         across = (-1, *[1] * (x.dim() - 2)) if x.dim() > 1 else (-1,)
@@ -248,7 +253,7 @@ class ScaledBatchNorm(ForkBatchNorm):
 
 
 @register("MVN")
-class MVN(Layer):
+class MVN(Layer[MVNParameter]):
     """top = (x - mean) / (deviation + eps), by channel or (across_channels) by picture.
 
     The top has four axes (number, channels, height, width), also where the bottom has fewer.
@@ -272,7 +277,7 @@ class MVN(Layer):
         centred = rows - rows.mean(1, keepdim=True)
         return centred.square().mean(1, keepdim=True).sqrt() + self.param.eps
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         rows = self._rows(x)
         y = rows - rows.mean(1, keepdim=True)
         if self.param.normalize_variance:
@@ -290,7 +295,7 @@ class MVN(Layer):
 
 
 @register("Normalize", "NormalizeBBox")
-class Normalize(Layer):
+class Normalize(Layer[NormalizeParameter]):
     """top = scale * x / sqrt(sum of x**2 + eps), over the channels of each place (SSD).
 
     With across_spatial the sum goes over the whole picture. scale is learned: one factor for
@@ -331,7 +336,7 @@ class Normalize(Layer):
             return [Reach(None)] * (len(bottom) - 2)
         return same_place(bottom)
 
-    def forward(self, x: Tensor, scale: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, scale: Tensor) -> Tensor:
         axes = tuple(range(1, x.dim())) if self.param.across_spatial else (1,)
         length = (x.square().sum(axes, keepdim=True) + self.param.eps).sqrt()
         return x / length * scale.view(-1, *[1] * (x.dim() - 2))

@@ -18,7 +18,7 @@ from .layer import Layer, register
 from .reach import Reach
 
 
-class Displaced(Layer):
+class Displaced(Layer[CorrelationParameter]):
     """Compares each patch of the first bottom with patches of the second, displaced."""
 
     message = "correlation_param"
@@ -65,7 +65,7 @@ class Displaced(Layer):
             for m, p in zip(self.margins(), self.pads(), strict=True)
         ]
 
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
         _, _, height, width = self.top_shapes(tuple(a.shape), tuple(b.shape))[0]
         kernel, stride = self.param.kernel_size, self.param.stride_1
         down, right = self.pads()
@@ -148,7 +148,7 @@ class Correlation1D(Displaced):
 
 
 @register("FlowWarp")
-class FlowWarp(Layer):
+class FlowWarp(Layer[FlowWarpParameter]):
     """The picture where the flow points to: top(x, y) = bottom(x + u, y + v), bilinearly.
 
     Bottoms: a picture (N, C, H, W), and a flow (N, 2, H, W) of u and v. Where it points outside,
@@ -169,7 +169,7 @@ class FlowWarp(Layer):
             )
         return [bottoms[0]]
 
-    def forward(self, x: Tensor, flow: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, flow: Tensor) -> Tensor:
         n, channels, height, width = x.shape
         u = flow[:, 0] + torch.arange(width).to(x)
         v = flow[:, 1] + torch.arange(height).to(x)[:, None]

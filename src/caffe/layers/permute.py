@@ -6,11 +6,12 @@ from torch import Tensor
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
+from ..proto.caffe_pb2 import PermuteParameter, ReorgParameter
 from .layer import Layer, register
 
 
 @register("Permute")
-class Permute(Layer):
+class Permute(Layer[PermuteParameter]):
     """The bottom's axes in the given `order`; those that it does not name follow (SSD)."""
 
     message = "permute_param"
@@ -33,12 +34,12 @@ class Permute(Layer):
             )
         return [tuple(bottoms[0][axis] for axis in self._order)]
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         return x.permute(self._order).contiguous()
 
 
 @register("Reorg")
-class Reorg(Layer):
+class Reorg(Layer[ReorgParameter]):
     """(C, H, W) to (C s^2, H / s, W / s), or back with `reverse`, s being `stride` (YOLO v2).
 
     The numbers go where darknet puts them: it reads the blob as if it were (C / s^2, H s, W s),
@@ -65,7 +66,7 @@ class Reorg(Layer):
             raise ShapeError(f"height and width of {bottoms[0]} do not divide by stride {stride}")
         return [(num, channels * stride**2, height // stride, width // stride)]
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         s = self.param.stride
         num, channels, height, width = x.shape
         small = channels // (s * s)

@@ -160,7 +160,7 @@ class StochasticPool:
 
 
 @register("Pooling")
-class Pooling(Layer):
+class Pooling(Layer[PoolingParameter]):
     """One value for each window: the largest (MAX), the mean (AVE), or one drawn (STOCHASTIC).
 
     A second top of MAX gives the place of the largest value as h * width + w. STOCHASTIC
@@ -233,7 +233,7 @@ class Pooling(Layer):
             for k, s, p in zip(windows.kernel, windows.stride, windows.pad, strict=True)
         ]
 
-    def forward(self, x: Tensor) -> Tensor | Sequence[Tensor]:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor | Sequence[Tensor]:
         windows = self.windows(*x.shape[2:])
         if self.param.pool == MAX:
             values, places = max_pool(x, windows)
@@ -287,7 +287,7 @@ class PaddedPooling(Pooling):
             for reach, before in zip(found, (top, left), strict=True)
         ]
 
-    def forward(self, x: Tensor) -> Tensor | Sequence[Tensor]:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor | Sequence[Tensor]:
         height, width = x.shape[2:]
         sides = self._sides(height, width)
         rows, columns = self._out_sizes(height, width)
@@ -311,7 +311,7 @@ class PaddedPooling(Pooling):
 
 
 @register("SPP")
-class SPP(Layer):
+class SPP(Layer[SPPParameter]):
     """Spatial pyramid pooling (He et al., 2014): 1, 4, 16, ... windows, laid end to end."""
 
     message = "spp_param"
@@ -351,7 +351,7 @@ class SPP(Layer):
     def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
         return all_places(bottom)
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         levels = self._levels(*x.shape[2:])
         if self.param.pool == SPPParameter.MAX:
             pooled = [max_pool(x, level)[0] for level in levels]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import NetError
 from ..memory.blob import Blob
+from ..proto.caffe_pb2 import PythonParameter
 from . import layer as base
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Layer:
 
 
 @base.register("Python")
-class PythonLayer(base.Layer):
+class PythonLayer(base.Layer[PythonParameter]):
     """The class `layer` of the module `module`; what it raises passes through as it is.
 
     `share_in_parallel` does nothing, as nets do not run in parallel here.

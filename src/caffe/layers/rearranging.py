@@ -10,13 +10,21 @@ from torch import Tensor
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
+from ..proto.caffe_pb2 import (
+    DepthToSpaceParameter,
+    PaddingParameter,
+    PadParameter,
+    ReverseParameter,
+    ShuffleChannelParameter,
+    TransposeParameter,
+)
 from .axes import four_axes, picture_size
 from .layer import Layer, register
 from .reach import Reach
 
 
 @register("ShuffleChannel")
-class ShuffleChannel(Layer):
+class ShuffleChannel(Layer[ShuffleChannelParameter]):
     """The first channel of each group, then the second of each, ... (Zhang et al., 2017)."""
 
     message = "shuffle_channel_param"
@@ -33,13 +41,13 @@ class ShuffleChannel(Layer):
             )
         return [shape]
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         groups = x.reshape(len(x), self.param.group, -1, *x.shape[2:])
         return groups.transpose(1, 2).reshape(x.shape)
 
 
 @register("Reverse")
-class Reverse(Layer):
+class Reverse(Layer[ReverseParameter]):
     """The order along `axis` (or several, or the first) turned round."""
 
     message = "reverse_param"
@@ -54,12 +62,12 @@ class Reverse(Layer):
             raise NetError(f"the axes {list(self.param.axis)} must differ")
         return [bottoms[0]]
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         return x.flip(self._axes(tuple(x.shape)))
 
 
 @register("Transpose")
-class Transpose(Layer):
+class Transpose(Layer[TransposeParameter]):
     """Axis i of the top is axis dim[i] of the bottom."""
 
     message = "transpose_param"
@@ -74,12 +82,12 @@ class Transpose(Layer):
             )
         return [tuple(bottoms[0][d] for d in dims)]
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         return x.permute(*self.param.dim)
 
 
 @register("DepthToSpace")
-class DepthToSpace(Layer):
+class DepthToSpace(Layer[DepthToSpaceParameter]):
     """Each block_size ** 2 channels become a block of places.
 
     data_format NHWC (the default) has the channels last. NCHW, also called DCR, has them
@@ -114,7 +122,7 @@ class DepthToSpace(Layer):
         depth = channels // size**2
         return [(n, *spatial, depth) if last else (n, depth, *spatial)]
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         size, last = self.param.block_size, self.param.data_format == "NHWC"
         if self.param.data_format == "CRD":
             return F.pixel_shuffle(x, size)
@@ -126,7 +134,7 @@ class DepthToSpace(Layer):
 
 
 @register("Padding")
-class Padding(Layer):
+class Padding(Layer[PaddingParameter]):
     """Rows and columns of `pad_value` added (or, where negative, cut off) at the sides.
 
     DeepLab's fork gives pad_beg and pad_end for both axes, Sophgo's a number for each side.
@@ -157,13 +165,13 @@ class Padding(Layer):
         left, _, top, _ = self._sides
         return [Reach(start=Fraction(-top)), Reach(start=Fraction(-left))]
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         x = x.reshape(four_axes(tuple(x.shape)))
         return F.pad(x, self._sides, value=self.param.pad_value)
 
 
 @register("Pad")
-class Pad(Layer):
+class Pad(Layer[PadParameter]):
     """`constant_values` added before and behind each axis; paddings names two numbers for each."""
 
     message = "pad_param"
@@ -178,7 +186,7 @@ class Pad(Layer):
             )
         return [tuple(n + pads[2 * i] + pads[2 * i + 1] for i, n in enumerate(shape))]
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         pads = self.param.paddings
         sides = [n for i in reversed(range(x.dim())) for n in (pads[2 * i], pads[2 * i + 1])]
         return F.pad(x, sides, value=self.param.constant_values)

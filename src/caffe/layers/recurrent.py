@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
+from ..proto.caffe_pb2 import RecurrentParameter
 from .layer import Layer, Parameter, register
 
 
@@ -81,11 +82,11 @@ class LSTMUnit(Layer):
             )
         return [cell, cell]
 
-    def forward(self, cell: Tensor, gates: Tensor, cont: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def forward(self, cell: Tensor, gates: Tensor, cont: Tensor) -> tuple[Tensor, Tensor]:
         return lstm_unit(cell, gates, cont[:, :, None])
 
 
-class Recurrent(Layer):
+class Recurrent(Layer[RecurrentParameter]):
     """A net unrolled over T time steps of N streams.
 
     Bottoms: x (T, N, ...); cont (T, N), 0 where a sequence begins and 1 where it goes on;

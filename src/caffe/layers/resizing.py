@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,14 +13,21 @@ from torch import Tensor
 
 from ..errors import CaffeError, NetError, ShapeError
 from ..memory.blob import Shape
-from ..proto.caffe_pb2 import UnpoolingParameter
+from ..proto.caffe_pb2 import (
+    InterpParameter,
+    ResizeBilinearParameter,
+    ResizeNearestNeighborParameter,
+    UnpoolingParameter,
+    UpsampleDarknetParameter,
+    UpsampleParameter,
+)
 from .axes import four_axes, picture_size
 from .layer import Layer, register
 from .reach import Reach
 
 
 @register("Interp")
-class Interp(Layer):
+class Interp(Layer[InterpParameter]):
     """Bilinear interpolation with corner on corner (DeepLab, PSPNet).
 
     The size is shrink_factor's ((n - 1) / shrink + 1), zoom_factor's ((n - 1) * zoom + 1),
@@ -78,7 +86,7 @@ class Interp(Layer):
         ]
         return [Reach(2, stride, Fraction(-self.param.pad_beg)) for stride in strides]
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         x = x.reshape(four_axes(tuple(x.shape)))
         beg, end = self.param.pad_beg, self.param.pad_end
         x = F.pad(x, [beg, end, beg, end]) if beg or end else x
@@ -87,7 +95,7 @@ class Interp(Layer):
 
 
 @register("Upsample")
-class Upsample(Layer):
+class Upsample(Layer[UpsampleParameter]):
     """Each value at the place that the mask, the second bottom, names (SegNet); else repeated.
 
     The mask holds h * width + w, as MAX pooling's second top does; all other places are 0.
@@ -141,7 +149,7 @@ class Upsample(Layer):
             return None
         return [Reach(stride=Fraction(1, scale)) for scale in self._scale]
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         height, width = self._size(*x.shape[2:])
         if mask is None:
             return repeat(x, *self._scale)[..., :height, :width]
@@ -149,7 +157,7 @@ class Upsample(Layer):
 
 
 @register("Unpooling")
-class Unpooling(Layer):
+class Unpooling(Layer[UnpoolingParameter]):
     """Each value at the place that the mask, the second bottom, names; all others are 0.
 
     The mask holds h * width + w, as MAX pooling's second top does. The top's height and width are
@@ -189,7 +197,7 @@ class Unpooling(Layer):
             raise ShapeError(f"a bottom of shape {bottoms[0]} would be brought to {size}")
         return [(*bottoms[0][:2], *size)]
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         return unpooled(x, mask, self.top_shapes(tuple(x.shape), tuple(mask.shape))[0][2:])
 
 
@@ -219,7 +227,7 @@ def repeat(x: Tensor, rows: int, columns: int) -> Tensor:
 
 
 @register("UpsampleDarknet")
-class UpsampleDarknet(Layer):
+class UpsampleDarknet(Layer[UpsampleDarknetParameter]):
     """Each place repeated `stride` times in both directions (YOLO v3)."""
 
     message = "upsample_darknet_param"
@@ -237,11 +245,15 @@ class UpsampleDarknet(Layer):
     def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
         return [Reach(stride=Fraction(1, self.param.stride))] * 2
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         return repeat(x, self.param.stride, self.param.stride)
 
 
-class Resize(Layer):
+R = TypeVar("R", bound=ResizeBilinearParameter | ResizeNearestNeighborParameter)
+"""The messages of TensorFlow's two rules."""
+
+
+class Resize(Layer[R]):
     """A layer that brings some axes to a size of their own, or a factor's (TensorFlow's rules)."""
 
     differences = "of the forks"
@@ -296,7 +308,7 @@ class Resize(Layer):
 
 
 @register("ResizeBilinear")
-class ResizeBilinear(Resize):
+class ResizeBilinear(Resize[ResizeBilinearParameter]):
     """Between neighbours linearly, along two axes (three with NCHWD)."""
 
     message = "resize_bilinear_param"
@@ -315,7 +327,7 @@ class ResizeBilinear(Resize):
             return (index + np.float32(0.5)) * self.step(old, new) - np.float32(0.5)
         return index * self.step(old, new)
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         for axis, new in self.sizes(tuple(x.shape)).items():
             old = x.shape[axis]
             points = self._points(old, new)
@@ -331,12 +343,12 @@ class ResizeBilinear(Resize):
 
 
 @register("ResizeNearestNeighbor")
-class ResizeNearestNeighbor(Resize):
+class ResizeNearestNeighbor(Resize[ResizeNearestNeighborParameter]):
     """The nearest value, or the one before, along two axes."""
 
     message = "resize_nearest_neighbor_param"
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         half = np.float32(0.5)
         for axis, new in self.sizes(tuple(x.shape)).items():
             old = x.shape[axis]

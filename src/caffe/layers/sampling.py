@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
+from ..proto.caffe_pb2 import DeformableConvolutionParameter, SpatialTransformerParameter
 from .axes import picture_size
 from .convolution import Convolution
 from .layer import Layer, Parameter, register
@@ -37,7 +38,7 @@ def _within(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 @register("SpatialTransformer")
-class SpatialTransformer(Layer):
+class SpatialTransformer(Layer[SpatialTransformerParameter]):
     """The picture seen through an affine map: row and column -> (row, column, 1) theta^T.
 
     Rows and columns run from -1 to 1 (the last place lies a step before 1). theta (N, 6), the
@@ -70,7 +71,7 @@ class SpatialTransformer(Layer):
         size = self.param.output_H or height, self.param.output_W or width
         return [(*bottoms[0][:2], *size)]
 
-    def forward(self, x: Tensor, theta: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, theta: Tensor) -> Tensor:
         n, channels, height, width = self.top_shapes(tuple(x.shape), tuple(theta.shape))[0]
         given = iter(theta.reshape(n, -1).T)
         entries = [
@@ -89,7 +90,7 @@ class SpatialTransformer(Layer):
 
 
 @register("DeformableConvolution")
-class DeformableConvolution(Convolution):
+class DeformableConvolution(Convolution[DeformableConvolutionParameter]):
     """A Convolution each tap of which is moved by the second bottom (Dai et al., 2017).
 
     Offsets (N, 2 * taps * deformable_group, out height, out width): for each group of channels

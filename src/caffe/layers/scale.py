@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
-from ..proto.caffe_pb2 import FillerParameter
+from ..proto.caffe_pb2 import BiasParameter, FillerParameter, ScaleParameter
 from .layer import Layer, Parameter, register
 
+A = TypeVar("A", bound=ScaleParameter | BiasParameter)
+"""Scale's message, and Bias's."""
 
-class AlongAxes(Layer):
+
+class AlongAxes(Layer[A]):
     """A layer whose operand spans `num_axes` axes of the bottom, from `axis` on.
 
     The operand is the second bottom, or else a parameter blob.
@@ -55,7 +60,7 @@ class AlongAxes(Layer):
 
 
 @register("Scale")
-class Scale(AlongAxes):
+class Scale(AlongAxes[ScaleParameter]):
     """top = scale * x (+ bias), the scale being the second bottom or learned."""
 
     message = "scale_param"
@@ -72,9 +77,7 @@ class Scale(AlongAxes):
             wanted.append(Parameter(shape, self.param.bias_filler))
         return wanted
 
-    def forward(  # type: ignore[override]
-        self, x: Tensor, scale: Tensor, bias: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, scale: Tensor, bias: Tensor | None = None) -> Tensor:
         scale = self.aligned(scale, x)
         return x * scale if bias is None else torch.addcmul(self.aligned(bias, x), x, scale)
 
@@ -83,7 +86,7 @@ class Scale(AlongAxes):
 
 
 @register("Bias")
-class Bias(AlongAxes):
+class Bias(AlongAxes[BiasParameter]):
     """top = x + bias, the bias being the second bottom or learned."""
 
     message = "bias_param"
@@ -93,7 +96,7 @@ class Bias(AlongAxes):
             return []
         return [Parameter(self.operand_shape(bottoms[0]), self.param.filler)]
 
-    def forward(self, x: Tensor, bias: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         return x + self.aligned(bias, x)
 
     def affine(self, *params: Tensor) -> tuple[Tensor | None, Tensor | None]:

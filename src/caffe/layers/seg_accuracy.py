@@ -7,12 +7,13 @@ from torch import Tensor
 
 from ..errors import CaffeError, NetError, ShapeError
 from ..memory.blob import Shape
+from ..proto.caffe_pb2 import SegAccuracyParameter
 from .axes import four_axes
 from .layer import Layer, register
 
 
 @register("SegAccuracy")
-class SegAccuracy(Layer):
+class SegAccuracy(Layer[SegAccuracyParameter]):
     """Over all pixels: the share that is right, the mean of the classes' shares, and of overlaps.
 
     Bottoms: scores (N, C, H, W) and labels (N, 1, H, W). A class's overlap is what is right by
@@ -40,7 +41,7 @@ class SegAccuracy(Layer):
             )
         return [(1, 1, 1, 3)]
 
-    def forward(self, scores: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
         classes = scores.shape[1]
         wanted = labels.reshape(-1).long()
         found = scores.argmax(1).reshape(-1)

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from ..errors import CaffeError, NetError, ShapeError
 from ..memory.blob import Shape
-from ..proto.caffe_pb2 import LayerParameter, ReductionParameter
+from ..proto.caffe_pb2 import ArgMaxParameter, LayerParameter, ReductionParameter
 from .layer import Layer, register
 
 
 @register("ArgMax")
-class ArgMax(Layer):
+class ArgMax(Layer[ArgMaxParameter]):
     """Where the `top_k` largest values are, along `axis` or in each picture as a whole.
 
     Without an axis the top is (num, 1, top_k); with out_max_val it is (num, 2, top_k), places
@@ -46,7 +46,7 @@ class ArgMax(Layer):
         rows = 2 if self.param.out_max_val else 1
         return [(shape[0], rows, self.param.top_k, *[1] * (len(shape) - 3))]
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         axis = self.param.axis % x.dim() if self.param.HasField("axis") else 1
         rows = x if self.param.HasField("axis") else x.reshape(len(x), -1)
         # Of equal values the later one comes first, as in Caffe.
@@ -65,7 +65,7 @@ class ArgMax(Layer):
 
 
 @register("Reduction")
-class Reduction(Layer):
+class Reduction(Layer[ReductionParameter]):
     """coeff * the sum (SUM), of absolute values (ASUM), of squares (SUMSQ), or the mean (MEAN).
 
     Over all axes from `axis` on.
@@ -76,7 +76,7 @@ class Reduction(Layer):
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         return [bottoms[0][: self.axis(self.param.axis, bottoms[0])]]
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         lead = x.shape[: self.param.axis % x.dim()]
         rows = x.reshape(math.prod(lead), -1)
         operation = self.param.operation
@@ -100,7 +100,7 @@ class BatchReindex(Layer):
             raise ShapeError(f"the second bottom must have one axis, not the shape {bottoms[1]}")
         return [(bottoms[1][0], *bottoms[0][1:])]
 
-    def forward(self, x: Tensor, order: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, order: Tensor) -> Tensor:
         index = order.detach().to(torch.int64)
         wrong = (index < 0) | (index >= len(x))
         if bool(wrong.any()):

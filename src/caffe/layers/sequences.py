@@ -12,13 +12,20 @@ from torch import Tensor
 
 from ..errors import CaffeError, NetError, ShapeError
 from ..memory.blob import Shape
+from ..proto.caffe_pb2 import (
+    ContinuationIndicatorParameter,
+    CTCDecoderParameter,
+    CtcLossParameter,
+    LabelsequenceAccuracyParameter,
+    LSTMParameter,
+)
 from .layer import Layer, Parameter, register
 from .loss import Loss
 from .recurrent import lstm_unit
 
 
 @register("ContinuationIndicator")
-class ContinuationIndicator(Layer):
+class ContinuationIndicator(Layer[ContinuationIndicatorParameter]):
     """Markers (time_step, N) for LSTM: 0 for the first step of each sequence, then 1.
 
     N is the length of the bottom's axis `axis`, or batch_size where there is no bottom.
@@ -64,7 +71,7 @@ class _Hold(torch.autograd.Function):
 
 
 @register("Lstm")
-class Lstm(Layer):
+class Lstm(Layer[LSTMParameter]):
     """The steps of LSTMUnit, the gates being W_x x_t + b + W_h h_(t-1) (junhyukoh's LSTM).
 
     The bottom is (T, N, inputs) and the top (T, N, num_output); with batch_size N it is
@@ -163,7 +170,7 @@ class Lstm(Layer):
 
 
 @register("CtcLoss", "WarpCTC", "WarpCtc", "WarpCTCLoss", "WarpCtcLoss")
-class CtcLoss(Loss):
+class CtcLoss(Loss[CtcLossParameter]):
     """top = sum(-log P(labels | softmax(x))) / N (Graves et al., 2006).
 
     Bottoms: x (T, N, C) before the softmax, and labels (N, L), where blank_label fills up. A
@@ -193,7 +200,7 @@ class CtcLoss(Loss):
             raise NetError(f"blank_label {self.param.blank_label} is none of {x[2]} classes")
         return [()]
 
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         blank, classes = self.param.blank_label, x.shape[2]
         rows = labels.reshape(len(labels), -1).long()
         if bool(((rows < 0) | (rows >= classes)).any()):
@@ -211,7 +218,7 @@ class CtcLoss(Loss):
 
 
 @register("CTCLoss")
-class CTCLoss(Loss):
+class CTCLoss(Loss[CtcLossParameter]):
     """top = sum(-log P(labels | softmax(x))) / N, the labels standing by steps (Graves, 2006).
 
     Bottoms: x (T, N, C) before the softmax, markers (T, N), 0 where a sequence begins, whose
@@ -241,7 +248,7 @@ class CTCLoss(Loss):
             raise NetError(f"the blank {self.param.blank_index} is none of {x[2]} classes")
         return [()]
 
-    def forward(self, x: Tensor, *rest: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, *rest: Tensor) -> Tensor:
         x = x.flatten(2)
         steps, count, classes = x.shape
         columns = rest[-1].reshape(len(rest[-1]), count).T.long()
@@ -293,7 +300,7 @@ def edit_distance(a: Sequence[int], b: Sequence[int]) -> int:
 
 
 @register("CTCGreedyDecoder", "CTCDecoder", "CtcDecoder")
-class CTCGreedyDecoder(Layer):
+class CTCGreedyDecoder(Layer[CTCDecoderParameter]):
     """The labels of each step's largest class, repeats merged and blanks left out; -1 behind them.
 
     Bottoms: probabilities (T, N, C); perhaps markers (T, N), 0 where a sequence begins, whose
@@ -378,7 +385,7 @@ class CTCGreedyDecoder(Layer):
 
 
 @register("LabelsequenceAccuracy")
-class LabelsequenceAccuracy(Layer):
+class LabelsequenceAccuracy(Layer[LabelsequenceAccuracyParameter]):
     """The share of sequences whose labels are all right.
 
     Bottoms: scores (N, T, C) and labels (N, L); blank_label is left out of both.
@@ -398,7 +405,7 @@ class LabelsequenceAccuracy(Layer):
             )
         return [()]
 
-    def forward(self, scores: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
         blank = self.param.blank_label
         right = 0
         for path, row in zip(scores.argmax(2).tolist(), labels.flatten(1).tolist(), strict=True):

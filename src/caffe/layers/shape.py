@@ -6,17 +6,29 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
+from ..proto.caffe_pb2 import (
+    ConcatParameter,
+    CropParameter,
+    FlattenParameter,
+    ReshapeParameter,
+    SliceParameter,
+    TileParameter,
+)
 from .layer import Layer, Tensors, register
 from .reach import Reach, all_places, same_place
 
+A = TypeVar("A", bound=ConcatParameter | SliceParameter)
+"""Concat's message, and Slice's."""
 
-class LegacyAxis(Layer):
+
+class LegacyAxis(Layer[A]):
     """A layer along `axis`, which old texts name otherwise."""
 
     legacy_axis: str
@@ -31,7 +43,7 @@ class LegacyAxis(Layer):
 
 
 @register("Concat")
-class Concat(LegacyAxis):
+class Concat(LegacyAxis[ConcatParameter]):
     """The bottoms one behind the other along `axis`."""
 
     message = "concat_param"
@@ -58,7 +70,7 @@ class Concat(LegacyAxis):
 
 
 @register("Slice")
-class Slice(LegacyAxis):
+class Slice(LegacyAxis[SliceParameter]):
     """The bottom cut along `axis`, at slice_point or into equal parts."""
 
     message = "slice_param"
@@ -88,7 +100,7 @@ class Slice(LegacyAxis):
     def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
         return same_place(bottom) if self.along(bottom) < 2 else None
 
-    def forward(self, x: Tensor) -> Sequence[Tensor]:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Sequence[Tensor]:
         return x.split(self._sizes(x.shape), self.along(x.shape))
 
 
@@ -104,7 +116,7 @@ class Split(Layer):
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         return [bottoms[0]] * len(self.layer_param.top)
 
-    def forward(self, x: Tensor) -> Sequence[Tensor]:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Sequence[Tensor]:
         return [x.view_as(x) for _ in self.layer_param.top]
 
     def backward(
@@ -114,7 +126,7 @@ class Split(Layer):
 
 
 @register("Flatten")
-class Flatten(Layer):
+class Flatten(Layer[FlattenParameter]):
     """The axes from `axis` to `end_axis` (both included) as one; a new one if there are none."""
 
     message = "flatten_param"
@@ -132,12 +144,12 @@ class Flatten(Layer):
     def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
         return all_places(bottom) if len(self.top_shapes(bottom)[0]) <= 2 else None
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         return x.view(self.top_shapes(tuple(x.shape))[0])
 
 
 @register("Reshape")
-class Reshape(Layer):
+class Reshape(Layer[ReshapeParameter]):
     """The same numbers in another shape: 0 keeps an axis, one -1 takes what is left.
 
     Only the `num_axes` axes from `axis` on are replaced (-1: all of them).
@@ -188,12 +200,12 @@ class Reshape(Layer):
             return same_place(bottom)
         return all_places(bottom) if len(top) <= 2 else None
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         return x.view(self.top_shapes(tuple(x.shape))[0])
 
 
 @register("Crop")
-class Crop(Layer):
+class Crop(Layer[CropParameter]):
     """The first bottom cut to the second one's size from `axis` on, beginning at offset."""
 
     message = "crop_param"
@@ -228,14 +240,14 @@ class Crop(Layer):
         starts = [Fraction(offsets.get(axis, 0)) for axis in range(2, len(bottom))]
         return [Reach(start=start) for start in starts]
 
-    def forward(self, x: Tensor, size: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, size: Tensor) -> Tensor:
         for axis, offset in self._offsets(tuple(x.shape)).items():
             x = x.narrow(axis, offset, size.shape[axis])
         return x
 
 
 @register("Tile")
-class Tile(Layer):
+class Tile(Layer[TileParameter]):
     """The bottom repeated `tiles` times along `axis`."""
 
     message = "tile_param"
@@ -253,5 +265,5 @@ class Tile(Layer):
     def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
         return same_place(bottom) if self.axis(self.param.axis, bottom) < 2 else None
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         return torch.cat([x] * self.param.tiles, self.param.axis)

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from ..memory.blob import Shape
+from ..proto.caffe_pb2 import SoftmaxParameter
 from .layer import Layer, Tensors, register
 from .reach import Reach, same_place
 
 
 @register("Softmax")
-class Softmax(Layer):
+class Softmax(Layer[SoftmaxParameter]):
     """top = exp(x) / sum of exp(x) along `axis`."""
 
     message = "softmax_param"
@@ -25,7 +26,7 @@ class Softmax(Layer):
     def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
         return same_place(bottom) if self.axis(self.param.axis, bottom) < 2 else None
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         return torch.softmax(x, self.param.axis)
 
     def backward(

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
-from ..proto.caffe_pb2 import LossParameter
+from ..proto.caffe_pb2 import InfogainLossParameter, LossParameter, SoftmaxParameter
 from ..weights.files import read_blob
 from .axes import four_axes
 from .labels import class_labels
-from .layer import register
+from .layer import P, register
 from .loss import Loss, as_rows, ignored_label, normalization, normalizer, one_per_item
 
 LEAST_PROBABILITY = 1e-20
@@ -23,7 +23,7 @@ LEAST_PROBABILITY = 1e-20
 LEAST_FLOAT = float(torch.finfo(torch.float32).tiny)
 
 
-class ClassLoss(Loss):
+class ClassLoss(Loss[P]):
     """A loss of the softmax of the predictions along an axis, one label for each other place."""
 
     tops = (1, 2)
@@ -72,7 +72,7 @@ class ClassLoss(Loss):
 
 
 @register("SoftmaxWithLoss")
-class SoftmaxWithLoss(ClassLoss):
+class SoftmaxWithLoss(ClassLoss[SoftmaxParameter]):
     """top = -sum(log(softmax(x)[label])) / normalizer; a second top gets the softmax itself.
 
     With SegNet's weight_by_label_freqs each label's term is multiplied by its class's number in
@@ -96,7 +96,7 @@ class SoftmaxWithLoss(ClassLoss):
             )
         return shapes
 
-    def forward(self, x: Tensor, labels: Tensor) -> list[Tensor]:  # type: ignore[override]
+    def forward(self, x: Tensor, labels: Tensor) -> list[Tensor]:
         probabilities = torch.softmax(x, self._axis)
         rows = self._rows(probabilities)
         index, counts = self._labels(labels, rows.shape[1])
@@ -130,7 +130,7 @@ class SoftmaxWithLoss(ClassLoss):
 
 
 @register("InfogainLoss")
-class InfogainLoss(ClassLoss):
+class InfogainLoss(ClassLoss[InfogainLossParameter]):
     """top = -sum_l(H[label, l] log(softmax(x)[l])) / normalizer, for a matrix H of classes.
 
     H is the third bottom, or comes from the file `source`. A second top gets the softmax.
@@ -171,7 +171,7 @@ class InfogainLoss(ClassLoss):
             )
         return shapes
 
-    def forward(self, x: Tensor, labels: Tensor, *matrix: Tensor) -> list[Tensor]:  # type: ignore[override]
+    def forward(self, x: Tensor, labels: Tensor, *matrix: Tensor) -> list[Tensor]:
         probabilities = torch.softmax(x, self._axis)
         rows = self._rows(probabilities)
         index, counts = self._labels(labels, rows.shape[1])
@@ -211,7 +211,7 @@ class MultinomialLogisticLoss(Loss):
         one_per_item(bottoms[1], "the labels")
         return shapes
 
-    def forward(self, p: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, p: Tensor, labels: Tensor) -> Tensor:
         rows = as_rows(p)
         index, _ = class_labels(self.layer_param, labels, rows.shape[1])
         return -self._bounded(rows, index).log().sum() / len(p)

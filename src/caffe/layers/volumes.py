@@ -79,7 +79,7 @@ class Deconvolution3D(OverClips, Deconvolution):
 
 
 @register("Pooling3D", "NdPooling")
-class Pooling3D(Layer):
+class Pooling3D(Layer[PoolingParameter]):
     """The largest value (MAX) or the mean (AVE) of windows over time, height and width (C3D).
 
     Sizes are rounded up, and a last window that would start in the padding is dropped, as in
@@ -124,7 +124,7 @@ class Pooling3D(Layer):
             raise ShapeError(f"the kernel {self._kernel} does not fit into {bottoms[0]}")
         return [(*bottoms[0][:2], *sizes)]
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         sides: list[int] = []
         counted: list[int] = []
         outs = self._out_sizes(tuple(x.shape))

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ...errors import CaffeError, NetError, ParseError, ShapeError
 from ...memory.blob import Shape
+from ...proto.caffe_pb2 import DetectionEvaluateParameter, EvalDetectionParameter
 from ..layer import Layer, register
 from .boxes import non_maximum_suppression, overlaps
 from .yolo import read_maps
@@ -40,7 +41,7 @@ def judged(boxes: Tensor, truth: Tensor, threshold: float) -> tuple[Tensor, Tens
 
 
 @register("DetectionEvaluate")
-class DetectionEvaluate(Layer):
+class DetectionEvaluate(Layer[DetectionEvaluateParameter]):
     """Rows (image, label, score, right, wrong) for each detection (SSD).
 
     Bottoms: DetectionOutput's rows, and true boxes as rows (image, label, instance, x1, y1, x2,
@@ -77,7 +78,7 @@ class DetectionEvaluate(Layer):
                 )
         return [(1, 1, self.param.num_classes, 5)]
 
-    def forward(self, found: Tensor, truth: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, found: Tensor, truth: Tensor) -> Tensor:
         param = self.param
         found, truth = found.reshape(-1, 7), truth.reshape(-1, 8)
         found = found[found[:, 1] != NO_LABEL]
@@ -146,7 +147,7 @@ def read_sizes(path: str) -> list[tuple[int, int]]:
 
 
 @register("EvalDetection")
-class EvalDetection(Layer):
+class EvalDetection(Layer[EvalDetectionParameter]):
     """For each picture how many objects of each class it has, then (label, score, right, wrong).
 
     Bottoms: YOLO v2's map (N, num_object (5 + num_class), side, side), and true boxes
@@ -178,7 +179,7 @@ class EvalDetection(Layer):
             raise ShapeError(f"the map must have {channels} channels, but its shape is {shape}")
         return [(shape[0], param.num_class + shape[2] * shape[3] * param.num_object * 4)]
 
-    def forward(self, x: Tensor, truth: Tensor, *unused: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, truth: Tensor, *unused: Tensor) -> Tensor:
         param = self.param
         biases = x.new_tensor(list(param.biases)[: 2 * param.num_object]).view(-1, 2)
         size = x.new_tensor([x.shape[3], x.shape[2]])

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...errors import NetError, ShapeError
 from ...memory.blob import Shape
+from ...proto.caffe_pb2 import DetectionOutputParameter
 from ..layer import Layer, register
 from .boxes import check_priors, count_priors, decode, read_priors, suppress
 
@@ -34,7 +35,7 @@ def detection_rows(found: list[Tensor], images: int, like: Tensor) -> Tensor:
 
 
 @register("DetectionOutput")
-class DetectionOutput(Layer):
+class DetectionOutput(Layer[DetectionOutputParameter]):
     """Rows (image, label, score, x1, y1, x2, y2): the boxes that are left of SSD's predictions.
 
     Bottoms: offsets (N, 4 P), or (N, 4 P num_classes) unless share_location, scores
@@ -83,7 +84,7 @@ class DetectionOutput(Layer):
                 )
         return [(1, 1, 1, 7)]
 
-    def forward(  # type: ignore[override]
+    def forward(
         self, offsets: Tensor, scores: Tensor, prior_blob: Tensor, *refined: Tensor
     ) -> Tensor:
         param, images = self.param, len(offsets)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...errors import NetError, ShapeError
 from ...memory.blob import Shape
+from ...proto.caffe_pb2 import CenterLossParameter, MarginInnerProductParameter
 from ..labels import class_labels
 from ..layer import TRAIN, Layer, Parameter, Tensors, register
 from ..loss import Loss
@@ -19,7 +20,7 @@ TINY = 1e-10
 
 
 @register("MarginInnerProduct")
-class MarginInnerProduct(Layer):
+class MarginInnerProduct(Layer[MarginInnerProductParameter]):
     """top = abs(x) cos(angle), the label's own by (lambda cos + psi) / (1 + lambda) (Liu, 2017).
 
     The weights (num_output, inputs) are divided by their norms. psi is (-1)^k cos(m angle) - 2 k,
@@ -60,7 +61,7 @@ class MarginInnerProduct(Layer):
         falling = param.base * (1 + param.gamma * self._iteration) ** -param.power
         return float(max(falling, param.lambda_min))
 
-    def forward(self, x: Tensor, labels: Tensor, weight: Tensor) -> Sequence[Tensor]:  # type: ignore[override]
+    def forward(self, x: Tensor, labels: Tensor, weight: Tensor) -> Sequence[Tensor]:
         if self.phase == TRAIN and not torch.is_grad_enabled():
             self._iteration += 1
         flat = x.reshape(-1, self._inputs)
@@ -90,7 +91,7 @@ def chebyshev(cosine: Tensor, times: int) -> Tensor:
 
 
 @register("CenterLoss")
-class CenterLoss(Loss):
+class CenterLoss(Loss[CenterLossParameter]):
     """top = sum((x - centre of the label)^2) / (2 N) (Wen et al., 2016).
 
     The centres (num_output, inputs) are learned, each moved towards its class's mean: their
@@ -121,7 +122,7 @@ class CenterLoss(Loss):
         index, _ = class_labels(self.layer_param, labels, self.param.num_output)
         return x.reshape(-1, self._inputs) - centers[index], index
 
-    def forward(self, x: Tensor, labels: Tensor, centers: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
         distances, _ = self._distances(x, labels, centers)
         return distances.square().sum() / (2 * len(distances))
 

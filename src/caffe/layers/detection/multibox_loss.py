@@ -51,7 +51,7 @@ class _Truth:
 
 
 @register("MultiBoxLoss")
-class MultiBoxLoss(Loss):
+class MultiBoxLoss(Loss[MultiBoxLossParameter]):
     """top = (loc_weight * loss of matched boxes' offsets + loss of classes) / normalizer.
 
     Bottoms: offsets, scores (before the softmax), priors, and true boxes as rows (picture, label,
@@ -115,7 +115,7 @@ class MultiBoxLoss(Loss):
             )
         return shapes
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         offsets: Tensor,
         scores: Tensor,

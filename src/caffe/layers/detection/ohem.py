@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ...errors import ShapeError
 from ...memory.blob import Shape
+from ...proto.caffe_pb2 import BoxAnnotatorOHEMParameter
 from ..layer import Layer, register
 from ..softmax_loss import LEAST_FLOAT, SoftmaxWithLoss
 
@@ -23,7 +24,7 @@ class SoftmaxWithLossOHEM(SoftmaxWithLoss):
         shapes = super().top_shapes(*bottoms)
         return [*shapes, bottoms[1]] if len(self.layer_param.top) > 2 else shapes
 
-    def forward(self, x: Tensor, labels: Tensor) -> list[Tensor]:  # type: ignore[override]
+    def forward(self, x: Tensor, labels: Tensor) -> list[Tensor]:
         rows = self._rows(torch.softmax(x, self._axis))
         index, counts = self._labels(labels, rows.shape[1])
         losses = -rows.gather(1, index[:, None])[:, 0].clamp(min=LEAST_FLOAT).log()
@@ -32,7 +33,7 @@ class SoftmaxWithLossOHEM(SoftmaxWithLoss):
 
 
 @register("BoxAnnotatorOHEM")
-class BoxAnnotatorOHEM(Layer):
+class BoxAnnotatorOHEM(Layer[BoxAnnotatorOHEMParameter]):
     """Labels and weights of the roi_per_img regions of largest loss in each picture.
 
     Bottoms: regions (R, 5), losses (R), labels (R), weights (R, ...). The tops are labels and
@@ -57,7 +58,7 @@ class BoxAnnotatorOHEM(Layer):
             )
         return [labels, weights]
 
-    def forward(  # type: ignore[override]
+    def forward(
         self, regions: Tensor, losses: Tensor, labels: Tensor, weights: Tensor
     ) -> Sequence[Tensor]:
         picture = regions.reshape(len(regions), -1)[:, 0].trunc()

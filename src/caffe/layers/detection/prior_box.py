@@ -9,11 +9,12 @@ from torch import Tensor
 
 from ...errors import NetError, ShapeError
 from ...memory.blob import Shape
+from ...proto.caffe_pb2 import PriorBoxParameter
 from ..layer import Layer, register
 
 
 @register("PriorBox")
-class PriorBox(Layer):
+class PriorBox(Layer[PriorBoxParameter]):
     """Boxes around each place of the first bottom, in parts of the second one's size (SSD).
 
     top[0, 0] holds (x1, y1, x2, y2) of each box, top[0, 1] their variances (Liu et al., 2016).
@@ -101,7 +102,7 @@ class PriorBox(Layer):
             raise ShapeError(f"the first bottom has no places: its shape is {bottoms[0]}")
         return [(1, 2, count * 4)]
 
-    def forward(self, places: Tensor, data: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, places: Tensor, data: Tensor) -> Tensor:
         # Videos give the same boxes for every picture.
         key = (tuple(places.shape[2:]), tuple(data.shape[2:]), places.device, places.dtype)
         if self._made is None or self._made[0] != key:

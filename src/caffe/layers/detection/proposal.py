@@ -14,6 +14,7 @@ from torch import Tensor
 from ... import mode
 from ...errors import CaffeError, NetError, ShapeError
 from ...memory.blob import Blob, Shape
+from ...proto.caffe_pb2 import ProposalParameter
 from .. import python
 from ..layer import TEST, Layer, register
 from .boxes import growth, non_maximum_suppression
@@ -181,7 +182,7 @@ class Proposer:
 
 
 @register("Proposal")
-class Proposal(Layer):
+class Proposal(Layer[ProposalParameter]):
     """Regions (R, 5), picture first, that a region proposal net's scores and offsets give.
 
     Bottoms: scores (1, 2 A, H, W) of showing nothing and of showing something for each of the
@@ -225,9 +226,7 @@ class Proposal(Layer):
         shapes: list[Shape] = [(self._propose.after, 5), (self._propose.after,)]
         return shapes[: len(self.layer_param.top)]
 
-    def forward(  # type: ignore[override]
-        self, scores: Tensor, offsets: Tensor, info: Tensor
-    ) -> Sequence[Tensor]:
+    def forward(self, scores: Tensor, offsets: Tensor, info: Tensor) -> Sequence[Tensor]:
         return self._propose(scores, offsets, info)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...errors import CaffeError, NetError, ShapeError
 from ...memory.blob import Shape
+from ...proto.caffe_pb2 import RegionLossParameter
 from ..layer import TRAIN, Tensors, register
 from ..loss import Loss
 from .boxes import overlaps
@@ -32,7 +33,7 @@ class _Picture:
 
 
 @register("RegionLoss")
-class RegionLoss(Loss):
+class RegionLoss(Loss[RegionLossParameter]):
     """top = sum of squared errors of boxes, objects and classes, each by how many there are.
 
     Bottoms: YOLO v2's map (N, num (coords + 1 + num_class), H, W), and true boxes (N, rows * 5):
@@ -65,7 +66,7 @@ class RegionLoss(Loss):
             )
         return [()]
 
-    def forward(self, x: Tensor, truth: Tensor, *unused: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, truth: Tensor, *unused: Tensor) -> Tensor:
         if self.phase == TRAIN:
             self._seen += len(x)
         return self._assess(x, truth)[0]

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
 from ...errors import CaffeError, NetError, ShapeError
 from ...memory.blob import Shape
+from ...proto.caffe_pb2 import PSROIPoolingParameter, ROIAlignParameter, ROIPoolingParameter
 from ..layer import Layer, register
 
+G = TypeVar("G", bound=ROIPoolingParameter | ROIAlignParameter)
+"""The messages of layers with a grid of bins."""
 
-class OfRegions(Layer):
+R = TypeVar("R", bound=ROIPoolingParameter | ROIAlignParameter | PSROIPoolingParameter)
+"""The messages of layers on regions."""
+
+
+class OfRegions(Layer[R]):
     """A layer on a map (N, C, H, W) and on regions (R, 5): which picture, x1, y1, x2, y2.
 
     Regions are in pixels of the picture; times `spatial_scale` they are in places of the map.
@@ -71,7 +78,7 @@ class OfRegions(Layer):
         return index.long(), corners
 
 
-class Grid(OfRegions):
+class Grid(OfRegions[G]):
     """A layer of pooled_h x pooled_w bins for each region."""
 
     def setup(self, *bottoms: Shape) -> None:
@@ -101,7 +108,7 @@ def bin_edges(start: Tensor, length: Tensor, bins: int, size: int) -> tuple[Tens
 
 
 @register("ROIPooling")
-class ROIPooling(Grid):
+class ROIPooling(Grid[ROIPoolingParameter]):
     """The largest value in each of pooled_h x pooled_w bins of a region; 0 for an empty bin.
 
     Corners are rounded to places, bins to places that they touch (Girshick, Fast R-CNN, 2015).
@@ -112,7 +119,7 @@ class ROIPooling(Grid):
     message = "roi_pooling_param"
     differences = "pad_ratio of the forks"
 
-    def forward(self, features: Tensor, regions: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, features: Tensor, regions: Tensor) -> Tensor:
         index, corners = self.read(features, regions)
         height, width = features.shape[2:]
         places = self._places(corners, height, width)
@@ -161,7 +168,7 @@ def _maxima(x: Tensor, edges: list[list[int]]) -> Tensor:
 
 
 @register("PSROIPooling")
-class PSROIPooling(OfRegions):
+class PSROIPooling(OfRegions[PSROIPoolingParameter]):
     """The mean of each of group_size x group_size bins, each from a channel of its own.
 
     top[r, c, i, j] is the mean over bin (i, j) of channel (c * group_size + i) * group_size + j;
@@ -186,7 +193,7 @@ class PSROIPooling(OfRegions):
             )
         return channels, group, group
 
-    def forward(self, features: Tensor, regions: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, features: Tensor, regions: Tensor) -> Tensor:
         index, corners = self.read(features, regions)
         height, width = features.shape[2:]
         _, group, _ = self.bins_of(tuple(features.shape))
@@ -223,7 +230,7 @@ class PSROIPooling(OfRegions):
 
 
 @register("ROIAlign")
-class ROIAlign(Grid):
+class ROIAlign(Grid[ROIAlignParameter | ROIPoolingParameter]):
     """The mean of interpolated values at evenly spaced points of each bin of a region.
 
     sampling_ratio x sampling_ratio points in a bin, or where it is 0 or less as many as the
@@ -245,7 +252,7 @@ class ROIAlign(Grid):
         channels, height, width = super().bins_of(features)
         return channels, height + self._at_corners, width + self._at_corners
 
-    def forward(self, features: Tensor, regions: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, features: Tensor, regions: Tensor) -> Tensor:
         index, corners = self.read(features, regions)
         pooled = self._corner_values if self._at_corners else self._bin_means
         tops = [pooled(features[i], box) for i, box in zip(index.tolist(), corners, strict=True)]
@@ -255,10 +262,11 @@ class ROIAlign(Grid):
     def _bin_means(self, x: Tensor, box: Tensor) -> Tensor:
         """(C, pooled_h, pooled_w) of one region of a map (C, H, W)."""
         start = box[:2] * self.param.spatial_scale
+        ratio = self.layer_param.roi_align_param.sampling_ratio
         sides = (box[2:] * self.param.spatial_scale - start).clamp(min=1)
         bins = sides.new_tensor([self.param.pooled_w, self.param.pooled_h])
-        samples = [self.param.sampling_ratio] * 2
-        if self.param.sampling_ratio <= 0:
+        samples = [ratio] * 2
+        if ratio <= 0:
             samples = (sides / bins).ceil().long().tolist()
         weights = []
         for axis in (0, 1):
@@ -271,7 +279,7 @@ class ROIAlign(Grid):
         return weights[1] @ x @ weights[0].T
 
     def _corner_values(self, x: Tensor, box: Tensor) -> Tensor:
-        pad = (box[2:] - box[:2] + 1) * self.param.pad_ratio
+        pad = (box[2:] - box[:2] + 1) * self.layer_param.roi_pooling_param.pad_ratio
         start = (box[:2] - pad) * self.param.spatial_scale - 0.5
         sides = (box[2:] + pad) * self.param.spatial_scale - 0.5 - start
         shape = self.bins_of((1, *x.shape))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...errors import NetError, ShapeError
 from ...memory.blob import Shape
-from ...proto.caffe_pb2 import LossParameter
+from ...proto.caffe_pb2 import L1LossParameter, LossParameter, SmoothL1LossParameter
 from ..layer import register
 from ..loss import Loss, normalization, normalizer
 
@@ -29,7 +29,7 @@ def _check_alike(bottoms: Sequence[Shape]) -> None:
 
 
 @register("SmoothL1Loss")
-class SmoothL1Loss(Loss):
+class SmoothL1Loss(Loss[SmoothL1LossParameter]):
     """top = sum(outer * smooth(inner * (a - b))) / N, smooth(d) = 0.5 (sigma d)^2 near 0.
 
     Farther from 0 than 1 / sigma^2 it is abs(d) - 0.5 / sigma^2. N is the first dimension.
@@ -48,7 +48,7 @@ class SmoothL1Loss(Loss):
         _check_alike(bottoms)
         return super().top_shapes(*bottoms)
 
-    def forward(self, a: Tensor, b: Tensor, *weights: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, a: Tensor, b: Tensor, *weights: Tensor) -> Tensor:
         difference = a - b.reshape(a.shape)
         if weights:
             difference = difference * weights[0].reshape(a.shape)
@@ -59,7 +59,7 @@ class SmoothL1Loss(Loss):
 
 
 @register("L1Loss")
-class L1Loss(Loss):
+class L1Loss(Loss[L1LossParameter]):
     """top = sum(abs(a - b)) / N, N being the first dimension; places of NaN count nothing.
 
     With l2_per_location the sum goes over the L2 norms along the channels, sqrt(sum of
@@ -78,7 +78,7 @@ class L1Loss(Loss):
             raise ShapeError(f"the bottoms need 2 axes or more, not the shape {bottoms[0]}")
         return [()]
 
-    def forward(self, a: Tensor, *b: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, a: Tensor, *b: Tensor) -> Tensor:
         param = self.param
         difference = a - b[0].reshape(a.shape) if b else a
         counts = ~difference.isnan()
@@ -100,7 +100,7 @@ class L1Loss(Loss):
 
 
 @register("SmoothL1LossOHEM")
-class SmoothL1LossOHEM(Loss):
+class SmoothL1LossOHEM(Loss[LossParameter]):
     """top[0] = sum(smooth(weight * (a - b))) / normalizer; top[1] holds each region's sum.
 
     smooth(d) is 0.5 d^2 for abs(d) < 1, else abs(d) - 0.5; the third bottom is the weight.
@@ -119,7 +119,7 @@ class SmoothL1LossOHEM(Loss):
         shapes: list[Shape] = [*super().top_shapes(*bottoms), (num, 1, *places)]
         return shapes[: max(1, len(self.layer_param.top))]
 
-    def forward(self, a: Tensor, b: Tensor, *weights: Tensor) -> Sequence[Tensor]:  # type: ignore[override]
+    def forward(self, a: Tensor, b: Tensor, *weights: Tensor) -> Sequence[Tensor]:
         difference = a - b.reshape(a.shape)
         if weights:
             difference = difference * weights[0].reshape(a.shape)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...errors import NetError, ShapeError
 from ...memory.blob import Shape
-from ..layer import Layer, register
+from ...proto.caffe_pb2 import (
+    RegionParameter,
+    RegionYoloParameter,
+    YoloDetectionOutputParameter,
+    Yolov3DetectionOutputParameter,
+)
+from ..layer import Layer, P, register
 from .boxes import growth, non_maximum_suppression
 from .detection_output import detection_rows
 
@@ -44,7 +53,11 @@ def read_maps(x: Tensor, boxes_of_place: int, priors: Tensor) -> tuple[Tensor, T
     return boxes, values[..., 4:].reshape(num, boxes.shape[1], -1)
 
 
-class YoloOutput(Layer):
+V = TypeVar("V", bound=YoloDetectionOutputParameter | Yolov3DetectionOutputParameter)
+"""The messages of YOLO's versions 2 and 3."""
+
+
+class YoloOutput(Layer[P]):
     """A layer that gives rows (image, label, score, x1, y1, x2, y2); label 0 is the background."""
 
     tops = 1
@@ -56,19 +69,17 @@ class YoloOutput(Layer):
     @property
     def boxes_of_place(self) -> int:
         """How many boxes each place of a map has."""
-        count: int = self.param.num_box
-        return count
+        raise NotImplementedError
 
     @property
     def classes(self) -> int:
         """How many classes there are, without the background."""
-        count: int = self.param.num_classes
-        return count
+        raise NotImplementedError
 
     @property
     def overlap(self) -> float:
         """The part of the union from which on a box is too much in another's place."""
-        return float(self.param.nms_threshold)
+        raise NotImplementedError
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         channels = self.boxes_of_place * (5 + self.classes)
@@ -92,8 +103,24 @@ class YoloOutput(Layer):
         return torch.cat([parts, boxes[order]], 1)
 
 
+class Versioned(YoloOutput[V]):
+    """What the layers of versions 2 and 3 share."""
+
+    @property
+    def boxes_of_place(self) -> int:
+        return self.param.num_box
+
+    @property
+    def classes(self) -> int:
+        return self.param.num_classes
+
+    @property
+    def overlap(self) -> float:
+        return self.param.nms_threshold
+
+
 @register("YoloDetectionOutput")
-class YoloDetectionOutput(YoloOutput):
+class YoloDetectionOutput(Versioned[YoloDetectionOutputParameter]):
     """Rows (image, label, score, x1, y1, x2, y2) from YOLO v2's maps; labels start at 1.
 
     Each place has num_box boxes with the channels x, y, w, h, object, classes: centre
@@ -124,7 +151,7 @@ class YoloDetectionOutput(YoloOutput):
 
 
 @register("Yolov3DetectionOutput")
-class Yolov3DetectionOutput(YoloOutput):
+class Yolov3DetectionOutput(Versioned[Yolov3DetectionOutputParameter]):
     """Rows (image, label, score, x1, y1, x2, y2) from YOLO v3's maps; labels start at 1.
 
     As YoloDetectionOutput, but each class above the threshold gives a row of its own, with the
@@ -170,7 +197,7 @@ class Yolov3DetectionOutput(YoloOutput):
 
 
 @register("Region")
-class Region(YoloOutput):
+class Region(YoloOutput[RegionParameter]):
     """Rows (image, label, score, x1, y1, x2, y2) from YOLO v2's map; labels start at 1.
 
     As YoloDetectionOutput, but each class gives rows of its own, and boxes are thinned out by
@@ -182,8 +209,7 @@ class Region(YoloOutput):
 
     @property
     def boxes_of_place(self) -> int:
-        count: int = self.param.num
-        return count
+        return self.param.num
 
     def setup(self, *bottoms: Shape) -> None:
         try:
@@ -194,14 +220,13 @@ class Region(YoloOutput):
 
     @property
     def classes(self) -> int:
-        count: int = self.param.classes
-        return count
+        return self.param.classes
 
     @property
     def overlap(self) -> float:
-        return float(self.param.nms)
+        return self.param.nms
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         size = x.new_tensor([x.shape[3], x.shape[2]])
         anchors = x.new_tensor(self._anchors[: 2 * self.param.num]).view(-1, 2)
         boxes, raw = read_maps(x, self.param.num, anchors / size)
@@ -218,7 +243,7 @@ class Region(YoloOutput):
 
 
 @register("RegionYolo")
-class RegionYolo(Layer):
+class RegionYolo(Layer[RegionYoloParameter]):
     """YOLO v2's activations: sigmoid of x, y and object, softmax of the classes; then flat.
 
     The map's channels are `num` times (coords, object, classes); flatten_param says which axes
@@ -241,7 +266,7 @@ class RegionYolo(Layer):
         merged = torch.Size(shape[first : last + 1]).numel()
         return [(*shape[:first], merged, *shape[last + 1 :])]
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         coords = self.param.coords
         parts = x.view(len(x), self.param.num, -1, *x.shape[2:])
         place, rest, thing, classes = parts.split([2, coords - 2, 1, self.param.classes], 2)
@@ -249,7 +274,7 @@ class RegionYolo(Layer):
         return y.reshape(self.top_shapes(tuple(x.shape))[0])
 
 
-def _check_biases(biases: list[float], boxes: int) -> None:
+def _check_biases(biases: Sequence[float], boxes: int) -> None:
     if len(biases) < 2 * boxes:
         raise NetError(
             f"{boxes} boxes need {2 * boxes} times biases (width and height each), not "

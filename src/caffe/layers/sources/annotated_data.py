@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 
 from ...errors import CaffeError, NetError, ParseError
 from ...memory.blob import Blob, Shape
-from ...proto.caffe_pb2 import AnnotatedDatum, LayerParameter, TransformationParameter
+from ...proto.caffe_pb2 import (
+    AnnotatedDataParameter,
+    AnnotatedDatum,
+    LayerParameter,
+    TransformationParameter,
+)
 from ..layer import register
 from . import boxed_pictures as boxed
 from .boxed_pictures import BoxedPicture
@@ -121,7 +126,7 @@ def _boxes(annotated: AnnotatedDatum) -> NDArray[np.float32]:
 
 
 @register("AnnotatedData")
-class AnnotatedData(PrefetchingLayer):
+class AnnotatedData(PrefetchingLayer[AnnotatedDataParameter]):
     """Pictures (BGR) of the store `data_param.source`, and their boxes (SSD).
 
     The second top, (1, 1, boxes, 8), has a row (picture, label, instance, x1, y1, x2, y2,

@@ -71,7 +71,7 @@ class DatumStore:
 
 
 @register("Data")
-class Data(PrefetchingLayer):
+class Data(PrefetchingLayer[DataParameter]):
     """Pictures of the store `source`, as its Datums hold them (BGR), and their labels.
 
     `rand_skip` does nothing, as in Caffe.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import NetError, ParseError, ShapeError
 from ...memory.blob import Blob, Shape
-from ...proto.caffe_pb2 import ImageDataParameter, TransformationParameter
+from ...proto.caffe_pb2 import DenseImageDataParameter, ImageDataParameter, TransformationParameter
 from ..layer import register
 from .bgr_pictures import Picture, read_picture, resize_picture
 from .data_transformer import DataTransformer, random_source
@@ -123,7 +123,11 @@ def resize_labels(labels: Picture, height: int, width: int) -> Picture:
     return labels[:, rows[:, np.newaxis], columns]
 
 
-class LabelledSource(PrefetchingLayer):
+L = TypeVar("L", bound=DenseImageDataParameter | ImageDataParameter)
+"""The messages of sources whose labels are pictures."""
+
+
+class LabelledSource(PrefetchingLayer[L]):
     """A source whose second top are the labels of each pixel, (N, 1, height, width)."""
 
     differences: ClassVar[str] = "of the forks"
@@ -153,7 +157,7 @@ class LabelledSource(PrefetchingLayer):
 
 
 @register("DenseImageData")
-class DenseImageData(LabelledSource):
+class DenseImageData(LabelledSource[DenseImageDataParameter]):
     """Pictures of the list `source`, BGR, 0 to 255 before `transform_param`, and label pictures.
 
     Labels are the grey values of the second picture on each line (SegNet, ENet).
@@ -235,7 +239,7 @@ class MeasuredPictures(LabelledPictures):
 
 
 @register("ImageSegData")
-class ImageSegData(LabelledSource):
+class ImageSegData(LabelledSource[ImageDataParameter]):
     """Pictures of the list `source`, BGR, 0 to 255 before `transform_param`, and label pictures.
 
     What is smaller than crop_size is filled up at the right and below, pictures by mean_value and
@@ -285,7 +289,7 @@ class ImageSegData(LabelledSource):
 
 
 @register("ImageLabelmapData")
-class ImageLabelmapData(LabelledSource):
+class ImageLabelmapData(LabelledSource[ImageDataParameter]):
     """Pictures of the list `source`, BGR, 0 to 255 before `transform_param`, and edge maps.
 
     A label is 1 where the grey value of the second picture on the line is above 127, else 0

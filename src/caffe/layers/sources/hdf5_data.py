@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from ...atomic import atomic_write
 from ...errors import CaffeError, NetError, ParseError, ShapeError, require
 from ...memory.blob import Blob, Shape
+from ...proto.caffe_pb2 import HDF5DataParameter, HDF5OutputParameter
 from ..layer import Layer, register
 from .data_transformer import random_source
 
 
 @register("HDF5Data")
-class HDF5Data(Layer):
+class HDF5Data(Layer[HDF5DataParameter]):
     """Rows of the data sets called like the tops, from the files that `source` lists.
 
     With `shuffle` the files and the rows in each go in random order.
@@ -128,7 +129,7 @@ def _read_dataset(h5py: Any, file: Any, path: str, name: str) -> NDArray[np.floa
 
 
 @register("HDF5Output")
-class HDF5Output(Layer):
+class HDF5Output(Layer[HDF5OutputParameter]):
     """Writes its bottoms to the file `file_name`, as data sets "data" and "label" of four axes.
 
     As in Caffe the file has room for one forward.

@@ -99,7 +99,7 @@ def read_list(path: str) -> list[tuple[str, int]]:
 
 
 @register("ImageData")
-class ImageData(PrefetchingLayer):
+class ImageData(PrefetchingLayer[ImageDataParameter]):
     """Pictures of the list `source`, BGR, 0 to 255 before `transform_param`, and their labels."""
 
     message = "image_data_param"

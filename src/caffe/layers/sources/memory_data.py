@@ -11,11 +11,12 @@ import torch
 
 from ...errors import CaffeError, CaffeWarning, NetError, ShapeError
 from ...memory.blob import Blob, Shape
+from ...proto.caffe_pb2 import MemoryDataParameter
 from ..layer import Layer, register
 
 
 @register("MemoryData")
-class MemoryData(Layer):
+class MemoryData(Layer[MemoryDataParameter]):
     """Each forward gives the next `batch_size` pictures and labels, after the last the first."""
 
     message = "memory_data_param"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ...errors import CaffeError, NetError, ShapeError
 from ...memory.blob import Blob, Shape
-from ..layer import Count, Layer
+from ..layer import Count, Layer, P
 from .data_transformer import DataTransformer, Shape3
 
 Batch = tuple[NDArray[np.float32], ...]
@@ -165,7 +165,7 @@ def _stop_all() -> None:
         prefetcher.join(timeout=5)
 
 
-class PrefetchingLayer(Layer):
+class PrefetchingLayer(Layer[P]):
     """A layer whose tops are batches that a thread reads ahead: pictures and labels."""
 
     bottoms = 0
@@ -178,6 +178,12 @@ class PrefetchingLayer(Layer):
     def open_source(self, transformer: DataTransformer) -> Source:
         """Check the parameter message and open what it names."""
         raise NotImplementedError
+
+    @property
+    def batch_size(self) -> int:
+        """How many pictures a batch has, as the layer's own message says."""
+        size: int = getattr(self.param, "batch_size", 0)
+        return size
 
     def declared_size(self) -> tuple[int, int, int] | None:
         """Channels, height and width of the pictures, as far as the text gives them."""
@@ -192,13 +198,13 @@ class PrefetchingLayer(Layer):
         return (1 if grey else 3, height, width) if height and width else None
 
     def declared_shapes(self) -> Sequence[Shape] | None:
-        size, batch = self.declared_size(), int(self.param.batch_size)
+        size, batch = self.declared_size(), self.batch_size
         if size is None or not batch:
             return None
         return [(batch, *size), *[(batch,)] * (len(self.layer_param.top) - 1)]
 
     def setup_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
-        if not self.param.batch_size:
+        if not self.batch_size:
             raise NetError(f"{self.message}.batch_size must be above 0")
         transformer = DataTransformer(self.layer_param.transform_param, self.phase)
         self._source = self.open_source(transformer)

@@ -260,7 +260,7 @@ class WindowSampler:
 
 
 @register("WindowData")
-class WindowData(PrefetchingLayer):
+class WindowData(PrefetchingLayer[WindowDataParameter]):
     """Windows of the file `source`, warped to squares of `crop_size`, with their classes.
 
     The share `fg_fraction` of each batch overlaps an object; the rest has the label 0.

@@ -1,0 +1,68 @@
+"""What a layer's class says of it: its parameter message, and a forward of its own."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, get_args
+
+import pytest
+from google.protobuf.message import Message
+from typing_extensions import NoDefault, get_original_bases
+
+import caffe
+from caffe.layers.layer import Layer, create, register, registry
+from caffe.proto.caffe_pb2 import LayerParameter, PowerParameter
+
+BUILT_IN = sorted(
+    {cls for cls in registry().values() if cls.__module__.startswith("caffe.layers.")},
+    key=lambda cls: cls.__qualname__,
+)
+
+
+def declared_messages(cls: type) -> tuple[type[Message], ...]:
+    """The classes that the nearest ``Layer[...]`` among the bases gives `param`, or none."""
+    for parent in cls.__mro__:
+        for base in get_original_bases(parent) if "__orig_bases__" in vars(parent) else ():
+            for given in get_args(base):
+                if isinstance(given, TypeVar):
+                    given = getattr(given, "__default__", NoDefault)
+                found = get_args(given) or (given,)
+                if all(isinstance(each, type) and issubclass(each, Message) for each in found):
+                    return found
+    return ()
+
+
+@pytest.mark.parametrize("cls", BUILT_IN, ids=lambda cls: cls.__qualname__)
+def test_a_layer_declares_the_message_that_it_reads(cls: type[Layer]) -> None:
+    declared = declared_messages(cls)
+    if cls.message is None:
+        assert declared == ()
+    else:
+        assert type(getattr(LayerParameter(), cls.message)) in declared
+
+
+@pytest.mark.parametrize("base", [Layer, Layer[PowerParameter]], ids=["bare", "of a message"])
+def test_a_layer_of_a_notebook_needs_no_more_than_a_forward(base: Any) -> None:
+    @register("OfANotebook")
+    class OfANotebook(base):
+        message = "power_param"
+
+        def forward(self, x):  # type: ignore[no-untyped-def]
+            return x + self.param.shift
+
+    net = caffe.Net(
+        'input: "x" input_shape { dim: 2 }'
+        'layer { name: "y" type: "OfANotebook" bottom: "x" top: "y" power_param { shift: 3 } }',
+        caffe.TEST,
+    )
+    net.blobs["x"].data[:] = 1, 2
+    assert net.forward()["y"].tolist() == [4, 5]
+
+
+def test_a_layer_without_a_forward_is_named() -> None:
+    @register("Unfinished")
+    class Unfinished(Layer):
+        pass
+
+    layer = create(LayerParameter(name="half", type="Unfinished"))
+    with pytest.raises(NotImplementedError, match=r"'half'.*Unfinished.*no forward"):
+        layer.forward()
