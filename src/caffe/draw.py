@@ -44,17 +44,18 @@ EDGE_STYLE = {
 RANKDIRS = ("TB", "BT", "LR", "RL")
 PICTURE_FORMATS = ("png", "svg", "pdf", "jpg", "jpeg", "gif", "eps", "ps", "svgz")
 TEXT_FORMATS = ("dot", "gv", "raw")
-LEARNING_LAYERS = ("Convolution", "Deconvolution", "InnerProduct")
-_COLORS = {
-    "#F9C6BE": ("Convolution", "ConvolutionDepthwise", "Deconvolution", "DepthwiseConvolution"),
-    "#FBDDA6": ("Pooling", "SPP"),
-    "#DCC8F0": ("InnerProduct", "Embed", "LSTM", "RNN"),
-    "#CDEBC5": ("ReLU", "PReLU", "ELU", "Sigmoid", "TanH", "Swish", "BNLL", "Clip", "Dropout"),
-    "#E3E3C9": ("BatchNorm", "Scale", "Bias", "LRN", "MVN"),
-    "#BFE6E3": ("Input", "Data", "DummyData", "HDF5Data", "ImageData", "MemoryData", "WindowData"),
-}
 _DEFAULT_COLOR = "#C5DBF2"
-_COLOR_OF = {layer_type: color for color, types in _COLORS.items() for layer_type in types}
+_COLORS: dict[str, str] = {
+    "convolution": "#F9C6BE",
+    "pooling": "#FBDDA6",
+    "product": "#DCC8F0",
+    "activation": "#CDEBC5",
+    "normalization": "#E3E3C9",
+    "source": "#BFE6E3",
+}
+"""Fills of layers, by their family."""
+_WEIGHTED = ("convolution", "product")
+"""Families of layers that multiply by weights, and add a bias."""
 
 
 def get_pooling_types_dict() -> dict[int, str]:
@@ -64,18 +65,40 @@ def get_pooling_types_dict() -> dict[int, str]:
 
 def choose_color_by_layertype(layertype: str) -> str:
     """Return the colour, as ``#RRGGBB``, in which layers of this type are drawn."""
-    return _COLOR_OF.get(layertype, _DEFAULT_COLOR)
+    return _COLORS.get(_family_of(layertype), _DEFAULT_COLOR)
+
+
+def _family_of(layer_type: str) -> str:
+    # Only here, as it loads PyTorch.
+    from .layers.layer import family_of
+
+    return family_of(layer_type)
+
+
+def _own_settings(layer: LayerParameter) -> Any:
+    """The layer's own parameter message; None where it has none, or its type is not known."""
+    from .layers.layer import registry
+
+    found = registry().get(layer.type)
+    return None if found is None or found.message is None else getattr(layer, found.message)
+
+
+def _learns(layer_type: str) -> bool:
+    """Whether a layer of this type multiplies by learned weights."""
+    from .layers.layer import Layer, registry
+
+    found = registry().get(layer_type, Layer)
+    return found.family in _WEIGHTED and found.parameters is not Layer.parameters
 
 
 def get_edge_label(layer: LayerParameter) -> str:
     """Return what stands at the arrow from a layer to its tops: how many outputs, or the batch."""
-    if layer.type == "Data":
-        return f"batch {layer.data_param.batch_size}"
-    if layer.type in ("Convolution", "Deconvolution"):
-        return str(layer.convolution_param.num_output)
-    if layer.type == "InnerProduct":
-        return str(layer.inner_product_param.num_output)
-    return ""
+    family, settings = _family_of(layer.type), _own_settings(layer)
+    if family == "source":
+        batch = getattr(settings, "batch_size", 0)
+        return f"batch {batch}" if batch else ""
+    outputs = getattr(settings, "num_output", 0) if family in _WEIGHTED else 0
+    return str(outputs) if outputs else ""
 
 
 def get_layer_lr_mult(layer: LayerParameter) -> tuple[float, float]:
@@ -84,9 +107,9 @@ def get_layer_lr_mult(layer: LayerParameter) -> tuple[float, float]:
     Raises
     ------
     ValueError
-        The layer is no Convolution, Deconvolution or InnerProduct.
+        The layer does not multiply by learned weights, as Convolution and InnerProduct do.
     """
-    if layer.type not in LEARNING_LAYERS:
+    if not _learns(layer.type):
         raise ValueError(f"{layer.type} layers have no learning rate multipliers to show")
     multipliers = [spec.lr_mult for spec in layer.param[:2]]
     weights, bias = multipliers + [1.0] * (2 - len(multipliers))
@@ -119,7 +142,7 @@ def _facts(layer: LayerParameter, display_lrm: bool) -> Iterator[str]:
     if layer.type == "Input":
         for shape in layer.input_param.shape:
             yield _times(shape.dim)
-    if display_lrm and layer.type in LEARNING_LAYERS and any(get_layer_lr_mult(layer)):
+    if display_lrm and _learns(layer.type) and any(get_layer_lr_mult(layer)):
         weights, bias = get_layer_lr_mult(layer)
         yield f"lr mult {weights:g}, {bias:g}"
 

@@ -362,6 +362,7 @@ def test_as_dict_holds_what_the_table_does() -> None:
     assert content["layers"][1] == {
         "name": "conv",
         "type": "Convolution",
+        "family": "convolution",
         "bottoms": ["data"],
         "tops": ["conv"],
         "shapes": [[2, 4, 5, 5]],

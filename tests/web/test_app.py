@@ -125,6 +125,7 @@ def test_the_structure_names_every_layer_of_the_text(site: Site) -> None:
     stem = next(layer for layer in answer["layers"] if layer["name"] == "stem")
     assert stem["shapes"] == [[1, *net.blobs["stem"].shape[1:]]]
     assert stem["bottoms"] == ["data"]
+    assert stem["family"] == "convolution"
     assert answer["parameters"] == sum(b.count for blobs in net.params.values() for b in blobs)
     assert answer["classes"] == 1000
     names = {layer["name"] for layer in answer["layers"]}

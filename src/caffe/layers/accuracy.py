@@ -23,6 +23,7 @@ class Accuracy(Layer[AccuracyParameter]):
     """
 
     message = "accuracy_param"
+    family = "loss"
     bottoms = 2
     tops = (1, 2)
     has_gradient = False

@@ -34,6 +34,7 @@ class ReLU(Layer[ReLUParameter]):
     """top = max(x, 0) + negative_slope * min(x, 0)."""
 
     message = "relu_param"
+    family = "activation"
     differences = "relu6, maximum and minimum of the forks"
     pointwise = True
 
@@ -55,6 +56,7 @@ class BoundedReLU(Layer[R]):
     """ReLU, held between the `minimum` and the `maximum` that forks' fields give."""
 
     message = "relu_param"
+    family = "activation"
     pointwise = True
 
     def bounds(self) -> tuple[float, float]:
@@ -93,6 +95,7 @@ class PReLU(Layer[PReLUParameter]):
     """top = max(x, 0) + a * min(x, 0), the slope a learned per channel (He et al., 2015)."""
 
     message = "prelu_param"
+    family = "activation"
     keeps_bottom = True
     pointwise = True
 
@@ -122,6 +125,7 @@ class ELU(Layer[ELUParameter]):
     """top = x where x > 0, else alpha * (exp(x) - 1) (Clevert et al., 2015)."""
 
     message = "elu_param"
+    family = "activation"
     pointwise = True
 
     def forward(self, x: Tensor) -> Tensor:
@@ -139,6 +143,7 @@ class ELU(Layer[ELUParameter]):
 class Sigmoid(Layer):
     """top = 1 / (1 + exp(-x))."""
 
+    family = "activation"
     pointwise = True
 
     def forward(self, x: Tensor) -> Tensor:
@@ -155,6 +160,7 @@ class Sigmoid(Layer):
 class TanH(Layer):
     """top = tanh(x)."""
 
+    family = "activation"
     pointwise = True
 
     def forward(self, x: Tensor) -> Tensor:
@@ -171,6 +177,7 @@ class TanH(Layer):
 class BNLL(Layer):
     """top = log(1 + exp(x))."""
 
+    family = "activation"
     pointwise = True
 
     def forward(self, x: Tensor) -> Tensor:
@@ -181,6 +188,7 @@ class BNLL(Layer):
 class AbsVal(Layer):
     """top = |x|."""
 
+    family = "activation"
     forbids_in_place = True
     pointwise = True
 
@@ -193,6 +201,7 @@ class Swish(Layer[SwishParameter]):
     """top = x * sigmoid(beta * x) (Ramachandran et al., 2017)."""
 
     message = "swish_param"
+    family = "activation"
     keeps_bottom = True
     pointwise = True
 
@@ -205,6 +214,7 @@ class Mish(Layer[MishParameter]):
     """top = x * tanh(log(1 + exp(x))) (Misra, 2019)."""
 
     message = "mish_param"
+    family = "activation"
     keeps_bottom = True
     differences = "of the forks"
     pointwise = True
@@ -218,6 +228,7 @@ class HardSigmoid(Layer[HardSigmoidParameter]):
     """top = alpha * x + beta, but at least 0 and at most 1."""
 
     message = "hard_sigmoid_param"
+    family = "activation"
     keeps_bottom = True
     differences = "of the forks"
     pointwise = True
@@ -231,6 +242,7 @@ class HardSwish(Layer[HardSwishParameter]):
     """top = x * min(max(x + 3, 0), 6) / 6 (Howard et al., 2019)."""
 
     message = "hard_swish_param"
+    family = "activation"
     keeps_bottom = True
     differences = "of the forks"
     pointwise = True
@@ -244,6 +256,7 @@ class Threshold(Layer[ThresholdParameter]):
     """top = 1 where x > threshold, else 0; it has no gradient."""
 
     message = "threshold_param"
+    family = "activation"
     has_gradient = False
     no_gradient_for = frozenset({0})
     pointwise = True
@@ -257,6 +270,7 @@ class Clip(Layer[ClipParameter]):
     """top = x, but at least `min` and at most `max`."""
 
     message = "clip_param"
+    family = "activation"
     pointwise = True
 
     def setup(self, *bottoms: Shape) -> None:

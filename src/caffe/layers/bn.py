@@ -28,6 +28,7 @@ class BN(Layer[BNParameter]):
     """
 
     message = "bn_param"
+    family = "normalization"
     pointwise = True
     keeps_bottom = True
     tops = (1, 3)

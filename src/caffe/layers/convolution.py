@@ -44,6 +44,7 @@ class Windowed(Layer[C]):
     """
 
     message = "convolution_param"
+    family = "convolution"
     bottoms: ClassVar[Count] = (1, None)
     tops: ClassVar[Count] = (1, None)
     equal_tops = True

@@ -21,6 +21,7 @@ D = TypeVar("D", bound=DropoutParameter | SpatialDropoutParameter)
 class Dropping(Layer[D]):
     """What Dropout and its relatives share."""
 
+    family = "activation"
     pointwise = True
 
     @property

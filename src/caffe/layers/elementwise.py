@@ -19,6 +19,7 @@ class Power(Layer[PowerParameter]):
     """top = (shift + scale * x) ** power."""
 
     message = "power_param"
+    family = "activation"
     keeps_bottom = True
     pointwise = True
 
@@ -40,6 +41,7 @@ class Exp(Layer[ExpParameter]):
     """top = base ** (shift + scale * x); the base is e where it is given as -1."""
 
     message = "exp_param"
+    family = "activation"
     pointwise = True
 
     def setup(self, *bottoms: Shape) -> None:
@@ -60,6 +62,7 @@ class Log(Layer[LogParameter]):
     """top = log(shift + scale * x) to the base; the base is e where it is given as -1."""
 
     message = "log_param"
+    family = "activation"
     keeps_bottom = True
     pointwise = True
 

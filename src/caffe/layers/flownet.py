@@ -55,6 +55,7 @@ class Resample(Layer[ResampleParameter]):
     """
 
     message = "resample_param"
+    family = "resizing"
     bottoms = (1, 2)
     has_gradient = False
     no_gradient_for = frozenset({0, 1})

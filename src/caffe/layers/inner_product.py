@@ -20,6 +20,7 @@ class Product(Layer[InnerProductParameter]):
     """What InnerProduct and its relatives share: the shapes, and the learned matrix."""
 
     message = "inner_product_param"
+    family = "product"
 
     def setup(self, *bottoms: Shape) -> None:
         if self.param.num_output < 1:
@@ -84,6 +85,7 @@ class Embed(Layer[EmbedParameter]):
     """top[..., :] = weight[x[...], :] + bias: a table looked up by whole numbers."""
 
     message = "embed_param"
+    family = "product"
     no_gradient_for = frozenset({0})
 
     def setup(self, *bottoms: Shape) -> None:

@@ -25,6 +25,7 @@ class Input(Layer[InputParameter]):
     """Tops that the program writes into; their first shapes are given, and may be changed."""
 
     message = "input_param"
+    family = "source"
     bottoms = 0
     tops = (1, None)
 
@@ -42,6 +43,7 @@ class DummyData(Layer[DummyDataParameter]):
     """Tops from fillers; all but constant ones are filled anew at each forward."""
 
     message = "dummy_data_param"
+    family = "source"
     bottoms = 0
     tops = (1, None)
     on_blobs = True
@@ -91,6 +93,7 @@ class ParameterLayer(Layer[ParameterParameter]):
     """A top that is itself a learned parameter, data and diff."""
 
     message = "parameter_param"
+    family = "source"
     bottoms = 0
     on_blobs = True
 

@@ -7,7 +7,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal
 
 import torch
 from google.protobuf.message import Message
@@ -27,6 +27,24 @@ Count = int | tuple[int, int | None]
 """How many bottoms or tops: exactly so many, or (least, most), most being None for no limit."""
 
 TRAIN, TEST = 0, 1
+
+Family = Literal[
+    "convolution",
+    "pooling",
+    "resizing",
+    "product",
+    "activation",
+    "normalization",
+    "loss",
+    "source",
+    "plain",
+]
+"""Whose kin a layer is, for drawings and the page.
+
+"pooling" is what sums up places, "product" what multiplies everything by learned weights,
+"activation" and "normalization" what changes values and leaves them where they are, "loss" what a
+net is judged by, "source" what brings data, "plain" everything else.
+"""
 
 Tensors = Sequence[Tensor]
 
@@ -111,6 +129,9 @@ class Layer(Generic[P]):
 
     differences: ClassVar[str] = ""
     """What the layer does beside the original's, for the table of layers."""
+
+    family: ClassVar[Family] = "plain"
+    """Whose colour the layer has where nets are drawn or listed."""
 
     pointwise: ClassVar[bool] = False
     """A place of a top depends, across the picture, on the bottoms' same place alone."""
@@ -331,6 +352,12 @@ def _import_families() -> None:
     package = importlib.import_module(__package__)
     for module in pkgutil.walk_packages(package.__path__, f"{__package__}."):
         importlib.import_module(module.name)
+
+
+def family_of(layer_type: str) -> Family:
+    """Return whose kin the layers of a type are; "plain" where the type is not known."""
+    found = registry().get(layer_type)
+    return "plain" if found is None else found.family
 
 
 def layer_type_list() -> list[str]:

@@ -22,6 +22,7 @@ class Local(Layer[LocalParameter]):
     """
 
     message = "local_param"
+    family = "convolution"
     differences = "of the forks"
     forbids_in_place = True
 

@@ -21,6 +21,7 @@ from .layer import Count, Layer, P, register
 class Loss(Layer[P]):
     """One number from predictions and labels; it counts towards the objective by itself."""
 
+    family = "loss"
     bottoms: ClassVar[Count] = 2
     automatic_tops = True
     default_loss_weight = 1

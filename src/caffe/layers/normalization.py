@@ -36,6 +36,7 @@ class LRN(Layer[LRNParameter]):
     """
 
     message = "lrn_param"
+    family = "normalization"
 
     def setup(self, *bottoms: Shape) -> None:
         if self.param.local_size % 2 == 0:
@@ -84,6 +85,7 @@ class BatchNorm(Layer[BatchNormParameter]):
     """
 
     message = "batch_norm_param"
+    family = "normalization"
     pointwise = True
     keeps_bottom = True
     ignores_propagate_down = True
@@ -260,6 +262,7 @@ class MVN(Layer[MVNParameter]):
     """
 
     message = "mvn_param"
+    family = "normalization"
     keeps_bottom = True
     ignores_propagate_down = True
 
@@ -303,6 +306,7 @@ class Normalize(Layer[NormalizeParameter]):
     """
 
     message = "norm_param"
+    family = "normalization"
     keeps_bottom = True
 
     def setup(self, *bottoms: Shape) -> None:

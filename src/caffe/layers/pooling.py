@@ -169,6 +169,7 @@ class Pooling(Layer[PoolingParameter]):
     """
 
     message = "pooling_param"
+    family = "pooling"
     differences = (
         "STOCHASTIC also on the CPU; AVE_EXC_PAD, ceil_mode, pad_l, pad_r, pad_t, pad_b and "
         "pad_type of the forks"
@@ -315,6 +316,7 @@ class SPP(Layer[SPPParameter]):
     """Spatial pyramid pooling (He et al., 2014): 1, 4, 16, ... windows, laid end to end."""
 
     message = "spp_param"
+    family = "pooling"
 
     def setup(self, *bottoms: Shape) -> None:
         if self.param.pyramid_height < 1:

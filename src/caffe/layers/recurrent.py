@@ -63,6 +63,7 @@ class LSTMUnit(Layer):
     multiplied by the third bottom, which is 0 where a sequence begins and else 1.
     """
 
+    family = "product"
     bottoms = 3
     tops = 2
     no_gradient_for = frozenset({2})
@@ -97,6 +98,7 @@ class Recurrent(Layer[RecurrentParameter]):
     """
 
     message = "recurrent_param"
+    family = "product"
     bottoms = (2, 5)
     tops = (1, 3)
     no_gradient_for = frozenset({1})

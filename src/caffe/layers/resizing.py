@@ -37,6 +37,7 @@ class Interp(Layer[InterpParameter]):
     """
 
     message = "interp_param"
+    family = "resizing"
     differences = "of the forks"
     forbids_in_place = True
 
@@ -105,6 +106,7 @@ class Upsample(Layer[UpsampleParameter]):
     """
 
     message = "upsample_param"
+    family = "resizing"
     bottoms = (1, 2)
     no_gradient_for = frozenset({1})
     differences = "of the forks"
@@ -166,6 +168,7 @@ class Unpooling(Layer[UnpoolingParameter]):
     """
 
     message = "unpooling_param"
+    family = "resizing"
     bottoms = 2
     no_gradient_for = frozenset({1})
     differences = "of the forks; MAX only"
@@ -231,6 +234,7 @@ class UpsampleDarknet(Layer[UpsampleDarknetParameter]):
     """Each place repeated `stride` times in both directions (YOLO v3)."""
 
     message = "upsample_darknet_param"
+    family = "resizing"
     differences = "of the forks"
     forbids_in_place = True
 
@@ -256,6 +260,7 @@ R = TypeVar("R", bound=ResizeBilinearParameter | ResizeNearestNeighborParameter)
 class Resize(Layer[R]):
     """A layer that brings some axes to a size of their own, or a factor's (TensorFlow's rules)."""
 
+    family = "resizing"
     differences = "of the forks"
     forbids_in_place = True
 

@@ -22,6 +22,7 @@ class AlongAxes(Layer[A]):
     The operand is the second bottom, or else a parameter blob.
     """
 
+    family = "normalization"
     bottoms = (1, 2)
     pointwise = True
 

@@ -21,6 +21,7 @@ class SegAccuracy(Layer[SegAccuracyParameter]):
     """
 
     message = "seg_accuracy_param"
+    family = "loss"
     bottoms = 2
     has_gradient = False
     no_gradient_for = frozenset({0, 1})

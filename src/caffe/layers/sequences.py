@@ -82,6 +82,7 @@ class Lstm(Layer[LSTMParameter]):
     """
 
     message = "lstm_param"
+    family = "product"
     bottoms = (1, 2)
     no_gradient_for = frozenset({1})
     differences = "of the forks"
@@ -392,6 +393,7 @@ class LabelsequenceAccuracy(Layer[LabelsequenceAccuracyParameter]):
     """
 
     message = "labelsequence_accuracy_param"
+    family = "loss"
     bottoms = 2
     has_gradient = False
     no_gradient_for = frozenset({0, 1})

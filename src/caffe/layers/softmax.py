@@ -18,6 +18,7 @@ class Softmax(Layer[SoftmaxParameter]):
     """top = exp(x) / sum of exp(x) along `axis`."""
 
     message = "softmax_param"
+    family = "loss"
     ignores_propagate_down = True
 
     def setup(self, *bottoms: Shape) -> None:

@@ -87,6 +87,7 @@ class Pooling3D(Layer[PoolingParameter]):
     """
 
     message = "pooling_param"
+    family = "pooling"
     differences = "of the C3D forks"
 
     def setup(self, *bottoms: Shape) -> None:

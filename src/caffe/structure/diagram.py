@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..atomic import atomic_write
 from ..draw import FONT, RANKDIRS, format_of, main_parameters, quoted, quoted_all, render
 from ..errors import CaffeError, require
-from ..layers.layer import registry
+from ..layers.layer import Family, family_of
 from ..proto.caffe_pb2 import EltwiseParameter, LayerParameter
 from .outline import Outline, OutlinedLayer
 from .summary import shape_text, summarize
@@ -28,21 +28,20 @@ INK, QUIET = "#1B1F24", "#454C54"
 """Of names, and of what stands below them: both are readable on every fill."""
 
 PLAIN = ("#E4E7EB", "#7A828C")
-FAMILIES: dict[tuple[str, str], tuple[str, ...]] = {
-    ("#D3E4FB", "#3F74B8"): ("convolution",),
-    ("#FBE3B8", "#B07C1E"): ("pooling", "regions", "resizing"),
-    ("#E3D7F5", "#7B5AB5"): ("inner_product", "recurrent", "sequences"),
-    ("#D3EDCF", "#4B8F45"): ("activation", "elementwise", "dropout"),
-    ("#E9E7C8", "#878134"): ("normalization", "bn", "scale"),
-    ("#FAD7D3", "#B9554B"): ("loss", "softmax", "softmax_loss", "smooth_l1_loss", "accuracy"),
+COLORS: dict[Family, tuple[str, str]] = {
+    "convolution": ("#D3E4FB", "#3F74B8"),
+    "pooling": ("#FBE3B8", "#B07C1E"),
+    "resizing": ("#FBE3B8", "#B07C1E"),
+    "product": ("#E3D7F5", "#7B5AB5"),
+    "activation": ("#D3EDCF", "#4B8F45"),
+    "normalization": ("#E9E7C8", "#878134"),
+    "loss": ("#FAD7D3", "#B9554B"),
+    "source": ("#CDEDEA", "#2F8A82"),
 }
-"""Fill and border of layers, by the module that has them; others are plain."""
+"""Fill and border of layers, by their family; others are plain."""
 
-_COLORS = {module: colors for colors, modules in FAMILIES.items() for module in modules}
-_SOURCE_COLORS = ("#CDEDEA", "#2F8A82")
-
-FOLLOWERS = frozenset({"activation", "elementwise", "dropout", "normalization", "bn", "scale"})
-"""Modules of layers that are drawn with the layer before them where nobody else reads it."""
+FOLLOWERS: frozenset[Family] = frozenset({"activation", "normalization"})
+"""Families of layers that are drawn with the layer before them where nobody else reads it."""
 
 BITMAPS = frozenset({"png", "jpg", "jpeg", "gif"})
 """Formats in which a picture has a fixed number of pixels."""
@@ -217,12 +216,7 @@ def _follows(layer: OutlinedLayer, number: int, readers: dict[int, int]) -> bool
     """Whether a layer with one bottom is drawn with the layer that makes it."""
     if len(layer.tops) != 1 or readers[number] > 1:
         return False
-    return layer.runs_in_place(0) or _module(layer) in FOLLOWERS
-
-
-def _module(layer: OutlinedLayer) -> str:
-    found = registry().get(layer.param.type)
-    return "" if found is None else found.__module__.rpartition(".")[2]
+    return layer.runs_in_place(0) or family_of(layer.param.type) in FOLLOWERS
 
 
 def find_repeats(parts: Sequence[Part]) -> list[Repeat]:
@@ -334,7 +328,8 @@ def _escaped(text: str) -> str:
 
 
 def _node(pydot: Any, index: int, part: Part) -> Any:
-    fill, border = _SOURCE_COLORS if part.is_source else _COLORS.get(_module(part.layers[0]), PLAIN)
+    family = "source" if part.is_source else family_of(part.layers[0].param.type)
+    fill, border = COLORS.get(family, PLAIN)
     style = {"fillcolor": fill, "color": border, "margin": "0.09,0.045", **FONT}
     node = {"shape": "box", "style": "filled,rounded", **style}
     return pydot.Node(f"part{index}", label=_label(part), **quoted_all(node))

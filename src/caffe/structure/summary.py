@@ -10,7 +10,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from .. import notebook
-from ..layers.layer import TRAIN, Layer
+from ..layers.layer import TRAIN, Family, Layer, family_of
 from ..layers.reach import SAME, Reach
 from ..memory.blob import Shape
 from .outline import Outline, OutlinedLayer, outline_of
@@ -32,6 +32,8 @@ class Row:
     ----------
     name, type : str
         As in the net's text.
+    family : str
+        Whose kin the layer is: "convolution", "activation", ...; see `caffe.layers.layer.Family`.
     bottoms, tops : tuple of str
         The blobs' names.
     shapes : tuple of (tuple of int or None)
@@ -53,6 +55,7 @@ class Row:
 
     name: str
     type: str
+    family: Family
     bottoms: tuple[str, ...]
     tops: tuple[str, ...]
     shapes: tuple[Shape | None, ...]
@@ -172,6 +175,7 @@ class Summary:
         return {
             "name": row.name,
             "type": row.type,
+            "family": row.family,
             "bottoms": list(row.bottoms),
             "tops": list(row.tops),
             "shapes": [None if shape is None else list(shape) for shape in row.shapes],
@@ -297,6 +301,7 @@ def _row(
     return Row(
         place.param.name,
         place.param.type,
+        family_of(place.param.type),
         tuple(found.name_of(bottom) for bottom in place.bottoms),
         tuple(names),
         tuple(place.top_shapes),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from ..layers.layer import Family
 from ..mode import PRECISIONS
 from ..version import __version__
 from .inside import SCALES
@@ -83,7 +84,7 @@ def description(service: Service) -> Json:
             "A net's layers",
             "In running order, with shapes and parameters.",
             [_path(models)],
-            _object(layers=_LIST, parameters=_whole(), grad_cam_layer=_TEXT),
+            _object(layers=_LAYERS, parameters=_whole(), grad_cam_layer=_TEXT),
         ),
         "/models/{model}/labels": _get(
             "The names of the classes", "In order.", [_path(models)], _object(labels=_LIST)
@@ -116,6 +117,20 @@ def _object(**properties: Json) -> Json:
 
 _TEXT: Json = {"type": "string"}
 _LIST: Json = {"type": "array", "items": {}}
+_LAYERS: Json = {
+    "type": "array",
+    "items": _object(
+        name=_TEXT,
+        type=_TEXT,
+        family={
+            "type": "string",
+            "description": "Whose kin the layer is, for its colour.",
+            "enum": list(get_args(Family)),
+        },
+        shapes=_LIST,
+        parameters=_whole(),
+    ),
+}
 _PNG: Json = {"type": "string", "description": "A PNG as a data address."}
 _LINK: Json = {"schema": _object(link={"type": "string", "format": "uri"})}
 _PICTURE: Json = {

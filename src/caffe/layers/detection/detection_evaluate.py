@@ -49,6 +49,7 @@ class DetectionEvaluate(Layer[DetectionEvaluateParameter]):
     """
 
     message = "detection_evaluate_param"
+    family = "loss"
     bottoms = 2
     has_gradient = False
     no_gradient_for = frozenset({0, 1})
@@ -157,6 +158,7 @@ class EvalDetection(Layer[EvalDetectionParameter]):
     """
 
     message = "eval_detection_param"
+    family = "loss"
     bottoms = (2, 3)
     has_gradient = False
     no_gradient_for = frozenset({0, 1, 2})

@@ -28,6 +28,7 @@ class MarginInnerProduct(Layer[MarginInnerProductParameter]):
     """
 
     message = "margin_inner_product_param"
+    family = "product"
     bottoms = 2
     tops = (1, 2)
     no_gradient_for = frozenset({1})

@@ -25,6 +25,7 @@ class OfRegions(Layer[R]):
     Regions are in pixels of the picture; times `spatial_scale` they are in places of the map.
     """
 
+    family = "pooling"
     bottoms = 2
     no_gradient_for = frozenset({1})
 

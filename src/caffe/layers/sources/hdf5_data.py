@@ -26,6 +26,7 @@ class HDF5Data(Layer[HDF5DataParameter]):
     """
 
     message = "hdf5_data_param"
+    family = "source"
     bottoms = 0
     tops = (1, None)
     on_blobs = True

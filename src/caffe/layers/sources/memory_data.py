@@ -20,6 +20,7 @@ class MemoryData(Layer[MemoryDataParameter]):
     """Each forward gives the next `batch_size` pictures and labels, after the last the first."""
 
     message = "memory_data_param"
+    family = "source"
     bottoms = 0
     tops = 2
     on_blobs = True

@@ -168,6 +168,7 @@ def _stop_all() -> None:
 class PrefetchingLayer(Layer[P]):
     """A layer whose tops are batches that a thread reads ahead: pictures and labels."""
 
+    family = "source"
     bottoms = 0
     tops: ClassVar[Count] = 2
     on_blobs = True

@@ -6,12 +6,6 @@ import { byId, complain, counted, focusOn, make, readable, roving, show } from "
 import { keepAnswer } from "./json.js";
 
 const PER_PAGE = 36;
-const KINDS = [
-  [/Convolution|InnerProduct|Deconvolution/, "weights"],
-  [/Pooling/, "pool"],
-  [/BatchNorm|Scale|LRN|Norm|Bias|BN/, "norm"],
-  [/ReLU|Clip|Sigmoid|TanH|ELU|Softmax|Power|Swish|Dropout/, "activation"],
-];
 
 export class Inside {
   constructor(page) {
@@ -73,7 +67,7 @@ export class Inside {
     byId("open-inside").textContent = "Close";
     byId("open-inside").setAttribute("aria-expanded", "true");
     const known = this.layers.some((layer) => layer.name === page.state.layer);
-    const start = this.layers.find((layer) => layer.type.includes("Convolution")) ??
+    const start = this.layers.find((layer) => layer.family === "convolution") ??
       this.layers[0];
     this.choose(known ? page.state.layer : start.name);
   }
@@ -97,8 +91,7 @@ export class Inside {
       `picture, ${counted(net.classes)} classes`;
     byId("layers").replaceChildren(...net.layers.map((layer) => {
       const shape = layer.shapes.length ? shapeText(layer.shapes[0]) : "";
-      const kind = KINDS.find(([pattern]) => pattern.test(layer.type))?.[1] ?? "other";
-      const button = make("button", { type: "button", tabIndex: -1, className: kind },
+      const button = make("button", { type: "button", tabIndex: -1, className: layer.family },
         make("span", { className: "layer-name" }, layer.name),
         make("span", { className: "layer-type" }, layer.type),
         make("span", { className: "layer-shape" }, shape));

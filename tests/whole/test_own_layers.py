@@ -1,0 +1,133 @@
+"""A layer that a person registers is drawn, listed, mapped and written like its kin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+import caffe
+import caffe.draw
+from caffe.layers.activation import ReLU
+from caffe.layers.convolution import Convolution
+from caffe.layers.layer import Layer, Parameter, family_of, register, registry
+from caffe.memory.blob import Shape
+from caffe.proto.caffe_pb2 import LayerParameter
+from caffe.proto.files import parse_net
+from caffe.structure.diagram import COLORS, PLAIN, diagram, parts_of
+from caffe.structure.outline import Outline, outline
+from caffe.structure.summary import summarize
+
+INPUT = """layer { name: "data" type: "Input" top: "data"
+        input_param { shape { dim: 1 dim: 4 dim: 9 dim: 9 } } }"""
+
+
+@pytest.fixture(autouse=True)
+def forgotten_afterwards() -> Iterator[None]:
+    known = dict(registry())
+    yield
+    registry().clear()
+    registry().update(known)
+
+
+def layer(kind: str, bottom: str, top: str, rest: str = "") -> str:
+    return f'layer {{ name: "{top}" type: "{kind}" bottom: "{bottom}" top: "{top}" {rest} }}'
+
+
+def outlined(text: str) -> Outline:
+    return outline(parse_net(INPUT + text), caffe.TEST)
+
+
+def register_softsign() -> None:
+    @register("Softsign")
+    class Softsign(Layer):
+        family = "activation"
+        pointwise = True
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x / (1 + x.abs())
+
+
+def test_a_family_says_the_colour_in_every_drawing() -> None:
+    pytest.importorskip("pydot")
+    register_softsign()
+    assert caffe.draw.choose_color_by_layertype("Softsign") == (
+        caffe.draw.choose_color_by_layertype("Sigmoid")
+    )
+    assert caffe.draw.choose_color_by_layertype("Softsign") != (
+        caffe.draw.choose_color_by_layertype("Unheard")
+    )
+    text = INPUT + layer("Softsign", "data", "one") + layer("Softsign", "data", "two")
+    fills = [
+        node.get("fillcolor").strip('"')
+        for node in diagram(outline(parse_net(text), caffe.TEST)).get_nodes()
+        if "Softsign" in node.get("label")
+    ]
+    assert fills == [COLORS["activation"][0]] * 2 != [PLAIN[0]] * 2
+
+
+def test_an_activation_is_drawn_in_the_node_of_what_it_follows() -> None:
+    conv = layer("Convolution", "data", "conv", "convolution_param { num_output: 2 kernel_size: 1}")
+    text = conv + layer("Softsign", "conv", "out")
+    assert len(parts_of(outlined(text))) == 3
+    register_softsign()
+    assert [len(part.layers) for part in parts_of(outlined(text))] == [1, 2]
+
+
+def test_the_table_says_the_family_of_a_subclass_too() -> None:
+    @register("Weighed")
+    class Weighed(Convolution):
+        pass
+
+    text = layer("Weighed", "data", "conv", "convolution_param { num_output: 2 kernel_size: 1 }")
+    rows = summarize(outlined(text)).as_dict()["layers"]
+    assert [row["family"] for row in rows] == ["source", "convolution"]
+    assert family_of("Unheard") == "plain"
+
+
+def described(kind: str, **fields: Any) -> LayerParameter:
+    return LayerParameter(name="one", type=kind, **fields)
+
+
+def test_arrows_tell_how_many_outputs_or_pictures_there_are() -> None:
+    @register("Weighed")
+    class Weighed(Convolution):
+        pass
+
+    @register("Camera")
+    class Camera(Layer):
+        message = "memory_data_param"
+        family = "source"
+        bottoms = 0
+
+    weighed = described("Weighed", convolution_param={"num_output": 7})
+    camera = described("Camera", memory_data_param={"batch_size": 5})
+    assert caffe.draw.get_edge_label(weighed) == "7"
+    assert caffe.draw.get_edge_label(camera) == "batch 5"
+    assert caffe.draw.get_edge_label(described("Unheard")) == ""
+
+
+def test_learning_rates_are_told_of_whatever_learns_weights() -> None:
+    @register("Outer")
+    class Outer(Layer):
+        family = "product"
+
+        def parameters(self, *bottoms: Shape) -> list[Parameter]:
+            return [Parameter(bottoms[0])]
+
+    @register("Fixed")
+    class Fixed(Layer):
+        family = "product"
+
+    @register("Sloped")
+    class Sloped(ReLU):
+        def parameters(self, *bottoms: Shape) -> list[Parameter]:
+            return [Parameter(bottoms[0])]
+
+    specs = [{"lr_mult": 3}]
+    assert caffe.draw.get_layer_lr_mult(described("Outer", param=specs)) == (3, 1)
+    for kind in ("Fixed", "Sloped", "Unheard"):
+        with pytest.raises(ValueError, match=kind):
+            caffe.draw.get_layer_lr_mult(described(kind, param=specs))
