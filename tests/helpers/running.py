@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 import caffe
 
 Arrays = list[np.ndarray]
+SEEDS = range(4)
 
 
 def layer_net(
@@ -90,3 +91,8 @@ def floats(values: object) -> np.ndarray:
 def close(found: np.ndarray, wanted: np.ndarray, tolerance: float = 1e-5) -> None:
     """Compare, to a tolerance that is relative to large values and absolute for small ones."""
     np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=tolerance)
+
+
+def shape(rng: np.random.Generator, *most: int, least: int = 1) -> tuple[int, ...]:
+    """Return a shape by chance, each axis up to its own length."""
+    return tuple(int(rng.integers(least, m + 1)) for m in most)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import caffe
-from caffe.errors import CaffeError
-from tests.helpers.running import feed, layer_net
+from caffe.errors import CaffeError, NetError
+from tests.helpers.running import SEEDS, close, feed, layer_net, run
 
 
 def convolve(
@@ -60,10 +60,9 @@ def settings_of(kernel: tuple[int, ...], **sizes: tuple[int, ...]) -> str:
 def test_convolution_by_hand(geometry: tuple) -> None:
     channels, spatial, outputs, kernel, stride, pad, dilation, group = geometry
     settings = settings_of(kernel, stride=stride, pad=pad, dilation=dilation)
-    net = layer_net(
-        f'type: "Convolution" convolution_param {{ num_output: {outputs} group: {group} {settings} }}',
-        [(2, channels, *spatial)],
-    )
+    settings = f"num_output: {outputs} group: {group} {settings}"
+    shape = (2, channels, *spatial)
+    net = layer_net(f'type: "Convolution" convolution_param {{ {settings} }}', [shape])
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2, channels, *spatial))
     weight, bias = (blob.data for blob in net.params["layer"])
@@ -225,3 +224,51 @@ def test_other_channels_than_at_first_are_refused() -> None:
     net.blobs["b0"].reshape(1, 3, 5, 5)
     with pytest.raises(CaffeError, match=r"3 channels.*made for 4"):
         net.forward()
+
+
+@pytest.mark.parametrize("kind", ["ConvolutionDepthwise", "DepthwiseConvolution"])
+def test_depthwise_convolution(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    x, weight, bias = (
+        rng.normal(size=(2, 3, 5, 6)),
+        rng.normal(size=(3, 1, 3, 3)),
+        rng.normal(size=3),
+    )
+    rest = "num_output: 3 kernel_size: 3 pad: 1 stride: 2"
+    plain = f'type: "Convolution" convolution_param {{ {rest} group: 3 }}'
+    wanted = run(plain, x, params=[weight, bias])[0]
+    for group in ("", "group: 3"):
+        text = f'type: "{kind}" convolution_param {{ {rest} {group} }}'
+        close(run(text, x, params=[weight, bias])[0], wanted)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_convolution_padded_side_by_side(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    left, right, top, bottom = (int(v) for v in rng.integers(0, 4, size=4))
+    bottom += not any((left, right, top, bottom))
+    x, weight = rng.normal(size=(1, 2, 5, 6)), rng.normal(size=(2, 2, 3, 3))
+    rest = "num_output: 2 kernel_size: 3 stride: 2 bias_term: false"
+    sides = f"pad_l: {left} pad_r: {right} pad_t: {top} pad_b: {bottom}"
+    padded = np.pad(x, [(0, 0), (0, 0), (top, bottom), (left, right)])
+    wanted = run(f'type: "Convolution" convolution_param {{ {rest} }}', padded, params=[weight])[0]
+    text = f'type: "Convolution" convolution_param {{ {rest} {sides} }}'
+    close(run(text, x, params=[weight])[0], wanted)
+
+
+def test_same_padding() -> None:
+    x, weight = np.ones((1, 1, 5, 6)), np.ones((1, 1, 3, 3))
+    rest = "num_output: 1 kernel_size: 3 stride: 2 bias_term: false pad_type: 1"
+    found = run(f'type: "Convolution" convolution_param {{ {rest} }}', x, params=[weight])[0]
+    # 5 rows get one above and below, 6 columns one behind.
+    close(found[0, 0], np.array([[6, 6, 4], [9, 9, 6], [6, 6, 4]]))
+    pool = (
+        'type: "Pooling" pooling_param { kernel_size: 3 stride: 2 pad_type: 1 pool: AVE_EXC_PAD }'
+    )
+    close(run(pool, x)[0], np.ones((1, 1, 3, 3)))
+
+
+def test_padding_given_twice_is_refused() -> None:
+    text = 'type: "Convolution" convolution_param { num_output: 1 kernel_size: 3 pad: 1 pad_l: 1 }'
+    with pytest.raises(NetError, match="not both"):
+        run(text, np.ones((1, 1, 5, 5)))

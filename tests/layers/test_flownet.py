@@ -10,6 +10,7 @@ import pytest
 
 import caffe
 from caffe.errors import NetError, ShapeError
+from tests.helpers.formulas import c_round
 from tests.helpers.running import floats, run
 
 
@@ -26,10 +27,6 @@ def kernel(kind: str, d: float) -> float:
     if d <= 1:
         return d * d * (1.5 * d - 2.5) + 1
     return d * (d * (-0.5 * d + 2.5) - 4) + 2 if d < 2 else 0.0
-
-
-def c_round(x: float) -> int:
-    return int(math.floor(abs(x) + 0.5) * math.copysign(1, x))
 
 
 def reference_resample(

@@ -1,12 +1,116 @@
-"""LRN by hand on odd shapes; Dropout's chance; BatchNorm's statistics over several batches."""
+"""LRN by hand on odd shapes; BatchNorm's statistics over several batches; norms; MVN."""
 
 from __future__ import annotations
+
+import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import caffe
-from tests.helpers.running import feed, layer_net
+from tests.helpers.formulas import normalized
+from tests.helpers.running import close, feed, layer_net, run
+
+
+def test_batch_norm_with_eps_outside_the_root() -> None:
+    rng = np.random.default_rng(0)
+    x, mean, variance = rng.normal(size=(2, 3, 4, 4)), rng.normal(size=3), rng.uniform(1, 2, size=3)
+    text = 'type: "BatchNorm" batch_norm_param { add_eps_before_sqrt: false eps: 0.5 }'
+    found = run(text, x, params=[2 * mean, 2 * variance, np.array([2.0])])[0]
+    spread = (slice(None), np.newaxis, np.newaxis)
+    close(found, (x - mean[spread]) / (np.sqrt(variance[spread]) + 0.5))
+
+
+def test_batch_norm_with_scale_and_bias() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4, 3, 2, 2))
+    mean, scale, bias = rng.normal(size=(3, 3))
+    variance = rng.uniform(1, 2, size=3)
+    params = [mean, variance, np.ones(1), scale, bias]
+    text = 'type: "BatchNorm" batch_norm_param { scale_bias: true }'
+    spread = (slice(None), np.newaxis, np.newaxis)
+    wanted = normalized(x, mean, variance, 1e-5) * scale[spread] + bias[spread]
+    close(run(text, x, params=params)[0], wanted, 1e-4)
+    wanted = normalized(x, x.mean((0, 2, 3)), x.var((0, 2, 3)), 1e-5) * scale[spread] + bias[spread]
+    close(run(text, x, params=params, phase=caffe.TRAIN)[0], wanted, 1e-4)
+
+
+def test_scaled_batch_norm_trains_and_keeps_running_means() -> None:
+    net = caffe.Net(
+        """force_backward: true
+        layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 4 dim: 2 } } }
+        layer { name: "bn" type: "BatchNorm" bottom: "x" top: "y"
+                batch_norm_param { scale_bias: true moving_average_fraction: 0.5 } }
+        layer { name: "s" type: "Reduction" bottom: "y" top: "s" loss_weight: 1 }""",
+        caffe.TRAIN,
+    )
+    rng = np.random.default_rng(0)
+    running = None
+    for step in range(4):
+        x = rng.normal(size=(4, 2)).astype(np.float32)
+        net.forward(x=x)
+        batch = np.stack([x.mean(0), x.var(0)])
+        running = batch if step < 2 else (running + batch) / 2
+        close(np.stack([net.params["bn"][i].data for i in range(2)]), running, 1e-4)
+    net.backward()
+    close(net.params["bn"][4].diff, np.full(2, 4.0))
+
+
+@pytest.mark.parametrize("across_spatial", [True, False])
+@pytest.mark.parametrize("channel_shared", [True, False])
+def test_normalize_divides_by_the_norm(across_spatial: bool, channel_shared: bool) -> None:
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 5))
+    text = (
+        f"norm_param {{ across_spatial: {str(across_spatial).lower()} "
+        f"channel_shared: {str(channel_shared).lower()} eps: 0.01 "
+        'scale_filler { type: "constant" value: 7 } }'
+    )
+    (top,) = run(f'type: "Normalize" {text}', x)
+    expected = np.empty_like(x)
+    for n in range(2):
+        for h in range(4):
+            for w in range(5):
+                part = x[n] if across_spatial else x[n, :, h, w]
+                expected[n, :, h, w] = 7 * x[n, :, h, w] / math.sqrt((part**2).sum() + 0.01)
+    np.testing.assert_allclose(top, expected, rtol=1e-5)
+
+
+def test_normalize_has_a_factor_for_each_channel_or_one_for_all() -> None:
+    net = caffe.Net(
+        """input: "x" input_shape { dim: 1 dim: 3 dim: 2 dim: 2 }
+           layer { name: "one" type: "Normalize" bottom: "x" top: "a" }
+           layer { name: "each" type: "Normalize" bottom: "x" top: "b"
+                   norm_param { channel_shared: false } }""",
+        caffe.TEST,
+    )
+    assert net.params["one"][0].shape == ()
+    assert net.params["each"][0].shape == (3,)
+    assert net.params["each"][0].data.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (1, 3, 1, 1), (3,)])
+def test_weights_of_forks_are_taken_in_whatever_shape_they_have(
+    shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    net = caffe.Net(
+        """input: "x" input_shape { dim: 1 dim: 3 dim: 2 dim: 2 }
+        layer { name: "bn" type: "BN" bottom: "x" top: "y" bn_param { frozen: true } }
+        layer { name: "norm" type: "Normalize" bottom: "y" top: "z"
+                norm_param { channel_shared: false } }""",
+        caffe.TEST,
+    )
+    values = {"bn": [[1.0, 2, 3], [4, 5, 6], [7, 8, 9], [1, 2, 3]], "norm": [[5, 6, 7]]}
+    weights = caffe.proto.caffe_pb2.NetParameter()
+    for name, blobs in values.items():
+        layer = weights.layer.add(name=name)
+        for blob in blobs:
+            layer.blobs.add(data=blob).shape.dim.extend(shape)
+    path = tmp_path / "w.caffemodel"
+    path.write_bytes(weights.SerializeToString())
+    net.copy_from(path)
+    for name, blobs in values.items():
+        assert [blob.data.ravel().tolist() for blob in net.params[name]] == blobs
 
 
 @pytest.mark.parametrize("size", [1, 3, 5, 9])
@@ -54,32 +158,6 @@ def test_batch_norm_gathers_statistics_that_test_then_uses() -> None:
     test.share_with(train)
     expected = (x - (mean / factor)[:, None]) / np.sqrt(variance / factor)[:, None]
     np.testing.assert_allclose(feed(test, x)[0], expected, rtol=1e-4, atol=1e-5)
-
-
-def test_dropout_zeroes_by_chance_and_scales_the_rest() -> None:
-    caffe.set_random_seed(3)
-    net = layer_net(
-        'type: "Dropout" dropout_param { dropout_ratio: 0.2 }',
-        [(100, 100)],
-        phase=caffe.TRAIN,
-        backward=True,
-    )
-    y = feed(net, 4)[0]
-    assert set(np.unique(y)) == {0, 5}
-    assert (y == 0).mean() == pytest.approx(0.2, abs=0.02)
-    net.blobs["t0"].diff[...] = 1
-    net.backward()
-    np.testing.assert_array_equal(net.blobs["b0"].diff, y / 4)
-    first = y.copy()
-    assert (feed(net, 4)[0] != first).any()
-
-
-def test_dropout_repeats_after_the_same_seed() -> None:
-    net = layer_net('type: "Dropout"', [(50,)], phase=caffe.TRAIN)
-    caffe.set_random_seed(3)
-    first = feed(net, 1)[0].copy()
-    caffe.set_random_seed(3)
-    np.testing.assert_array_equal(feed(net, 1)[0], first)
 
 
 @pytest.mark.parametrize("shape", [(6,), (3, 4), (3, 4, 2), (3, 4, 2, 2)])

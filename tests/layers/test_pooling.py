@@ -10,7 +10,7 @@ import pytest
 
 import caffe
 from caffe.errors import CaffeError
-from tests.helpers.running import feed, layer_net
+from tests.helpers.running import SEEDS, close, feed, layer_net, run
 
 LOWEST = -np.finfo(np.float32).max
 
@@ -232,3 +232,46 @@ def test_pyramid_too_fine_for_the_picture_is_refused() -> None:
                     spp_param { pyramid_height: 3 } }""",
             caffe.TEST,
         )
+
+
+@pytest.mark.parametrize("pool", ["MAX", "AVE", "AVE_EXC_PAD"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_pooling_padded_side_by_side(pool: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    left, right, top, bottom = (int(v) for v in rng.integers(0, 3, size=4))
+    left += not any((left, right, top, bottom))
+    ceil = bool(seed % 2)
+    h, w, kernel, stride = 6, 7, 3, 2
+    x = rng.normal(size=(1, 2, h, w))
+
+    def count(n: int, before: int, after: int) -> int:
+        room = n + before + after - kernel
+        number = (math.ceil(room / stride) if ceil else room // stride) + 1
+        return number - ((number - 1) * stride >= n + before)
+
+    wanted = np.empty((1, 2, count(h, top, bottom), count(w, left, right)))
+    for i, j in np.ndindex(*wanted.shape[2:]):
+        y, z = i * stride - top, j * stride - left
+        inside = x[:, :, max(y, 0) : y + kernel, max(z, 0) : z + kernel]
+        ends = (min(y + kernel, h + bottom) - y) * (min(z + kernel, w + right) - z)
+        wanted[:, :, i, j] = {
+            "MAX": inside.max((2, 3)),
+            "AVE": inside.sum((2, 3)) / ends,
+            "AVE_EXC_PAD": inside.mean((2, 3)),
+        }[pool]
+    sides = f"pad_l: {left} pad_r: {right} pad_t: {top} pad_b: {bottom}"
+    rest = f"kernel_size: 3 stride: 2 ceil_mode: {str(ceil).lower()}"
+    text = f"pooling_param {{ pool: {pool} {rest} {sides} }}"
+    close(run(f'type: "Pooling" {text}', x)[0], wanted)
+    if pool == "MAX":
+        values, mask = run(f'type: "Pooling" {text}', x, tops=2)
+        flat = x.reshape(1, 2, -1)
+        found = np.take_along_axis(flat, mask.reshape(1, 2, -1).astype(int), 2)
+        close(found.reshape(values.shape), values)
+
+
+def test_ceil_mode_is_the_old_rule_or_floor() -> None:
+    x = np.zeros((1, 1, 6, 6))
+    for ceil, size in (("true", 3), ("false", 2)):
+        text = f'type: "Pooling" pooling_param {{ kernel_size: 3 stride: 2 ceil_mode: {ceil} }}'
+        assert run(text, x)[0].shape == (1, 1, size, size)

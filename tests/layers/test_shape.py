@@ -62,71 +62,6 @@ def test_legacy_names_of_the_axis() -> None:
     np.testing.assert_array_equal(net.blobs["t1"].data, [[6, 7]])
 
 
-def test_argmax_prefers_the_later_of_equal_values() -> None:
-    x = [[3, 1, 3, 2, 3], [0, 0, 0, 0, 0]]
-    net = layer_net('type: "ArgMax"', [(2, 5)])
-    np.testing.assert_array_equal(feed(net, x)[0], [[[4]], [[4]]])
-    net = layer_net('type: "ArgMax" argmax_param { top_k: 4 out_max_val: true }', [(2, 5)])
-    np.testing.assert_array_equal(
-        feed(net, x)[0], [[[4, 2, 0, 3], [3, 3, 3, 2]], [[4, 3, 2, 1], [0, 0, 0, 0]]]
-    )
-
-
-def test_eltwise_max_gives_the_gradient_to_one_of_equal_values() -> None:
-    net = layer_net('type: "Eltwise" eltwise_param { operation: MAX }', [(4,)] * 3, backward=True)
-    feed(net, [1, 5, 0, np.nan], [1, 2, 0, 3], [1, 2, 7, 2])
-    np.testing.assert_array_equal(net.blobs["t0"].data, [1, 5, 7, 3])
-    net.blobs["t0"].diff[...] = 1
-    net.backward()
-    gradients = [net.blobs[f"b{i}"].diff for i in range(3)]
-    np.testing.assert_array_equal(gradients, [[0, 1, 0, 0], [1, 0, 0, 1], [0, 0, 1, 0]])
-
-
-def test_eltwise_sum_weighs_by_coeff() -> None:
-    net = layer_net('type: "Eltwise" eltwise_param { coeff: [2, -1, 0.5] }', [(2,)] * 3)
-    np.testing.assert_array_equal(feed(net, [1, 2], [3, 4], [6, 8])[0], [2, 4])
-
-
-@pytest.mark.parametrize(
-    ("operation", "expected"), [("SUM", 2), ("ASUM", 8), ("SUMSQ", 34), ("MEAN", 0.5)]
-)
-def test_reduction_to_a_scalar(operation: str, expected: float) -> None:
-    net = layer_net(f'type: "Reduction" reduction_param {{ operation: {operation} }}', [(2, 2)])
-    y = feed(net, [[0, 5], [0, -3]])[0]
-    assert y.shape == ()
-    assert y == expected
-
-
-def test_filter_keeps_what_the_last_bottom_marks() -> None:
-    net = layer_net('type: "Filter"', [(4, 2), (4, 1, 3), (4, 1)], tops=2, backward=True)
-    x = np.arange(8).reshape(4, 2)
-    np.testing.assert_array_equal(feed(net, x, 1, [[0], [2], [0], [-1]])[0], [[2, 3], [6, 7]])
-    assert net.blobs["t1"].shape == (2, 1, 3)
-    net.blobs["t0"].diff[...] = [[1, 2], [3, 4]]
-    net.backward()
-    np.testing.assert_array_equal(net.blobs["b0"].diff, [[0, 0], [1, 2], [0, 0], [3, 4]])
-    assert feed(net, x, 1, 0)[0].shape == (0, 2)
-
-
-def test_batch_reindex_adds_up_the_gradients_of_what_it_repeats() -> None:
-    net = caffe.Net(
-        """layer { name: "x" type: "Parameter" top: "x"
-                   parameter_param { shape { dim: 3 dim: 1 } } }
-        layer { name: "i" type: "Input" top: "i" input_param { shape { dim: 4 } } }
-        layer { name: "layer" type: "BatchReindex" bottom: "x" bottom: "i" top: "y"
-                loss_weight: 1 propagate_down: true propagate_down: false }""",
-        caffe.TEST,
-    )
-    net.params["x"][0].data[...] = [[5], [6], [7]]
-    net.blobs["i"].data[...] = [2, 0, 2, 2]
-    np.testing.assert_array_equal(net.forward()["y"], [[7], [5], [7], [7]])
-    net.backward()
-    np.testing.assert_array_equal(net.blobs["x"].diff, [[1], [0], [3]])
-    net.blobs["i"].data[...] = [0, 1, 2, 3]
-    with pytest.raises(CaffeError, match=r"bottom 1 holds 3 at \[3\]"):
-        net.forward()
-
-
 @pytest.mark.parametrize(
     ("kind", "shapes", "settings", "culprit"),
     [
@@ -180,21 +115,3 @@ def test_layers_that_cannot_run_in_place_say_so(kind: str) -> None:
             " reshape_param { shape { dim: 0 dim: 0 } } }",
             caffe.TEST,
         )
-
-
-def test_inner_product_refuses_another_number_of_inputs() -> None:
-    net = layer_net('type: "InnerProduct" inner_product_param { num_output: 4 }', [(2, 3)])
-    net.blobs["b0"].reshape(2, 5)
-    with pytest.raises(CaffeError, match="5 inputs"):
-        net.forward()
-
-
-def test_embed_refuses_rows_that_are_not_there() -> None:
-    net = layer_net('type: "Embed" embed_param { num_output: 3 input_dim: 4 }', [(2,)])
-    with pytest.raises(CaffeError, match=r"bottom 0 holds 4 at \[1\]"):
-        feed(net, [0, 4])
-
-
-def test_argmax_of_a_bottom_with_one_axis_has_one_choice_for_each_number() -> None:
-    net = layer_net('type: "ArgMax" argmax_param { out_max_val: true }', [(3,)])
-    np.testing.assert_array_equal(feed(net, [5, 6, 7])[0], [[[0], [5]], [[0], [6]], [[0], [7]]])

@@ -9,7 +9,6 @@ import pytest
 
 import caffe
 from caffe.errors import CaffeError
-from tests.helpers.running import run
 
 MARGINS = {"SINGLE": 1, "DOUBLE": 2, "TRIPLE": 3, "QUADRUPLE": 4}
 
@@ -71,33 +70,3 @@ def test_center_loss_and_how_centers_move() -> None:
     np.testing.assert_allclose(net.params["c"][0].diff, moved, rtol=1e-5)
     with pytest.raises(CaffeError, match="label"):
         net.forward(x=x, l=[2, 3, 0])
-
-
-def test_inner_product_with_normalized_weights_is_no_plain_one() -> None:
-    # By the prepared plan as well as layer by layer.
-    text = """input: "x" input_shape { dim: 2 dim: 3 }
-    layer { name: "p" type: "InnerProduct" bottom: "x" top: "y" inner_product_param {
-            num_output: 2 normalize: true bias_term: false weight_filler { type: "xavier" } } }"""
-    x = np.random.default_rng(0).normal(size=(2, 3))
-    for engine in ("auto", "layerwise"):
-        caffe.set_engine(engine)
-        try:
-            net = caffe.Net(text, caffe.TEST)
-            net.params["p"][0].data[...] = [[3, 0, 4], [0, 2, 0]]
-            top = net.forward(x=x)["y"]
-        finally:
-            caffe.set_engine("auto")
-        expected = np.stack([0.6 * x[:, 0] + 0.8 * x[:, 2], x[:, 1]], 1)
-        np.testing.assert_allclose(top, expected, rtol=1e-5)
-
-
-def test_dropout_that_samples_at_test_drops_there_too() -> None:
-    x = np.ones((1, 1000))
-    (drawn,) = run('type: "Dropout" dropout_param { sample_weights_test: true }', x)
-    assert set(np.unique(drawn)) == {0, 2}
-    (plain,) = run('type: "Dropout"', x)
-    assert (plain == 1).all()
-    (maps,) = run('type: "SpatialDropout"', np.ones((4, 50, 3, 3)), phase=caffe.TRAIN)
-    # A whole channel is dropped, or none of it.
-    assert set(np.unique(maps.reshape(200, 9).std(1))) == {0}
-    assert set(np.unique(maps)) == {0, 2}

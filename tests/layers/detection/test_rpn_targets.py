@@ -7,6 +7,7 @@ import pytest
 
 import caffe
 from caffe.errors import NetError, ShapeError
+from tests.helpers.boxes import overlap
 from tests.helpers.running import run
 
 TRUE = np.array([[30, 40, 200, 260, 7], [320, 100, 500, 300, 15.0]])
@@ -15,13 +16,6 @@ ANCHORS = """type: "Python" python_param { module: "rpn.anchor_target_layer"
     layer: "AnchorTargetLayer" param_str: "'feat_stride': 16" }"""
 PROPOSALS = """type: "Python" python_param { module: "rpn.proposal_target_layer"
     layer: "ProposalTargetLayer" param_str: "'num_classes': 21" }"""
-
-
-def overlap(a: np.ndarray, b: np.ndarray) -> float:
-    w = min(a[2], b[2]) - max(a[0], b[0]) + 1
-    h = min(a[3], b[3]) - max(a[1], b[1]) + 1
-    sizes = [(c[2] - c[0] + 1) * (c[3] - c[1] + 1) for c in (a, b)]
-    return float(w * h / (sum(sizes) - w * h)) if w > 0 and h > 0 else 0.0
 
 
 def offsets(box: np.ndarray, true: np.ndarray) -> np.ndarray:
@@ -53,7 +47,7 @@ def test_anchors_are_labelled_by_their_overlap() -> None:
         for y in range(height):
             for x in range(width):
                 box = base[a] + 16 * np.array([x, y, x, y])
-                each = [overlap(box, t) for t in TRUE]
+                each = [overlap(box, t, 1) for t in TRUE]
                 label = labels[a, y, x]
                 fits = box.min() >= 0 and box[2] < 600 and box[3] < 400
                 if not fits:
@@ -70,7 +64,7 @@ def test_anchors_are_labelled_by_their_overlap() -> None:
                 np.testing.assert_allclose(by_anchor[2][a, :, y, x], (label >= 0) / counted)
     positive = np.argwhere(labels == 1)
     for a, y, x in positive:
-        each = [overlap(base[a] + 16 * np.array([x, y, x, y]), t) for t in TRUE]
+        each = [overlap(base[a] + 16 * np.array([x, y, x, y]), t, 1) for t in TRUE]
         assert max(each) >= 0.7 or any(abs(each[t] - best[t]) < 1e-5 for t in range(2))
 
 
@@ -99,7 +93,7 @@ def test_regions_get_the_class_and_the_offsets_of_what_they_overlap(classes: int
     known = {tuple(np.float32(r)) for r in [*regions, *np.pad(TRUE[:, :4], ((0, 0), (1, 0)))]}
     for roi, label, target, weight in zip(rois, labels, targets, inside, strict=True):
         assert tuple(roi) in known
-        each = [overlap(roi[1:], t) for t in TRUE]
+        each = [overlap(roi[1:], t, 1) for t in TRUE]
         wanted, own = np.zeros((2, classes, 4))
         if label:
             true = TRUE[int(np.argmax(each))]

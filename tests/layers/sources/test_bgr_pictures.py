@@ -1,0 +1,28 @@
+"""Pictures as OpenCV reads and resizes them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from caffe.layers.sources.bgr_pictures import read_native_picture, read_picture, resize_picture
+from tests.helpers.sources import encoded
+
+
+def test_resize_keeps_flat_pictures_flat_and_doubles_a_ramp_as_opencv() -> None:
+    flat = np.full((3, 5, 7), 200, np.uint8)
+    assert (resize_picture(flat, 13, 4) == 200).all()
+    ramp = np.array([[[0, 100]]], np.uint8)
+    assert resize_picture(ramp, 1, 4)[0, 0].tolist() == [0, 25, 75, 100]
+
+
+def test_pictures_are_bgr_bytes() -> None:
+    content = encoded(Image.new("RGB", (2, 1), (255, 128, 0)))
+    assert read_picture(content)[:, 0, 0].tolist() == [0, 128, 255]
+    assert read_picture(content, color=False).tolist() == [[[151, 151]]]
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3), ("RGBA", 4), ("P", 3)])
+def test_native_pictures_keep_their_channels(mode: str, channels: int) -> None:
+    assert read_native_picture(encoded(Image.new(mode, (3, 2)))).shape == (channels, 2, 3)

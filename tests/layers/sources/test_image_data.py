@@ -1,0 +1,84 @@
+"""ImageData: pictures of a list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import caffe
+from tests.helpers.sources import image_net, picture, save_picture
+
+
+def test_image_data_gives_bgr_pictures_in_order(listed: tuple[Path, list[np.ndarray]]) -> None:
+    folder, pictures = listed
+    net = image_net(folder, transform="scale: 0.5")
+    assert net.blobs["data"].shape == (2, 3, 6, 5)
+    expected = [image[:, :, ::-1].transpose(2, 0, 1) * 0.5 for image in pictures]
+    for first in (0, 2, 1):
+        net.forward()
+        for i in range(2):
+            which = (first + i) % 3
+            np.testing.assert_allclose(net.blobs["data"].data[i], expected[which])
+            assert net.blobs["label"].data[i] == which + 10
+
+
+def test_image_data_resizes_and_greys(listed: tuple[Path, list[np.ndarray]]) -> None:
+    net = image_net(listed[0], "new_height: 4 new_width: 9 is_color: false")
+    net.forward()
+    assert net.blobs["data"].shape == (2, 1, 4, 9)
+
+
+def test_image_data_shuffles_each_round(listed: tuple[Path, list[np.ndarray]]) -> None:
+    net = image_net(listed[0], "shuffle: true")
+    labels = []
+    for _ in range(30):
+        net.forward()
+        labels += net.blobs["label"].data.tolist()
+    rounds = [tuple(labels[i : i + 3]) for i in range(0, 60, 3)]
+    assert all(sorted(r) == [10, 11, 12] for r in rounds)
+    assert len(set(rounds)) > 1
+
+
+def test_image_data_takes_the_batch_size_of_each_picture_alone(tmp_path: Path) -> None:
+    for i, size in enumerate([(4, 5), (7, 3)]):
+        save_picture(tmp_path / f"{i}.png", picture(*size))
+    (tmp_path / "list.txt").write_text("0.png 0\n1.png 1\n")
+    net = image_net(tmp_path, batch=1)
+    for size in [(4, 5), (7, 3), (4, 5)]:
+        net.forward()
+        assert net.blobs["data"].shape == (1, 3, *size)
+    pair = image_net(tmp_path)
+    for _ in range(2):
+        with pytest.raises(caffe.ShapeError, match=r"'1.png'.*\(3, 7, 3\).*\(3, 4, 5\)"):
+            pair.forward()
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("missing.png 0\n", "missing.png.*no such file"),
+        ("\n", "holds no pictures"),
+        ("0.png one\n", r"list.txt:1: .*whole number"),
+        ("list.txt 0\n", "list.txt.*not a picture"),
+    ],
+)
+def test_image_data_names_what_is_wrong_with_the_list(
+    tmp_path: Path, lines: str, said: str
+) -> None:
+    (tmp_path / "list.txt").write_text(lines)
+    with pytest.raises(caffe.CaffeError, match=f"layer 'in' \\(ImageData\\).*{said}"):
+        image_net(tmp_path)
+
+
+def test_image_data_raises_in_forward_what_the_thread_found(
+    listed: tuple[Path, list[np.ndarray]],
+) -> None:
+    folder, _ = listed
+    (folder / "a picture 2.png").write_bytes(b"not a picture")
+    net = image_net(folder)
+    net.forward()
+    for _ in range(2):
+        with pytest.raises(caffe.ImageError, match=r"layer 'in'.*list.txt: picture 'a picture 2"):
+            net.forward()
