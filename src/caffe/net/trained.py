@@ -16,7 +16,6 @@ from ..paths import PathLike
 from ..proto.caffe_pb2 import LayerParameter
 from ..weights import files as weight_files
 from ..weights.layer_weights import WeightBlob
-from .construction import PathLike
 
 if TYPE_CHECKING:
     from .net import Net
