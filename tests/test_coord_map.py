@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
 
+import caffe.coord_map as coord_maps
 from caffe.coord_map import (
     AxisMismatchException,
     CropError,
@@ -54,6 +57,30 @@ def test_deconvolution_undoes_the_convolution_of_the_same_size() -> None:
     up = L.Deconvolution(down, convolution_param={"kernel_size": 4, "stride": 2, "pad": 1})
     _, scale, shift = coord_map_from_to(up, data)
     np.testing.assert_allclose((scale, shift), ([1], [0]))
+
+
+def test_the_layers_that_keep_coordinates_are_known_by_the_originals_name() -> None:
+    originals = {"AbsVal", "BatchNorm", "Bias", "BNLL", "Dropout", "Eltwise", "ELU", "Log", "LRN"}
+    originals |= {"Exp", "MVN", "Power", "ReLU", "PReLU", "Scale", "Sigmoid", "Split", "TanH"}
+    originals.add("Threshold")
+    assert originals < set(coord_maps.PASS_THROUGH_LAYERS)
+    assert not {"Pooling", "Flatten", "InnerProduct"} & set(coord_maps.PASS_THROUGH_LAYERS)
+    assert "PASS_THROUGH_LAYERS" in dir(coord_maps)
+
+
+def test_a_name_that_is_added_to_them_is_passed_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [*coord_maps.PASS_THROUGH_LAYERS, "Unheard"]
+    monkeypatch.setattr(coord_maps, "PASS_THROUGH_LAYERS", names)
+    data = picture()
+    assert coord_map_from_to(L.Unheard(data), data) == (None, 1, 0)
+
+
+def test_importing_it_does_not_load_pytorch() -> None:
+    program = "import sys, caffe.coord_map; print('torch' in sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "False"
 
 
 def test_sizes_that_differ_by_axis_give_a_number_for_each() -> None:

@@ -13,42 +13,42 @@ With it a net written as a NetSpec crops one feature map to another without coun
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .errors import CaffeError
+from .layers.reach import Alignment
 from .net_spec import Function, Top
 from .net_spec import layers as L
+
+if TYPE_CHECKING:
+    from .layers.layer import Layer
 
 Numbers = Any
 """One number, or an array with one for each spatial axis."""
 
 CoordMap = tuple[int | None, Numbers, Numbers]
 
-PASS_THROUGH_LAYERS = [
-    "AbsVal",
-    "BNLL",
-    "BatchNorm",
-    "Bias",
-    "Dropout",
-    "ELU",
-    "Eltwise",
-    "Exp",
-    "LRN",
-    "Log",
-    "MVN",
-    "PReLU",
-    "Power",
-    "ReLU",
-    "Scale",
-    "Sigmoid",
-    "Split",
-    "TanH",
-    "Threshold",
-]
+PASS_THROUGH_LAYERS: list[str]
+"""Types of layers that keep coordinates, as the layers themselves say; names may be added."""
 
 IDENTITY: CoordMap = (None, 1, 0)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "PASS_THROUGH_LAYERS":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Only when it is asked for, as it loads PyTorch.
+    from .layers.layer import registry
+
+    found = sorted(kind for kind, layer in registry().items() if layer.keeps_coordinates())
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), "PASS_THROUGH_LAYERS"})
 
 
 class UndefinedMapException(CaffeError):
@@ -71,10 +71,9 @@ def conv_params(fn: Function) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
     CropError
         The kernel is not given as `kernel_size`, `stride` and `pad`.
     """
-    params = fn.params
-    for message in ("convolution_param", "pooling_param"):
-        params = params.get(message, params)
-    sided = sorted({f"{p}_{s}" for p in ("kernel", "stride", "pad") for s in "hw"} & set(params))
+    params = _settings(fn)
+    sides = {f"{p}_{s}" for p in ("kernel", "stride", "pad") for s in "hw"}
+    sided = sorted((sides | {"pad_l", "pad_r", "pad_t", "pad_b", "pad_type"}) & set(params))
     if sided:
         raise CropError(
             f"{fn.type_name} gives {', '.join(sided)}; coordinate maps need kernel_size, stride "
@@ -90,7 +89,7 @@ def conv_params(fn: Function) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
 
 def crop_params(fn: Function) -> tuple[int, np.ndarray]:
     """Return axis (2 unless given) and offset of a Crop layer."""
-    params = fn.params.get("crop_param", fn.params)
+    params = _settings(fn)
     return params.get("axis", 2), np.array(params.get("offset", 0), ndmin=1)
 
 
@@ -102,22 +101,34 @@ def coord_map(fn: Function) -> CoordMap:
     UndefinedMapException
         The layer does not keep coordinates (InnerProduct, global pooling).
     """
-    if fn.type_name in PASS_THROUGH_LAYERS:
+    layer = _class_of(fn)
+    if fn.type_name in globals().get("PASS_THROUGH_LAYERS", ()) or layer.keeps_coordinates():
         return IDENTITY
-    if fn.type_name == "Crop":
+    if layer.alignment is Alignment.CUT:
         first_cropped, offset = crop_params(fn)
         return first_cropped - 1, 1, -offset
-    if fn.type_name == "Deconvolution":
+    if layer.alignment is Alignment.SPREAD:
         axis, stride, extent, pad = conv_params(fn)
         return axis, stride, (extent - 1) / 2 - pad
-    if fn.type_name in ("Convolution", "Pooling", "Im2col") and not _pools_all(fn):
+    if layer.alignment is Alignment.WINDOWS and not _settings(fn).get("global_pooling", False):
         axis, stride, extent, pad = conv_params(fn)
         return axis, 1 / stride, (pad - (extent - 1) / 2) / stride
     raise UndefinedMapException(f"{fn.type_name} does not keep coordinates")
 
 
-def _pools_all(fn: Function) -> bool:
-    return bool(fn.params.get("pooling_param", fn.params).get("global_pooling", False))
+def _class_of(fn: Function) -> type[Layer]:
+    """The layer's class; `Layer` itself, which says nothing, where the type is not known."""
+    # Only here, as it loads PyTorch.
+    from .layers.layer import Layer, registry
+
+    return registry().get(fn.type_name, Layer)
+
+
+def _settings(fn: Function) -> dict[str, Any]:
+    """What is said of the layer, whether in its parameter message or beside it."""
+    message = _class_of(fn).message
+    found: dict[str, Any] = fn.params if message is None else fn.params.get(message, fn.params)
+    return found
 
 
 def compose(base_map: CoordMap, next_map: CoordMap) -> CoordMap:
@@ -188,9 +199,8 @@ def _maps_back(top: Top) -> dict[Top, CoordMap]:
             step = coord_map(current.fn)
         except UndefinedMapException:
             continue
-        # Crop's second bottom only lends its size.
-        bottoms = current.fn.inputs[:1] if current.fn.type_name == "Crop" else current.fn.inputs
-        for bottom in bottoms:
+        cuts = _class_of(current.fn).alignment is Alignment.CUT
+        for bottom in current.fn.inputs[:1] if cuts else current.fn.inputs:
             if bottom not in maps:
                 maps[bottom] = compose(maps[current], step)
                 frontier.append(bottom)

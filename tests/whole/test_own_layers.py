@@ -10,10 +10,15 @@ from torch import Tensor
 
 import caffe
 import caffe.draw
+from caffe.coord_map import UndefinedMapException, coord_map_from_to, crop
+from caffe.errors import CaffeWarning
 from caffe.layers.activation import ReLU
 from caffe.layers.convolution import Convolution
 from caffe.layers.layer import Layer, Parameter, family_of, register, registry
+from caffe.layers.reach import Alignment
+from caffe.layers.shape import Crop
 from caffe.memory.blob import Shape
+from caffe.net_spec import layers as L
 from caffe.proto.caffe_pb2 import LayerParameter
 from caffe.proto.files import parse_net
 from caffe.structure.diagram import COLORS, PLAIN, diagram, parts_of
@@ -131,3 +136,60 @@ def test_learning_rates_are_told_of_whatever_learns_weights() -> None:
     for kind in ("Fixed", "Sloped", "Unheard"):
         with pytest.raises(ValueError, match=kind):
             caffe.draw.get_layer_lr_mult(described(kind, param=specs))
+
+
+def test_coordinates_go_through_whatever_keeps_them() -> None:
+    register_softsign()
+    data = L.Input()
+    down = L.Convolution(L.Softsign(data), kernel_size=4, stride=2, pad=1)
+    _, scale, shift = coord_map_from_to(down, data)
+    assert (scale.tolist(), shift.tolist()) == ([2], [0.5])
+    assert "Softsign" in caffe.coord_map.PASS_THROUGH_LAYERS
+
+
+def test_windows_and_what_spreads_say_so_once() -> None:
+    @register("Median")
+    class Median(Layer):
+        message = "pooling_param"
+        alignment = Alignment.WINDOWS
+
+    @register("Unheeding")
+    class Unheeding(Median):
+        alignment = None
+
+    @register("Upwards")
+    class Upwards(Layer):
+        alignment = Alignment.SPREAD
+
+    data = L.Input()
+    down = L.Median(data, pooling_param={"kernel_size": 2, "stride": 2})
+    assert coord_map_from_to(down, data) == (1, 2, 0.5)
+    up = L.Upwards(down, kernel_size=2, stride=2)
+    assert coord_map_from_to(up, data) == (1, 1, 0)
+    with pytest.raises(UndefinedMapException):
+        caffe.coord_map.coord_map(L.Unheeding(data, kernel_size=2).fn)
+
+
+def test_a_crop_of_ones_own_lies_on_its_first_bottom() -> None:
+    @register("Trim")
+    class Trim(Crop):
+        pass
+
+    data = L.Input()
+    wide = L.Convolution(data, kernel_size=1, pad=3)
+    trimmed = L.Trim(wide, data, crop_param={"axis": 2, "offset": 1})
+    assert crop(trimmed, data).fn.params["crop_param"]["offset"] == [2]
+
+
+def test_offsets_are_worked_out_through_ones_own_layers() -> None:
+    @register("Median")
+    class Median(Convolution):
+        pass
+
+    settings = "convolution_param { num_output: 1 kernel_size: 3 pad: 5 }"
+    text = f"""{INPUT} {layer("Median", "data", "wide", settings)}
+        {layer("Softsign", "wide", "soft")}
+        layer {{ name: "crop" type: "Crop" bottom: "soft" bottom: "data" top: "score" }}"""
+    register_softsign()
+    with pytest.warns(CaffeWarning, match=r"'score' from 4, 4 on"):
+        caffe.Net(text, caffe.TEST)

@@ -17,7 +17,7 @@ from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import ConvolutionParameter, DeformableConvolutionParameter, LayerParameter
 from .layer import Count, Layer, Parameter, register
-from .reach import Reach
+from .reach import Alignment, Along, Reach
 
 SIDES = "lrtb"
 """Left, right, top and bottom, as forks' fields pad_l to pad_b name them."""
@@ -45,6 +45,7 @@ class Windowed(Layer[C]):
 
     message = "convolution_param"
     family = "convolution"
+    alignment: ClassVar[Alignment | None] = Alignment.WINDOWS
     bottoms: ClassVar[Count] = (1, None)
     tops: ClassVar[Count] = (1, None)
     equal_tops = True
@@ -339,6 +340,8 @@ class Deconvolution(Kernels):
     The kernels have the shape (channels, num_output / group, *kernel).
     """
 
+    alignment: ClassVar[Alignment | None] = Alignment.SPREAD
+
     def weight_shape(self) -> Shape:
         return (self.channels, self.param.num_output // self.param.group, *self.kernel)
 
@@ -350,6 +353,14 @@ class Deconvolution(Kernels):
             return None
         return [
             Reach((e - 1) // s + 1, Fraction(1, s), Fraction(p - e + 1, s))
+            for e, s, p in zip(self.extent, self.stride, self.pad, strict=True)
+        ]
+
+    def coordinates(self, bottom: Shape) -> Sequence[Along] | None:
+        if self.channel_axis != 1:
+            return None
+        return [
+            (Fraction(1, s), (p - Fraction(e - 1, 2)) / s)
             for e, s, p in zip(self.extent, self.stride, self.pad, strict=True)
         ]
 

@@ -18,7 +18,7 @@ from ..errors import NetError, ShapeError, did_you_mean
 from ..fillers import filler_for
 from ..memory.blob import Blob, Shape
 from ..weights.layer_weights import WeightBlob
-from .reach import Reach, same_place
+from .reach import Alignment, Along, Reach, middles, same_place
 
 if TYPE_CHECKING:
     from ..proto.caffe_pb2 import FillerParameter, LayerParameter
@@ -135,6 +135,10 @@ class Layer(Generic[P]):
 
     pointwise: ClassVar[bool] = False
     """A place of a top depends, across the picture, on the bottoms' same place alone."""
+
+    alignment: ClassVar[Alignment | None] = None
+    """How the tops lie on the bottoms, as far as the class alone can say; of a layer that is
+    `pointwise` it need not be said."""
 
     no_gradient_for: frozenset[int] = frozenset()
     """Bottoms that never get a gradient (labels, and shapes to imitate)."""
@@ -283,6 +287,26 @@ class Layer(Generic[P]):
             One for each axis behind the channels; None where it cannot be said.
         """
         return same_place(bottom) if self.pointwise else None
+
+    @classmethod
+    def keeps_coordinates(cls) -> bool:
+        """Whether each place of a top lies on the same place of the bottoms."""
+        return cls.pointwise or cls.alignment is Alignment.KEPT
+
+    def coordinates(self, bottom: Shape) -> Sequence[Along] | None:
+        """Say where the tops' coordinates lie in a bottom of this shape.
+
+        Returns
+        -------
+        sequence of (Fraction, Fraction) or None
+            Scale and shift for each axis behind the channels; None where that cannot be said.
+        """
+        reaches = same_place(bottom) if self.keeps_coordinates() else self.receptive_field(bottom)
+        if reaches is None:
+            return None
+        if self.alignment is not Alignment.WINDOWS and any(r.size != 1 for r in reaches):
+            return None
+        return middles(reaches)
 
     def axis(self, axis: int, shape: Shape, what: str = "axis") -> int:
         """Return `axis` counted from the front.

@@ -24,7 +24,7 @@ from ..proto.caffe_pb2 import (
 from ..weights.layer_weights import WeightBlob
 from .axes import four_axes
 from .layer import TEST, Layer, Parameter, Tensors, in_own_shapes, register
-from .reach import Reach, same_place
+from .reach import Alignment, Reach, same_place
 
 
 @register("LRN")
@@ -37,6 +37,7 @@ class LRN(Layer[LRNParameter]):
 
     message = "lrn_param"
     family = "normalization"
+    alignment = Alignment.KEPT
 
     def setup(self, *bottoms: Shape) -> None:
         if self.param.local_size % 2 == 0:
@@ -263,6 +264,7 @@ class MVN(Layer[MVNParameter]):
 
     message = "mvn_param"
     family = "normalization"
+    alignment = Alignment.KEPT
     keeps_bottom = True
     ignores_propagate_down = True
 
@@ -307,6 +309,7 @@ class Normalize(Layer[NormalizeParameter]):
 
     message = "norm_param"
     family = "normalization"
+    alignment = Alignment.KEPT
     keeps_bottom = True
 
     def setup(self, *bottoms: Shape) -> None:

@@ -17,7 +17,7 @@ from ..proto.caffe_pb2 import LayerParameter, PoolingParameter, SPPParameter
 from .axes import picture_size
 from .convolution import SIDES, same_padding
 from .layer import TRAIN, Layer, register
-from .reach import Reach, all_places
+from .reach import Alignment, Reach, all_places
 
 MAX, AVE, STOCHASTIC = PoolingParameter.MAX, PoolingParameter.AVE, PoolingParameter.STOCHASTIC
 LOWEST = -torch.finfo(torch.float32).max
@@ -170,6 +170,7 @@ class Pooling(Layer[PoolingParameter]):
 
     message = "pooling_param"
     family = "pooling"
+    alignment = Alignment.WINDOWS
     differences = (
         "STOCHASTIC also on the CPU; AVE_EXC_PAD, ceil_mode, pad_l, pad_r, pad_t, pad_b and "
         "pad_type of the forks"

@@ -1,10 +1,11 @@
-"""Which of a bottom's places one place of a top depends on: the parts of receptive fields."""
+"""Which of a bottom's places one place of a top depends on, and where it lies among them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from fractions import Fraction
 
 
@@ -43,6 +44,36 @@ class Reach:
         start = min(self.start, other.start)
         end = max(self.start + self.size, other.start + other.size)
         return Reach(math.ceil(end - start), self.stride, start)
+
+
+class Alignment(Enum):
+    """How a layer's tops lie on its bottoms, across the picture."""
+
+    KEPT = "kept"
+    """Each place on the same place."""
+
+    WINDOWS = "windows"
+    """Each place of a top in the middle of a window of the bottom (Convolution, Pooling)."""
+
+    SPREAD = "spread"
+    """Each place of the bottom in the middle of a window of the top (Deconvolution)."""
+
+    CUT = "cut"
+    """On the first bottom from an offset on; the second one only lends its size (Crop)."""
+
+
+Along = tuple[Fraction, Fraction]
+"""Along one axis: coordinate i of a top lies at the first number times i, plus the second one."""
+
+
+def middles(reaches: Sequence[Reach]) -> Sequence[Along] | None:
+    """Where places lie that lie in the middle of what they depend on; None if that is all."""
+    found = []
+    for reach in reaches:
+        if reach.size is None:
+            return None
+        found.append((reach.stride, reach.start + Fraction(reach.size - 1, 2)))
+    return found
 
 
 SAME = Reach()

@@ -22,7 +22,7 @@ from ..proto.caffe_pb2 import (
     TileParameter,
 )
 from .layer import Layer, Tensors, register
-from .reach import Reach, all_places, same_place
+from .reach import Alignment, Reach, all_places, same_place
 
 A = TypeVar("A", bound=ConcatParameter | SliceParameter)
 """Concat's message, and Slice's."""
@@ -209,6 +209,7 @@ class Crop(Layer[CropParameter]):
     """The first bottom cut to the second one's size from `axis` on, beginning at offset."""
 
     message = "crop_param"
+    alignment = Alignment.CUT
     bottoms = 2
     no_gradient_for = frozenset({1})
 

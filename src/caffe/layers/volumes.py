@@ -39,6 +39,8 @@ class OverClips(Kernels):
     temporal_stride those of time. Or kernel_shape, pad_shape and stride_shape name all three.
     """
 
+    # What is said of time has names of its own, which coordinate maps do not know.
+    alignment = None
     differences = "of the C3D forks"
 
     def setup(self, *bottoms: Shape) -> None:

@@ -12,14 +12,8 @@ from fractions import Fraction
 
 from ..engine.layerwise import Step
 from ..errors import CaffeWarning
-from ..layers.convolution import Convolution, Deconvolution, Im2col
-from ..layers.layer import Layer
-from ..layers.pooling import Pooling
+from ..layers.reach import Alignment, Along
 from ..layers.shape import Crop
-from ..memory.blob import Shape
-
-Along = tuple[Fraction, Fraction]
-"""Along one axis: place i of a blob lies at the first number times i, plus the second one."""
 
 
 def warn_of_unsaid_offsets(steps: Sequence[Step]) -> None:
@@ -57,11 +51,10 @@ def unsaid_offsets(steps: Sequence[Step]) -> dict[str, tuple[int, ...]]:
             offsets = next((_offsets(whole[b], size[b]) for b in size if b in whole), None)
             if offsets is not None and any(offsets):
                 found[step.top_names[0]] = offsets
-        # Crop's second bottom only lends its size.
-        read = step.bottoms[:1] if isinstance(step.layer, Crop) else step.bottoms
+        read = step.bottoms[:1] if step.layer.alignment is Alignment.CUT else step.bottoms
         merged: dict[int, list[Along]] = {}
         for blob in read:
-            places = _places(step.layer, blob.shape)
+            places = step.layer.coordinates(blob.shape)
             if places is None:
                 continue
             for origin, own in _origins_of(blob, origins).items():
@@ -80,25 +73,6 @@ def _says_nothing(step: Step) -> bool:
 
 def _origins_of(blob: object, origins: dict[int, dict[int, list[Along]]]) -> dict[int, list[Along]]:
     return origins.get(id(blob), {})
-
-
-def _places(layer: Layer, bottom: Shape) -> list[Along] | None:
-    """Where the top's places lie in a bottom; None where that cannot be said."""
-    if isinstance(layer, Deconvolution):
-        if layer.channel_axis != 1:
-            return None
-        return [
-            (Fraction(1, s), (p - Fraction(e - 1, 2)) / s)
-            for e, s, p in zip(layer.extent, layer.stride, layer.pad, strict=True)
-        ]
-    reaches = layer.receptive_field(bottom)
-    if reaches is None or any(reach.size is None for reach in reaches):
-        return None
-    if any(reach.size != 1 for reach in reaches) and not isinstance(
-        layer, (Convolution, Im2col, Pooling)
-    ):
-        return None
-    return [(r.stride, r.start + Fraction((r.size or 1) - 1, 2)) for r in reaches]
 
 
 def _offsets(whole: list[Along], size: list[Along]) -> tuple[int, ...] | None:
