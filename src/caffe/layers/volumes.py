@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,6 +14,7 @@ from ..proto.caffe_pb2 import LayerParameter, PoolingParameter
 from .convolution import Convolution, Deconvolution, Kernels
 from .layer import Layer, register
 from .pooling import LOWEST
+from .reach import Alignment
 
 TIME, HEIGHT, WIDTH = range(3)
 
@@ -40,7 +42,7 @@ class OverClips(Kernels):
     """
 
     # What is said of time has names of its own, which coordinate maps do not know.
-    alignment = None
+    alignment: ClassVar[Alignment | None] = None
     differences = "of the C3D forks"
 
     def setup(self, *bottoms: Shape) -> None:
