@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 
 import pytest
 
@@ -111,12 +113,20 @@ def test_name_and_top_of_a_layer_can_be_given() -> None:
     assert (layer.name, list(layer.top)) == ("loss", ["prob", "again"])
 
 
+# Its type is a setting of its own, and no layer's type.
+MARGIN = ("margin_inner_product_param", "num_output")
+
+
 @pytest.mark.parametrize(
     ("top", "field", "name"),
     [
         (L.Convolution(L.Input(), num_output=7), "convolution_param", "num_output"),
         (L.Deconvolution(L.Input(), num_output=7), "convolution_param", "num_output"),
         (L.LSTM(L.Input(), num_output=7), "recurrent_param", "num_output"),
+        (L.Lstm(L.Input(), num_output=7), "lstm_param", "num_output"),
+        (L.Convolution3D(L.Input(), num_output=7), "convolution_param", "num_output"),
+        (L.PSROIPooling(L.Input(), group_size=7), "psroi_pooling_param", "group_size"),
+        (L.MarginInnerProduct(L.Input(), type=1, num_output=7), *MARGIN),
         (L.SoftmaxWithLoss(L.Input(), axis=7), "softmax_param", "axis"),
         (L.SoftmaxWithLoss(L.Input(), ignore_label=7), "loss_param", "ignore_label"),
         (L.Data(batch_size=7), "data_param", "batch_size"),
@@ -131,6 +141,29 @@ def test_name_and_top_of_a_layer_can_be_given() -> None:
 )
 def test_parameters_go_into_the_message_of_the_layer_type(top: Top, field: str, name: str) -> None:
     assert getattr(getattr(top.to_proto().layer[-1], field), name) == 7
+
+
+def test_what_the_schema_tells_needs_no_pytorch() -> None:
+    program = """
+import sys
+from caffe import NetSpec, layers as L, params as P
+n = NetSpec()
+n.data, n.label = L.Data(batch_size=50, source="train", backend=P.Data.LMDB, ntop=2)
+n.conv = L.Convolution(n.data, num_output=96, kernel_size=11, stride=4, param=[dict(lr_mult=1)])
+n.relu = L.ReLU(n.conv, in_place=True)
+n.pool = L.Pooling(n.relu, pool=P.Pooling.MAX, kernel_size=3, stride=2)
+n.norm = L.LRN(n.pool, local_size=5, alpha=1e-4, beta=0.75)
+n.up = L.Deconvolution(n.norm, convolution_param=dict(num_output=1, kernel_size=3))
+n.ip = L.InnerProduct(n.up, num_output=10, weight_filler=dict(type="xavier"))
+n.drop = L.Dropout(n.ip, dropout_ratio=0.5, in_place=True)
+n.loss = L.SoftmaxWithLoss(n.drop, n.label, loss_weight=0.3, include=dict(phase=0))
+n.to_proto()
+print('torch' in sys.modules)
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "False"
 
 
 def test_parameters_of_every_layer_go_to_the_layer_itself() -> None:

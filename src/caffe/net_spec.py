@@ -18,7 +18,7 @@ Any layer type is taken, so that layers of forks and of one's own can be written
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, KeysView, ValuesView
+from collections.abc import Callable, Iterable, KeysView, Sequence, ValuesView
 from functools import cache
 from typing import Any
 
@@ -27,21 +27,9 @@ from google.protobuf.message import Message
 from .errors import did_you_mean
 from .proto import caffe_pb2
 
-# Layer types whose parameters lie in messages that are not named after them.
-SHARED_PARAMETERS = {
-    "ConvolutionDepthwise": ("convolution_param",),
-    "Deconvolution": ("convolution_param",),
-    "DepthwiseConvolution": ("convolution_param",),
-    "EuclideanLoss": ("loss_param",),
-    "Im2col": ("convolution_param",),
-    "LSTM": ("recurrent_param",),
-    "MultinomialLogisticLoss": ("loss_param",),
-    "RNN": ("recurrent_param",),
-    "SigmoidCrossEntropyLoss": ("loss_param", "sigmoid_param"),
-    "SmoothL1LossOHEM": ("loss_param",),
-    "SoftmaxWithLoss": ("softmax_param", "loss_param"),
-    "SoftmaxWithLossOHEM": ("softmax_param", "loss_param"),
-}
+FIRST_OF_FORKS = 1000
+"""From here on field numbers are those of forks, whose messages may be called after another type:
+LSTMParameter is not what LSTM reads, but Lstm."""
 
 
 @cache
@@ -56,6 +44,14 @@ def param_name_dict() -> dict[str, str]:
             type_name = field.message_type.name.removesuffix("Parameter")
             names.setdefault(type_name, field.name.removesuffix("_param"))
     return names
+
+
+@cache
+def _names_of_parameters() -> frozenset[str]:
+    """Every field that some layer's parameter message has."""
+    fields = caffe_pb2.LayerParameter.DESCRIPTOR.fields
+    messages = [f.message_type for f in fields if f.name.endswith("_param") and f.message_type]
+    return frozenset(field.name for message in messages for field in message.fields)
 
 
 def to_proto(*tops: Top | Function) -> Any:
@@ -224,13 +220,10 @@ class Function:
         return layer
 
     def _assign(self, layer: Any, name: str, value: Any) -> None:
-        fields = [f for f in self._parameter_fields() if f in layer.DESCRIPTOR.fields_by_name]
-        owner = layer
-        if not (name.endswith("param") and name in layer.DESCRIPTOR.fields_by_name):
-            messages = (getattr(layer, field) for field in fields)
-            owner = next((m for m in messages if name in m.DESCRIPTOR.fields_by_name), layer)
-        valid = _fields(layer) + [own for f in fields for own in _fields(getattr(layer, f))]
+        owner = self._owner(layer, name)
         if name not in owner.DESCRIPTOR.fields_by_name:
+            messages = (getattr(layer, field) for field in self._parameter_fields())
+            valid = _fields(layer) + [own for message in messages for own in _fields(message)]
             raise AttributeError(_unknown(f"{self.type_name} layer {layer.name!r}", name, valid))
         try:
             assign_proto(owner, name, value)
@@ -239,10 +232,32 @@ class Function:
                 f"{self.type_name} layer {layer.name!r}: {name} cannot be {value!r}: {error}"
             ) from error
 
-    def _parameter_fields(self) -> tuple[str, ...]:
+    def _owner(self, layer: Any, name: str) -> Any:
+        """The message that a keyword belongs to: the layer itself, or one of its parameters'."""
+        fields = layer.DESCRIPTOR.fields_by_name
+        if name in fields and (name.endswith("param") or name not in _names_of_parameters()):
+            return layer
+        own = self._own_field()
+        if own is not None and fields[own].number < FIRST_OF_FORKS:
+            message = getattr(layer, own)
+            if name in message.DESCRIPTOR.fields_by_name:
+                return message
+        messages = (getattr(layer, field) for field in self._parameter_fields())
+        return next((m for m in messages if name in m.DESCRIPTOR.fields_by_name), layer)
+
+    def _own_field(self) -> str | None:
+        """The field of the parameter message that is called after the layer's type."""
         stem = param_name_dict().get(self.type_name)
-        own = () if stem is None else (f"{stem}_param",)
-        return SHARED_PARAMETERS.get(self.type_name, ()) + own
+        return None if stem is None else f"{stem}_param"
+
+    def _parameter_fields(self) -> Sequence[str]:
+        """The fields of all parameter messages that the layer reads."""
+        # Only here, as it loads PyTorch.
+        from .layers.layer import Layer, registry
+
+        layer = registry().get(self.type_name, Layer)
+        said = (layer.message, *layer.further_messages, self._own_field())
+        return [field for field in dict.fromkeys(said) if field is not None]
 
 
 class NetSpec:

@@ -19,6 +19,7 @@ from caffe.layers.reach import Alignment
 from caffe.layers.shape import Crop
 from caffe.memory.blob import Shape
 from caffe.net_spec import layers as L
+from caffe.net_spec import to_proto
 from caffe.proto.caffe_pb2 import LayerParameter
 from caffe.proto.files import parse_net
 from caffe.structure.diagram import COLORS, PLAIN, diagram, parts_of
@@ -193,3 +194,18 @@ def test_offsets_are_worked_out_through_ones_own_layers() -> None:
     register_softsign()
     with pytest.warns(CaffeWarning, match=r"'score' from 4, 4 on"):
         caffe.Net(text, caffe.TEST)
+
+
+def test_keywords_go_where_the_class_reads_them() -> None:
+    @register("Median")
+    class Median(Layer):
+        message = "pooling_param"
+        further_messages = ("lrn_param",)
+
+    written = to_proto(L.Median(L.Input(), kernel_size=3, alpha=2, loss_weight=4)).layer[1]
+    assert (written.pooling_param.kernel_size, written.lrn_param.alpha) == (3, 2)
+    assert list(written.loss_weight) == [4]
+    with pytest.raises(AttributeError, match=r"did you mean .*local_size"):
+        to_proto(L.Median(L.Input(), local_sizes=3))
+    with pytest.raises(AttributeError, match="kernel_size"):
+        to_proto(L.Unheard(L.Input(), kernel_size=3))

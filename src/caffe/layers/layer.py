@@ -96,6 +96,9 @@ class Layer(Generic[P]):
     """
 
     message: ClassVar[str | None] = None
+    further_messages: ClassVar[tuple[str, ...]] = ()
+    """Fields beside `message` whose settings NetSpec takes as the layer's own."""
+
     bottoms: ClassVar[Count] = 1
     tops: ClassVar[Count] = 1
 

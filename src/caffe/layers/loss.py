@@ -84,6 +84,7 @@ def ignored_label(param: LossParameter) -> int | None:
 class EuclideanLoss(Loss):
     """top = sum((a - b)^2) / (2 N), N being the first dimension."""
 
+    further_messages = ("loss_param",)
     no_gradient_for = frozenset()
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
@@ -197,6 +198,7 @@ class SigmoidCrossEntropyLoss(Loss[LossParameter]):
     """
 
     message = "loss_param"
+    further_messages = ("sigmoid_param",)
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         shapes = super().top_shapes(*bottoms)

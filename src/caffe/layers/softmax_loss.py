@@ -26,6 +26,7 @@ LEAST_FLOAT = float(torch.finfo(torch.float32).tiny)
 class ClassLoss(Loss[P]):
     """A loss of the softmax of the predictions along an axis, one label for each other place."""
 
+    further_messages = ("loss_param",)
     tops = (1, 2)
     _axis: int
 
@@ -204,6 +205,8 @@ class InfogainLoss(ClassLoss[InfogainLossParameter]):
 @register("MultinomialLogisticLoss")
 class MultinomialLogisticLoss(Loss):
     """top = -sum(log(p[label])) / N for probabilities p, of which each item has a row."""
+
+    further_messages = ("loss_param",)
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         shapes = super().top_shapes(*bottoms)

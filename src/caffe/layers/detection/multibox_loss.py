@@ -66,6 +66,7 @@ class MultiBoxLoss(Loss[MultiBoxLossParameter]):
     """
 
     message = "multibox_loss_param"
+    further_messages = ("loss_param",)
     bottoms = (4, 6)
     no_gradient_for = frozenset({2, 3, 4, 5})
     differences = "two more bottoms of RefineDet"
