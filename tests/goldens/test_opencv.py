@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import caffe
-from tests.helpers.golden import assert_golden
+from tests.helpers.golden import assert_golden, trained_net
 
 MODELS = [
     "hyperlpr_finemapping__HorizonalFinemapping_fp16",
@@ -36,13 +35,7 @@ def assert_detections(found: np.ndarray, golden: np.ndarray) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_model_equals_opencv(name: str, shared: Path) -> None:
-    with np.load(shared / "goldens" / "opencv" / f"{name}.npz") as figures:
-        golden = dict(figures)
-    model, weights = (shared / "models" / str(file) for file in golden["files"])
-    net = caffe.Net(model, weights, caffe.TEST)
-    (picture,) = (values for key, values in golden.items() if key.startswith("in/"))
-    net.blobs[net.inputs[0]].reshape(*picture.shape)
-    net.blobs[net.inputs[0]].data[...] = picture
+    net, golden = trained_net(shared / "goldens" / "opencv" / f"{name}.npz", shared)
     net.forward()
     for key, values in golden.items():
         kind, _, layer = key.partition("/")

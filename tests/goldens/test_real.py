@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import caffe
-from tests.helpers.golden import assert_golden
+from tests.helpers.golden import assert_golden, trained_net
 
 MODELS = [
     "cifar10_quick_h5__cifar10_quick_iter_5000_h5",
@@ -28,15 +27,7 @@ MODELS = [
 
 @pytest.mark.parametrize("name", MODELS)
 def test_trained_model_equals_the_original(name: str, shared: Path) -> None:
-    with np.load(shared / "goldens" / "real" / f"{name}.npz") as figures:
-        golden = dict(figures)
-    model, weights = (shared / "models" / str(file) for file in golden["files"])
-    net = caffe.Net(model, weights, caffe.TEST)
-    for key, values in golden.items():
-        if key.startswith("in/"):
-            blob = net.blobs[key.removeprefix("in/")]
-            blob.reshape(*values.shape)
-            blob.data[...] = values
+    net, golden = trained_net(shared / "goldens" / "real" / f"{name}.npz", shared)
     net.forward()
     for key, values in golden.items():
         kind, _, blob_name = key.partition("/")

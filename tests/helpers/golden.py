@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+
+import caffe
 
 
 def assert_golden(found: np.ndarray, golden: np.ndarray, what: str) -> None:
@@ -20,3 +24,19 @@ def assert_golden(found: np.ndarray, golden: np.ndarray, what: str) -> None:
         f"{what}{list(map(int, worst))}: {found[worst]}, golden {golden[worst]} "
         f"(difference {error[worst]:.3g}, allowed {tolerance:.3g})"
     )
+
+
+def trained_net(figures: Path, shared: Path) -> tuple[caffe.Net, dict[str, np.ndarray]]:
+    """Return a trained model with the inputs of a file of figures in it, and the figures."""
+    with np.load(figures) as stored:
+        golden = dict(stored)
+    model, weights = (shared / "models" / str(file) for file in golden["files"])
+    net = caffe.Net(model, weights, caffe.TEST)
+    for key, values in golden.items():
+        kind, _, name = key.partition("/")
+        if kind == "in":
+            # OpenCV's importer has names of its own.
+            blob = net.blobs[name if name in net.blobs else net.inputs[0]]
+            blob.reshape(*values.shape)
+            blob.data[...] = values
+    return net, golden

@@ -12,6 +12,7 @@ import caffe
 from caffe.layers.layer import TRAIN, Layer, as_tensors, create
 from caffe.proto.caffe_pb2 import LayerParameter
 from caffe.proto.text import parse_text
+from tests.helpers.running import lone_layer
 
 STEP = 1e-5
 
@@ -62,13 +63,13 @@ def check_gradient(
     if not param.top:
         param.top.extend(f"top{i}" for i in range(_least_tops(create(param))))
     inputs = [torch.tensor(np.asarray(b), dtype=torch.float64) for b in bottoms]
-    wanted = _set_up(param, shapes).parameters(*shapes)
+    wanted = lone_layer(param, shapes).parameters(*shapes)
     if params is None:
         params = [rng.normal(size=tuple(w.shape)) for w in wanted]
     assert [p.shape for p in params] == [tuple(w.shape) for w in wanted]
     inputs += [torch.tensor(p, dtype=torch.float64) for p in params]
 
-    layer = _set_up(param, shapes)
+    layer = lone_layer(param, shapes)
     if check_bottoms is None:
         check_bottoms = [i for i in range(len(bottoms)) if i not in layer.no_gradient_for]
     if check_params is None:
@@ -103,14 +104,6 @@ def _least_tops(layer: Layer) -> int:
     return layer.tops if isinstance(layer.tops, int) else layer.tops[0]
 
 
-def _set_up(param: LayerParameter, shapes: Sequence[tuple[int, ...]]) -> Layer:
-    layer = create(param)
-    layer.setup(*shapes)
-    layer.blobs = [wanted.blob() for wanted in layer.parameters(*shapes)]
-    layer.top_shapes(*shapes)
-    return layer
-
-
 def _forward(layer: Layer, inputs: Sequence[Tensor], seed: int) -> list[Tensor]:
     caffe.set_random_seed(seed)
     with torch.no_grad():
@@ -134,7 +127,7 @@ def _numeric(
         for step in (STEP, -STEP):
             changed.view(-1)[place] = value + step
             # A layer of its own each time, so that none starts with what another has kept.
-            tops = _forward(_set_up(param, shapes), moved, seed)
+            tops = _forward(lone_layer(param, shapes), moved, seed)
             ends.append([t.clone() for t in tops])
         changed.view(-1)[place] = value
         pairs = zip(*ends, diffs, strict=False)

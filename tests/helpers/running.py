@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 import caffe
+from caffe.layers.layer import Layer, create
+from caffe.proto.caffe_pb2 import LayerParameter
+from caffe.proto.text import parse_text
 
 Arrays = list[np.ndarray]
 SEEDS = range(4)
@@ -82,6 +85,25 @@ def run(
     found = feed(net, *bottoms)
     assert not settled or [top.shape for top in found] == said
     return found
+
+
+def lone_layer(param: LayerParameter | str, shapes: Sequence[tuple[int, ...]]) -> Layer:
+    """Return a layer by itself, for tests that give it tensors of their own.
+
+    Parameters
+    ----------
+    param : LayerParameter or str
+        All of it, its bottoms' and tops' names included.
+    shapes : sequence of shape
+        Those of its bottoms.
+    """
+    if isinstance(param, str):
+        param = parse_text(param, LayerParameter())
+    layer = create(param)
+    layer.setup(*shapes)
+    layer.blobs = [wanted.blob() for wanted in layer.parameters(*shapes)]
+    layer.top_shapes(*shapes)
+    return layer
 
 
 def floats(values: object) -> np.ndarray:

@@ -12,9 +12,10 @@ from torch import Tensor
 
 import caffe
 from caffe.errors import NetError
-from caffe.layers.layer import Layer, as_tensors, create
-from caffe.proto.caffe_pb2 import BlobProto, LayerParameter
-from caffe.proto.text import parse_text
+from caffe.layers.layer import Layer, as_tensors
+from caffe.proto.caffe_pb2 import BlobProto
+from tests.helpers.gradient import check_gradient
+from tests.helpers.running import lone_layer
 
 RANDOM = np.random.default_rng(1)
 BOTTOMS = ("x", "label", "h")
@@ -23,13 +24,9 @@ BOTTOMS = ("x", "label", "h")
 def make(layer_type: str, inputs: list[Tensor], text: str = "", tops: int = 1) -> Layer:
     bottoms = " ".join(f'bottom: "{name}"' for name in BOTTOMS[: len(inputs)])
     names = " ".join(f'top: "top{i}"' for i in range(tops))
-    param = parse_text(
-        f'name: "loss" type: "{layer_type}" {bottoms} {names} {text}', LayerParameter()
-    )
-    layer = create(param)
     shapes = [tuple(x.shape) for x in inputs]
-    layer.setup(*shapes)
-    assert layer.parameters(*shapes) == []
+    layer = lone_layer(f'name: "loss" type: "{layer_type}" {bottoms} {names} {text}', shapes)
+    assert layer.blobs == []
     assert layer.top_shapes(*shapes)[0] == ()
     return layer
 
@@ -51,25 +48,6 @@ def gradient(layer: Layer, inputs: list[Tensor], weight: float = 1) -> list[Tens
     tops = as_tensors(layer.forward(*inputs))
     diffs = [torch.full_like(tops[0], weight), *[torch.ones_like(top) for top in tops[1:]]]
     return list(layer.backward(diffs, tops, inputs, needs))
-
-
-def check_gradient(layer: Layer, inputs: list[Tensor]) -> None:
-    """Compare with finite differences, for a loss weight of 3."""
-    found = gradient(layer, inputs, weight=3)
-    for i, x in enumerate(inputs):
-        if i in layer.no_gradient_for:
-            continue
-        flat = x.view(-1)
-        expected = torch.zeros_like(flat)
-        for j in range(len(flat)):
-            old = flat[j].item()
-            values = []
-            for step in (1e-5, -1e-5):
-                flat[j] = old + step
-                values.append(loss(layer, inputs))
-            flat[j] = old
-            expected[j] = 3 * (values[0] - values[1]) / 2e-5
-        torch.testing.assert_close(found[i], expected.view(x.shape), rtol=2e-4, atol=1e-6)
 
 
 def softmax(x: np.ndarray, axis: int) -> np.ndarray:
@@ -112,7 +90,9 @@ def softmax(x: np.ndarray, axis: int) -> np.ndarray:
 def test_gradient_agrees_with_finite_differences(
     layer_type: str, inputs: list[Tensor], text: str
 ) -> None:
-    check_gradient(make(layer_type, inputs, text), inputs)
+    bottoms = " ".join(f'bottom: "{name}"' for name in BOTTOMS[: len(inputs)])
+    text = f'type: "{layer_type}" {bottoms} top: "loss" {text}'
+    check_gradient(text, [x.numpy() for x in inputs], tolerance=1e-5)
 
 
 def test_contrastive_gradient_is_finite_for_equal_pairs() -> None:

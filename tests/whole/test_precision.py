@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import caffe
+from tests.helpers.golden import trained_net
 
 pytestmark = [
     pytest.mark.skipif(
@@ -52,15 +53,7 @@ def test_the_default_classifier_says_the_same(name: str) -> None:
     ],
 )
 def test_trained_models_say_the_same(name: str, shared: Path) -> None:
-    with np.load(shared / "goldens" / "real" / f"{name}.npz") as figures:
-        golden = dict(figures)
-    model, weights = (shared / "models" / str(file) for file in golden["files"])
-    net = caffe.Net(model, weights, caffe.TEST)
-    for key, values in golden.items():
-        if key.startswith("in/"):
-            blob = net.blobs[key.removeprefix("in/")]
-            blob.reshape(*values.shape)
-            blob.data[...] = values
+    net, _ = trained_net(shared / "goldens" / "real" / f"{name}.npz", shared)
     expected = {name: values.copy() for name, values in net.forward().items()}
     caffe.set_precision("bfloat16")
     for name, values in net.forward().items():
