@@ -10,16 +10,16 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 import caffe
-from caffe.cli.main import app
 from caffe.proto.files import parse_net
+from tests.helpers.command import caffe_command
 
 # The mean of each channel, so that the probabilities tell the picture's colour; BGR in.
 COLORS = """
@@ -34,8 +34,7 @@ NAMES = ("blue", "green", "red")
 RGB = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 
 
-def run(*arguments: object, **keywords):
-    return CliRunner().invoke(app, ["classify", *map(str, arguments)], **keywords)
+run = partial(caffe_command, "classify")
 
 
 def png(color: str) -> bytes:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 import caffe
-from caffe.cli.main import app
+from tests.helpers.command import caffe_command
 
 NET = """
 name: "Tiny"
@@ -40,8 +40,7 @@ layers { layer { name: "ip" type: "innerproduct" num_output: 5 } bottom: "conv" 
 """
 
 
-def run(*arguments: object) -> Any:
-    return CliRunner().invoke(app, ["diff", *map(str, arguments)])
+run = partial(caffe_command, "diff")
 
 
 @pytest.fixture

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 import caffe
-from caffe.cli.main import app
+from tests.helpers.command import caffe_command
 
 pytest.importorskip("matplotlib")
 
@@ -26,8 +25,7 @@ layer { name: "pool" type: "Pooling" bottom: "conv" top: "pool"
 """
 
 
-def run(*arguments: object, **keywords: Any) -> Any:
-    return CliRunner().invoke(app, ["look", *map(str, arguments)], **keywords)
+run = partial(caffe_command, "look")
 
 
 @pytest.fixture

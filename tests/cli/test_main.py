@@ -7,15 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 import caffe
-from caffe.cli.main import app
 from caffe.devices import Card, DeviceFacts, device_facts, why_unusable
-
-
-def run(*arguments: object):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+from tests.helpers.command import caffe_command
 
 
 def test_help_lists_the_commands_and_does_not_import_torch():
@@ -41,13 +36,13 @@ def test_the_module_runs_as_the_command():
 
 
 def test_a_mistyped_command_is_a_usage_error():
-    result = run("clasify", "cat.jpg")
+    result = caffe_command("clasify", "cat.jpg")
     assert result.exit_code == 2
     assert "clasify" in result.stderr
 
 
 def test_an_error_is_one_line_and_exit_code_1():
-    result = run("fetch", "caffenet")
+    result = caffe_command("fetch", "caffenet")
     assert result.exit_code == 1
     assert result.stdout == ""
     assert result.stderr.startswith("caffe: ")
@@ -58,7 +53,7 @@ def test_an_error_is_one_line_and_exit_code_1():
 def test_an_error_that_shows_a_line_of_text_stays_one_line(tmp_path):
     broken = tmp_path / "net.prototxt"
     broken.write_text('layer { name: "a" type: }\n')
-    result = run("upgrade", broken, tmp_path / "out.prototxt")
+    result = caffe_command("upgrade", broken, tmp_path / "out.prototxt")
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
     assert f"{broken}:1:" in result.stderr
@@ -81,7 +76,7 @@ def test_debug_shows_the_traceback(tmp_path, by, monkeypatch):
 
 @pytest.mark.parametrize("name", ["device_query", "device-query"])
 def test_device_query_tells_what_set_mode_gpu_tells(name):
-    result = run(name)
+    result = caffe_command(name)
     assert result.exit_code == 0
     assert f"PyTorch     {device_facts().torch_version}" in result.stdout
     reason = why_unusable(device_facts(), 0)
@@ -98,20 +93,20 @@ def test_device_query_shows_each_card_and_which_can_be_used(monkeypatch):
     cards = (Card("New Card", 80 * 2**30, "sm_90"), Card("Old Card", 4 * 2**30, "sm_35"))
     facts = DeviceFacts("2.9.0+cu128", "cuda", ("sm_80", "sm_90"), cards, runtime="CUDA 12.8")
     monkeypatch.setattr("caffe.devices.device_facts", lambda: facts)
-    result = run("device_query")
+    result = caffe_command("device_query")
     lines = result.stdout.splitlines()
     assert "Built for   CUDA 12.8" in lines
     assert "GPU 0       New Card, 80.0 GiB, sm_90: can be used" in lines
     assert "GPU 1       Old Card, 4.0 GiB, sm_35: cannot be used" in lines
     assert lines[-1] == f"GPU mode is not possible: {why_unusable(facts, 1)}"
-    assert run("device_query", "--gpu", 0).exit_code == 0
-    assert run("device_query", "--gpu", 1).exit_code == 1
+    assert caffe_command("device_query", "--gpu", 0).exit_code == 0
+    assert caffe_command("device_query", "--gpu", 1).exit_code == 1
 
 
 def test_device_query_fails_for_a_gpu_that_is_not_there():
     with pytest.raises(caffe.DeviceError) as failure:
         caffe.set_device(99)
-    result = run("device_query", "--gpu", 99)
+    result = caffe_command("device_query", "--gpu", 99)
     assert result.exit_code == 1
     assert result.stderr == f"caffe: {failure.value}\n"
 
@@ -120,7 +115,7 @@ def test_zoo_lists_every_model_in_aligned_columns(tmp_path, monkeypatch):
     monkeypatch.setenv("RECAFFE_HOME", str(tmp_path))
     monkeypatch.delenv("RECAFFE_CAFFENET", raising=False)
     (tmp_path / "bvlc_googlenet.caffemodel").write_bytes(b"here")
-    lines = run("zoo").stdout.splitlines()
+    lines = caffe_command("zoo").stdout.splitlines()
     rows = {line.split()[0]: line for line in lines[: lines.index("")]}
     assert list(rows)[1:] == caffe.zoo.names()
     column = rows["NAME"].index("LICENCE")
@@ -133,8 +128,8 @@ def test_zoo_lists_every_model_in_aligned_columns(tmp_path, monkeypatch):
 
 def test_fetch_says_what_it_found_and_where(tmp_path, monkeypatch):
     monkeypatch.setenv("RECAFFE_HOME", str(tmp_path))
-    assert run("fetch", "efficientnet_lite0").exit_code == 0
-    result = run("fetch", "efficientnet_lite0")
+    assert caffe_command("fetch", "efficientnet_lite0").exit_code == 0
+    result = caffe_command("fetch", "efficientnet_lite0")
     assert result.exit_code == 0
     assert result.stdout.startswith("EfficientNet-Lite0 found.\n")
     for line in result.stdout.splitlines()[1:]:

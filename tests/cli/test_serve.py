@@ -21,10 +21,9 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 import caffe
-from caffe.cli.main import app
+from tests.helpers.command import caffe_command
 from tests.helpers.serving import SMALL_NET, picture
 
 UPLOADS = 200
@@ -153,7 +152,7 @@ def settled(process: subprocess.Popen[str], enough: int = 0) -> int:
 def test_a_port_that_is_taken_is_told_before_anything_is_loaded() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        result = CliRunner().invoke(app, ["serve", "--port", str(port)])
+        result = caffe_command("serve", "--port", str(port))
     assert result.exit_code == 1
     assert f"127.0.0.1:{port}" in result.stderr
     assert "--port" in result.stderr
@@ -169,7 +168,7 @@ def test_a_port_that_is_taken_is_told_before_anything_is_loaded() -> None:
     ],
 )
 def test_what_cannot_be_served_is_told(arguments: list[str], said: str) -> None:
-    result = CliRunner().invoke(app, ["serve", "--port", "0", *arguments])
+    result = caffe_command("serve", "--port", "0", *arguments)
     assert result.exit_code != 0
     assert said in result.stderr
 
@@ -177,7 +176,7 @@ def test_what_cannot_be_served_is_told(arguments: list[str], said: str) -> None:
 def test_labels_that_do_not_fit_are_told_before_the_page_opens(tmp_path: Path) -> None:
     arguments = own_net(tmp_path)
     (tmp_path / "labels.txt").write_text("only one\n")
-    result = CliRunner().invoke(app, ["serve", "--port", "0", *arguments])
+    result = caffe_command("serve", "--port", "0", *arguments)
     assert result.exit_code == 1
     assert "labels.txt names 1 classes" in result.stderr
 

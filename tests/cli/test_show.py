@@ -7,15 +7,14 @@ import os
 import pty
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 import caffe
-from caffe.cli.main import app
+from tests.helpers.command import caffe_command
 
 NET = """
 name: "Tiny"
@@ -31,8 +30,7 @@ layer { name: "loss" type: "EuclideanLoss" bottom: "ip" bottom: "ip" top: "loss"
 """
 
 
-def run(*arguments: object) -> Any:
-    return CliRunner().invoke(app, ["show", *map(str, arguments)])
+run = partial(caffe_command, "show")
 
 
 @pytest.fixture

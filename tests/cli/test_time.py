@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from caffe.cli.main import app
+from tests.helpers.command import caffe_command
 
 NET = """
 name: "Tiny"
@@ -24,8 +23,7 @@ layer { name: "ip" type: "InnerProduct" bottom: "conv" top: "ip"
 LAYERS = ["data", "conv", "relu", "ip"]
 
 
-def run(*arguments: object) -> Any:
-    return CliRunner().invoke(app, ["time", *map(str, arguments)])
+run = partial(caffe_command, "time")
 
 
 @pytest.fixture

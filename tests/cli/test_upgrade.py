@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
-from typer.testing import CliRunner
+from functools import partial
 
-from caffe.cli.main import app
+import pytest
+
 from caffe.proto import caffe_pb2
 from caffe.proto.files import read_net
 from caffe.proto.text import read_text
+from tests.helpers.command import caffe_command
 
 V0 = """
 name: "old"
@@ -27,8 +28,7 @@ layer { name: "bn" type: "BatchNorm" bottom: "a" top: "a"
 """
 
 
-def run(*arguments: object):
-    return CliRunner().invoke(app, ["upgrade", *map(str, arguments)])
+run = partial(caffe_command, "upgrade")
 
 
 @pytest.fixture

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 import caffe
 from caffe import detect
-from caffe.cli.main import app
 from caffe.detect.preparation import Preparation, guess_preparation
 from caffe.errors import CaffeError, NetError, ShapeError
 from caffe.io.annotate import Mark, color_of, draw_marks
 from caffe.net.construction import read_model
+from tests.helpers.command import caffe_command
 
 CELL = 8
 
@@ -417,8 +417,7 @@ def test_texts_of_boxes_in_one_place_do_not_cover_each_other() -> None:
 # The command.
 
 
-def invoke(*arguments: object) -> object:
-    return CliRunner().invoke(app, ["detect", *map(str, arguments)])
+invoke = partial(caffe_command, "detect")
 
 
 def test_the_command_draws_tells_and_writes_json(tmp_path: Path) -> None:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import io
 import sys
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 import caffe
-from caffe.cli.main import app
 from caffe.errors import CaffeError
 from caffe.proto.files import parse_net
 from caffe.structure.diagram import Repeat, diagram, draw_outline, find_repeats, parts_of
 from caffe.structure.outline import Outline, outline
 from caffe.zoo import nets
+from tests.helpers.command import caffe_command
 
 pytest.importorskip("pydot")
 
@@ -171,8 +171,7 @@ def test_what_cannot_be_drawn_is_refused(tmp_path: Path) -> None:
         draw_outline(outlined(NET), tmp_path / "net.tga")
 
 
-def run(*arguments: object) -> Any:
-    return CliRunner().invoke(app, ["draw", *map(str, arguments)])
+run = partial(caffe_command, "draw")
 
 
 @pytest.fixture
