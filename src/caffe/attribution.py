@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .errors import CaffeError, ShapeError
-from .layers.layer import TEST
-from .memory.blob import Blob, Shape
+from .memory.blob import Shape
+from .net.beside import build_beside
+from .net.checks import known_blobs
 from .net.net import Net, checked_net
-from .proto.caffe_pb2 import NetParameter
 
 SOFTMAX = ("Softmax", "SoftmaxWithLoss")
 RESHAPING = ("Flatten", "Reshape")
@@ -204,7 +204,7 @@ class _Apart:
     """A net's layers up to a score, run apart from it on the same parameters.
 
     The person's net keeps no gradients if it was not loaded for them, and what it computed last is
-    theirs. So its layers are built once more, at TEST, with gradients by the blobs but not by the
+    theirs. So its layers are built once more, with gradients by the blobs but not by the
     parameters, and with one picture instead of the batch.
 
     Attributes
@@ -224,15 +224,9 @@ class _Apart:
         self._input = _picture_input(net)
         self._score_name, last = _find_score(net, output)
         kept = _ancestors(net, self._score_name, last)
-        self.net = Net(_description(net, kept, gradients), TEST)
+        self.net = build_beside(net, kept, gradients)
         if self._input not in self.net.blobs:
             raise CaffeError(f"blob '{self._score_name}' does not come from input '{self._input}'")
-        for mine, index in zip(self.net._steps, kept, strict=True):
-            theirs = net._steps[index]
-            # Gradients by the parameters would cost memory and time, and nobody asks for them.
-            mine.param_needs = [False] * len(mine.param_needs)
-            for blob, source in zip(mine.layer.blobs, theirs.layer.blobs, strict=True):
-                _take_parameter(blob, source, share=mine.layer.is_pure)
         self.picture = self.net.blobs[self._input]
         self.place = 0
         self.takes_any_batch = self._takes_any_batch()
@@ -242,7 +236,7 @@ class _Apart:
         self._reshape(self._batch)
         score = self.net.blobs[self._score_name]
         whole = score.shape
-        if not all(step.layer.is_pure or not step.bottoms for step in self.net._steps):
+        if not all(step.layer.is_pure or not step.bottoms for step in self.net.inside.steps):
             return False
         try:
             self._reshape(1)
@@ -306,8 +300,9 @@ class _Apart:
         seed[self.place, class_index] = 1 / places
         score.diff[...] = np.broadcast_to(seed, (*seed.shape[:2], places)).reshape(score.shape)
         first = 0 if to is None else _last_maker(self.net, to) + 1
-        if first < len(self.net._steps):
-            self.net._backward(len(self.net._steps) - 1, first)
+        layers = len(self.net.layers)
+        if first < layers:
+            self.net._backward(layers - 1, first)
 
     def check_spatial(self, blob: str | None) -> str:
         """Return the blob's name, or that of the last one with a height and a width."""
@@ -320,7 +315,7 @@ class _Apart:
             if not spatial:
                 raise CaffeError("no blob before the score has a height and a width")
             return spatial[-1]
-        self._original._known_blobs([blob])
+        known_blobs([blob], self._original.blobs)
         if blob not in self.net.blobs:
             raise CaffeError(f"the score, '{self._score_name}', does not come from blob '{blob}'")
         shape = self.net.blobs[blob].shape
@@ -352,8 +347,8 @@ def _find_score(net: Net, output: str | None) -> tuple[str, int]:
         if not net.outputs:
             raise CaffeError("the net has no output; name the blob of scores with output=")
         output = net.outputs[0]
-    net._known_blobs([output])
-    nodes = net._graph.nodes
+    known_blobs([output], net.blobs)
+    nodes = net.inside.graph.nodes
     end = last = _last_maker(net, output)
     while nodes[end].param.type in RESHAPING:
         end = _last_maker(net, nodes[end].bottoms[0], end)
@@ -365,13 +360,13 @@ def _find_score(net: Net, output: str | None) -> tuple[str, int]:
 
 def _last_maker(net: Net, blob: str | int, before: int | None = None) -> int:
     index = net._blob_names.index(blob) if isinstance(blob, str) else blob
-    nodes = net._graph.nodes[:before]
+    nodes = net.inside.graph.nodes[:before]
     return max(i for i, node in enumerate(nodes) if index in node.tops)
 
 
 def _ancestors(net: Net, score: str, last: int) -> list[int]:
     """The layers that `score` comes from, as layer `last` left it."""
-    nodes = net._graph.nodes
+    nodes = net.inside.graph.nodes
     needed = {net._blob_names.index(score)}
     kept = []
     for index in range(last, -1, -1):
@@ -379,50 +374,6 @@ def _ancestors(net: Net, score: str, last: int) -> list[int]:
             needed.update(nodes[index].bottoms)
             kept.append(index)
     return kept[::-1]
-
-
-def _description(net: Net, kept: Sequence[int], gradients: bool) -> NetParameter:
-    param = NetParameter(name=net.name, force_backward=gradients)
-    for index in kept:
-        layer = param.layer.add()
-        layer.CopyFrom(net._graph.nodes[index].param)
-        layer.phase = TEST  # type: ignore[assignment]
-        for field in ("include", "exclude", "loss_weight", "blobs"):
-            layer.ClearField(field)
-    if gradients:
-        on_blobs = [net._steps[index].layer.on_blobs for index in kept]
-        _name_apart(param, [*net.inputs], on_blobs)
-    return param
-
-
-def _name_apart(param: NetParameter, inputs: Sequence[str], on_blobs: Sequence[bool]) -> None:
-    """Give layers that run in place tops of their own; the last of a name keeps it.
-
-    Of a layer in place Caffe keeps the top only, so that the gradient of some (Clip) is wrong
-    there, and that of the blob itself is lost to the layers that ran on it.
-    """
-    changes: dict[str, str] = {}
-    for index in reversed(range(len(param.layer))):
-        layer = param.layer[index]
-        for i, top in enumerate(layer.top):
-            in_place = i < len(layer.bottom) and layer.bottom[i] == top
-            layer.top[i] = changes.get(top, top)
-            if in_place and not on_blobs[index] and top not in inputs:
-                changes[top] = f"{top} (before layer {index})"
-            elif not in_place:
-                changes.pop(top, None)
-        for i, bottom in enumerate(layer.bottom):
-            layer.bottom[i] = changes.get(bottom, bottom)
-
-
-def _take_parameter(blob: Blob, source: Blob, share: bool) -> None:
-    """Use the other net's parameter, or a copy where the layer itself changes it."""
-    if blob.shape != source.shape:
-        blob.reshape(*source.shape)
-    if share:
-        blob.share_data(source)
-    else:
-        blob.put_data(source.data_tensor().clone())
 
 
 def _is_spatial(shape: Shape) -> bool:

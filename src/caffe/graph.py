@@ -29,6 +29,8 @@ class Node:
         For each top, what it adds to the loss.
     bottom_need_backward : list of bool
         For each bottom, whether the backward pass owes it a gradient.
+    param_need_backward : list of bool
+        For each parameter blob, whether the backward pass owes it a gradient.
     need_backward : bool
         Whether the backward pass visits the layer at all.
     """
@@ -39,6 +41,7 @@ class Node:
     learns: list[bool] = field(default_factory=list)
     loss_weights: list[float] = field(default_factory=list)
     bottom_need_backward: list[bool] = field(default_factory=list)
+    param_need_backward: list[bool] = field(default_factory=list)
     need_backward: bool = False
 
     @property
@@ -251,7 +254,7 @@ def connect(name: str, layers: Iterable[LayerParameter]) -> Graph:
 
 
 def mark_backward(graph: Graph, force: bool, may_force: Sequence[Sequence[bool]]) -> None:
-    """Decide which layers and bottoms the backward pass visits.
+    """Decide which layers, bottoms and parameters the backward pass visits.
 
     Parameters
     ----------
@@ -272,6 +275,7 @@ def mark_backward(graph: Graph, force: bool, may_force: Sequence[Sequence[bool]]
                 word=node.param.name,
             )
         node.bottom_need_backward = declared or [blob_needs[b] for b in node.bottoms]
+        node.param_need_backward = [force or learns for learns in node.learns]
         node.need_backward = any(blob_needs[b] for b in node.bottoms) or any(node.learns)
         if node.need_backward:
             for top in node.tops:

@@ -123,7 +123,7 @@ def small_offer(folder: Path, name: str = "small", text: str = SMALL_NET) -> Off
 
     def load() -> Loaded:
         classifier = caffe.Classifier(net_file, weights, raw_scale=255, channel_swap=(2, 1, 0))
-        return Loaded(classifier, net_file, [HOSTILE, "<b>bold</b>", "plain"])
+        return Loaded(classifier, [HOSTILE, "<b>bold</b>", "plain"])
 
     return Offer(name, f"Small {HOSTILE}", load)
 

@@ -221,7 +221,7 @@ def test_shared_parameters_count_once() -> None:
     found = summary_of(text)
     assert [row.parameters for row in found.rows] == [0, 2 * 4 + 2, 2]
     assert found.parameters == sum(
-        entry.blob.count for entry in caffe.Net(text, caffe.TEST)._parameters.learnable
+        entry.blob.count for entry in caffe.Net(text, caffe.TEST).inside.parameters.learnable
     )
 
 

@@ -91,7 +91,9 @@ def look(
             net, weights, mean, raw_scale, input_scale, channel_swap, image_dims
         )
     if picture is not None and blob is not None:
-        classifier._known_blobs([blob])
+        from ..net.checks import known_blobs
+
+        known_blobs([blob], classifier.blobs)
         _forward(classifier, picture)
         figure = _responses(classifier, blob, maps, each)
     else:

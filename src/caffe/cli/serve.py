@@ -223,6 +223,6 @@ def _own(net: Path, make: Callable[[], Classifier], labels: Path | None, taken: 
         classes //= classifier.blobs[classifier.inputs[0]].shape[0]
         if names is not None and len(names) != classes:
             raise CaffeError(f"{labels} names {len(names)} classes, but {net} has {classes}")
-        return Loaded(classifier, net, names)
+        return Loaded(classifier, names)
 
     return Offer(f"{net.stem}_own" if net.stem in taken else net.stem, net.name, load)

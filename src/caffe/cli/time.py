@@ -142,7 +142,7 @@ def measure(
     """
     layers = [
         LayerTime(name, step.layer.type)
-        for name, step in zip(net._layer_names, net._steps, strict=True)
+        for name, step in zip(net._layer_names, net.inside.steps, strict=True)
     ]
     _run_layers(net, layers, backward)
     for layer in layers:
@@ -169,12 +169,12 @@ def _run_layers(net: Net, layers: Sequence[LayerTime], backward: bool) -> None:
 
     from ..mode import current_store
 
-    store = current_store()
+    store, steps = current_store(), net.inside.steps
     with torch.no_grad():
-        for step, layer in zip(net._steps, layers, strict=True):
+        for step, layer in zip(steps, layers, strict=True):
             layer.forward += _milliseconds(step.forward, store)
         if backward:
-            for step, layer in zip(reversed(net._steps), reversed(layers), strict=True):
+            for step, layer in zip(reversed(steps), reversed(layers), strict=True):
                 if step.need_backward:
                     layer.backward += _milliseconds(step.backward, store)
 
@@ -200,14 +200,11 @@ def _open(model: str | None, weights: Path | None, phase: Phase, backward: bool)
 
 
 def _set_batch(net: Net, batch: int) -> None:
-    blobs = [net.blobs[name] for name in net.inputs]
-    if not blobs:
+    from ..net.batch import set_batch
+
+    if not net.inputs:
         raise CaffeError("--batch: the net has no input; its data layer sets the batch")
-    own = blobs[0].shape[0]
-    for blob in blobs:
-        # Of several inputs, those that are not one per picture keep their size.
-        if blob.shape[:1] == (own,):
-            blob.reshape(batch, *blob.shape[1:])
+    set_batch([net.blobs[name] for name in net.inputs], batch)
     net.reshape()
 
 

@@ -25,11 +25,13 @@ def report_backward(steps: Sequence[Step], store: Store | None) -> None:
     for step in reversed(steps):
         if not step.need_backward:
             continue
-        bottoms = zip(step.bottom_names, step.bottoms, step.bottom_needs, strict=True)
+        bottoms = zip(step.bottom_names, step.bottoms, step.node.bottom_need_backward, strict=True)
         for name, blob, need in bottoms:
             if need:
                 _say("Backward", step, "bottom blob", name, "diff", blob.diff_tensor(store))
-        for i, (blob, need) in enumerate(zip(step.layer.blobs, step.param_needs, strict=True)):
+        for i, (blob, need) in enumerate(
+            zip(step.layer.blobs, step.node.param_need_backward, strict=True)
+        ):
             if need:
                 _say("Backward", step, "param blob", str(i), "diff", blob.diff_tensor(store))
 

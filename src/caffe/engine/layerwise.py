@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..errors import CaffeError, NetError
+from ..graph import Node
 from ..layers.layer import Count, Layer, as_tensors
 from ..memory.blob import Blob, Shape
 from ..memory.stores import Store
@@ -21,30 +22,36 @@ class Step:
 
     Attributes
     ----------
-    label : str
-        How errors name the layer.
+    node : Node
+        The layer's place in the graph, which says what it adds to the loss and whose gradients
+        the backward pass computes.
     bottom_names, top_names : list of str
         The blobs' names.
-    loss_weights : list of float
-        What each top adds to the loss; the tops' diffs hold them.
-    bottom_needs, param_needs : list of bool
-        Whose gradients the backward pass computes.
-    need_backward : bool
-        Whether the backward pass visits the layer.
     """
 
-    label: str
+    node: Node
     layer: Layer
     bottoms: list[Blob]
     tops: list[Blob]
     bottom_names: list[str]
     top_names: list[str]
-    loss_weights: list[float] = field(default_factory=list)
-    bottom_needs: list[bool] = field(default_factory=list)
-    param_needs: list[bool] = field(default_factory=list)
-    need_backward: bool = False
     _shapes: tuple[Shape, ...] | None = None
     _original: Tensor | None = None
+
+    @property
+    def label(self) -> str:
+        """How errors name the layer."""
+        return self.node.label
+
+    @property
+    def loss_weights(self) -> list[float]:
+        """What each top adds to the loss; the tops' diffs hold them."""
+        return self.node.loss_weights
+
+    @property
+    def need_backward(self) -> bool:
+        """Whether the backward pass visits the layer."""
+        return self.node.need_backward
 
     def setup(self) -> None:
         """Let the layer check its place, make its parameters and shape its tops."""
@@ -90,10 +97,9 @@ class Step:
         if self._shapes != self._bottom_shapes():
             self.reshape()
 
-    def set_loss_weights(self, weights: Sequence[float]) -> None:
-        """Note what each top adds to the loss, in the tops' diffs too."""
-        self.loss_weights = list(weights)
-        for top, weight in zip(self.tops, weights, strict=False):
+    def put_loss_weights(self) -> None:
+        """Put into the tops' diffs what each of them adds to the loss."""
+        for top, weight in zip(self.tops, self.loss_weights, strict=False):
             if weight:
                 self._set_loss_weight(top, weight)
 
@@ -123,7 +129,7 @@ class Step:
         layer = self.layer
         with self.blame():
             if layer.on_blobs:
-                layer.backward_blobs(self.tops, self.bottom_needs, self.bottoms)
+                layer.backward_blobs(self.tops, self.node.bottom_need_backward, self.bottoms)
                 return
             if layer.shares >= {"data", "diff"}:
                 return
@@ -134,8 +140,8 @@ class Step:
             tops = [top.data_tensor(store) for top in self.tops]
             needs = [
                 (need or layer.ignores_propagate_down) and i not in layer.no_gradient_for
-                for i, need in enumerate(self.bottom_needs)
-            ] + self.param_needs
+                for i, need in enumerate(self.node.bottom_need_backward)
+            ] + self.node.param_need_backward
             with _torch_errors(self._shapes_of_inputs):
                 gradients = layer.backward(diffs, tops, inputs, needs)
             self._keep(gradients, needs, store)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from ..engine import layerwise
 from ..engine.debug_info import report_backward, report_forward
 from ..engine.layerwise import Step
 from ..engine.plan import Plan, blobs_of
-from ..errors import CaffeError, NetError, ShapeError
+from ..errors import CaffeError, NetError
 from ..graph import Graph, build_graph, mark_backward
 from ..layers.layer import Layer, create
 from ..memory.blob import Blob
@@ -23,7 +23,10 @@ from ..memory.stores import Store
 from ..paths import PathLike
 from ..proto.caffe_pb2 import NetParameter
 from .alignment import warn_of_unsaid_offsets
+from .batch import batches
+from .checks import assign, check_all_given, known_blobs, known_layer
 from .construction import name_source, read_model, sort_arguments
+from .inside import Inside
 from .parameters import ParameterList
 from .trained import copy_trained, save_caffemodel, save_hdf5, share_trained
 
@@ -100,7 +103,7 @@ class Net:
         self._blobs = [Blob() for _ in graph.blob_names]
         for node, layer in zip(graph.nodes, layers, strict=True):
             step = Step(
-                node.label,
+                node,
                 layer,
                 [self._blobs[b] for b in node.bottoms],
                 [self._blobs[t] for t in node.tops],
@@ -109,7 +112,7 @@ class Net:
             )
             step.setup()
             node.loss_weights = _loss_weights(layer, len(node.tops))
-            step.set_loss_weights(node.loss_weights)
+            step.put_loss_weights()
             with step.blame():
                 self._parameters.add(layer)
             # By the text, not by what the layer adds to its own copy: as in Caffe the backward
@@ -136,10 +139,6 @@ class Net:
             for step in self._steps
         ]
         mark_backward(self._graph, force, may_force)
-        for node, step in zip(self._graph.nodes, self._steps, strict=True):
-            step.need_backward = node.need_backward
-            step.bottom_needs = node.bottom_need_backward
-            step.param_needs = [force or learns for learns in node.learns]
 
     def _make_views(self) -> None:
         graph = self._graph
@@ -170,6 +169,11 @@ class Net:
                 weights[top] = weight
         self._blob_loss_weights = weights
         self.blob_loss_weights = OrderedDict(zip(self._blob_names, weights, strict=True))
+
+    @property
+    def inside(self) -> Inside:
+        """The parts that the net is made of, for the package's own modules."""
+        return Inside(self._graph, self._steps, self._parameters)
 
     def _bottom_ids(self, layer: int) -> list[int]:
         return list(self._graph.nodes[layer].bottoms)
@@ -211,11 +215,11 @@ class Net:
         """
         first, last = self._layer_range(start, end)
         names = self.top_names[end] if end is not None else self.outputs
-        wanted = dict.fromkeys([*names, *self._known_blobs(blobs or ())])
+        wanted = dict.fromkeys([*names, *known_blobs(blobs or (), self.blobs)])
         if inputs:
-            self._check_names("input", inputs, self.inputs)
+            check_all_given("input", inputs, self.inputs)
             for name, values in inputs.items():
-                self._assign("input", name, values, self.blobs[name].data)
+                assign("input", name, values, self.blobs[name].data)
         self._forward(first, last)
         return {name: self.blobs[name].data for name in wanted}
 
@@ -251,11 +255,11 @@ class Net:
         """
         last, first = self._layer_range(end, start)
         names = self.bottom_names[end] if end is not None else self.inputs
-        wanted = dict.fromkeys([*names, *self._known_blobs(diffs or ())])
+        wanted = dict.fromkeys([*names, *known_blobs(diffs or (), self.blobs)])
         if tops:
-            self._check_names("top diff", tops, self.outputs)
+            check_all_given("top diff", tops, self.outputs)
             for name, values in tops.items():
-                self._assign("top diff", name, values, self.blobs[name].diff)
+                assign("top diff", name, values, self.blobs[name].diff)
         self._backward(first, last)
         return {name: self.blobs[name].diff for name in wanted}
 
@@ -402,7 +406,7 @@ class Net:
         WeightsError
             A layer's blobs differ in number or shape.
         """
-        copy_trained(self, weights)
+        copy_trained(self.inside, weights)
 
     def share_with(self, other: Net) -> None:
         """Use the other net's parameters, by layer name, as this net's own.
@@ -412,7 +416,7 @@ class Net:
         WeightsError
             A layer's blobs differ in number or shape.
         """
-        share_trained(self, other)
+        share_trained(self.inside, other.inside)
 
     def save(self, path: PathLike) -> None:
         """Write the net with its parameters as a .caffemodel that Caffe reads.
@@ -422,7 +426,7 @@ class Net:
         WriteError
             The file cannot be written; one that stood there is untouched.
         """
-        save_caffemodel(self, path)
+        save_caffemodel(self.name, self.inside, path)
 
     def save_hdf5(self, path: PathLike, write_diff: bool = False) -> None:
         """Write the parameters as an HDF5 file that Caffe reads; raises as `save` does.
@@ -432,75 +436,22 @@ class Net:
         MissingExtraError
             h5py is not installed.
         """
-        save_hdf5(self, path, write_diff)
+        save_hdf5(self.inside, path, write_diff)
 
     def load_hdf5(self, path: PathLike) -> None:
         """Take the parameters of an HDF5 file, as `copy_from` does."""
         self.copy_from(path)
 
-    # Checks.
+    # Pieces.
 
     def _layer_range(self, start: str | None, end: str | None) -> tuple[int, int]:
-        first = 0 if start is None else self._layer_index(start)
-        last = len(self._steps) - 1 if end is None else self._layer_index(end)
+        names = self._layer_names
+        first = 0 if start is None else names.index(known_layer(start, names))
+        last = len(names) - 1 if end is None else names.index(known_layer(end, names))
         return first, last
 
-    def _layer_index(self, name: str) -> int:
-        if not isinstance(name, str) or name not in self._layer_names:
-            raise CaffeError(f"the net has no layer '{name}'; it has {_listed(self._layer_names)}")
-        return self._layer_names.index(name)
-
-    def _known_blobs(self, names: Iterable[str]) -> list[str]:
-        for name in names:
-            if not isinstance(name, str) or name not in self.blobs:
-                raise CaffeError(f"the net has no blob '{name}'; it has {_listed(self.blobs)}")
-        return list(names)
-
-    def _check_names(self, what: str, given: Iterable[str], wanted: Sequence[str]) -> None:
-        given = list(given)
-        if set(given) != set(wanted):
-            raise CaffeError(
-                f"the {what}s must be exactly {_listed(wanted)}; given are {_listed(given)}"
-            )
-
-    @staticmethod
-    def _assign(what: str, name: str, values: np.ndarray, target: np.ndarray) -> None:
-        values = np.asarray(values)
-        if values.ndim == 0 and values.item() is None:
-            raise ShapeError(f"{what} '{name}' is None, not an array")
-        if values.ndim == 0 or target.ndim == 0 or values.shape[0] == target.shape[0]:
-            try:
-                target[...] = values
-            except (ValueError, TypeError) as error:
-                raise ShapeError(
-                    f"{what} '{name}' of shape {values.shape} and type {values.dtype} "
-                    f"does not fit the blob's shape {target.shape}"
-                ) from error
-            return
-        raise ShapeError(
-            f"{what} '{name}' has {values.shape[0]} along its first axis, but the blob's batch is "
-            f"{target.shape[0]} (its shape is {target.shape}); reshape the blob or use forward_all"
-        )
-
     def _batches(self, arrays: dict[str, np.ndarray]) -> Iterator[dict[str, Any]]:
-        if not arrays:
-            return
-        count = len(next(iter(arrays.values())))
-        size = self._blobs[0].shape[0]
-        for name, values in arrays.items():
-            if len(values) != count:
-                raise ShapeError(
-                    f"'{name}' has {len(values)} entries where the first array has {count}"
-                )
-        for begin in range(0, count, size):
-            batch = {name: np.asarray(v[begin : begin + size]) for name, v in arrays.items()}
-            missing = size - min(size, count - begin)
-            if missing:
-                batch = {
-                    name: np.concatenate([v, np.zeros((missing, *v.shape[1:]), v.dtype)])
-                    for name, v in batch.items()
-                }
-            yield batch
+        return batches(arrays, self._blobs[0].shape[0] if arrays else 0)
 
     @staticmethod
     def _trimmed(
@@ -544,9 +495,3 @@ def checked_net(net: Any) -> Net:
     if not isinstance(net, Net):
         raise CaffeError(f"this takes a caffe.Net, not {type(net).__name__} {net!r:.60}")
     return net
-
-
-def _listed(names: Iterable[str], most: int = 12) -> str:
-    names = list(names)
-    shown = ", ".join(f"'{name}'" for name in names[:most])
-    return (shown or "none") + (f" and {len(names) - most} more" if len(names) > most else "")

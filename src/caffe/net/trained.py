@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,15 +15,13 @@ from ..paths import PathLike
 from ..proto.caffe_pb2 import LayerParameter
 from ..weights import files as weight_files
 from ..weights.layer_weights import WeightBlob
-
-if TYPE_CHECKING:
-    from .net import Net
+from .inside import Inside
 
 
-def copy_trained(net: Net, path: PathLike) -> None:
+def copy_trained(net: Inside, path: PathLike) -> None:
     """Copy into `net` what the file holds for layers of its names; see `Net.copy_from`."""
     targets = _by_name(net)
-    layers = {step.layer.name: step.layer for step in reversed(net._steps)}
+    layers = {layer.name: layer for layer in reversed(net.layers)}
     # Only when all of it fits is anything copied, so that a refused file changes nothing.
     copies: list[tuple[Blob, WeightBlob]] = []
     for source in weight_files.read_weights(path):
@@ -33,7 +30,7 @@ def copy_trained(net: Net, path: PathLike) -> None:
             continue
         where = f"{os.fspath(path)}: layer '{source.name}'"
         # HDF5 files leave out the blobs that belong to another layer.
-        shared = [net._parameters.is_shared(blob) for blob in target]
+        shared = [net.parameters.is_shared(blob) for blob in target]
         blobs = source.blobs
         if None not in blobs:
             blobs = list(layers[source.name].adjust_trained([b for b in blobs if b is not None]))
@@ -51,7 +48,7 @@ def copy_trained(net: Net, path: PathLike) -> None:
         blob.put_data(_as_tensor(values.data).view(blob.shape))
 
 
-def share_trained(net: Net, other: Net) -> None:
+def share_trained(net: Inside, other: Inside) -> None:
     """Let `net` use `other`'s parameters; see `Net.share_with`."""
     targets = _by_name(net)
     for name, sources in _by_name(other).items():
@@ -70,42 +67,39 @@ def share_trained(net: Net, other: Net) -> None:
             blob.share_data(source)
 
 
-def save_caffemodel(net: Net, path: PathLike) -> None:
-    """Write `net` as a .caffemodel; see `Net.save`."""
+def save_caffemodel(name: str, net: Inside, path: PathLike) -> None:
+    """Write `net`, called `name`, as a .caffemodel; see `Net.save`."""
     weight_files.write_weights(
         path,
-        net.name,
+        name,
         (
-            (_bare(step.layer.layer_param), [_values(blob) for blob in step.layer.blobs])
-            for step in net._steps
+            (_bare(layer.layer_param), [_values(blob) for blob in layer.blobs])
+            for layer in net.layers
         ),
     )
 
 
-def save_hdf5(net: Net, path: PathLike, write_diff: bool) -> None:
+def save_hdf5(net: Inside, path: PathLike, write_diff: bool) -> None:
     """Write `net`'s parameters as HDF5; see `Net.save_hdf5`."""
-    shared = net._parameters.is_shared
+    shared = net.parameters.is_shared
     data = [
-        (step.layer.name, [None if shared(blob) else _values(blob) for blob in step.layer.blobs])
-        for step in net._steps
+        (layer.name, [None if shared(blob) else _values(blob) for blob in layer.blobs])
+        for layer in net.layers
     ]
     diffs = None
     if write_diff:
         diffs = [
-            (
-                step.layer.name,
-                [None if shared(b) else b.diff_tensor().numpy() for b in step.layer.blobs],
-            )
-            for step in net._steps
+            (layer.name, [None if shared(b) else b.diff_tensor().numpy() for b in layer.blobs])
+            for layer in net.layers
         ]
     weight_files.write_weights_hdf5(path, data, diffs)
 
 
-def _by_name(net: Net) -> dict[str, list[Blob]]:
+def _by_name(net: Inside) -> dict[str, list[Blob]]:
     """The first layer of each name, as Caffe matches them."""
     layers: dict[str, list[Blob]] = {}
-    for step in net._steps:
-        layers.setdefault(step.layer.name, step.layer.blobs)
+    for layer in net.layers:
+        layers.setdefault(layer.name, layer.blobs)
     return layers
 
 

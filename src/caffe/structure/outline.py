@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ..engine.layerwise import Step
 from ..errors import CaffeError
@@ -14,8 +14,30 @@ from ..layers.sources.prefetching import PrefetchingLayer
 from ..memory.blob import Blob, Shape, checked_shape
 from ..proto.caffe_pb2 import LayerParameter, NetParameter
 
-if TYPE_CHECKING:
-    from ..net.net import Net
+
+class Parts(Protocol):
+    """What an outline asks of a net's parts."""
+
+    @property
+    def graph(self) -> Graph:
+        """The net as pure data."""
+        ...
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        """For each node of the graph its layer, set up, and its blobs."""
+        ...
+
+
+class Built(Protocol):
+    """What an outline asks of a net that is there; `caffe.Net` is one."""
+
+    name: str
+
+    @property
+    def inside(self) -> Parts:
+        """The net's parts."""
+        ...
 
 
 @dataclass
@@ -92,10 +114,12 @@ class Outline:
         return self.blob_names[self.source(blob)]
 
 
-def outline_of(net: Net) -> Outline:
+def outline_of(net: Built) -> Outline:
     """Return the outline of a net that is there, with the shapes that its blobs have now."""
-    if not hasattr(net, "_graph"):
+    parts: Parts | None = getattr(net, "inside", None)
+    if parts is None:
         raise CaffeError(f"this takes a caffe.Net, not {type(net).__name__} {net!r:.60}")
+    graph = parts.graph
     layers = [
         OutlinedLayer(
             node.param,
@@ -105,10 +129,10 @@ def outline_of(net: Net) -> Outline:
             [blob.shape for blob in step.bottoms],
             [blob.shape for blob in step.tops],
         )
-        for node, step in zip(net._graph.nodes, net._steps, strict=True)
+        for node, step in zip(graph.nodes, parts.steps, strict=True)
     ]
-    phase = net._graph.nodes[0].param.phase if net._graph.nodes else 1
-    return Outline(net.name, phase, layers, net._graph.blob_names)
+    phase = graph.nodes[0].param.phase if graph.nodes else 1
+    return Outline(net.name, phase, layers, graph.blob_names)
 
 
 def outline(
@@ -212,7 +236,7 @@ class _Builder:
         bottom_names, top_names = (
             [self.graph.blob_names[blob] for blob in places] for places in (node.bottoms, node.tops)
         )
-        step = Step(node.label, layer, known, tops, bottom_names, top_names)
+        step = Step(node, layer, known, tops, bottom_names, top_names)
         ready = self._try(node, step) if node.bottoms else self._open(node, step)
         for top, blob in zip(node.tops, tops, strict=True):
             blobs[top] = blob if ready or top in in_place else None

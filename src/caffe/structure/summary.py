@@ -7,16 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import notebook
 from ..layers.layer import TRAIN, Family, Layer, family_of
 from ..layers.reach import SAME, Reach
 from ..memory.blob import Shape
-from .outline import Outline, OutlinedLayer, outline_of
-
-if TYPE_CHECKING:
-    from ..net.net import Net
+from .outline import Built, Outline, OutlinedLayer, outline_of
 
 BYTES = 4
 """Of a number, in blobs and parameters alike."""
@@ -245,8 +242,8 @@ _DROPPED_FIRST = ("OFFSET", "STRIDE", "FIELD", "TOP", "TYPE", "MULTIPLY-ADDS", "
 _SHORTEST_NAME = 12
 
 
-def summarize(net: Net | Outline) -> Summary:
-    """Sum up a net, or an outline of one.
+def summarize(net: Built | Outline) -> Summary:
+    """Sum up a `caffe.Net`, or an outline of one.
 
     Nothing is computed: shapes alone are looked at, no values.
 

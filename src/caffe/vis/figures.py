@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from ..errors import CaffeError, ShapeError
+from ..net.checks import known_blobs
 from ..net.net import Net, checked_net
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def blob_values(net: Net, blob: str, image: int) -> NDArray[np.float32]:
     CaffeError
         There is no such blob or picture.
     """
-    checked_net(net)._known_blobs([blob])
+    known_blobs([blob], checked_net(net).blobs)
     values = net.blobs[blob].data_tensor().numpy()
     if values.ndim == 0:
         raise ShapeError(f"blob '{blob}' is a single number, {float(values)}")

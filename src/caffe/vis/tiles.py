@@ -11,6 +11,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import CaffeError, ShapeError
+from ..net.checks import known_layer
 from ..net.net import Net, checked_net
 from .figures import (
     POSITIVE,
@@ -248,7 +249,7 @@ def _tiled(pictures: NDArray[Any], rows: int, columns: int, gap: int, fill: floa
 
 
 def _weights(net: Net, layer: str) -> NDArray[np.float32]:
-    checked_net(net)._layer_index(layer)
+    known_layer(layer, checked_net(net).layer_dict)
     kind = net.layer_dict[layer].type
     blobs = net.params.get(layer)
     if blobs is None or len(blobs[0].shape) not in (2, 4):

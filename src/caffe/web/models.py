@@ -13,9 +13,9 @@ from .. import devices as gpus
 from .. import mode
 from ..classifier import Classifier
 from ..errors import CaffeError, CaffeWarning, ShapeError
-from ..layers.layer import TEST
+from ..net.batch import set_batch
+from ..net.beside import build_beside
 from ..net.net import Net
-from ..paths import PathLike
 
 DEVICES = ("cpu", "gpu")
 
@@ -49,14 +49,11 @@ class Loaded:
     ----------
     classifier : caffe.Classifier
         What classifies.
-    net_file : path
-        The net's text, of which another net is made to look into.
     labels : sequence of str or None
         The names of the classes.
     """
 
     classifier: Classifier
-    net_file: PathLike
     labels: Sequence[str] | None
 
     def label(self, index: int) -> str:
@@ -83,12 +80,9 @@ class Loaded:
 
         Looking inside would otherwise undo what the classifier has prepared for batches.
         """
-        net = Net(self.net_file, TEST)
-        net.share_with(self.classifier)
-        blob = net.blobs[net.inputs[0]]
-        if blob.shape[0] != 1:
-            blob.reshape(1, *blob.shape[1:])
-            net.reshape()
+        net = build_beside(self.classifier)
+        set_batch([net.blobs[name] for name in net.inputs], 1)
+        net.reshape()
         return net
 
 
@@ -128,9 +122,7 @@ def from_zoo(name: str) -> Offer:
 
     def load() -> Loaded:
         model = zoo.load(name)
-        net_file = zoo.fetch(name, quiet=True).net
-        assert net_file is not None
-        return Loaded(model, net_file, model.labels)
+        return Loaded(model, model.labels)
 
     about = {"licence": record.licence, "citation": record.citation, "page": record.page}
     return Offer(name, record.title, load, about)

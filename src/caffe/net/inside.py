@@ -1,0 +1,37 @@
+"""What a net is made of, for the package's own modules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..engine.layerwise import Step
+from ..graph import Graph
+from ..layers.layer import Layer
+from .parameters import ParameterList
+
+
+@dataclass(frozen=True)
+class Inside:
+    """The parts of a net; `Net.inside` hands them out.
+
+    pycaffe has no names for these. Modules outside this room ask here for what they need, and
+    touch no member of `Net` whose name begins with an underscore, but for pycaffe's own.
+
+    Attributes
+    ----------
+    graph : Graph
+        The net as pure data.
+    steps : list of Step
+        For each node of the graph its layer, set up, and the blobs that it reads and writes.
+    parameters : ParameterList
+        Who owns which parameter.
+    """
+
+    graph: Graph
+    steps: list[Step]
+    parameters: ParameterList
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers in running order."""
+        return [step.layer for step in self.steps]
