@@ -117,7 +117,8 @@ def set_precision(precision: str) -> None:
     Raises
     ------
     CaffeError
-        There is no such precision, or PyTorch has no float16 kernels for this CPU.
+        There is no such precision, or PyTorch has no kernels of it for this CPU (it has bfloat16's
+        from AVX-512 on).
 
     Warns
     -----
@@ -136,9 +137,11 @@ def _check_cpu(precision: str) -> None:
     import torch
 
     kernels = torch.ops.mkldnn
+    has_bfloat16 = kernels._is_mkldnn_bf16_supported()
     if precision == "float16" and not kernels._is_mkldnn_fp16_supported():
-        raise CaffeError("this CPU has no float16 instructions; use bfloat16 or float32")
-    if precision == "bfloat16" and not kernels._is_mkldnn_bf16_supported():
+        way_out = "bfloat16 or float32" if has_bfloat16 else "float32"
+        raise CaffeError(f"this CPU has no float16 instructions; use {way_out}")
+    if precision == "bfloat16" and not has_bfloat16:
         raise CaffeError("this CPU cannot compute in bfloat16; use float32")
     if precision == "bfloat16" and not torch.cpu._is_avx512_bf16_supported():
         warnings.warn(

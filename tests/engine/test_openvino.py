@@ -9,6 +9,7 @@ import pytest
 
 import caffe
 from caffe.engine.backends import choice
+from tests.helpers.precision import needs_bfloat16
 
 pytest.importorskip("openvino", reason="the extra openvino is not installed")
 
@@ -204,6 +205,8 @@ def test_what_is_no_number_comes_out_as_from_the_layers() -> None:
     assert (net.forward()["r"] == 1).all()
 
 
+@needs_bfloat16
+@pytest.mark.filterwarnings("ignore::caffe.CaffeWarning")
 def test_bfloat16_gives_float32_blobs_near_float32s() -> None:
     net = caffe.Net(NET, caffe.TEST)
     net.forward(a=PICTURES)

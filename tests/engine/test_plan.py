@@ -13,6 +13,7 @@ import torch
 import caffe
 from caffe import mode
 from caffe.engine.backends.choice import PATIENCE
+from tests.helpers.precision import needs_bfloat16
 from tests.helpers.second_store import CountingStore, use_store
 
 NET = """
@@ -348,9 +349,7 @@ def test_every_blob_of_a_published_net_equals_layer_by_layer(name: str) -> None:
         assert_close(planned[blob_name], blob.data, 3e-5)
 
 
-@pytest.mark.skipif(
-    not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="this CPU cannot compute in bfloat16"
-)
+@needs_bfloat16
 @pytest.mark.filterwarnings("ignore::caffe.CaffeWarning")
 def test_bfloat16_gives_float32_blobs_near_float32s(net: caffe.Net) -> None:
     expected = net.forward(data=PICTURES[0])["prob"].copy()

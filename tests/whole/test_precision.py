@@ -7,18 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 import caffe
 from tests.helpers.golden import trained_net
+from tests.helpers.precision import needs_bfloat16
 
-pytestmark = [
-    pytest.mark.skipif(
-        not torch.ops.mkldnn._is_mkldnn_bf16_supported(),
-        reason="this CPU cannot compute in bfloat16",
-    ),
-    pytest.mark.filterwarnings("ignore::caffe.CaffeWarning"),
-]
+pytestmark = [needs_bfloat16, pytest.mark.filterwarnings("ignore::caffe.CaffeWarning")]
 
 
 @pytest.fixture(autouse=True, params=["torch", "openvino"])
