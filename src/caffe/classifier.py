@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
@@ -12,9 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import CaffeError, NetError, ShapeError
-from .io.pictures import resize_planes, ten_crops
 from .io.read_ahead import read_ahead
-from .io.transformer import picture_transformer
+from .io.recipe import STRETCH, PictureRecipe, cut_crops, said_recipe
+from .io.transformer import recipe_of, transformer_of
 from .net.net import Net
 from .proto import caffe_pb2
 
@@ -45,9 +46,11 @@ class Classifier(Net):
     Attributes
     ----------
     transformer : caffe.io.Transformer
-        The preprocessing.
+        The preprocessing of crops.
     image_dims, crop_dims : numpy.ndarray
         Height and width of the resized picture and of the crops.
+    recipe : caffe.io.recipe.PictureRecipe
+        How pictures go in, and why; another may be set.
 
     Raises
     ------
@@ -70,13 +73,38 @@ class Classifier(Net):
         super().__init__(model_file, pretrained_file, caffe_pb2.TEST)
         if not self.inputs:
             raise NetError(f"{model_file}: the net has no input to put pictures into")
+        self.recipe = said_recipe(mean, input_scale, raw_scale, channel_swap, image_dims)
+
+    @property
+    def recipe(self) -> PictureRecipe:
+        """How pictures go in, as `transformer` and `image_dims` say now.
+
+        Setting another sets both anew.
+
+        Raises
+        ------
+        ShapeError
+            The input takes no pictures, or a value of the recipe that is set does not fit it.
+        CaffeError
+            The recipe that is set does not stretch pictures, as classifiers do; or `transformer`
+            orders axes as no recipe does.
+        """
+        now = recipe_of(self.transformer, self.inputs[0], self.image_dims)
+        return now.explained_by(self._settled, otherwise="set on the transformer")
+
+    @recipe.setter
+    def recipe(self, recipe: PictureRecipe) -> None:
+        if recipe.fit != STRETCH:
+            raise CaffeError(f"a classifier stretches pictures to their size, not: {recipe}")
         in_ = self.inputs[0]
-        shape = self.blobs[in_].shape
-        self.transformer = picture_transformer(
-            in_, shape, mean, input_scale, raw_scale, channel_swap
-        )
+        shape = tuple(self.blobs[in_].shape)
+        self.transformer = transformer_of(recipe, in_, shape)
         self.crop_dims = np.array(shape[2:])
-        self.image_dims = self.crop_dims if image_dims is None else np.array(image_dims)
+        dims = recipe.image_dims
+        self.image_dims = self.crop_dims if dims is None else np.array(dims)
+        # As the transformer has it: a mean picture has the crop's size there.
+        settled = recipe_of(self.transformer, in_, self.image_dims)
+        self._settled = replace(settled, reasons=recipe.for_input(shape).reasons)
 
     def make_room(self, size: int) -> None:
         """Let so many crops go through the net at once, unless its layers fix another number.
@@ -182,18 +210,10 @@ class Classifier(Net):
         if image.ndim != 3 or image.size == 0:
             raise ShapeError(f"a picture is an H x W x K array, not one of shape {image.shape}")
         in_ = self.inputs[0]
-        dims = (int(self.image_dims[0]), int(self.image_dims[1]))
-        windows = ten_crops(self.image_dims, self.crop_dims)
-        planes = resize_planes(image, dims, *(() if oversample else windows[4]))
-        if white != 1:
-            planes /= np.float32(white)
-        resized = planes.transpose(1, 2, 0)
-        crops = [resized[window] for window in windows] if oversample else [resized]
-        if oversample:
-            crops += [crop[:, ::-1] for crop in crops]
+        crops = cut_crops(image, self.image_dims, self.crop_dims, oversample, white)
         prepared = np.empty((len(crops), *self.transformer.inputs[in_][1:]), dtype=np.float32)
         for crop, slot in zip(crops, prepared, strict=True):
-            self.transformer.preprocess(in_, crop, out=slot)
+            self.transformer.preprocess(in_, crop.transpose(1, 2, 0), out=slot)
         return prepared
 
     def predict_prepared(self, pictures: Iterable[NDArray[np.float32]]) -> NDArray[Any]:

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .errors import CaffeError, NetError, ShapeError
 from .io.pictures import load_image, resize_image
-from .io.transformer import picture_transformer
+from .io.recipe import said_recipe
+from .io.transformer import transformer_of
 from .net.net import Net
 from .proto import caffe_pb2
 
@@ -65,9 +66,8 @@ class Detector(Net):
         if not self.inputs:
             raise NetError(f"{model_file}: the net has no input to put pictures into")
         in_ = self.inputs[0]
-        self.transformer = picture_transformer(
-            in_, self.blobs[in_].shape, mean, input_scale, raw_scale, channel_swap
-        )
+        recipe = said_recipe(mean, input_scale, raw_scale, channel_swap)
+        self.transformer = transformer_of(recipe, in_, self.blobs[in_].shape)
         self.configure_crop(context_pad)
 
     def configure_crop(self, context_pad: int | None) -> None:

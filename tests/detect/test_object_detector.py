@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from PIL import Image
 
 import caffe
 from caffe import detect
-from caffe.detect.preparation import Preparation, guess_preparation
+from caffe.detect.preparation import guess_preparation
 from caffe.errors import CaffeError, NetError, ShapeError
+from caffe.io import resize_image
 from caffe.io.annotate import Mark, color_of, draw_marks
+from caffe.io.recipe import PictureRecipe
 from caffe.net.construction import read_model
 from tests.helpers.command import caffe_command
 
@@ -324,7 +327,7 @@ def test_the_preparation_is_guessed_from_the_text(
     _, param = read_model(text)
     shape = (1, 1 if order == "grey" else 3, 48, 64)
     guess = guess_preparation(param, kind, shape)
-    assert isinstance(guess, Preparation)
+    assert isinstance(guess, PictureRecipe)
     assert (guess.order, guess.scale) == (order, pytest.approx(scale))
     np.testing.assert_allclose(guess.mean, mean, rtol=1e-6)
     assert guess.why
@@ -336,6 +339,43 @@ def test_depthwise_convolutions_take_values_from_minus_1_to_1() -> None:
     guess = guess_preparation(read_model(SSD + depthwise)[1], "rows", (1, 3, 48, 64))
     assert guess.mean == (127.5,) * 3
     assert guess.scale == 1 / 127.5
+
+
+def test_each_value_of_the_preparation_has_its_reason(tmp_path: Path) -> None:
+    guessed = detect.ObjectDetector(*cells(tmp_path)).preparation
+    assert guessed.why == "order, mean and scale: an SSD net; size: the net's input"
+    said = detect.ObjectDetector(
+        *cells(tmp_path), mean=9, fit="letterbox", reasons={"mean": "a letter"}
+    ).preparation
+    assert said.why == (
+        "order and scale: an SSD net; mean: a letter; size: the net's input; fit: as said"
+    )
+    text = SSD.replace('top: "mean"', 'top: "mean" transform_param { mean_value: 9 }', 1)
+    assert detect.ObjectDetector(text).preparation.why == (
+        "order: Caffe's usual; mean and scale: transform_param in the net's text; "
+        "size: the net's input"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "order", "brought"),
+    [
+        ({}, "bgr", (48, 64)),
+        ({"order": "rgb", "mean": (1, 2, 3), "scale": 0.5}, "rgb", (48, 64)),
+        ({"size": (30, 50), "scale": 1 / 128, "mean": 127}, "bgr", (30, 50)),
+    ],
+)
+def test_what_goes_in_is_what_was_said(
+    options: dict[str, Any], order: str, brought: tuple[int, int]
+) -> None:
+    picture = painted() / np.float32(255)
+    blob, frame = detect.ObjectDetector(SSD, **options).prepare(picture)
+    resized = resize_image(picture, brought)
+    seen = resized if order == "rgb" else resized[:, :, ::-1]
+    mean = np.array(options.get("mean", (104, 117, 123)), np.float32)
+    expected = (seen * np.float32(255) - mean) * np.float32(options.get("scale", 1))
+    np.testing.assert_array_equal(blob, expected.transpose(2, 0, 1))
+    assert frame.scale == (brought[1] / 128, brought[0] / 96)
 
 
 # Errors.
@@ -435,7 +475,9 @@ def test_the_command_draws_tells_and_writes_json(tmp_path: Path) -> None:
     with Image.open(target) as drawn:
         assert drawn.size == (128, 96)
         assert (np.asarray(drawn) != painted()).any()
+    assert "(order, mean and scale: an SSD net; size: the net's input)" in done.stderr
     done = invoke(picture, *common, "--json", "--mean", "104,117,123", "--threshold", "0.3")
+    assert "order and scale: an SSD net; mean: --mean; size: the net's input" in done.stderr
     line = json.loads(done.stdout.splitlines()[-1])
     assert (line["path"], line["width"], line["height"]) == (str(picture), 128, 96)
     assert {d["name"] for d in line["detections"]} == {"red", "blue"}

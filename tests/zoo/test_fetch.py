@@ -518,6 +518,8 @@ def test_a_detector_comes_out_of_an_archive_with_its_text(
     assert detector.names == labels.voc()
     assert detector.preparation.mean == (104, 117, 123)
     assert detector.preparation.order == "rgb"
+    assert detector.preparation.reasons["mean"] == "the zoo's record of ssd300_voc"
+    assert detector.preparation.reasons["channel_swap"] == "as said"
     assert detector.detect(np.zeros((9, 9, 3))) == []
     site.content += b"more"
     (cache.cache_dir() / entry.file_name).unlink()

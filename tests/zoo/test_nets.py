@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from caffe.io import resize_image
 from caffe.proto.files import parse_net, read_net
 from caffe.proto.text import format_text
-from caffe.zoo import nets, records
+from caffe.zoo import Recipe, nets, records
 
 BVLC = "bvlc_caffe/models"
 PUBLISHED = [
@@ -123,3 +125,31 @@ def test_each_net_survives_its_text_and_fits_its_recipe(entry: records.Record) -
     assert parse_net(format_text(net)) == net
     assert list(net.layer[0].input_param.shape[0].dim) == [3, 3, *entry.recipe.crop]
     assert len(entry.recipe.mean) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "order", "mean", "scale", "crop"),
+    [
+        ("efficientnet_lite0", "rgb", (127, 127, 127), 1 / 128, 224),
+        ("bvlc_reference_caffenet", "bgr", (104.00699, 116.66877, 122.67891), 1, 227),
+        ("bvlc_googlenet", "bgr", (104, 117, 123), 1, 224),
+        ("squeezenet_v1.1", "bgr", (104, 117, 123), 1, 227),
+        ("vgg16", "bgr", (103.939, 116.779, 123.68), 1, 224),
+        ("resnet50", "bgr", (103.06262, 115.90288, 123.15163), 1, 224),
+        ("mobilenet_v2", "bgr", (103.94, 116.78, 123.68), 0.017, 224),
+    ],
+)
+def test_pictures_go_in_as_the_model_was_trained(
+    name: str, order: str, mean: tuple[float, ...], scale: float, crop: int
+) -> None:
+    recipe = records.record(name).recipe
+    assert isinstance(recipe, Recipe)
+    picture = np.random.default_rng(0).random((300, 400, 3), np.float32)
+    first = (256 - crop) // 2
+    seen = resize_image(picture, (256, 256))[first : first + crop, first : first + crop]
+    seen = seen[:, :, ::-1] if order == "bgr" else seen
+    expected = (seen * 255 - np.array(mean)) * scale
+    found = recipe.apply(picture)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found[0], expected.transpose(2, 0, 1), atol=1e-4, rtol=0)
+    assert recipe.order == order

@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import CaffeError, ShapeError
+from ..errors import CaffeError
 from .options import use_gpu
 from .own_net import (
     OWN,
@@ -68,13 +68,10 @@ class Recognizer:
     oversample: bool
     checked: bool = False
 
-    @property
+    @cached_property
     def color(self) -> bool:
         """Whether the net takes colour pictures; grey ones otherwise."""
-        channels = self.classifier.transformer.inputs[self.classifier.inputs[0]][1]
-        if channels not in (1, 3):
-            raise ShapeError(f"the net takes {channels} channels; pictures have 3, or 1 if grey")
-        return bool(channels == 3)
+        return self.classifier.recipe.color
 
     def prepare(self, name: str) -> PreparedPicture | CaffeError:
         """Read a picture and do to it what the net wants; threads may do so at once."""

@@ -12,6 +12,7 @@ import typer
 
 from ..errors import CaffeError
 from .options import numbers, use_gpu
+from .own_net import OWN, tell_recipe
 from .sources import STANDARD_INPUT, find_pictures, is_address, read_source
 from .terminal import bar, complain, progress
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from ..detect.object_detector import Detection, ObjectDetector
 
-OWN = "A net of your own"
 PREPARATION = "How pictures go in, where the guess is wrong"
 
 
@@ -173,16 +173,15 @@ def _detector(
 ) -> ObjectDetector:
     from ..detect.object_detector import ObjectDetector
 
+    reasons = {name: f"--{name}" for name, value in options.items() if value is not None}
     if model is not None:
         from .. import zoo
 
-        detector = zoo.load_detector(model, **options)
+        detector = zoo.load_detector(model, **options, reasons=reasons)
     else:
         assert net is not None
-        detector = ObjectDetector(net, weights, labels, **options)
-    if all(value is None for value in options.values()):
-        how = detector.preparation
-        complain(f"pictures go in as {how} ({how.why})")
+        detector = ObjectDetector(net, weights, labels, **options, reasons=reasons)
+    tell_recipe(detector.preparation)
     if detector.names is None and detector.head.classes == 21:
         complain("the net tells 20 classes apart; if they are PASCAL VOC's: --labels voc")
     return detector

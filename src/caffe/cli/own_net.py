@@ -6,20 +6,22 @@ import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import CaffeError
 from .options import whole_numbers
+from .terminal import complain
 
 if TYPE_CHECKING:
     from ..classifier import Classifier
+    from ..io.recipe import PictureRecipe
     from ..zoo.model import Model
 
 OWN = "A net of your own"
 # The convention of BVLC's nets: 0 to 255, blue first.
-RAW_SCALE = 255
+RAW_SCALE = 255.0
 CHANNEL_SWAP = "2,1,0"
 
 ModelName = Annotated[
@@ -51,7 +53,7 @@ RawScale = Annotated[
     float | None,
     typer.Option(
         help="Factor for pixels of 0 to 1, before the mean is subtracted.",
-        show_default=str(RAW_SCALE),
+        show_default=f"{RAW_SCALE:g}",
         rich_help_panel=OWN,
     ),
 ]
@@ -121,25 +123,57 @@ def own_classifier(
     channel_swap: str | None,
     image_dims: str | None,
 ) -> Classifier:
-    """A classifier of a person's own net, as these options set it up."""
+    """A classifier of a person's own net, as these options set it up.
+
+    Where standard error is a terminal, what was taken without being said is told there.
+    """
     from ..classifier import Classifier
 
-    dims = None if image_dims is None else whole_numbers(image_dims, "--image-dims", 2)
-    swap = whole_numbers(channel_swap or CHANNEL_SWAP, "--channel-swap")
-    raw_scale = RAW_SCALE if raw_scale is None else raw_scale
-    classifier = Classifier(net, weights, dims, raw_scale=raw_scale, input_scale=input_scale)
-    name = classifier.inputs[0]
-    if classifier.transformer.inputs[name][1] != 1:
-        classifier.transformer.set_channel_swap(name, swap)
-    if mean is not None:
-        classifier.transformer.set_mean(name, _read_mean(mean))
+    recipe = own_recipe(mean, raw_scale, input_scale, channel_swap, image_dims)
+    classifier = Classifier(net, weights)
+    if classifier.recipe.channels == 1:
+        recipe = recipe.changed("a net of one channel", channel_swap=None)
+    classifier.recipe = recipe
+    if sys.stderr.isatty():
+        tell_recipe(classifier.recipe)
     return classifier
 
 
-def _read_mean(mean: str) -> Any:
+def own_recipe(
+    mean: str | None,
+    raw_scale: float | None,
+    input_scale: float | None,
+    channel_swap: str | None,
+    image_dims: str | None,
+) -> PictureRecipe:
+    """How pictures go into a net of a person's own, as these options say; for any input."""
+    from ..io.recipe import PictureRecipe
+
+    recipe = PictureRecipe(mean=None, raw_scale=RAW_SCALE, image_dims=None, crop=None)
+    recipe = recipe.because("Caffe's usual")
+    if channel_swap is not None:
+        swap = tuple(whole_numbers(channel_swap, "--channel-swap"))
+        recipe = recipe.changed("--channel-swap", channel_swap=swap)
+    if raw_scale is not None:
+        recipe = recipe.changed("--raw-scale", raw_scale=raw_scale)
+    if input_scale is not None:
+        recipe = recipe.changed("--input-scale", input_scale=input_scale)
+    if image_dims is not None:
+        dims = tuple(whole_numbers(image_dims, "--image-dims", 2))
+        recipe = recipe.changed("--image-dims", image_dims=dims)
+    return recipe if mean is None else _with_mean(recipe, mean)
+
+
+def _with_mean(recipe: PictureRecipe, mean: str) -> PictureRecipe:
     from ..io import load_mean
 
     try:
-        return [float(number) for number in mean.split(",")]
+        numbers = tuple(float(number) for number in mean.split(","))
     except ValueError:
-        return load_mean(mean)
+        return recipe.changed(f"from {mean}", mean=load_mean(mean))
+    return recipe.changed("--mean", mean=numbers)
+
+
+def tell_recipe(recipe: PictureRecipe) -> None:
+    """Say on standard error how pictures go in, and why so."""
+    complain(f"pictures go in as {recipe} ({recipe.why})")

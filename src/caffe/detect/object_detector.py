@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,13 @@ from PIL import Image
 from ..errors import CaffeError, NetError, ShapeError
 from ..io.annotate import Mark, draw_marks
 from ..io.labels import read_labels
-from ..io.pictures import GREY_WEIGHTS, load_image, resize_image
+from ..io.pictures import load_image
+from ..io.recipe import Frame
 from ..net.construction import read_model
 from ..net.net import Net
 from ..paths import PathLike
 from ..proto.caffe_pb2 import TEST
-from .preparation import FITS, LETTERBOX, ORDERS, SHORTER_SIDE, Preparation, guess_preparation
+from .preparation import guess_preparation, settle_preparation
 
 Array = NDArray[np.float32]
 
@@ -44,22 +45,6 @@ class Detection:
     name: str
     score: float
     box: tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
-class Frame:
-    """Where the picture lies in the net's input: what was multiplied and added to x and y."""
-
-    scale: tuple[float, float]
-    offset: tuple[float, float]
-    size: tuple[int, int]
-    """The picture's own width and height."""
-
-    def back(self, boxes: Array) -> Array:
-        """Return boxes of the input, (N, 4) in its pixels, in the picture's, cut to it."""
-        twice = np.array(self.offset * 2), np.array(self.scale * 2)
-        boxes = (boxes - twice[0]) / twice[1]
-        return np.asarray(boxes.clip(0, self.size * 2), np.float32)
 
 
 class ObjectDetector:
@@ -96,12 +81,14 @@ class ObjectDetector:
         Whether a picture is stretched to the size, or keeps its form amid grey bars.
     anchors : sequence of float, optional
         For YOLO's maps: widths and heights in turn; in cells of the map (v2) or pixels (v3).
+    reasons : mapping of str to str, optional
+        Where what is said comes from, by the names of these arguments, for `preparation`.
 
     Attributes
     ----------
     net : caffe.Net
-    preparation : Preparation
-        What is done to pictures.
+    preparation : caffe.io.recipe.PictureRecipe
+        What is done to pictures, and why.
     names : list of str or None
 
     Raises
@@ -124,6 +111,7 @@ class ObjectDetector:
         size: Sequence[int] | None = None,
         fit: str | None = None,
         anchors: Sequence[float] | None = None,
+        reasons: Mapping[str, str] | None = None,
     ) -> None:
         from .heads import find_head
 
@@ -141,44 +129,13 @@ class ObjectDetector:
                 "1 or 3 channels, height and width"
             )
         self.head = find_head(self.net, param, anchors)
-        self.preparation = self._settled(
-            guess_preparation(param, self.head.kind, shape), shape, mean, scale, order, size, fit
+        self.preparation = settle_preparation(
+            guess_preparation(param, self.head.kind, shape),
+            {"mean": mean, "scale": scale, "order": order, "size": size, "fit": fit},
+            reasons or {},
         )
         self.names = self.head.names if labels is None else read_labels(labels)
         self._check_names()
-
-    def _settled(
-        self,
-        guess: Preparation,
-        shape: tuple[int, ...],
-        mean: Sequence[float] | float | None,
-        scale: float | None,
-        order: str | None,
-        size: Sequence[int] | None,
-        fit: str | None,
-    ) -> Preparation:
-        channels = shape[1]
-        if order is not None and (order not in ORDERS or (order == "grey") != (channels == 1)):
-            raise CaffeError(
-                f"the order of channels must be bgr or rgb for a net of 3 channels and grey for "
-                f"one of 1, not {order!r}; this one has {channels}"
-            )
-        if fit is not None and fit not in FITS:
-            raise CaffeError(f"fit must be {' or '.join(FITS)}, not {fit!r}")
-        if mean is not None:
-            values = tuple(np.atleast_1d(np.asarray(mean, dtype=float)).tolist())
-            if len(values) not in (1, channels):
-                raise CaffeError(f"the mean has {len(values)} numbers, but the net {channels}")
-            guess = replace(guess, mean=values * (channels // len(values)))
-        if size is not None and (len(size) != 2 or min(size) < 1):
-            raise CaffeError(f"the size must be a height and a width, not {tuple(size)}")
-        return replace(
-            guess,
-            scale=guess.scale if scale is None else float(scale),
-            order=order or guess.order,
-            size=guess.size if size is None else (int(size[0]), int(size[1])),
-            fit=fit or guess.fit,
-        )
 
     def _check_names(self) -> None:
         if self.names is None or self.head.classes is None:
@@ -252,32 +209,8 @@ class ObjectDetector:
         picture : array
             H x W x 3, RGB, 0 to 1.
         """
-        how = self.preparation
         height, width = picture.shape[:2]
-        if how.order == "grey":
-            picture = (picture @ GREY_WEIGHTS)[:, :, None]
-        elif how.order == "bgr":
-            picture = picture[:, :, ::-1]
-        rows, columns = how.size
-        high, wide = rows, columns
-        if how.fit != "stretch":
-            factor = min(rows / height, columns / width)
-            if how.fit == SHORTER_SIDE:
-                short, longest = sorted(how.size)
-                factor = min(short / min(height, width), longest / max(height, width))
-            high, wide = max(1, round(height * factor)), max(1, round(width * factor))
-        resized = resize_image(picture, (high, wide))
-        left = top = 0
-        if how.fit == LETTERBOX:
-            top, left = (rows - high) // 2, (columns - wide) // 2
-            canvas = np.full((rows, columns, resized.shape[2]), 0.5, np.float32)
-            canvas[top : top + high, left : left + wide] = resized
-            resized = canvas
-        values = (resized * np.float32(255) - np.array(how.mean, np.float32)) * np.float32(
-            how.scale
-        )
-        frame = Frame((wide / width, high / height), (left, top), (width, height))
-        return np.ascontiguousarray(values.transpose(2, 0, 1)), frame
+        return self.preparation.apply(picture)[0], self.preparation.frame(height, width)
 
     def _feed(self, blob: Array, frame: Frame) -> None:
         net = self.net

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import NetError, ShapeError
+from ..errors import CaffeError, NetError, ShapeError
 from ..notebook import table
-from .pictures import resize_image, resize_planes
+from .pictures import Dims, resize_planes
+from .recipe import PictureRecipe, fill_item, fit_mean, fits, number_text, said_recipe
+
+CHANNELS_FIRST = (2, 0, 1)
+"""The order of axes that turns H x W x K into K x H x W."""
 
 
 class Transformer:
@@ -100,23 +105,15 @@ class Transformer:
             out = np.empty(wanted, dtype=np.float32)
         elif out.shape != wanted:
             raise ShapeError(f"input {in_!r}: out has shape {out.shape}, must have {wanted}")
-        self._fill(in_, image.transpose(order), out)
+        fill_item(
+            out,
+            image.transpose(order),
+            self.channel_swap.get(in_),
+            self.raw_scale.get(in_),
+            self._mean_for(in_, out.shape),
+            self.input_scale.get(in_),
+        )
         return out
-
-    def _fill(self, in_: str, image: NDArray[Any], out: NDArray[np.float32]) -> None:
-        swap = self.channel_swap.get(in_)
-        raw_scale = self.raw_scale.get(in_)
-        # Channel by channel, so that the order is changed without another copy.
-        for channel, source in enumerate(range(len(out)) if swap is None else swap):
-            out[channel] = image[source]
-        if raw_scale is not None:
-            out *= raw_scale
-        mean = self._mean_for(in_, out.shape)
-        if mean is not None:
-            out -= mean
-        input_scale = self.input_scale.get(in_)
-        if input_scale is not None:
-            out *= input_scale
 
     def deprocess(self, in_: str, data: ArrayLike) -> NDArray[np.float32]:
         """Turn an item of an input's batch back into a picture; the size stays.
@@ -234,28 +231,7 @@ class Transformer:
         ShapeError
             The mean has other axes or channels. Also a `ValueError`.
         """
-        wanted = self._item_shape(in_)
-        values = np.array(mean, dtype=np.float32)
-        shape = values.shape
-        if values.ndim == 1:
-            values = values.reshape(-1, *(1 for _ in wanted[1:]))
-        elif values.ndim == 2 and len(wanted) == 3:
-            values = values[np.newaxis]
-        if values.ndim != len(wanted) or values.shape[0] != wanted[0]:
-            hint = "; pass mean[0]" if shape[:1] == (1,) and len(shape) > len(wanted) else ""
-            raise ShapeError(
-                f"a mean of shape {shape} does not fit input {in_!r} with items of shape "
-                f"{wanted}{hint}"
-            )
-        if not _fits(values.shape, wanted):
-            if len(wanted) != 3:
-                raise ShapeError(
-                    f"a mean of shape {shape} cannot be resized for input {in_!r} with items of "
-                    f"shape {wanted}"
-                )
-            resized = resize_image(values.transpose(1, 2, 0), wanted[1:])
-            values = np.ascontiguousarray(resized.transpose(2, 0, 1))
-        self.mean[in_] = values
+        self.mean[in_] = fit_mean(mean, self._item_shape(in_), f"input {in_!r}")
 
     def __repr__(self) -> str:
         parts = []
@@ -286,11 +262,11 @@ class Transformer:
             meaning = " (RGB to BGR)" if swap == (2, 1, 0) else ""
             steps.append(("channel_swap", f"{swap}{meaning}"))
         if self.raw_scale.get(in_) is not None:
-            steps.append(("raw_scale", f"times {_number_text(self.raw_scale[in_])}"))
+            steps.append(("raw_scale", f"times {number_text(self.raw_scale[in_])}"))
         if self.mean.get(in_) is not None:
-            steps.append(("mean", f"less {_number_text(self.mean[in_])}"))
+            steps.append(("mean", f"less {number_text(self.mean[in_])}"))
         if self.input_scale.get(in_) is not None:
-            steps.append(("input_scale", f"times {_number_text(self.input_scale[in_])}"))
+            steps.append(("input_scale", f"times {number_text(self.input_scale[in_])}"))
         return steps or [("as it is", "")]
 
     def _item_shape(self, in_: str) -> tuple[int, ...]:
@@ -301,7 +277,7 @@ class Transformer:
 
     def _mean_for(self, in_: str, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
         mean = self.mean.get(in_)
-        if mean is not None and not _fits(np.shape(mean), shape):
+        if mean is not None and not fits(np.shape(mean), shape):
             raise ShapeError(
                 f"input {in_!r}: the mean of shape {np.shape(mean)} does not fit an item of "
                 f"shape {shape}"
@@ -311,7 +287,7 @@ class Transformer:
     def _check_scale(self, in_: str, scale: Any) -> Any:
         wanted = self._item_shape(in_)
         values = np.asarray(scale)
-        if values.dtype.kind not in "iufb" or not _fits(values.shape, wanted):
+        if values.dtype.kind not in "iufb" or not fits(values.shape, wanted):
             raise ShapeError(
                 f"the scale of input {in_!r} must be a number, or an array that fits items of "
                 f"shape {wanted}, not {scale!r}"
@@ -319,47 +295,22 @@ class Transformer:
         return scale
 
 
-def _number_text(value: Any) -> str:
-    """A factor or a mean to be read: few numbers as they are, many by their shape."""
-    values = np.asarray(value, dtype=np.float64)
-    if values.size == 1:
-        return f"{values.item():g}"
-    if values.size <= 4:
-        return "(" + ", ".join(f"{number:g}" for number in values.ravel()) + ")"
-    return f"an array of {' x '.join(map(str, values.shape))}, {values.mean():g} on average"
-
-
-def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    """Whether an array of one shape can be added in place to one of the other."""
-    try:
-        return np.broadcast_shapes(shape, wanted) == wanted
-    except ValueError:
-        return False
-
-
-def picture_transformer(
-    in_: str,
-    shape: Sequence[int],
-    mean: ArrayLike | None = None,
-    input_scale: float | None = None,
-    raw_scale: float | None = None,
-    channel_swap: Sequence[int] | None = None,
-) -> Transformer:
-    """A Transformer that turns H x W x K pictures into items of one input.
+def transformer_of(recipe: PictureRecipe, in_: str, shape: Sequence[int]) -> Transformer:
+    """A Transformer that turns crops, H x W x K, into items of one input as a recipe says.
 
     Parameters
     ----------
+    recipe : PictureRecipe
+        Its sizes are not used: crops are stretched to the input's.
     in_ : str
         The input's name.
     shape : sequence of int
         Its shape, batch axis included.
-    mean, input_scale, raw_scale, channel_swap : optional
-        As for the setters of `Transformer`; None leaves that step out.
 
     Raises
     ------
     ShapeError
-        The input is not a batch of pictures, or a setting does not fit it.
+        The input is not a batch of pictures, or a value of the recipe does not fit it.
     """
     if len(shape) != 4:
         raise ShapeError(
@@ -367,13 +318,51 @@ def picture_transformer(
             f"batch, channels, height, width"
         )
     transformer = Transformer({in_: tuple(shape)})
-    transformer.set_transpose(in_, (2, 0, 1))
-    if mean is not None:
-        transformer.set_mean(in_, mean)
-    if input_scale is not None:
-        transformer.set_input_scale(in_, input_scale)
-    if raw_scale is not None:
-        transformer.set_raw_scale(in_, raw_scale)
-    if channel_swap is not None:
-        transformer.set_channel_swap(in_, channel_swap)
+    transformer.set_transpose(in_, CHANNELS_FIRST)
+    if recipe.mean is not None:
+        transformer.set_mean(in_, recipe.mean)
+    if recipe.input_scale is not None:
+        transformer.set_input_scale(in_, recipe.input_scale)
+    if recipe.raw_scale is not None:
+        transformer.set_raw_scale(in_, recipe.raw_scale)
+    if recipe.channel_swap is not None:
+        transformer.set_channel_swap(in_, recipe.channel_swap)
     return transformer
+
+
+def recipe_of(transformer: Transformer, in_: str, image_dims: Dims | None = None) -> PictureRecipe:
+    """The recipe that a Transformer stands for, as it is set now; without reasons.
+
+    Parameters
+    ----------
+    transformer : Transformer
+        Of pictures.
+    in_ : str
+        The input's name.
+    image_dims : (int, int), optional
+        Height and width to which pictures are resized before crops of the input's size are cut
+        out; the input's own by default.
+
+    Raises
+    ------
+    CaffeError
+        It orders the axes in another way than pictures have them.
+    """
+    order = transformer.transpose.get(in_)
+    if order is None or tuple(order) != CHANNELS_FIRST:
+        raise CaffeError(
+            f"input {in_!r}: a recipe takes pictures with a transpose of {CHANNELS_FIRST}, "
+            f"not {order}"
+        )
+    _, channels, height, width = transformer.inputs[in_]
+    mean = transformer.mean.get(in_)
+    if mean is not None and np.shape(mean) == (channels, 1, 1):
+        mean = np.ravel(mean)
+    recipe = said_recipe(
+        mean,
+        transformer.input_scale.get(in_),
+        transformer.raw_scale.get(in_),
+        transformer.channel_swap.get(in_),
+        (height, width) if image_dims is None else image_dims,
+    )
+    return replace(recipe, crop=(height, width), channels=channels, reasons={})

@@ -115,7 +115,7 @@ def _filter_tiles(
     in_colour = inputs == 3 and _reads_pictures(loaded, name)
     if in_colour:
         tiles = weights.transpose(0, 2, 3, 1)
-        swap = loaded.classifier.transformer.channel_swap.get(loaded.classifier.inputs[0])
+        swap = loaded.classifier.recipe.channel_swap
         if swap is not None:
             tiles = tiles[..., np.argsort(swap)]
     else:

@@ -12,7 +12,7 @@ from typing import Any
 from .. import devices as gpus
 from .. import mode
 from ..classifier import Classifier
-from ..errors import CaffeError, CaffeWarning, ShapeError
+from ..errors import CaffeError, CaffeWarning
 from ..net.batch import set_batch
 from ..net.beside import build_beside
 from ..net.net import Net
@@ -60,7 +60,7 @@ class Loaded:
         """The name of a class."""
         return f"class {index}" if self.labels is None else self.labels[index]
 
-    @property
+    @cached_property
     def color(self) -> bool:
         """Whether it takes colour pictures; grey ones otherwise.
 
@@ -69,10 +69,7 @@ class Loaded:
         ShapeError
             It takes neither.
         """
-        channels = self.classifier.transformer.inputs[self.classifier.inputs[0]][1]
-        if channels not in (1, 3):
-            raise ShapeError(f"the net takes {channels} channels; pictures have 3, or 1 if grey")
-        return bool(channels == 3)
+        return self.classifier.recipe.color
 
     @cached_property
     def inside(self) -> Net:

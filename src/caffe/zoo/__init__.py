@@ -100,7 +100,13 @@ def load_detector(name: str, quiet: bool = True, **options: Any) -> ObjectDetect
 
     files = fetch(name, quiet)
     assert files.net is not None
-    given = {key: value for key, value in options.items() if value is not None}
-    names_of_classes = None if entry.labels is None else entry.labels()
-    settings = {"labels": names_of_classes, **(entry.preparation or {}), **given}
+    entered: dict[str, Any] = dict(entry.preparation or {})
+    said = {key: value for key, value in options.items() if value is not None}
+    reasons = {
+        **dict.fromkeys(entered, f"the zoo's record of {name}"),
+        **dict.fromkeys(said, "as said"),
+        **said.pop("reasons", {}),
+    }
+    labels = None if entry.labels is None else entry.labels()
+    settings = {"labels": labels, **entered, **said, "reasons": reasons}
     return ObjectDetector(files.net, files.weights, **settings)

@@ -34,15 +34,8 @@ class Model(Classifier):
         assert record.labels is not None
         assert files.net is not None
         assert files.weights is not None
-        super().__init__(
-            files.net,
-            files.weights,
-            image_dims=recipe.image_dims,
-            mean=np.array(recipe.mean),
-            input_scale=recipe.input_scale,
-            raw_scale=recipe.raw_scale,
-            channel_swap=recipe.channel_swap,
-        )
+        super().__init__(files.net, files.weights)
+        self.recipe = recipe.because(f"the zoo's record of {record.name}")
         self.record = record
         self.labels = record.labels()
 

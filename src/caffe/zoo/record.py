@@ -6,33 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..io.recipe import PictureRecipe
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a picture becomes the net's input, in the Transformer's terms.
-
-    Attributes
-    ----------
-    mean : tuple of float
-        Subtracted per channel, in the net's channel order, on the scale of `raw_scale`.
-    channel_swap : tuple of int, optional
-        ``(2, 1, 0)`` where the net wants BGR; None where it wants RGB.
-    raw_scale : float
-        Multiplies pixels in [0, 1] before the mean is subtracted.
-    input_scale : float, optional
-        Multiplies after the mean is subtracted.
-    image_dims : tuple of int
-        Height and width to which a picture is resized.
-    crop : tuple of int
-        Height and width cut out of that: those of the net's input.
-    """
-
-    mean: tuple[float, ...]
-    channel_swap: tuple[int, int, int] | None = (2, 1, 0)
-    raw_scale: float = 255.0
-    input_scale: float | None = None
-    image_dims: tuple[int, int] = (256, 256)
-    crop: tuple[int, int] = (224, 224)
+Recipe = PictureRecipe
+"""How pictures go into a net that classifies them."""
 
 
 @dataclass(frozen=True)
