@@ -230,12 +230,3 @@ def generator() -> torch.Generator:
 def current_store() -> Store | None:
     """Return the second store of GPU mode, or None in CPU mode."""
     return _state.store
-
-
-def check_phase(phase: Any) -> int:
-    """Return `phase` as caffe.TRAIN (0) or caffe.TEST (1)."""
-    if isinstance(phase, str) and phase.upper() in ("TRAIN", "TEST"):
-        return 0 if phase.upper() == "TRAIN" else 1
-    if phase in (0, 1) and not isinstance(phase, str):
-        return int(phase)
-    raise CaffeError(f"phase must be caffe.TRAIN or caffe.TEST, not {phase!r}")

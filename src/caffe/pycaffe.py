@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import _caffe
+# Programs reach the compiled module through this one, too.
+from . import _caffe as _caffe
+from . import homes
 
-_NAMES = (
+_LAZY = (
     "NCCL",
     "AdaDeltaSolver",
     "AdaGradSolver",
@@ -18,14 +20,12 @@ _NAMES = (
     "Timer",
 )
 
-__all__ = [*_NAMES]
+__all__ = [*_LAZY]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(_caffe, name)
+    return homes.find(globals(), name, _LAZY)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_NAMES})
+    return sorted({*globals(), *_LAZY})

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import caffe
-from caffe.layers.layer import TEST, registry
+from caffe.layers.layer import registry
+from caffe.phases import TEST
 from tests.helpers.gradient import check_gradient
 
 WITHOUT_GRADIENT = {

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import CaffeError, NetError
+from ..phases import TEST, TRAIN, check_phase
 
 if TYPE_CHECKING:
     from ..proto.caffe_pb2 import NetParameter
@@ -73,7 +74,7 @@ def outline_named_net(
 
     param = read_named_net(model)
     first_error: CaffeError | None = None
-    for number in (1, 0) if phase is None else (("TRAIN", "TEST").index(phase.value),):
+    for number in (TEST, TRAIN) if phase is None else (check_phase(phase.value),):
         try:
             return outline(param, number, 0, stages, batch, shapes)
         except NetError as error:

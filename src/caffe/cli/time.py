@@ -190,8 +190,8 @@ def _milliseconds(function: Callable[..., Any], *arguments: Any) -> float:
 
 def _open(model: str | None, weights: Path | None, phase: Phase, backward: bool) -> Net:
     from .. import zoo
-    from ..mode import check_phase
     from ..net.net import Net
+    from ..phases import check_phase
 
     param = read_named_net(model or zoo.DEFAULT)
     # A net without a loss would compute no gradients.

@@ -19,7 +19,7 @@ from ..io.recipe import Frame
 from ..net.construction import read_model
 from ..net.net import Net
 from ..paths import PathLike
-from ..proto.caffe_pb2 import TEST
+from ..phases import TEST
 from .preparation import guess_preparation, settle_preparation
 
 Array = NDArray[np.float32]

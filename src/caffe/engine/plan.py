@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..layers.layer import TEST
 from ..memory.allocation import give_back_freed_memory, keep_freed_memory
 from ..memory.blob import Blob, Layout, Shape
 from ..memory.stores import Store
 from ..memory.synced import SyncedMemory
+from ..phases import TEST
 from .backends.choice import Choice
 from .fusion import operations
 from .layerwise import Step, as_caffe_error

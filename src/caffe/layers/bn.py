@@ -9,9 +9,10 @@ from torch import Tensor
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
+from ..phases import TEST
 from ..proto.caffe_pb2 import BNParameter, LayerParameter
 from ..weights.layer_weights import WeightBlob
-from .layer import TEST, Layer, Parameter, Tensors, in_own_shapes, register
+from .layer import Layer, Parameter, Tensors, in_own_shapes, register
 
 
 @register("BN")

@@ -11,8 +11,9 @@ from torch import Tensor
 from .. import mode
 from ..errors import NetError
 from ..memory.blob import Shape
+from ..phases import TRAIN
 from ..proto.caffe_pb2 import DropoutParameter, LayerParameter, SpatialDropoutParameter
-from .layer import TRAIN, Layer, Tensors, register
+from .layer import Layer, Tensors, register
 
 D = TypeVar("D", bound=DropoutParameter | SpatialDropoutParameter)
 """The messages of Dropout and its relatives."""

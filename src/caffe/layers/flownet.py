@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import CaffeError, NetError, ShapeError
 from ..memory.blob import Shape
+from ..phases import TRAIN
 from ..proto.caffe_pb2 import (
     AugmentationParameter,
     LpqLossParameter,
@@ -18,7 +19,7 @@ from ..proto.caffe_pb2 import (
 )
 from ..weights.layer_weights import WeightBlob
 from .axes import picture_size
-from .layer import TRAIN, Layer, Parameter, register
+from .layer import Layer, Parameter, register
 from .loss import Loss
 
 

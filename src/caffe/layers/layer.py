@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 Count = int | tuple[int, int | None]
 """How many bottoms or tops: exactly so many, or (least, most), most being None for no limit."""
 
-TRAIN, TEST = 0, 1
 
 Family = Literal[
     "convolution",

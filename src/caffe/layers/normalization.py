@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
+from ..phases import TEST
 from ..proto.caffe_pb2 import (
     BatchNormParameter,
     FillerParameter,
@@ -23,7 +24,7 @@ from ..proto.caffe_pb2 import (
 )
 from ..weights.layer_weights import WeightBlob
 from .axes import four_axes
-from .layer import TEST, Layer, Parameter, Tensors, in_own_shapes, register
+from .layer import Layer, Parameter, Tensors, in_own_shapes, register
 from .reach import Alignment, Reach, same_place
 
 

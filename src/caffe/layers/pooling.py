@@ -13,10 +13,11 @@ from torch import Tensor
 from .. import mode
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
+from ..phases import TRAIN
 from ..proto.caffe_pb2 import LayerParameter, PoolingParameter, SPPParameter
 from .axes import picture_size
 from .convolution import SIDES, same_padding
-from .layer import TRAIN, Layer, register
+from .layer import Layer, register
 from .reach import Alignment, Reach, all_places
 
 MAX, AVE, STOCHASTIC = PoolingParameter.MAX, PoolingParameter.AVE, PoolingParameter.STOCHASTIC

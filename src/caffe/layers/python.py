@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import NetError
 from ..memory.blob import Blob
+from ..phases import TEST
 from ..proto.caffe_pb2 import PythonParameter
 from . import layer as base
 
@@ -80,7 +81,7 @@ class Layer:
     def __init__(self, layer_param: LayerParameter | None = None, *args: Any, **kwargs: Any):
         self.blobs = BlobVec()
         self.param_str = ""
-        self.phase = base.TEST
+        self.phase = TEST
         if layer_param is not None:
             self.param_str = layer_param.python_param.param_str
             self.phase = layer_param.phase

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..layers.layer import TEST
 from ..memory.blob import Blob
+from ..phases import TEST
 from ..proto.caffe_pb2 import NetParameter
 from .net import Net
 

@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from .. import mode
 from ..errors import CaffeError, NetError
 from ..paths import PathLike
+from ..phases import NAMES, check_phase
 from ..proto import files
 from ..proto.caffe_pb2 import NetParameter
 from ..proto.places import find_line
@@ -28,7 +28,7 @@ def sort_arguments(
     if legacy:
         raise TypeError(f"Net() got an unexpected keyword argument {next(iter(legacy))!r}")
     rest = list(arguments)
-    if rest and isinstance(rest[0], (str, os.PathLike)) and rest[0] not in ("TRAIN", "TEST"):
+    if rest and isinstance(rest[0], (str, os.PathLike)) and rest[0] not in NAMES:
         weights = rest.pop(0)
         names = ["phase"]
     else:
@@ -43,7 +43,7 @@ def sort_arguments(
         raise CaffeError("Net() needs the phase: caffe.TEST to run a net, caffe.TRAIN to train it")
     return (
         weights,
-        mode.check_phase(phase),
+        check_phase(phase),
         given.get("level", level),
         given.get("stages", stages),
     )

@@ -16,8 +16,8 @@ from google.protobuf.message import Message
 
 from ..errors import NetError
 from ..graph import filter_layers
-from ..layers.layer import TEST, TRAIN
 from ..memory.blob import Shape
+from ..phases import TEST, TRAIN
 from ..proto.caffe_pb2 import LayerParameter, NetParameter, NetState
 from ..weights.files import read_weights
 from ..weights.layer_weights import LayerWeights, WeightBlob

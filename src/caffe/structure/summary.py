@@ -10,9 +10,10 @@ from html import escape
 from typing import Any
 
 from .. import notebook
-from ..layers.layer import TRAIN, Family, Layer, family_of
+from ..layers.layer import Family, Layer, family_of
 from ..layers.reach import SAME, Reach
 from ..memory.blob import Shape
+from ..phases import TRAIN
 from .outline import Built, Outline, OutlinedLayer, outline_of
 
 BYTES = 4

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from ...errors import NetError, ShapeError
 from ...memory.blob import Shape
+from ...phases import TRAIN
 from ...proto.caffe_pb2 import CenterLossParameter, MarginInnerProductParameter
 from ..labels import class_labels
-from ..layer import TRAIN, Layer, Parameter, Tensors, register
+from ..layer import Layer, Parameter, Tensors, register
 from ..loss import Loss
 
 TINY = 1e-10

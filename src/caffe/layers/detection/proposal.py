@@ -14,9 +14,10 @@ from torch import Tensor
 from ... import mode
 from ...errors import CaffeError, NetError, ShapeError
 from ...memory.blob import Blob, Shape
+from ...phases import TEST
 from ...proto.caffe_pb2 import ProposalParameter
 from .. import python
-from ..layer import TEST, Layer, register
+from ..layer import Layer, register
 from .boxes import growth, non_maximum_suppression
 
 RATIOS = (0.5, 1.0, 2.0)

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ...errors import CaffeError, NetError, ShapeError
 from ...memory.blob import Shape
+from ...phases import TRAIN
 from ...proto.caffe_pb2 import RegionLossParameter
-from ..layer import TRAIN, Tensors, register
+from ..layer import Tensors, register
 from ..loss import Loss
 from .boxes import overlaps
 from .detection_evaluate import true_boxes

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from ... import mode
 from ...errors import CaffeError, NetError, ShapeError
 from ...io import datum_to_array
+from ...phases import TRAIN
 from ...proto.caffe_pb2 import Datum, TransformationParameter
 from ...weights.files import read_blob
-from ..layer import TRAIN
 from .bgr_pictures import read_native_picture, read_picture
 
 Shape3 = tuple[int, int, int]

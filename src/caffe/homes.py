@@ -1,0 +1,98 @@
+"""Where the names that people import from the package are made: the one table of them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Container
+from typing import Any
+
+HOMES = {
+    "AdaDeltaSolver": "solver",
+    "AdaGradSolver": "solver",
+    "AdamSolver": "solver",
+    "Blob": "memory.blob",
+    "BlobVec": "layers.python",
+    "Classifier": "classifier",
+    "Detector": "detector",
+    "Layer": "layers.python",
+    "LayerParameter": "proto.caffe_pb2",
+    "NCCL": "parallel",
+    "NesterovSolver": "solver",
+    "Net": "net.net",
+    "NetSpec": "net_spec",
+    "RMSPropSolver": "solver",
+    "SGDSolver": "solver",
+    "Solver": "solver",
+    "SolverParameter": "proto.caffe_pb2",
+    "Timer": "timer",
+    "get_solver": "solver",
+    "has_nccl": "parallel",
+    "init_log": "logs",
+    "layer_type_list": "layers.layer",
+    "log": "logs",
+    "params": "net_spec",
+    "set_device": "mode",
+    "set_engine": "mode",
+    "set_mode_cpu": "mode",
+    "set_mode_gpu": "mode",
+    "set_multiprocess": "parallel",
+    "set_precision": "mode",
+    "set_random_seed": "mode",
+    "set_solver_count": "parallel",
+    "set_solver_rank": "parallel",
+    "solver_count": "parallel",
+    "solver_rank": "parallel",
+    "to_proto": "net_spec",
+}
+"""By name the module that has it."""
+
+MODULES = {
+    **{
+        name: name
+        for name in (
+            "attribution",
+            "classifier",
+            "coord_map",
+            "detect",
+            "detector",
+            "draw",
+            "io",
+            "layers",
+            "net_spec",
+            "proto",
+            "pycaffe",
+            "vis",
+            "zoo",
+        )
+    },
+    "outline": "structure.outline",
+    "summary": "structure.summary",
+}
+"""By name the module that is known under it; two of them stand in a room."""
+
+
+def find(namespace: dict[str, Any], name: str, known: Container[str]) -> Any:
+    """Import what a module hands out under a name, and keep it in the module (PEP 562).
+
+    Parameters
+    ----------
+    namespace : dict
+        The module's globals.
+    name : str
+        What is asked for.
+    known : container of str
+        The names that the module hands out.
+
+    Raises
+    ------
+    AttributeError
+        It is none of these.
+    """
+    if name not in known:
+        raise AttributeError(f"module {namespace['__name__']!r} has no attribute {name!r}")
+    if name in MODULES:
+        found: Any = importlib.import_module(f".{MODULES[name]}", __package__)
+    else:
+        found = getattr(importlib.import_module(f".{HOMES[name]}", __package__), name)
+    namespace[name] = found
+    return found

@@ -1,0 +1,25 @@
+"""The two phases of a net: training and testing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .errors import CaffeError
+
+TRAIN, TEST = 0, 1
+NAMES = ("TRAIN", "TEST")
+
+
+def check_phase(phase: Any) -> int:
+    """Return `phase`, a number or its name, as caffe.TRAIN (0) or caffe.TEST (1).
+
+    Raises
+    ------
+    CaffeError
+        It is neither.
+    """
+    if isinstance(phase, str) and phase.upper() in NAMES:
+        return NAMES.index(phase.upper())
+    if phase in (TRAIN, TEST) and not isinstance(phase, str):
+        return int(phase)
+    raise CaffeError(f"phase must be caffe.TRAIN or caffe.TEST, not {phase!r}")
