@@ -6,8 +6,6 @@ costs nothing and PyTorch is loaded only by what computes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from . import homes
 from .errors import (
     CaffeError,
@@ -25,7 +23,12 @@ from .errors import (
 from .phases import TEST, TRAIN
 from .version import __version__
 
+# As typing has it, whose import would take longer than all else that `import caffe` does; the
+# modules that are imported above do likewise.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from . import attribution, coord_map, detect, draw, io, layers, net_spec, proto, zoo
     from . import vis as vis
     from .classifier import Classifier

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import os
-from collections.abc import Iterable
-from types import ModuleType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import ModuleType
 
 
 class CaffeError(RuntimeError):
@@ -158,6 +160,8 @@ def require(module: str, extra: str, purpose: str) -> ModuleType:
     MissingExtraError
         The package is not installed.
     """
+    import importlib
+
     try:
         return importlib.import_module(module)
     except ImportError as error:

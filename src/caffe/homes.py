@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Container
-from typing import Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Container
+    from typing import Any
 
 HOMES = {
     "AdaDeltaSolver": "solver",
@@ -88,6 +89,8 @@ def find(namespace: dict[str, Any], name: str, known: Container[str]) -> Any:
     AttributeError
         It is none of these.
     """
+    import importlib
+
     if name not in known:
         raise AttributeError(f"module {namespace['__name__']!r} has no attribute {name!r}")
     if name in MODULES:

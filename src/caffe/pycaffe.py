@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 # Programs reach the compiled module through this one, too.
 from . import _caffe as _caffe
 from . import homes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _LAZY = (
     "NCCL",
