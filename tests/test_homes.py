@@ -24,7 +24,8 @@ def told_to_type_checkers() -> Iterator[tuple[str, str]]:
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
     )
     for node in checked.body:
-        assert isinstance(node, ast.ImportFrom)
+        if not isinstance(node, ast.ImportFrom) or not node.level:
+            continue
         for alias in node.names:
             module = f"{node.module}." if node.module else ""
             yield alias.asname or alias.name, f"{module}{alias.name}"
