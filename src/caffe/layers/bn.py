@@ -68,12 +68,12 @@ class BN(Layer[BNParameter]):
     @property
     def eps(self) -> float:
         """What is added to the variance."""
-        return float(self.param.eps)
+        return self.param.eps
 
     @property
     def kept(self) -> float:
         """What stays of the running values when a batch is added."""
-        return float(self.param.momentum)
+        return self.param.momentum
 
     def blob_shape(self) -> Shape:
         """The shape of each blob."""
@@ -166,11 +166,11 @@ class DecayingBN(BN):
 
     @property
     def eps(self) -> float:
-        return float(self.param.var_eps)
+        return self.param.var_eps
 
     @property
     def kept(self) -> float:
-        return 1 - float(self.param.decay)
+        return 1 - self.param.decay
 
     def blob_shape(self) -> Shape:
         shape = [1] * 4

@@ -197,7 +197,7 @@ class Kernels(Windowed[C]):
 
     @property
     def out_channels(self) -> int:
-        return int(self.param.num_output)
+        return self.param.num_output
 
     def forward(self, *inputs: Tensor) -> Sequence[Tensor]:
         count = len(inputs) - (2 if self.param.bias_term else 1)

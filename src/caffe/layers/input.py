@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,8 @@ from ..proto.caffe_pb2 import (
     ParameterParameter,
 )
 from .layer import Layer, Parameter, register
+
+T = TypeVar("T")
 
 
 @register("Input")
@@ -75,7 +77,7 @@ class DummyData(Layer[DummyDataParameter]):
         return _one_each([tuple(shape.dim) for shape in self.param.shape], count, "shape")
 
 
-def _one_each(values: list[Any], count: int, what: str) -> list[Any]:
+def _one_each(values: list[T], count: int, what: str) -> list[T]:
     """Return one value for each top, of one for all or one for each."""
     if len(values) not in (1, count):
         raise NetError(f"give {what} once or once per top: {len(values)} for {count} tops")

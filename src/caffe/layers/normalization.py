@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -55,7 +54,7 @@ class LRN(Layer[LRNParameter]):
     def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
         if self.param.norm_region == LRNParameter.ACROSS_CHANNELS:
             return same_place(bottom)
-        size = int(self.param.local_size)
+        size = self.param.local_size
         return [Reach(size, Fraction(1), Fraction(-(size // 2)))] * 2
 
     def forward(self, x: Tensor) -> Tensor:
@@ -290,7 +289,9 @@ class MVN(Layer[MVNParameter]):
             y = y / self._deviation(rows)
         return y.view(four_axes(tuple(x.shape)))
 
-    def backward(self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Any) -> Tensors:
+    def backward(
+        self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Sequence[bool]
+    ) -> Tensors:
         # Caffe takes eps as part of the deviation, which also spares a constant row's 0 / 0.
         d, y = self._rows(diffs[0]), self._rows(tops[0])
         gradient = d - d.mean(1, keepdim=True)

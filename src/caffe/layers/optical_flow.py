@@ -58,7 +58,7 @@ class Displaced(Layer[CorrelationParameter]):
         return [(bottoms[0][0], len(self.displacements()), *size)]
 
     def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
-        kernel, stride = int(self.param.kernel_size), int(self.param.stride_1)
+        kernel, stride = self.param.kernel_size, self.param.stride_1
         furthest = max(max(map(abs, pair)) for pair in self.displacements())
         return [
             Reach(kernel + 2 * furthest, Fraction(stride), Fraction(m - kernel // 2 - furthest - p))

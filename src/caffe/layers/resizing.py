@@ -123,7 +123,7 @@ class Upsample(Layer[UpsampleParameter]):
             raise NetError("the scale, and the size, must be at least 1")
         if self._fixed and len(bottoms) == 1:
             raise NetError("upsample_h and upsample_w need a mask as the second bottom")
-        self._less = (0, 0) if self._fixed else (int(param.pad_out_h), int(param.pad_out_w))
+        self._less = (0, 0) if self._fixed else (param.pad_out_h, param.pad_out_w)
         if any(less and scale != 2 for less, scale in zip(self._less, self._scale, strict=True)):
             raise NetError("pad_out_h and pad_out_w go with a scale of 2 only")
 

@@ -8,7 +8,11 @@ from torch import Tensor
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
-from ..proto.caffe_pb2 import DeformableConvolutionParameter, SpatialTransformerParameter
+from ..proto.caffe_pb2 import (
+    DeformableConvolutionParameter,
+    LayerParameter,
+    SpatialTransformerParameter,
+)
 from .axes import picture_size
 from .convolution import Convolution
 from .layer import Layer, Parameter, register
@@ -104,7 +108,7 @@ class DeformableConvolution(Convolution[DeformableConvolutionParameter]):
     differences = "of the forks"
 
     @classmethod
-    def for_param(cls, layer_param: object) -> type[Layer]:
+    def for_param(cls, layer_param: LayerParameter) -> type[Layer]:
         return cls
 
     def _read_holes(self, axes: int) -> None:

@@ -138,7 +138,7 @@ class Lstm(Layer[LSTMParameter]):
 
     def multiply_adds(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
         steps, count, inputs = self._sizes(bottoms[0])
-        outputs = int(self.param.num_output)
+        outputs = self.param.num_output
         return steps * count * 4 * outputs * (inputs + outputs)
 
     def forward(self, *inputs: Tensor) -> Tensor:

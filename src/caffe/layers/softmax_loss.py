@@ -84,8 +84,7 @@ class SoftmaxWithLoss(ClassLoss[SoftmaxParameter]):
     differences = "loss_param.weight_by_label_freqs and class_weighting of SegNet"
 
     def class_axis(self) -> int:
-        axis: int = self.param.axis
-        return axis
+        return self.param.axis
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         shapes = super().top_shapes(*bottoms)
@@ -143,8 +142,7 @@ class InfogainLoss(ClassLoss[InfogainLossParameter]):
     _matrix: Tensor
 
     def class_axis(self) -> int:
-        axis: int = self.param.axis
-        return axis
+        return self.param.axis
 
     def setup(self, *bottoms: Shape) -> None:
         if self.layer_param.loss_param.HasField("normalize"):

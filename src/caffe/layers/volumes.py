@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
-from ..proto.caffe_pb2 import LayerParameter, PoolingParameter
+from ..proto.caffe_pb2 import ConvolutionParameter, LayerParameter, PoolingParameter
 from .convolution import Convolution, Deconvolution, Kernels
 from .layer import Layer, register
 from .pooling import LOWEST
@@ -56,11 +56,11 @@ class OverClips(Kernels):
         return three_sizes(self.param, shaped, super()._sizes(name, short, 2, default or 0))
 
 
-def three_sizes(param: object, what: str, two: Shape) -> Shape:
+def three_sizes(param: ConvolutionParameter | PoolingParameter, what: str, two: Shape) -> Shape:
     """Return a size for time, height and width, from any of C3D's ways to say it."""
     whole = f"{what}_shape"
-    if param.HasField(whole):  # type: ignore[attr-defined]
-        dims = tuple(int(d) for d in getattr(param, whole).dim)
+    if param.HasField(whole):
+        dims = tuple(getattr(param, whole).dim)
         if len(dims) != 3:
             raise NetError(f"{whole} must have three dim, not {len(dims)}")
         return dims

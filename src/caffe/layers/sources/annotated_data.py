@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -38,7 +37,7 @@ class AnnotatedStore:
 
     def __init__(self, layer_param: LayerParameter, phase: int) -> None:
         self.param = layer_param.data_param
-        self.batch_size: int = self.param.batch_size
+        self.batch_size = self.param.batch_size
         self._samplers = list(layer_param.annotated_data_param.batch_sampler)
         self._settings = layer_param.transform_param
         if self._settings.crop_size or self._settings.crop_h or self._settings.crop_w:
@@ -116,7 +115,7 @@ class AnnotatedStore:
 
 
 def _boxes(annotated: AnnotatedDatum) -> NDArray[np.float32]:
-    rows: list[Any] = []
+    rows: list[list[float]] = []
     for group in annotated.annotation_group:
         for one in group.annotation:
             box = one.bbox
@@ -143,7 +142,7 @@ class AnnotatedData(PrefetchingLayer[AnnotatedDataParameter]):
 
     def declared_shapes(self) -> Sequence[Shape] | None:
         resize = self.layer_param.transform_param.resize_param
-        batch = int(self.layer_param.data_param.batch_size)
+        batch = self.layer_param.data_param.batch_size
         if not (batch and resize.height and resize.width):
             return None
         # How many boxes there are differs from batch to batch.

@@ -30,7 +30,7 @@ class DatumStore:
     def __init__(self, param: DataParameter, transformer: DataTransformer) -> None:
         self.param = param
         self.transformer = transformer
-        self.batch_size: int = param.batch_size
+        self.batch_size = param.batch_size
         self._database = open_database(param.source, param.backend)
         entries = self._database.entries()
         key, value = next(entries, (b"", None))

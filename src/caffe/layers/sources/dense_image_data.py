@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,13 @@ from .prefetching import Batch, EntryCycle, PrefetchingLayer, check_shape, namin
 Entry = tuple[str, str]
 """The paths of a picture and of its labels."""
 
+Labelled = DenseImageDataParameter | ImageDataParameter
+"""The messages of sources whose labels are pictures."""
+
 Read = Callable[[Entry], tuple[Picture, Picture]]
 
 
-class LabelledPictures(EntryCycle):
+class LabelledPictures(EntryCycle[Entry]):
     """Pictures and pictures of their labels, in batches, again and again.
 
     Parameters
@@ -35,9 +38,9 @@ class LabelledPictures(EntryCycle):
         Gives an entry's picture and its labels (one channel).
     """
 
-    def __init__(self, param: Any, transformer: DataTransformer, read: Read) -> None:
+    def __init__(self, param: Labelled, transformer: DataTransformer, read: Read) -> None:
         self.param = param
-        self.batch_size: int = param.batch_size
+        self.batch_size = param.batch_size
         self._read = read
         self._transform = transformer
         cuts = TransformationParameter(
@@ -123,8 +126,7 @@ def resize_labels(labels: Picture, height: int, width: int) -> Picture:
     return labels[:, rows[:, np.newaxis], columns]
 
 
-L = TypeVar("L", bound=DenseImageDataParameter | ImageDataParameter)
-"""The messages of sources whose labels are pictures."""
+L = TypeVar("L", bound=Labelled)
 
 
 class LabelledSource(PrefetchingLayer[L]):

@@ -13,7 +13,7 @@ from .data_transformer import DataTransformer, random_source
 from .prefetching import Batch, EntryCycle, PrefetchingLayer, as_batch, check_shape, naming
 
 
-class ImageList(EntryCycle):
+class ImageList(EntryCycle[tuple[str, int]]):
     """The pictures of a list, in batches, again and again.
 
     Parameters
@@ -27,7 +27,7 @@ class ImageList(EntryCycle):
     def __init__(self, param: ImageDataParameter, transformer: DataTransformer) -> None:
         self.param = param
         self.transformer = transformer
-        self.batch_size: int = param.batch_size
+        self.batch_size = param.batch_size
         self._random = random_source()
         self._entries = read_list(param.source)
         self._next = 0

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from queue import Empty, Queue
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ...errors import CaffeError, NetError, ShapeError
 from ...memory.blob import Blob, Shape
+from ...proto.caffe_pb2 import DenseImageDataParameter, ImageDataParameter
 from ..layer import Count, Layer, P
 from .data_transformer import DataTransformer, Shape3
 
@@ -64,11 +65,14 @@ class Source(Protocol):
         ...
 
 
-class EntryCycle:
+E = TypeVar("E")
+
+
+class EntryCycle(Generic[E]):
     """A list read again and again from the front, each time in another order if asked."""
 
-    param: Any
-    _entries: list[Any]
+    param: DenseImageDataParameter | ImageDataParameter
+    _entries: list[E]
     _next: int
     _random: np.random.Generator
 
@@ -189,7 +193,7 @@ class PrefetchingLayer(Layer[P]):
     def declared_size(self) -> tuple[int, int, int] | None:
         """Channels, height and width of the pictures, as far as the text gives them."""
         transform = self.layer_param.transform_param
-        height = width = int(transform.crop_size)
+        height = width = transform.crop_size
         if not height:
             height, width = (
                 getattr(self.param, f"crop_{side}", 0) or getattr(self.param, f"new_{side}", 0)

@@ -152,7 +152,7 @@ class WindowSampler:
                 f"transform_param.crop_size ({self.crop}) must be above 0 and more than twice "
                 f"window_data_param.context_pad ({param.context_pad})"
             )
-        self.batch_size: int = param.batch_size
+        self.batch_size = param.batch_size
         self.shape = (3, self.crop, self.crop)
         self._random = random_source()
         self._mirror: bool = transform.mirror
