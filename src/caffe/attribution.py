@@ -73,7 +73,8 @@ def saliency_map(net: Net, class_index: int, image: int = 0, output: str | None 
     apart.load(image)
     apart.score(class_index)
     apart.backward(class_index)
-    return np.abs(apart.picture.diff[apart.place]).max(axis=0)
+    steepest: NDArray[np.float32] = np.abs(apart.picture.diff[apart.place]).max(axis=0)
+    return steepest
 
 
 def grad_cam_map(
@@ -290,7 +291,9 @@ class _Apart:
             )
         by_class = values.reshape(batch, values.shape[1] if values.ndim > 1 else 1, -1)
         what = f"'{self._score_name}' has"
-        return by_class[:, _checked_index(class_index, by_class.shape[1], "class", what)].mean(1)
+        index = _checked_index(class_index, by_class.shape[1], "class", what)
+        scores: NDArray[np.float32] = by_class[:, index].mean(1)
+        return scores
 
     def backward(self, class_index: int, to: str | None = None) -> None:
         """Run the gradient of the score back to a blob, as its last maker left it."""

@@ -229,7 +229,8 @@ def crop(top_from: Top, top_to: Top) -> Top:
         raise CropError(f"{pair}: the offset would be no whole number, {_listed(-shift)}")
     offset = [int(pixels) for pixels in -shift]
     first_cropped = 2 if axis is None else axis + 1
-    return L.Crop(top_from, top_to, crop_param={"axis": first_cropped, "offset": offset})
+    cropped: Top = L.Crop(top_from, top_to, crop_param={"axis": first_cropped, "offset": offset})
+    return cropped
 
 
 def _listed(numbers: np.ndarray) -> str:

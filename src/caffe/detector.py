@@ -201,7 +201,7 @@ class Detector(Net):
             )
         rows, to_rows = _with_context(ymin, ymax, self.context_pad, height, self.crop_dims[0])
         columns, to_columns = _with_context(xmin, xmax, self.context_pad, width, self.crop_dims[1])
-        crop = self.crop_mean.copy()
+        crop: NDArray[Any] = self.crop_mean.copy()
         part = (to_rows.stop - to_rows.start, to_columns.stop - to_columns.start)
         crop[to_rows, to_columns] = resize_image(im[rows, columns], part)
         return crop

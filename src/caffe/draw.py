@@ -18,7 +18,7 @@ from .proto.caffe_pb2 import LayerParameter, NetParameter, NetState, PoolingPara
 from .proto.upgrade import upgrade_net
 
 if TYPE_CHECKING:
-    import pydot
+    from pydot import Dot
 
 FONT = {"fontname": "Helvetica,Arial,sans-serif", "fontsize": "11"}
 LAYER_STYLE_DEFAULT = {"shape": "box", "style": "filled,rounded", "color": "#00000030", **FONT}
@@ -214,7 +214,7 @@ def get_pydot_graph(
     label_edges: bool = True,
     phase: int | None = None,
     display_lrm: bool = False,
-) -> pydot.Dot:
+) -> Dot:
     """Return the net as a pydot graph of layers and the blobs between them.
 
     A layer that runs in place stands between its blob's maker and the blob, which shows what
@@ -250,7 +250,7 @@ def get_pydot_graph(
         state.CopyFrom(net.state)
         state.phase = phase  # type: ignore[assignment]
         layers = filter_layers(layers, state)
-    graph = pydot.Dot(
+    graph: Dot = pydot.Dot(
         quoted(net.name or "Net"),
         graph_type="digraph",
         rankdir=rankdir,
@@ -298,9 +298,7 @@ def _values(layers: Sequence[LayerParameter]) -> list[_Value]:
     return found
 
 
-def _add_value(
-    pydot: Any, graph: pydot.Dot, value: _Value, node: str, labels: Sequence[str]
-) -> None:
+def _add_value(pydot: Any, graph: Dot, value: _Value, node: str, labels: Sequence[str]) -> None:
     style = quoted_all(EDGE_STYLE)
     last = [] if value.overwriter is None else [value.overwriter]
     if last and value.makers and not value.readers:
@@ -392,7 +390,7 @@ def format_of(path: str | os.PathLike[str]) -> str:
     return ext
 
 
-def render(graph: pydot.Dot, ext: str) -> bytes:
+def render(graph: Dot, ext: str) -> bytes:
     """Let Graphviz draw: the library in pygraphviz's wheels, else the program ``dot``."""
     if ext in TEXT_FORMATS:
         return graph.to_string().encode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from typing import TextIO
 
 INFO, WARNING, ERROR, FATAL = range(4)
 """The levels that `init_log` takes."""
@@ -26,7 +27,7 @@ class _Formatter(logging.Formatter):
         return f"{letter}{when}.{micro:06d} {place}] {record.getMessage()}"
 
 
-class _Stderr(logging.StreamHandler):
+class _Stderr(logging.StreamHandler[TextIO]):
     """Writes to whatever ``sys.stderr`` is at the time."""
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -17,6 +17,7 @@ from .sources import STANDARD_INPUT, find_pictures, is_address, read_source
 from .terminal import bar, complain, progress
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from rich.console import Console
 
     from ..detect.object_detector import Detection, ObjectDetector
@@ -253,7 +254,7 @@ def _show(
             print(line.plain, flush=True)
 
 
-def _write(picture: object, found: list[Detection], target: Path) -> None:
+def _write(picture: NDArray[Any], found: list[Detection], target: Path) -> None:
     from PIL import Image
 
     from ..atomic import atomic_write
@@ -263,7 +264,7 @@ def _write(picture: object, found: list[Detection], target: Path) -> None:
     form = Image.EXTENSION.get(target.suffix.lower())
     if form is None or form not in Image.SAVE:
         raise CaffeError(f"{target}: pictures are written as .png, .jpg and the like")
-    image = draw(picture, found)  # type: ignore[arg-type]
+    image = draw(picture, found)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(target) as stream:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import CaffeError
 from ..io.recipe import LETTERBOX, SHORTER_SIDE, STRETCH, SWAPS, THE_INPUT, PictureRecipe
-from ..proto.caffe_pb2 import NetParameter
+from ..proto.caffe_pb2 import LayerParameter, NetParameter
 
 SAYABLE_FITS = (STRETCH, LETTERBOX)
 
@@ -150,8 +150,8 @@ def _said(net: NetParameter, channels: int) -> tuple[tuple[float, ...], float] |
     return None
 
 
-def _is_depthwise(layer: object) -> bool:
-    kind, param = layer.type, layer.convolution_param  # type: ignore[attr-defined]
+def _is_depthwise(layer: LayerParameter) -> bool:
+    kind, param = layer.type, layer.convolution_param
     if kind in ("ConvolutionDepthwise", "DepthwiseConvolution"):
         return True
-    return bool(kind == "Convolution" and 8 <= param.group == param.num_output)
+    return kind == "Convolution" and 8 <= param.group == param.num_output

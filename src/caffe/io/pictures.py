@@ -10,7 +10,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ..errors import CaffeError, ImageError, ShapeError, require
 
@@ -64,7 +64,8 @@ def load_image(
     ((2, 4, 3), [1.0, 0.0, 0.0])
     """
     pixels, white = read_pixels(filename, color)
-    return np.divide(pixels, np.float32(white), dtype=np.float32)
+    image: NDArray[np.float32] = np.divide(pixels, np.float32(white), dtype=np.float32)
+    return image
 
 
 def read_pixels(
@@ -86,7 +87,7 @@ def read_pixels(
             return pixels_of(picture, color)
     except ImageError:
         raise
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise ImageError(
             f"{name}: not a picture in a format that Pillow reads (empty, text or damaged?)"
         ) from error
@@ -249,7 +250,8 @@ def resize_planes(
     if not by_centres and np.issubdtype(image.dtype, np.integer):
         # SciPy's zoom answers integers with integers, halves rounded away from zero.
         planes = np.trunc(planes + np.copysign(np.float32(0.5), planes))
-    return planes.transpose(1, 0, 2)
+    resized: NDArray[np.float32] = planes.transpose(1, 0, 2)
+    return resized
 
 
 def _check_dims(dims: Dims, name: str) -> tuple[int, int]:
@@ -337,14 +339,17 @@ def _resize_by_spline(
     if image.shape[2] not in (1, 3):
         zoom = require("scipy.ndimage", "demo", purpose).zoom
         scale = (dims[0] / image.shape[0], dims[1] / image.shape[1], 1)
-        return zoom(image, scale, order=order).astype(np.float32)
+        zoomed: NDArray[np.float32] = zoom(image, scale, order=order).astype(np.float32)
+        return zoomed
     low, high = float(image.min()), float(image.max())
     if not high > low:
         return np.full((*dims, image.shape[2]), low, dtype=np.float32)
-    resized = require("skimage.transform", "demo", purpose).resize(
+    resize = require("skimage.transform", "demo", purpose).resize
+    between = resize(
         (image - low) / (high - low), dims, order=order, mode="constant", anti_aliasing=False
     )
-    return (resized * (high - low) + low).astype(np.float32)
+    resized: NDArray[np.float32] = (between * (high - low) + low).astype(np.float32)
+    return resized
 
 
 def ten_crops(dims: Dims, crop_dims: Dims) -> list[tuple[slice, slice]]:

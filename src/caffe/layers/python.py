@@ -139,7 +139,8 @@ class PythonLayer(base.Layer[PythonParameter]):
                 raise
             if (module_name, class_name) in BUILT_IN:
                 own = importlib.import_module(f".{BUILT_IN[module_name, class_name]}", __package__)
-                return getattr(own, class_name)
+                published: type[Layer] = getattr(own, class_name)
+                return published
             raise NetError(
                 f"{where}: there is no module '{module_name}' on sys.path; add its folder to "
                 "PYTHONPATH",

@@ -50,7 +50,7 @@ def lstm_unit(cell: Tensor, gates: Tensor, cont: Tensor) -> tuple[Tensor, Tensor
         (N, H) each: the cells and what the output gate shows of them.
     """
     i, f, o, g = gates.chunk(4, dim=-1)
-    forget: Tensor = _ForgetGate.apply(f, cont)
+    forget: Tensor = _ForgetGate.apply(f, cont)  # type: ignore[no-untyped-call]
     cell = forget * cell + torch.sigmoid(i) * torch.tanh(g)
     return cell, torch.sigmoid(o) * torch.tanh(cell)
 

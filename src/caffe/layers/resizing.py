@@ -308,8 +308,9 @@ class Resize(Layer[R]):
     def step(self, old: int, new: int) -> np.float32:
         """Return how far apart in the bottom the top's places lie."""
         if self.param.align_corners and new > 1:
-            return np.float32(old - 1) / np.float32(new - 1)
-        return np.float32(old) / np.float32(new)
+            old, new = old - 1, new - 1
+        step: np.float32 = np.float32(old) / np.float32(new)
+        return step
 
 
 @register("ResizeBilinear")
@@ -325,12 +326,14 @@ class ResizeBilinear(Resize[ResizeBilinearParameter]):
         return [*super().rules(), self.param.pytorch_half_pixel]
 
     def _points(self, old: int, new: int) -> np.ndarray:
-        index = np.arange(new, dtype=np.float32)
+        points: np.ndarray = np.arange(new, dtype=np.float32)
         if self.param.half_pixel_centers or self.param.pytorch_half_pixel:
             if self.param.pytorch_half_pixel and new == 1:
                 return np.array([-0.5], np.float32)
-            return (index + np.float32(0.5)) * self.step(old, new) - np.float32(0.5)
-        return index * self.step(old, new)
+            points = (points + np.float32(0.5)) * self.step(old, new) - np.float32(0.5)
+        else:
+            points = points * self.step(old, new)
+        return points
 
     def forward(self, x: Tensor) -> Tensor:
         for axis, new in self.sizes(tuple(x.shape)).items():

@@ -159,7 +159,7 @@ class Lstm(Layer[LSTMParameter]):
             mark = cont[step][:, None]
             gates = given[step] + F.linear(hidden, w_h) * mark
             if threshold > 0:
-                gates = _Hold.apply(gates, threshold)
+                gates = _Hold.apply(gates, threshold)  # type: ignore[no-untyped-call]
             cell, hidden = lstm_unit(cell, gates, mark)
             outputs.append(hidden)
         # The gradient runs this again, and must start as the real forward did.

@@ -101,7 +101,7 @@ class Slice(LegacyAxis[SliceParameter]):
         return same_place(bottom) if self.along(bottom) < 2 else None
 
     def forward(self, x: Tensor) -> Sequence[Tensor]:
-        return x.split(self._sizes(x.shape), self.along(x.shape))
+        return torch.split(x, self._sizes(x.shape), self.along(x.shape))
 
 
 @register("Split")

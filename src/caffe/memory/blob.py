@@ -229,8 +229,9 @@ def _summary(name: str, values: Tensor) -> tuple[str, ...]:
 
 
 def _size(count: int) -> str:
+    size: float = count
     for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000  # type: ignore[assignment]
-    return f"{count:.3g} GB"
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"

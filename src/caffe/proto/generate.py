@@ -60,6 +60,9 @@ def compile_schema(source: Path) -> tuple[bytes, str]:
             raise SystemExit(f"protoc refuses {source / PROTO}")
         files = descriptor_pb2.FileDescriptorSet.FromString(description.read_bytes())
         stub = Path(folder, PROTO).with_name("caffe_pb2.pyi").read_text("utf-8")
+    # protoc leaves open what a mapping that stands for a message maps.
+    stub = stub.replace("_Mapping]", "_Mapping[str, _Any]]")
+    stub = stub.replace("import ClassVar as", "import Any as _Any, ClassVar as")
     for message in files.file[0].message_type:
         for field in message.field:
             field.ClearField("json_name")

@@ -22,7 +22,7 @@ from .outline import Outline, OutlinedLayer
 from .summary import shape_text, summarize
 
 if TYPE_CHECKING:
-    import pydot
+    from pydot import Dot
 
 INK, QUIET = "#1B1F24", "#454C54"
 """Of names, and of what stands below them: both are readable on every fill."""
@@ -135,7 +135,7 @@ def draw_outline(
         stream.write(picture)
 
 
-def diagram(outline: Outline, rankdir: str = "TB", fold: bool = True) -> pydot.Dot:
+def diagram(outline: Outline, rankdir: str = "TB", fold: bool = True) -> Dot:
     """Return a net as a pydot graph; see `draw_outline`."""
     if rankdir not in RANKDIRS:
         raise CaffeError(f"rankdir must be one of {', '.join(RANKDIRS)}, not {rankdir!r}")
@@ -143,7 +143,7 @@ def diagram(outline: Outline, rankdir: str = "TB", fold: bool = True) -> pydot.D
     parts = parts_of(outline)
     repeats = find_repeats(parts) if fold else []
     drawn = _drawn(len(parts), repeats)
-    graph = pydot.Dot(
+    graph: Dot = pydot.Dot(
         quoted(outline.name or "net"),
         graph_type="digraph",
         rankdir=rankdir,
@@ -158,7 +158,7 @@ def diagram(outline: Outline, rankdir: str = "TB", fold: bool = True) -> pydot.D
     )
     boxes = _boxes(parts, repeats, drawn)
     for number, (label, members) in enumerate(boxes):
-        target = graph
+        target: Any = graph
         if label:
             # Below, and to the left: there the arrows that come in do not cross it.
             place = {"labeljust": "l", "labelloc": "b", "margin": "9"}

@@ -226,8 +226,9 @@ def _as_seen(net: Net, image: int, transformer: Transformer | None) -> NDArray[A
     if transformer is not None:
         return np.clip(transformer.deprocess(name, values), 0, 1)
     low, high = values.min(), values.max()
-    scaled = (values - low) / (high - low if high > low else 1)
-    return scaled.transpose(1, 2, 0) if len(scaled) == 3 else scaled.mean(axis=0)
+    seen: NDArray[Any] = (values - low) / (high - low if high > low else 1)
+    seen = seen.transpose(1, 2, 0) if len(seen) == 3 else seen.mean(axis=0)
+    return seen
 
 
 def _lay_over(

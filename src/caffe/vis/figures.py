@@ -135,7 +135,7 @@ def blob_values(net: Net, blob: str, image: int) -> NDArray[np.float32]:
         raise CaffeError(f"the picture must be a whole number, not {image!r}")
     if not 0 <= image < len(values):
         raise CaffeError(f"there is no picture {image}: blob '{blob}' has {len(values)}")
-    found = values[image].copy()
+    found: NDArray[np.float32] = values[image].copy()
     if not np.isfinite(found).all():
         raise CaffeError(f"blob '{blob}' holds values that are no finite numbers (NaN or infinite)")
     return found

@@ -245,7 +245,8 @@ def _tiled(pictures: NDArray[Any], rows: int, columns: int, gap: int, fill: floa
     padded = np.pad(pictures, padding, constant_values=fill)
     height, width = padded.shape[1:3]
     grid = padded.reshape(rows, columns, height, width, *padded.shape[3:]).swapaxes(1, 2)
-    return grid.reshape(rows * height, columns * width, *padded.shape[3:])
+    tiled: NDArray[Any] = grid.reshape(rows * height, columns * width, *padded.shape[3:])
+    return tiled
 
 
 def _weights(net: Net, layer: str) -> NDArray[np.float32]:

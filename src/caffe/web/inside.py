@@ -300,7 +300,8 @@ def _levels(maps: NDArray[Any], low: float | None, high: float | None) -> Pixels
     least = finite.min(axes, keepdims=True) if low is None else np.float32(low)
     most = finite.max(axes, keepdims=True) if high is None else np.float32(high)
     span = np.maximum(most - least, np.float32(1e-30))
-    return np.clip(np.rint((finite - least) / span * 255), 0, 255).astype(np.uint8)
+    levels: Pixels = np.clip(np.rint((finite - least) / span * 255), 0, 255).astype(np.uint8)
+    return levels
 
 
 def _shrunk(tiles: Pixels, largest: int) -> Pixels:

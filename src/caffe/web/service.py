@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
@@ -147,7 +147,7 @@ class Service:
         """What a task makes of a model."""
         return await self._answer(worker, worker.run(mode, task))
 
-    async def _answer(self, worker: Worker, future: Future[Any]) -> Any:
+    async def _answer(self, worker: Worker, future: Future[T]) -> T:
         seconds = self.settings.answer_seconds
         try:
             with self._told(worker):

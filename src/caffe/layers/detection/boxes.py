@@ -169,7 +169,8 @@ def _overlap_of(
     union = np.add(sizes[a, None], sizes[b], out=high)
     union -= shared
     # Boxes without area do not overlap: 0 / 0 is not asked.
-    return np.divide(shared, union, out=np.zeros_like(shared), where=~(shared <= 0))
+    parts: np.ndarray = np.divide(shared, union, out=np.zeros_like(shared), where=~(shared <= 0))
+    return parts
 
 
 def encode(boxes: Tensor, priors: Tensor, code_type: int) -> Tensor:

@@ -195,7 +195,8 @@ class MultiBoxLoss(Loss[MultiBoxLossParameter]):
     def _label(self, truth: _Truth, index: np.ndarray) -> np.ndarray:
         if self.param.map_object_to_agnostic:
             return np.full(len(index), self.param.background_label_id + 1)
-        return truth.labels[index]
+        labels: np.ndarray = truth.labels[index]
+        return labels
 
     def _match(
         self, truth: _Truth, offsets: Tensor, priors: Tensor, variances: Tensor

@@ -56,13 +56,13 @@ class PriorBox(Layer[PriorBoxParameter]):
 
     def _pair(self, one: str, high: str, wide: str) -> tuple[float, float] | None:
         """Height and width where they are given, in either form."""
-        has, value = self.param.HasField, lambda field: getattr(self.param, field)
+        has = self.param.HasField
         if has(high) or has(wide):
             if has(one):
                 raise NetError(f"give {one} or {high} and {wide}, not both")
-            pair = (value(high), value(wide))
+            pair = (getattr(self.param, high), getattr(self.param, wide))
         elif has(one):
-            pair = (value(one), value(one))
+            pair = (getattr(self.param, one),) * 2
         else:
             return None
         if min(pair) <= 0:

@@ -70,7 +70,8 @@ def resize_picture(picture: Picture, height: int, width: int) -> Picture:
     wide >>= 4
     high = (wide[:, top] * upper[:, np.newaxis]) >> 16
     high += (wide[:, bottom] * lower[:, np.newaxis]) >> 16
-    return np.clip((high + 2) >> 2, 0, 255).astype(np.uint8)
+    resized: Picture = np.clip((high + 2) >> 2, 0, 255).astype(np.uint8)
+    return resized
 
 
 def _samples(old: int, new: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Weights, Weights]:

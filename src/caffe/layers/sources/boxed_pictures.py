@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ FILTERS: dict[int, Image.Resampling] = {
 }
 """What in Pillow is nearest to OpenCV's ways of resizing; LINEAR has a function of its own."""
 
-PADDINGS = {
+PADDINGS: dict[int, Literal["reflect", "edge"]] = {
     ResizeParameter.MIRRORED: "reflect",
     ResizeParameter.REPEAT_NEAREST: "edge",
 }
@@ -101,7 +102,7 @@ def resize(
     above, left = (param.height - size[0]) // 2, (param.width - size[1]) // 2
     sides = [(0, 0), (above, param.height - size[0] - above), (left, param.width - size[1] - left)]
     if param.pad_mode in PADDINGS:
-        pixels = np.pad(pixels, sides, PADDINGS[param.pad_mode])  # type: ignore[call-overload]
+        pixels = np.pad(pixels, sides, PADDINGS[param.pad_mode])
     else:
         canvas = _canvas(pixels, param.height, param.width, param.pad_value)
         canvas[:, above : above + size[0], left : left + size[1]] = pixels
@@ -174,7 +175,8 @@ def _tinted(pixels: NDArray[np.float32], saturation: float, hue: float) -> NDArr
     hsv[..., 0] = (hsv[..., 0] + hue / 180 * 256) % 256
     hsv[..., 1] = np.clip(hsv[..., 1] * saturation, 0, 255)
     turned = Image.fromarray(hsv.astype(np.uint8), "HSV").convert("RGB")
-    return np.asarray(turned).astype(np.float32).transpose(2, 0, 1)[::-1]
+    bgr: NDArray[np.float32] = np.asarray(turned).astype(np.float32).transpose(2, 0, 1)[::-1]
+    return bgr
 
 
 def expand(
@@ -274,7 +276,8 @@ def cut(picture: BoxedPicture, part: Box, settings: TransformationParameter) -> 
 
 def _area(boxes: Box) -> NDArray[np.float32]:
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
-    return sides[:, 0] * sides[:, 1]
+    area: NDArray[np.float32] = sides[:, 0] * sides[:, 1]
+    return area
 
 
 def _shared(part: Box, boxes: Box) -> NDArray[np.float32]:

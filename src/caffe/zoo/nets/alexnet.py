@@ -10,11 +10,13 @@ from ...net_spec import params as P
 
 
 def _max_pool(bottom: Top) -> Top:
-    return L.Pooling(bottom, pool=P.Pooling.MAX, kernel_size=3, stride=2)
+    pooled: Top = L.Pooling(bottom, pool=P.Pooling.MAX, kernel_size=3, stride=2)
+    return pooled
 
 
 def _norm(bottom: Top) -> Top:
-    return L.LRN(bottom, local_size=5, alpha=0.0001, beta=0.75)
+    normalised: Top = L.LRN(bottom, local_size=5, alpha=0.0001, beta=0.75)
+    return normalised
 
 
 def _features(batch: int, norm_first: bool) -> NetSpec:

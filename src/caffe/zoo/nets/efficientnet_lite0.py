@@ -62,6 +62,7 @@ def kernel_and_pad(kernel_size: int, stride: int) -> tuple[int, int]:
 
 
 def _convolution(n: NetSpec, name: str, bottom: Top, clip: bool = True, **parameters: Any) -> Top:
+    top: Top
     top = n[name] = L.Convolution(bottom, bias_term=False, **parameters)
     top = n[f"{name}/bn"] = L.BatchNorm(top, eps=BATCH_NORM_EPS, in_place=True)
     top = n[f"{name}/scale"] = L.Scale(top, bias_term=True, in_place=True)

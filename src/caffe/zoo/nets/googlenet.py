@@ -24,17 +24,19 @@ INCEPTION = {
 
 def _convolution(n: NetSpec, group: str, name: str, bottom: Top, **parameters: int) -> Top:
     n[f"{group}/{name}"] = L.Convolution(bottom, **parameters)
-    relu = L.ReLU(n[f"{group}/{name}"], in_place=True)
+    relu: Top = L.ReLU(n[f"{group}/{name}"], in_place=True)
     n[f"{group}/relu_{name.removesuffix('_s2')}"] = relu
     return relu
 
 
 def _max_pool(bottom: Top) -> Top:
-    return L.Pooling(bottom, pool=P.Pooling.MAX, kernel_size=3, stride=2)
+    pooled: Top = L.Pooling(bottom, pool=P.Pooling.MAX, kernel_size=3, stride=2)
+    return pooled
 
 
 def _norm(bottom: Top) -> Top:
-    return L.LRN(bottom, local_size=5, alpha=0.0001, beta=0.75)
+    normalised: Top = L.LRN(bottom, local_size=5, alpha=0.0001, beta=0.75)
+    return normalised
 
 
 def _inception(n: NetSpec, group: str, bottom: Top, channels: tuple[int, ...]) -> Top:
@@ -47,7 +49,8 @@ def _inception(n: NetSpec, group: str, bottom: Top, channels: tuple[int, ...]) -
     top = L.Pooling(bottom, pool=P.Pooling.MAX, kernel_size=3, stride=1, pad=1)
     n[f"{group}/pool"] = top
     branches.append(_convolution(n, group, "pool_proj", top, num_output=projection, kernel_size=1))
-    output = n[f"{group}/output"] = L.Concat(*branches)
+    output: Top = L.Concat(*branches)
+    n[f"{group}/output"] = output
     return output
 
 

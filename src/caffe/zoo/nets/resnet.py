@@ -12,6 +12,7 @@ from ...net_spec import params as P
 def _normalised(n: NetSpec, prefix: str, name: str, bottom: Top, **parameters: Any) -> Top:
     """Convolution, BatchNorm and Scale; `bn2a_branch1` belongs to `res2a_branch1`."""
     suffix = name.removeprefix(prefix)
+    top: Top
     top = n[name] = L.Convolution(bottom, **parameters)
     top = n[f"bn{suffix}"] = L.BatchNorm(top, use_global_stats=True, in_place=True)
     top = n[f"scale{suffix}"] = L.Scale(top, bias_term=True, in_place=True)
@@ -36,7 +37,7 @@ def _block(n: NetSpec, name: str, bottom: Top, width: int, step: int, project: b
     shortcut = bottom
     if project:
         shortcut = _convolution(n, f"{name}_branch1", bottom, 4 * width, 1, step)
-    top = _convolution(n, f"{name}_branch2a", bottom, width, 1, step)
+    top: Top = _convolution(n, f"{name}_branch2a", bottom, width, 1, step)
     top = n[f"{name}_branch2a_relu"] = L.ReLU(top, in_place=True)
     top = _convolution(n, f"{name}_branch2b", top, width, 3, 1)
     top = n[f"{name}_branch2b_relu"] = L.ReLU(top, in_place=True)

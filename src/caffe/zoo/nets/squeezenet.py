@@ -11,7 +11,8 @@ from ...net_spec import params as P
 
 def _convolution(n: NetSpec, prefix: str, name: str, bottom: Top, **parameters: int) -> Top:
     n[f"{prefix}{name}"] = L.Convolution(bottom, **parameters)
-    relu = n[f"{prefix}relu_{name}"] = L.ReLU(n[f"{prefix}{name}"], in_place=True)
+    relu: Top = L.ReLU(n[f"{prefix}{name}"], in_place=True)
+    n[f"{prefix}relu_{name}"] = relu
     return relu
 
 
