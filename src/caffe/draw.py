@@ -11,10 +11,18 @@ from html import escape
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
+from google.protobuf.message import Message
+
 from .atomic import atomic_write
 from .errors import CaffeError, MissingExtraError, require
 from .graph import filter_layers
-from .proto.caffe_pb2 import LayerParameter, NetParameter, NetState, PoolingParameter
+from .proto.caffe_pb2 import (
+    ConvolutionParameter,
+    LayerParameter,
+    NetParameter,
+    NetState,
+    PoolingParameter,
+)
 from .proto.upgrade import upgrade_net
 
 if TYPE_CHECKING:
@@ -75,7 +83,7 @@ def _family_of(layer_type: str) -> str:
     return family_of(layer_type)
 
 
-def _own_settings(layer: LayerParameter) -> Any:
+def _own_settings(layer: LayerParameter) -> Message | None:
     """The layer's own parameter message; None where it has none, or its type is not known."""
     from .layers.layer import registry
 
@@ -158,7 +166,7 @@ def main_parameters(layer: LayerParameter) -> Iterator[str]:
         yield from _convolution_facts(layer.convolution_param)
 
 
-def _pooling_facts(pooling: Any) -> Iterator[str]:
+def _pooling_facts(pooling: PoolingParameter) -> Iterator[str]:
     if pooling.global_pooling:
         yield "global"
         return
@@ -168,7 +176,7 @@ def _pooling_facts(pooling: Any) -> Iterator[str]:
     yield f"pad {_square([_side(pooling, 'pad', s, pooling.pad) for s in 'hw'])}"
 
 
-def _convolution_facts(convolution: Any) -> Iterator[str]:
+def _convolution_facts(convolution: ConvolutionParameter) -> Iterator[str]:
     for name, field_name, usual in (
         ("kernel", "kernel_size", 1),
         ("stride", "stride", 1),
@@ -185,7 +193,7 @@ def _convolution_facts(convolution: Any) -> Iterator[str]:
         yield f"group {convolution.group}"
 
 
-def _side(message: Any, name: str, side: str, both: int) -> int:
+def _side(message: PoolingParameter, name: str, side: str, both: int) -> int:
     one = f"{name}_{side}"
     return int(getattr(message, one)) if message.HasField(one) else both
 

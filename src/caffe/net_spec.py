@@ -26,6 +26,7 @@ from google.protobuf.message import Message
 
 from .errors import did_you_mean
 from .proto import caffe_pb2
+from .proto.caffe_pb2 import LayerParameter, NetParameter
 
 FIRST_OF_FORKS = 1000
 """From here on field numbers are those of forks, whose messages may be called after another type:
@@ -39,7 +40,7 @@ def param_name_dict() -> dict[str, str]:
     Read from the schema: a field ``x_param`` of type ``XParameter`` belongs to layer type ``X``.
     """
     names: dict[str, str] = {}
-    for field in caffe_pb2.LayerParameter.DESCRIPTOR.fields:
+    for field in LayerParameter.DESCRIPTOR.fields:
         if field.name.endswith("_param") and field.message_type is not None:
             type_name = field.message_type.name.removesuffix("Parameter")
             names.setdefault(type_name, field.name.removesuffix("_param"))
@@ -54,18 +55,18 @@ def _names_of_parameters() -> frozenset[str]:
     return frozenset(field.name for message in messages for field in message.fields)
 
 
-def to_proto(*tops: Top | Function) -> Any:
+def to_proto(*tops: Top | Function) -> NetParameter:
     """Return the NetParameter with every layer that `tops` need, each once, bottoms first.
 
     Tops without a name of their own are called after their layer's type and a running number:
     ``Convolution1``, ``Convolution2``.
     """
-    layers: dict[Function, Any] = {}
+    layers: Written = {}
     autonames: Counter[str] = Counter()
     names: dict[Top | Function, str] = {}
     for top in tops:
         top._to_proto(layers, names, autonames)
-    return caffe_pb2.NetParameter(layer=layers.values())
+    return NetParameter(layer=layers.values())
 
 
 def assign_proto(proto: Message, name: str, val: Any) -> None:
@@ -108,13 +109,17 @@ def _assign_dict(message: Message, values: dict[str, Any]) -> None:
         assign_proto(message, name, value)
 
 
-def _fields(message: Any) -> list[str]:
+def _fields(message: Message) -> list[str]:
     return list(message.DESCRIPTOR.fields_by_name)
 
 
 def _unknown(owner: str, name: str, valid: Iterable[str]) -> str:
     hint = did_you_mean(name, valid, f"it has {', '.join(sorted(valid))}", most=4, cutoff=0.5)
     return f"{owner} has no parameter {name!r}; {hint}"
+
+
+Written = dict["Function", LayerParameter]
+"""The layers written so far, by what they were made from."""
 
 
 class Top:
@@ -132,7 +137,7 @@ class Top:
         self.fn = fn
         self.n = n
 
-    def to_proto(self) -> Any:
+    def to_proto(self) -> NetParameter:
         """Return the NetParameter with every layer that this top needs."""
         return to_proto(self)
 
@@ -140,7 +145,10 @@ class Top:
         self.fn._update(params)
 
     def _to_proto(
-        self, layers: dict[Function, Any], names: dict[Top | Function, str], autonames: Counter[str]
+        self,
+        layers: Written,
+        names: dict[Top | Function, str],
+        autonames: Counter[str],
     ) -> None:
         self.fn._to_proto(layers, names, autonames)
 
@@ -175,7 +183,7 @@ class Function:
         self.in_place: bool = self.params.pop("in_place", False)
         self.tops = tuple(Top(self, n) for n in range(self.ntop))
 
-    def to_proto(self) -> Any:
+    def to_proto(self) -> NetParameter:
         """Return the NetParameter with this layer and every layer that it needs."""
         return to_proto(self)
 
@@ -191,7 +199,10 @@ class Function:
         return names[item]
 
     def _to_proto(
-        self, layers: dict[Function, Any], names: dict[Top | Function, str], autonames: Counter[str]
+        self,
+        layers: Written,
+        names: dict[Top | Function, str],
+        autonames: Counter[str],
     ) -> None:
         # A loop, not a recursion: a chain of a thousand layers is deeper than Python's stack.
         pending = [self]
@@ -206,9 +217,12 @@ class Function:
             pending.pop()
 
     def _layer(
-        self, layers: dict[Function, Any], names: dict[Top | Function, str], autonames: Counter[str]
-    ) -> Any:
-        layer = caffe_pb2.LayerParameter(type=self.type_name)
+        self,
+        layers: Written,
+        names: dict[Top | Function, str],
+        autonames: Counter[str],
+    ) -> LayerParameter:
+        layer = LayerParameter(type=self.type_name)
         layer.bottom.extend(layers[top.fn].top[top.n] for top in self.inputs)
         if self.in_place:
             layer.top.extend(layer.bottom)
@@ -219,7 +233,7 @@ class Function:
             self._assign(layer, name, value)
         return layer
 
-    def _assign(self, layer: Any, name: str, value: Any) -> None:
+    def _assign(self, layer: LayerParameter, name: str, value: Any) -> None:
         owner = self._owner(layer, name)
         if name not in owner.DESCRIPTOR.fields_by_name:
             messages = (getattr(layer, field) for field in self._parameter_fields())
@@ -232,14 +246,14 @@ class Function:
                 f"{self.type_name} layer {layer.name!r}: {name} cannot be {value!r}: {error}"
             ) from error
 
-    def _owner(self, layer: Any, name: str) -> Any:
+    def _owner(self, layer: LayerParameter, name: str) -> Message:
         """The message that a keyword belongs to: the layer itself, or one of its parameters'."""
         fields = layer.DESCRIPTOR.fields_by_name
         if name in fields and (name.endswith("param") or name not in _names_of_parameters()):
             return layer
         own = self._own_field()
         if own is not None and fields[own].number < FIRST_OF_FORKS:
-            message = getattr(layer, own)
+            message: Message = getattr(layer, own)
             if name in message.DESCRIPTOR.fields_by_name:
                 return message
         messages = (getattr(layer, field) for field in self._parameter_fields())
@@ -324,18 +338,18 @@ class NetSpec:
         """Change parameters of the layer that produces the top `name`."""
         self.tops[name]._update(params)
 
-    def to_proto(self) -> Any:
+    def to_proto(self) -> NetParameter:
         """Return the NetParameter with every layer that the assigned tops need.
 
         Layers stand in the order of assignment, except that a layer never stands before one
         that it needs.
         """
         names = {top: name for name, top in self.tops.items()}
-        layers: dict[Function, Any] = {}
+        layers: Written = {}
         autonames: Counter[str] = Counter()
         for top in self.tops.values():
             top._to_proto(layers, names, autonames)
-        return caffe_pb2.NetParameter(layer=layers.values())
+        return NetParameter(layer=layers.values())
 
 
 class Layers:

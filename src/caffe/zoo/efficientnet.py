@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import require
+from ..proto.caffe_pb2 import LayerParameter
 from . import nets
 from .nets.efficientnet_lite0 import blocks
 
@@ -63,7 +63,7 @@ def layer_blobs(state: Mapping[str, Array]) -> dict[str, list[Array]]:
     return blobs
 
 
-def _convolutions() -> list[Any]:
+def _convolutions() -> list[LayerParameter]:
     return [layer for layer in nets.efficientnet_lite0().layer if layer.type == "Convolution"]
 
 

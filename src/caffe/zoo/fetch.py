@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
 
 import requests
 import urllib3
@@ -37,6 +37,9 @@ from ..atomic import atomic_write
 from ..errors import FetchError
 from ..version import __version__
 from . import cache
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Digest
 
 CHUNK = 1 << 18
 CONNECT_TIMEOUT = 15.0
@@ -141,7 +144,7 @@ def _download_from(
         cache.remember(path, expected.algorithm, expected.checksum)
 
 
-def _difference(part: Path, expected: Expected, digest: Any) -> str | None:
+def _difference(part: Path, expected: Expected, digest: Digest) -> str | None:
     size, found = part.stat().st_size, digest.hexdigest()
     if expected.checksum not in (None, found):
         return f"{expected.algorithm.upper()} is {found} instead of {expected.checksum}"
@@ -204,7 +207,7 @@ def _writing(part: Path, needed: int | None) -> Iterator[None]:
 
 def _complete_part(
     url: str, part: Path, expected: Expected, report: Report | None, timeout: float, resume: bool
-) -> tuple[Any, bool]:
+) -> tuple[Digest, bool]:
     """Bring `part` to its full length; its digest, and whether an earlier run began it."""
     headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
     offset = _offset_to_resume(part, url, expected, headers) if resume else 0
@@ -242,7 +245,7 @@ def _complete_part(
 def _copy(
     response: requests.Response,
     stream: IO[bytes],
-    digest: Any,
+    digest: Digest,
     done: int,
     total: int | None,
     report: Report | None,
@@ -323,7 +326,7 @@ def _note(part: Path, url: str, response: requests.Response) -> None:
         json.dump({"url": url, "validator": validator}, stream)
 
 
-def _digest(part: Path, algorithm: str, length: int) -> Any:
+def _digest(part: Path, algorithm: str, length: int) -> Digest:
     """The digest of the first `length` bytes of `part`, to be carried on."""
     digest = hashlib.new(algorithm)
     if length:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..proto.caffe_pb2 import NetParameter
 
 from ..io.recipe import PictureRecipe
 
@@ -89,7 +92,7 @@ class Record:
     sha256: str | None = None
     sha384: str | None = None
     size: int | None = None
-    net: Callable[..., Any] | None = None
+    net: Callable[..., NetParameter] | None = None
     labels: Callable[[], list[str]] | None = None
     recipe: Recipe | None = None
     needs: tuple[str, ...] = ()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...net_spec import NetSpec, Top
 from ...net_spec import layers as L
 from ...net_spec import params as P
+from ...proto.caffe_pb2 import NetParameter
 
 
 def _max_pool(bottom: Top) -> Top:
@@ -46,13 +45,13 @@ def _features(batch: int, norm_first: bool) -> NetSpec:
     return n
 
 
-def _named(n: NetSpec, name: str) -> Any:
+def _named(n: NetSpec, name: str) -> NetParameter:
     net = n.to_proto()
     net.name = name
     return net
 
 
-def caffenet(batch: int = 10) -> Any:
+def caffenet(batch: int = 10) -> NetParameter:
     """CaffeNet: AlexNet with pooling before normalisation."""
     n = _features(batch, norm_first=False)
     n.fc8 = L.InnerProduct(n.drop7, num_output=1000)
@@ -60,7 +59,7 @@ def caffenet(batch: int = 10) -> Any:
     return _named(n, "CaffeNet")
 
 
-def alexnet(batch: int = 10) -> Any:
+def alexnet(batch: int = 10) -> NetParameter:
     """AlexNet, as BVLC trained it."""
     n = _features(batch, norm_first=True)
     n.fc8 = L.InnerProduct(n.drop7, num_output=1000)
@@ -68,14 +67,14 @@ def alexnet(batch: int = 10) -> Any:
     return _named(n, "AlexNet")
 
 
-def rcnn_ilsvrc13(batch: int = 10) -> Any:
+def rcnn_ilsvrc13(batch: int = 10) -> NetParameter:
     """R-CNN for the 200 classes of ILSVRC13; its outputs are SVM scores, not probabilities."""
     n = _features(batch, norm_first=False)
     n["fc-rcnn"] = L.InnerProduct(n.drop7, num_output=200)
     return _named(n, "R-CNN-ilsvrc13")
 
 
-def flickr_style(batch: int = 10) -> Any:
+def flickr_style(batch: int = 10) -> NetParameter:
     """CaffeNet fine-tuned on the 20 styles of Flickr Style."""
     n = _features(batch, norm_first=False)
     n.fc8_flickr = L.InnerProduct(n.drop7, num_output=20)

@@ -9,6 +9,7 @@ from typing import Any
 from ...net_spec import NetSpec, Top
 from ...net_spec import layers as L
 from ...net_spec import params as P
+from ...proto.caffe_pb2 import NetParameter
 
 # Of each stage: blocks, kernel size, stride of its first block, expansion, channels.
 STAGES = (
@@ -95,7 +96,7 @@ def _block(n: NetSpec, block: Block, bottom: Top) -> Top:
     return top
 
 
-def efficientnet_lite0(batch: int = 1) -> Any:
+def efficientnet_lite0(batch: int = 1) -> NetParameter:
     """EfficientNet-Lite0 for RGB pictures of 224 x 224, (x - 127) / 128."""
     n = NetSpec()
     n.data = L.Input(shape={"dim": [batch, 3, 224, 224]})

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...net_spec import NetSpec, Top
 from ...net_spec import layers as L
 from ...net_spec import params as P
+from ...proto.caffe_pb2 import NetParameter
 
 # 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection: the channels of each module.
 INCEPTION = {
@@ -54,7 +53,7 @@ def _inception(n: NetSpec, group: str, bottom: Top, channels: tuple[int, ...]) -
     return output
 
 
-def googlenet(batch: int = 10) -> Any:
+def googlenet(batch: int = 10) -> NetParameter:
     """GoogLeNet, as BVLC trained it, without its two auxiliary classifiers."""
     n = NetSpec()
     n.data = L.Input(shape={"dim": [batch, 3, 224, 224]})

@@ -7,6 +7,7 @@ from typing import Any
 from ...net_spec import NetSpec, Top
 from ...net_spec import layers as L
 from ...net_spec import params as P
+from ...proto.caffe_pb2 import NetParameter
 
 
 def _normalised(n: NetSpec, prefix: str, name: str, bottom: Top, **parameters: Any) -> Top:
@@ -47,7 +48,7 @@ def _block(n: NetSpec, name: str, bottom: Top, width: int, step: int, project: b
     return top
 
 
-def _resnet(depth: int, repeats: tuple[int, ...], batch: int, first_bias: bool) -> Any:
+def _resnet(depth: int, repeats: tuple[int, ...], batch: int, first_bias: bool) -> NetParameter:
     n = NetSpec()
     n.data = L.Input(shape={"dim": [batch, 3, 224, 224]})
     bias = {} if first_bias else {"bias_term": False}
@@ -72,16 +73,16 @@ def _resnet(depth: int, repeats: tuple[int, ...], batch: int, first_bias: bool) 
     return net
 
 
-def resnet50(batch: int = 1) -> Any:
+def resnet50(batch: int = 1) -> NetParameter:
     """ResNet-50; its first convolution has a bias, unlike that of the deeper ones."""
     return _resnet(50, (3, 4, 6, 3), batch, first_bias=True)
 
 
-def resnet101(batch: int = 1) -> Any:
+def resnet101(batch: int = 1) -> NetParameter:
     """ResNet-101."""
     return _resnet(101, (3, 4, 23, 3), batch, first_bias=False)
 
 
-def resnet152(batch: int = 1) -> Any:
+def resnet152(batch: int = 1) -> NetParameter:
     """ResNet-152."""
     return _resnet(152, (3, 8, 36, 3), batch, first_bias=False)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...net_spec import NetSpec, Top
 from ...net_spec import layers as L
 from ...net_spec import params as P
+from ...proto.caffe_pb2 import NetParameter
 
 
 def _convolution(n: NetSpec, prefix: str, name: str, bottom: Top, **parameters: int) -> Top:
@@ -22,7 +21,7 @@ def _squeezenet(
     last: dict[str, int],
     pool_after: tuple[int, ...],
     softmax: str,
-) -> Any:
+) -> NetParameter:
     n = NetSpec()
     n.data = L.Input(shape={"dim": [batch, 3, 227, 227]})
     top = _convolution(n, "", "conv1", n.data, **first)
@@ -45,7 +44,7 @@ def _squeezenet(
     return n.to_proto()
 
 
-def squeezenet_v1_0(batch: int = 10) -> Any:
+def squeezenet_v1_0(batch: int = 10) -> NetParameter:
     """SqueezeNet 1.0, the net of the paper."""
     return _squeezenet(
         batch,
@@ -57,7 +56,7 @@ def squeezenet_v1_0(batch: int = 10) -> Any:
     )
 
 
-def squeezenet_v1_1(batch: int = 10) -> Any:
+def squeezenet_v1_1(batch: int = 10) -> NetParameter:
     """SqueezeNet 1.1: the same accuracy for 2.4 times less computation."""
     return _squeezenet(
         batch,

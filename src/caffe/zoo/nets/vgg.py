@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...net_spec import NetSpec
 from ...net_spec import layers as L
 from ...net_spec import params as P
+from ...proto.caffe_pb2 import NetParameter
 
 
-def _vgg(name: str, depths: tuple[int, ...], batch: int) -> Any:
+def _vgg(name: str, depths: tuple[int, ...], batch: int) -> NetParameter:
     n = NetSpec()
     n.data = L.Input(shape={"dim": [batch, 3, 224, 224]})
     top = n.data
@@ -31,11 +30,11 @@ def _vgg(name: str, depths: tuple[int, ...], batch: int) -> Any:
     return net
 
 
-def vgg16(batch: int = 10) -> Any:
+def vgg16(batch: int = 10) -> NetParameter:
     """VGG-16 (configuration D)."""
     return _vgg("VGG_ILSVRC_16_layers", (2, 2, 3, 3, 3), batch)
 
 
-def vgg19(batch: int = 10) -> Any:
+def vgg19(batch: int = 10) -> NetParameter:
     """VGG-19 (configuration E)."""
     return _vgg("VGG_ILSVRC_19_layers", (2, 2, 4, 4, 4), batch)
