@@ -50,6 +50,12 @@ def read_ahead(
     workers : int, optional
         Threads; by default as many as the process may use CPUs, at most 8.
 
+    Notes
+    -----
+    Data layers read ahead by another mechanism (`layers.sources.prefetching`): there one thread
+    runs a reader without end, closes its files itself, and must not keep whoever drops the layer
+    waiting; here several threads share out items that the caller's thread hands over.
+
     Examples
     --------
     >>> list(read_ahead(str.upper, ["cat", "dog"], ahead=1))
