@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,16 @@ def test_the_makefile_has_the_readmes_commands() -> None:
     for command in ("demo", "test"):
         assert f"make {command}" in readme
         assert f"\n{command}:" in makefile
+
+
+def test_the_architectures_guide_names_what_is_there() -> None:
+    text = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = text.split("## I want to change ...\n")[1].split("\n## ")[0]
+    named = re.findall(r"`([\w/]+(?:/|\.py|\.proto|\.toml))`", table)
+    assert len(named) > 40
+    for path in named:
+        places = (REPOSITORY / path, REPOSITORY / "src" / "caffe" / path)
+        assert any(place.exists() for place in places), path
 
 
 def test_the_layer_of_the_guide_works() -> None:
