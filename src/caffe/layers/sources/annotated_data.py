@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -20,11 +20,12 @@ from ..layer import register
 from . import boxed_pictures as boxed
 from .boxed_pictures import BoxedPicture
 from .data_transformer import DataTransformer, random_source
-from .databases import open_database
-from .prefetching import Batch, PrefetchingLayer, check_shape, naming
+from .databases import Entry
+from .entries import Batch, Sample, StoreSource, naming
+from .prefetching import PrefetchingLayer
 
 
-class AnnotatedStore:
+class AnnotatedStore(StoreSource):
     """The AnnotatedDatums of a store in the order of their keys, in batches, again and again.
 
     Parameters
@@ -36,8 +37,6 @@ class AnnotatedStore:
     """
 
     def __init__(self, layer_param: LayerParameter, phase: int) -> None:
-        self.param = layer_param.data_param
-        self.batch_size = self.param.batch_size
         self._samplers = list(layer_param.annotated_data_param.batch_sampler)
         self._settings = layer_param.transform_param
         if self._settings.crop_size or self._settings.crop_h or self._settings.crop_w:
@@ -45,40 +44,26 @@ class AnnotatedStore:
                 "crop_size does not go with boxes: say resize_param, or parts to cut out with "
                 "batch_sampler"
             )
+        super().__init__(layer_param.data_param)
         # Mirroring is done here, together with the boxes.
         plain = TransformationParameter()
         plain.CopyFrom(self._settings)
         plain.mirror = False
         self._transformer = DataTransformer(plain, phase)
         self._random = random_source()
-        self._database = open_database(self.param.source, self.param.backend)
-        entries = self._database.entries()
-        key, value = next(entries, (b"", None))
-        if value is None:
-            raise ParseError(
-                f"{self._database.kind} with pictures was expected, but it is empty",
-                self.param.source,
-            )
-        with naming(self._place(key)):
-            first = self._parse(value)
+        with naming(self.place(self.first)):
+            first = self._parse(self.first[1])
             resized = boxed.resize(first, self._settings, self._random)
             self.shape = self._transformer.shape(resized.pixels)
         self.label_shape = boxed.label_rows([first]).shape
 
-    def batches(self) -> Iterator[Batch]:
-        """Yield batches without end."""
-        entries = self._endless()
-        while True:
-            pictures: list[NDArray[np.float32]] = []
-            annotations: list[BoxedPicture] = []
-            for _ in range(self.batch_size):
-                key, value = next(entries)
-                with naming(self._place(key)):
-                    picture = self._disturbed(self._parse(value))
-                    pictures.append(self._transformer(picture.pixels))
-                    check_shape(pictures[-1], pictures[0])
-                annotations.append(picture)
-            yield np.stack(pictures), boxed.label_rows(annotations)
+    def read(self, entry: Entry) -> Sample:
+        picture = self._disturbed(self._parse(entry[1]))
+        return self._transformer(picture.pixels), picture
+
+    def joined(self, samples: Sequence[Sample]) -> Batch:
+        pictures, annotations = zip(*samples, strict=True)
+        return np.stack(pictures), boxed.label_rows(annotations)
 
     def _disturbed(self, picture: BoxedPicture) -> BoxedPicture:
         settings, random = self._settings, self._random
@@ -94,10 +79,6 @@ class AnnotatedStore:
             picture = boxed.mirror(picture)
         return picture
 
-    def _endless(self) -> Iterator[tuple[bytes, bytes]]:
-        while True:
-            yield from self._database.entries()
-
     def _parse(self, value: bytes) -> BoxedPicture:
         try:
             annotated = AnnotatedDatum.FromString(value)
@@ -109,9 +90,6 @@ class AnnotatedStore:
             raise CaffeError("the AnnotatedDatum holds no Datum: was it a Data layer's database?")
         pixels = self._transformer.read_datum(annotated.datum, self.param.force_encoded_color)
         return BoxedPicture(pixels, _boxes(annotated))
-
-    def _place(self, key: bytes) -> str:
-        return f"{self.param.source}: entry '{key.decode('utf-8', 'backslashreplace')}'"
 
 
 def _boxes(annotated: AnnotatedDatum) -> NDArray[np.float32]:

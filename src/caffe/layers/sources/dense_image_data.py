@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, TypeVar
 
 import numpy as np
@@ -14,7 +14,8 @@ from ...proto.caffe_pb2 import DenseImageDataParameter, ImageDataParameter, Tran
 from ..layer import register
 from .bgr_pictures import Picture, read_picture, resize_picture
 from .data_transformer import DataTransformer, random_source
-from .prefetching import Batch, EntryCycle, PrefetchingLayer, check_shape, naming
+from .entries import ListSource, Sample, check_shape, naming
+from .prefetching import PrefetchingLayer
 
 Entry = tuple[str, str]
 """The paths of a picture and of its labels."""
@@ -25,7 +26,7 @@ Labelled = DenseImageDataParameter | ImageDataParameter
 Read = Callable[[Entry], tuple[Picture, Picture]]
 
 
-class LabelledPictures(EntryCycle[Entry]):
+class LabelledPictures(ListSource[Entry]):
     """Pictures and pictures of their labels, in batches, again and again.
 
     Parameters
@@ -39,58 +40,39 @@ class LabelledPictures(EntryCycle[Entry]):
     """
 
     def __init__(self, param: Labelled, transformer: DataTransformer, read: Read) -> None:
-        self.param = param
-        self.batch_size = param.batch_size
         self._read = read
         self._transform = transformer
         cuts = TransformationParameter(
             crop_size=transformer.param.crop_size, mirror=transformer.param.mirror
         )
         self._cut = DataTransformer(cuts, transformer.phase)
-        self._random = random_source()
-        self._entries = read_pairs(param.source)
-        self._next = 0
-        if param.shuffle:
-            self._shuffle()
-        if param.rand_skip:
-            self._next = int(self._random.integers(param.rand_skip))
-            if self._next >= len(self._entries):
-                raise NetError(
-                    f"rand_skip: {param.rand_skip} would skip {self._next} pictures, but "
-                    f"{param.source} lists {len(self._entries)}"
-                )
-        picture, labels = self._pair(self._entries[self._next])
+        super().__init__(param, read_pairs(param.source))
+        with naming(self.place(self.first)):
+            picture, labels = self._pair(self.first)
         channels, height, width = picture.shape
         self.shape = (channels, height, width)
         self.label_shape = labels.shape
 
-    def batches(self) -> Iterator[Batch]:
-        """Yield batches without end; each has the size of its first picture."""
-        while True:
-            pairs = []
-            for _ in range(self.batch_size):
-                pairs.append(self._pair(self._entries[self._next]))
-                with naming(self._place(self._entries[self._next])):
-                    check_shape(pairs[-1][0], pairs[0][0])
-                    check_shape(pairs[-1][1], pairs[0][1])
-                self._advance()
-            pictures, labels = zip(*pairs, strict=True)
-            yield np.stack(pictures), np.stack(labels)
+    def read(self, entry: Entry) -> Sample:
+        return self._pair(entry)
+
+    def check(self, sample: Sample, first: Sample) -> None:
+        check_shape(sample[0], first[0])
+        check_shape(sample[1], first[1])
+
+    def place(self, entry: Entry) -> str:
+        return f"{self.param.source}: picture '{entry[0]}'"
 
     def _pair(self, entry: Entry) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        with naming(self._place(entry)):
-            picture, labels = self._read(entry)
-            if self._transform.param.crop_size and picture.shape[1:] != labels.shape[1:]:
-                raise ShapeError(
-                    f"crop_size needs labels of the picture's size: they are {labels.shape[1:]} "
-                    f"and {picture.shape[1:]}"
-                )
-            # Both draw the same numbers: the labels are cut where the picture is.
-            self._cut.follow(self._transform)
-            return self._transform(picture), self._cut(labels)
-
-    def _place(self, entry: Entry) -> str:
-        return f"{self.param.source}: picture '{entry[0]}'"
+        picture, labels = self._read(entry)
+        if self._transform.param.crop_size and picture.shape[1:] != labels.shape[1:]:
+            raise ShapeError(
+                f"crop_size needs labels of the picture's size: they are {labels.shape[1:]} "
+                f"and {picture.shape[1:]}"
+            )
+        # Both draw the same numbers: the labels are cut where the picture is.
+        self._cut.follow(self._transform)
+        return self._transform(picture), self._cut(labels)
 
 
 def read_pairs(path: str) -> list[Entry]:
@@ -226,18 +208,9 @@ def cut_both(
 class MeasuredPictures(LabelledPictures):
     """Pictures with their labels and, third, the height and width that each had."""
 
-    def batches(self) -> Iterator[Batch]:
-        self._dims: list[tuple[int, ...]] = []
-        for pictures, labels in super().batches():
-            dims = np.array(self._dims, np.float32).reshape(len(pictures), 1, 1, 2)
-            self._dims.clear()
-            yield pictures, labels, dims
-
-    def _pair(self, entry: Entry) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        if hasattr(self, "_dims"):
-            with naming(self._place(entry)):
-                self._dims.append(read_picture(self.param.root_folder + entry[0]).shape[1:])
-        return super()._pair(entry)
+    def read(self, entry: Entry) -> Sample:
+        size = read_picture(self.param.root_folder + entry[0]).shape[1:]
+        return *super().read(entry), np.array(size, np.float32).reshape(1, 1, 2)
 
 
 @register("ImageSegData")

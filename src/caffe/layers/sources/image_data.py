@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+
+import numpy as np
 
 from ...errors import NetError, ParseError
 from ...proto.caffe_pb2 import ImageDataParameter
 from ..layer import register
 from .bgr_pictures import Picture, read_picture, resize_picture
-from .data_transformer import DataTransformer, random_source
-from .prefetching import Batch, EntryCycle, PrefetchingLayer, as_batch, check_shape, naming
+from .data_transformer import DataTransformer
+from .entries import ListSource, Sample, naming
+from .prefetching import PrefetchingLayer
 
 
-class ImageList(EntryCycle[tuple[str, int]]):
+class ImageList(ListSource[tuple[str, int]]):
     """The pictures of a list, in batches, again and again.
 
     Parameters
@@ -24,46 +26,24 @@ class ImageList(EntryCycle[tuple[str, int]]):
         What is done to each picture.
     """
 
+    param: ImageDataParameter
+
     def __init__(self, param: ImageDataParameter, transformer: DataTransformer) -> None:
-        self.param = param
+        super().__init__(param, read_list(param.source))
         self.transformer = transformer
-        self.batch_size = param.batch_size
-        self._random = random_source()
-        self._entries = read_list(param.source)
-        self._next = 0
-        if param.shuffle:
-            self._shuffle()
-        if param.rand_skip:
-            self._next = int(self._random.integers(param.rand_skip))
-            if self._next >= len(self._entries):
-                raise NetError(
-                    f"rand_skip: {param.rand_skip} would skip {self._next} pictures, but "
-                    f"{param.source} lists {len(self._entries)}"
-                )
-        name = self._entries[self._next][0]
-        with naming(self._place(name)):
-            self.shape = transformer.shape(self._read(name))
+        with naming(self.place(self.first)):
+            self.shape = transformer.shape(self._picture(self.first[0]))
 
-    def batches(self) -> Iterator[Batch]:
-        """Yield batches without end; each has the size of its first picture."""
-        while True:
-            pictures, labels = [], []
-            for _ in range(self.batch_size):
-                name, label = self._entries[self._next]
-                with naming(self._place(name)):
-                    pictures.append(self.transformer(self._read(name)))
-                    check_shape(pictures[-1], pictures[0])
-                labels.append(label)
-                self._advance()
-            yield as_batch(pictures, labels)
+    def read(self, entry: tuple[str, int]) -> Sample:
+        return self.transformer(self._picture(entry[0])), np.float32(entry[1])
 
-    def _read(self, name: str) -> Picture:
+    def place(self, entry: tuple[str, int]) -> str:
+        return f"{self.param.source}: picture '{entry[0]}'"
+
+    def _picture(self, name: str) -> Picture:
         picture = read_picture(self.param.root_folder + name, self.param.is_color)
         height, width = self.param.new_height, self.param.new_width
         return resize_picture(picture, height, width) if height else picture
-
-    def _place(self, name: str) -> str:
-        return f"{self.param.source}: picture '{name}'"
 
 
 def read_list(path: str) -> list[tuple[str, int]]:

@@ -6,86 +6,16 @@ import atexit
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from queue import Empty, Queue
-from typing import ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from ...errors import CaffeError, NetError, ShapeError
+from ...errors import NetError
 from ...memory.blob import Blob, Shape
-from ...proto.caffe_pb2 import DenseImageDataParameter, ImageDataParameter
 from ..layer import Count, Layer, P
-from .data_transformer import DataTransformer, Shape3
-
-Batch = tuple[NDArray[np.float32], ...]
-"""Pictures (N, channels, height, width) and labels (N,)."""
-
-
-@contextmanager
-def naming(entry: str) -> Iterator[None]:
-    """Put what is being read before whatever error is raised inside."""
-    try:
-        yield
-    except CaffeError as error:
-        error.args = (f"{entry}: {error}", *error.args[1:])
-        raise
-
-
-def as_batch(pictures: Sequence[NDArray[np.float32]], labels: Sequence[float]) -> Batch:
-    """Return transformed pictures and their labels as a batch."""
-    return np.stack(pictures), np.array(labels, np.float32)
-
-
-def check_shape(picture: NDArray[np.float32], first: NDArray[np.float32]) -> None:
-    """Check that a picture is as large as the first one of its batch.
-
-    Raises
-    ------
-    ShapeError
-        It is not.
-    """
-    if picture.shape != first.shape:
-        raise ShapeError(
-            f"the picture has the shape {picture.shape} (channels, height, width), the first of "
-            f"its batch {first.shape}; resize or crop them to one size, or take batches of 1"
-        )
-
-
-class Source(Protocol):
-    """Where batches come from. It must not know the layer: the thread keeps it alive."""
-
-    batch_size: int
-    shape: Shape3
-
-    def batches(self) -> Iterator[Batch]:
-        """Yield batches without end."""
-        ...
-
-
-E = TypeVar("E")
-
-
-class EntryCycle(Generic[E]):
-    """A list read again and again from the front, each time in another order if asked."""
-
-    param: DenseImageDataParameter | ImageDataParameter
-    _entries: list[E]
-    _next: int
-    _random: np.random.Generator
-
-    def _advance(self) -> None:
-        self._next += 1
-        if self._next == len(self._entries):
-            self._next = 0
-            if self.param.shuffle:
-                self._shuffle()
-
-    def _shuffle(self) -> None:
-        order = self._random.permutation(len(self._entries))
-        self._entries = [self._entries[i] for i in order]
+from .data_transformer import DataTransformer
+from .entries import Batch, Source
 
 
 class Prefetcher:
@@ -177,10 +107,10 @@ class PrefetchingLayer(Layer[P]):
     tops: ClassVar[Count] = 2
     on_blobs = True
 
-    _source: Source
+    _source: Source[Any]
     _prefetcher: Prefetcher | None = None
 
-    def open_source(self, transformer: DataTransformer) -> Source:
+    def open_source(self, transformer: DataTransformer) -> Source[Any]:
         """Check the parameter message and open what it names."""
         raise NotImplementedError
 

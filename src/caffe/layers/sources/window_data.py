@@ -14,7 +14,8 @@ from ...proto.caffe_pb2 import TransformationParameter, WindowDataParameter
 from ..layer import register
 from .bgr_pictures import Picture, read_picture, resize_picture
 from .data_transformer import DataTransformer, random_source, read_mean
-from .prefetching import Batch, PrefetchingLayer, as_batch, naming
+from .entries import Sample, Source, naming
+from .prefetching import PrefetchingLayer
 
 Box = tuple[int, int, int, int]
 """x1, y1, x2, y2 in pixels, the last ones inside."""
@@ -133,7 +134,7 @@ def _round(value: np.float32) -> int:
     return int(math.copysign(math.floor(abs(float(value)) + 0.5), value))
 
 
-class WindowSampler:
+class WindowSampler(Source[Window]):
     """Windows drawn at random, in batches: background first, then objects.
 
     Parameters
@@ -198,27 +199,25 @@ class WindowSampler:
             )
         return mean
 
-    def batches(self) -> Iterator[Batch]:
-        """Yield batches without end."""
+    def entries(self) -> Iterator[Window]:
         objects = int(np.float32(self.batch_size) * np.float32(self.param.fg_fraction))
+        kinds = ((self._background, self.batch_size - objects), (self._objects, objects))
         while True:
-            windows = [
+            # A batch's windows are drawn before it is told which of them are mirrored.
+            yield from [
                 kind[int(self._random.integers(len(kind)))]
-                for kind, count in (
-                    (self._background, self.batch_size - objects),
-                    (self._objects, objects),
-                )
+                for kind, count in kinds
                 for _ in range(count)
             ]
-            yield as_batch([self._cut(w) for w in windows], [w.label for w in windows])
 
-    def _cut(self, window: Window) -> NDArray[np.float32]:
+    def place(self, entry: Window) -> str:
+        box = " ".join(map(str, entry.box))
+        return f"{self.param.source}: picture {entry.image}, window {box}"
+
+    def read(self, entry: Window) -> Sample:
         mirrored = self._mirror and bool(self._random.integers(2))
-        with naming(
-            f"{self.param.source}: picture {window.image}, window {' '.join(map(str, window.box))}"
-        ):
-            picture = self._picture(window.image)
-            return self._warp(picture, window.box, mirrored)
+        picture = self._picture(entry.image)
+        return self._warp(picture, entry.box, mirrored), np.float32(entry.label)
 
     def _picture(self, image: int) -> Picture:
         path = self._images[image]

@@ -1,0 +1,179 @@
+"""What the sources of pictures share: entries, read one after the other and put into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import CaffeError, NetError, ParseError, ShapeError
+from ...proto.caffe_pb2 import DataParameter, DenseImageDataParameter, ImageDataParameter
+from .data_transformer import Shape3, random_source
+from .databases import Entry as Record
+from .databases import open_database
+
+Batch = tuple[NDArray[np.float32], ...]
+"""Pictures (N, channels, height, width) and labels (N,)."""
+
+Sample = tuple[Any, ...]
+"""A picture (channels, height, width) as the net takes it, and what goes with it."""
+
+Entry = TypeVar("Entry")
+
+
+@contextmanager
+def naming(entry: str) -> Iterator[None]:
+    """Put what is being read before whatever error is raised inside."""
+    try:
+        yield
+    except CaffeError as error:
+        error.args = (f"{entry}: {error}", *error.args[1:])
+        raise
+
+
+def check_shape(picture: NDArray[np.float32], first: NDArray[np.float32]) -> None:
+    """Check that a picture is as large as the first one of its batch.
+
+    Raises
+    ------
+    ShapeError
+        It is not.
+    """
+    if picture.shape != first.shape:
+        raise ShapeError(
+            f"the picture has the shape {picture.shape} (channels, height, width), the first of "
+            f"its batch {first.shape}; resize or crop them to one size, or take batches of 1"
+        )
+
+
+class Source(Generic[Entry]):
+    """Where batches come from. It must not know the layer: the thread keeps it alive.
+
+    Attributes
+    ----------
+    batch_size : int
+        How many pictures a batch has.
+    shape : (int, int, int)
+        Channels, height and width of the first one.
+    """
+
+    batch_size: int
+    shape: Shape3
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield what there is to read, without end."""
+        raise NotImplementedError
+
+    def place(self, entry: Entry) -> str:
+        """How errors name an entry."""
+        raise NotImplementedError
+
+    def read(self, entry: Entry) -> Sample:
+        """Return an entry's picture and what goes with it."""
+        raise NotImplementedError
+
+    def check(self, sample: Sample, first: Sample) -> None:
+        """Check that a sample goes into one batch with the batch's first."""
+        check_shape(sample[0], first[0])
+
+    def joined(self, samples: Sequence[Sample]) -> Batch:
+        """Return samples as a batch."""
+        return tuple(np.stack(parts) for parts in zip(*samples, strict=True))
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield batches without end; each has the size of its first picture."""
+        entries = self.entries()
+        while True:
+            samples: list[Sample] = []
+            for entry in islice(entries, self.batch_size):
+                with naming(self.place(entry)):
+                    samples.append(self.read(entry))
+                    self.check(samples[-1], samples[0])
+            yield self.joined(samples)
+
+
+class ListSource(Source[Entry]):
+    """A list's entries from the front, again and again, each time in another order if asked.
+
+    Parameters
+    ----------
+    param : ImageDataParameter or DenseImageDataParameter
+        The layer's.
+    entries : list
+        What `param.source` lists.
+    """
+
+    param: ImageDataParameter | DenseImageDataParameter
+
+    def __init__(
+        self, param: ImageDataParameter | DenseImageDataParameter, entries: list[Entry]
+    ) -> None:
+        self.param = param
+        self.batch_size = param.batch_size
+        self._random = random_source()
+        self._entries = entries
+        self._next = 0
+        if param.shuffle:
+            self._shuffle()
+        if param.rand_skip:
+            self._next = int(self._random.integers(param.rand_skip))
+            if self._next >= len(entries):
+                raise NetError(
+                    f"rand_skip: {param.rand_skip} would skip {self._next} pictures, but "
+                    f"{param.source} lists {len(entries)}"
+                )
+
+    @property
+    def first(self) -> Entry:
+        """The entry that is read next."""
+        return self._entries[self._next]
+
+    def entries(self) -> Iterator[Entry]:
+        while True:
+            yield self.first
+            self._next += 1
+            if self._next == len(self._entries):
+                self._next = 0
+                if self.param.shuffle:
+                    self._shuffle()
+
+    def _shuffle(self) -> None:
+        order = self._random.permutation(len(self._entries))
+        self._entries = [self._entries[i] for i in order]
+
+
+class StoreSource(Source[Record]):
+    """The records of a key-value store in the order of their keys, again and again.
+
+    Parameters
+    ----------
+    param : DataParameter
+        The layer's.
+
+    Raises
+    ------
+    ParseError
+        There is no such store, or it is empty.
+    """
+
+    def __init__(self, param: DataParameter) -> None:
+        self.param = param
+        self.batch_size = param.batch_size
+        self._database = open_database(param.source, param.backend)
+        first = next(self._database.entries(), None)
+        if first is None:
+            raise ParseError(
+                f"{self._database.kind} with pictures was expected, but it is empty", param.source
+            )
+        self.first = first
+
+    def entries(self) -> Iterator[Record]:
+        while True:
+            yield from self._database.entries()
+
+    def place(self, entry: Record) -> str:
+        return f"{self.param.source}: entry '{entry[0].decode('utf-8', 'backslashreplace')}'"
