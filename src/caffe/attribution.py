@@ -21,8 +21,6 @@ from .net.beside import build_beside
 from .net.checks import known_blobs
 from .net.net import Net, checked_net
 
-SOFTMAX = ("Softmax", "SoftmaxWithLoss")
-RESHAPING = ("Flatten", "Reshape")
 OCCLUDED_AT_ONCE = 16
 """Pictures per forward pass of `occlusion_map`."""
 
@@ -351,11 +349,11 @@ def _find_score(net: Net, output: str | None) -> tuple[str, int]:
             raise CaffeError("the net has no output; name the blob of scores with output=")
         output = net.outputs[0]
     known_blobs([output], net.blobs)
-    nodes = net.inside.graph.nodes
+    nodes, steps = net.inside.graph.nodes, net.inside.steps
     end = last = _last_maker(net, output)
-    while nodes[end].param.type in RESHAPING:
+    while "data" in steps[end].layer.shares:
         end = _last_maker(net, nodes[end].bottoms[0], end)
-    if nodes[end].param.type in SOFTMAX:
+    if steps[end].layer.takes_scores:
         bottom = nodes[end].bottoms[0]
         return net._blob_names[bottom], _last_maker(net, bottom, end)
     return output, last

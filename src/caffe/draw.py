@@ -83,7 +83,7 @@ def _family_of(layer_type: str) -> str:
     return family_of(layer_type)
 
 
-def _own_settings(layer: LayerParameter) -> Message | None:
+def own_settings(layer: LayerParameter) -> Message | None:
     """The layer's own parameter message; None where it has none, or its type is not known."""
     from .layers.layer import registry
 
@@ -101,7 +101,7 @@ def _learns(layer_type: str) -> bool:
 
 def get_edge_label(layer: LayerParameter) -> str:
     """Return what stands at the arrow from a layer to its tops: how many outputs, or the batch."""
-    family, settings = _family_of(layer.type), _own_settings(layer)
+    family, settings = _family_of(layer.type), own_settings(layer)
     if family == "source":
         batch = getattr(settings, "batch_size", 0)
         return f"batch {batch}" if batch else ""
@@ -147,9 +147,8 @@ def get_layer_label(layer: LayerParameter, rankdir: str, display_lrm: bool = Fal
 
 def _facts(layer: LayerParameter, display_lrm: bool) -> Iterator[str]:
     yield from main_parameters(layer)
-    if layer.type == "Input":
-        for shape in layer.input_param.shape:
-            yield _times(shape.dim)
+    for shape in layer.input_param.shape:
+        yield _times(shape.dim)
     if display_lrm and _learns(layer.type) and any(get_layer_lr_mult(layer)):
         weights, bias = get_layer_lr_mult(layer)
         yield f"lr mult {weights:g}, {bias:g}"
@@ -157,9 +156,10 @@ def _facts(layer: LayerParameter, display_lrm: bool) -> Iterator[str]:
 
 def main_parameters(layer: LayerParameter) -> Iterator[str]:
     """Yield a layer's type, and what of a convolution or pooling people want to see."""
-    if layer.type == "Pooling":
-        yield f"{get_pooling_types_dict()[layer.pooling_param.pool]} {layer.type}"
-        yield from _pooling_facts(layer.pooling_param)
+    settings = own_settings(layer)
+    if isinstance(settings, PoolingParameter):
+        yield f"{get_pooling_types_dict()[settings.pool]} {layer.type}"
+        yield from _pooling_facts(settings)
     else:
         yield layer.type
     if layer.HasField("convolution_param"):

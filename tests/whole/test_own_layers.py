@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from torch import Tensor
 
 import caffe
 import caffe.draw
+from caffe import detect
+from caffe.attribution import saliency_map
 from caffe.coord_map import UndefinedMapException, coord_map_from_to, crop
 from caffe.errors import CaffeWarning
 from caffe.layers.activation import ReLU
 from caffe.layers.convolution import Convolution
+from caffe.layers.detection.detection_output import GivesDetections
 from caffe.layers.layer import Layer, Parameter, family_of, register, registry
 from caffe.layers.reach import Alignment
-from caffe.layers.shape import Crop
+from caffe.layers.shape import Crop, Reshape
+from caffe.layers.softmax import Softmax
 from caffe.memory.blob import Shape
 from caffe.net_spec import layers as L
 from caffe.net_spec import to_proto
@@ -209,3 +214,74 @@ def test_keywords_go_where_the_class_reads_them() -> None:
         to_proto(L.Median(L.Input(), local_sizes=3))
     with pytest.raises(AttributeError, match="kernel_size"):
         to_proto(L.Unheard(L.Input(), kernel_size=3))
+
+
+def test_scores_are_found_under_ones_own_softmax() -> None:
+    @register("Sharp")
+    class Sharp(Softmax):
+        pass
+
+    @register("Folded")
+    class Folded(Reshape):
+        pass
+
+    settings = 'inner_product_param { num_output: 3 weight_filler { type: "gaussian" } }'
+    text = INPUT + layer("InnerProduct", "data", "fc", settings) + layer("Sharp", "fc", "sharp")
+    net = caffe.Net(
+        text + layer("Folded", "sharp", "prob", "reshape_param { shape { dim: 0 dim: 3 } }"),
+        caffe.TEST,
+    )
+    net.blobs["data"].data[...] = 1
+    expected = saliency_map(net, 1, output="fc")
+    assert expected.max() > 0
+    np.testing.assert_array_equal(saliency_map(net, 1), expected)
+
+
+def test_ones_own_detections_are_read() -> None:
+    @register("Finder")
+    class Finder(GivesDetections, Layer):
+        labels = 3
+        has_gradient = False
+
+        def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+            return [(1, 1, 1, 7)]
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x.new_tensor([0, 2, 0.9, 0, 0, 0.5, 1]).view(1, 1, 1, 7)
+
+    pictures = INPUT.replace("dim: 4", "dim: 3")
+    detector = detect.ObjectDetector(pictures + layer("Finder", "data", "found"))
+    (found,) = detector.detect(np.zeros((20, 40, 3), np.uint8))
+    assert (found.label, found.box) == (2, pytest.approx((0, 0, 20, 20)))
+    with pytest.raises(caffe.NetError, match=r"must end in .*Finder"):
+        detect.ObjectDetector(pictures + layer("TanH", "data", "out"))
+
+
+def test_a_source_of_ones_own_is_outlined_without_its_data() -> None:
+    @register("Camera")
+    class Camera(Layer):
+        family = "source"
+        bottoms = 0
+        tops = 2
+        on_blobs = True
+        assumes_shapes = True
+
+        def declared_shapes(self) -> Sequence[Shape] | None:
+            return None if self.phase == caffe.TEST else [(8, 3, 5, 5), (8,)]
+
+        def setup_blobs(self, bottoms: list[Any], tops: list[Any]) -> None:
+            raise caffe.CaffeError("no camera")
+
+    net = parse_net('layer { name: "c" type: "Camera" top: "data" top: "label" }')
+    assert outline(net, caffe.TRAIN).layers[0].top_shapes == [(8, 3, 5, 5), (8,)]
+    given = outline(net, caffe.TEST, shapes={"data": (2, 3, 4, 4)})
+    assert given.layers[0].top_shapes == [(2, 3, 4, 4), (2,)]
+
+
+def test_settings_are_told_by_the_message_that_the_class_reads() -> None:
+    @register("Median")
+    class Median(Layer):
+        message = "pooling_param"
+
+    median = described("Median", pooling_param={"pool": 1, "kernel_size": 3})
+    assert list(caffe.draw.main_parameters(median))[:2] == ["AVE Median", "kernel 3"]

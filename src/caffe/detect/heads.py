@@ -9,10 +9,13 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import CaffeError, NetError
+from ..layers.convolution import Convolution
 from ..layers.detection.boxes import CENTER_SIZE, decode, non_maximum_suppression
+from ..layers.detection.detection_output import GivesDetections
 from ..layers.detection.yolo import read_maps
+from ..layers.layer import Layer, registry
 from ..net.net import Net
-from ..proto.caffe_pb2 import LayerParameter, NetParameter
+from ..proto.caffe_pb2 import NetParameter
 from .preparation import MAPS, OFFSETS, REGIONS, ROWS
 
 Array = NDArray[np.float32]
@@ -34,14 +37,6 @@ V3_TINY = (10, 14, 23, 27, 37, 58, 81, 82, 135, 169, 344, 319)
 ULTRAFACE = {8: (10, 16, 24), 16: (32, 48), 32: (64, 96), 64: (128, 192, 256)}
 """UltraFace's squares: their sides in pixels, by how far apart their middles are."""
 ULTRAFACE_VARIANCES = (0.1, 0.1, 0.2, 0.2)
-
-# How many classes, and where it is said, for layers that give rows of detections.
-_ROWS = {
-    "DetectionOutput": "detection_output_param",
-    "YoloDetectionOutput": "yolo_detection_output_param",
-    "Yolov3DetectionOutput": "yolov3_detection_output_param",
-    "Region": "region_param",
-}
 
 
 class Head:
@@ -246,12 +241,8 @@ def find_head(net: Net, param: NetParameter, anchors: Sequence[float] | None) ->
     makers = _makers(net)
     for blob in reversed(list(makers)):
         layer = makers[blob]
-        if layer.type in _ROWS and blob == layer.top[0]:
-            own = getattr(layer, _ROWS[layer.type])
-            if layer.type == "DetectionOutput":
-                return Rows(blob, own.num_classes, int(own.background_label_id == 0))
-            classes = own.classes if layer.type == "Region" else own.num_classes
-            return Rows(blob, classes + 1, 1)
+        if isinstance(layer, GivesDetections) and blob == layer.layer_param.top[0]:
+            return Rows(blob, layer.labels, layer.background)
     if {"rois", "cls_prob", "bbox_pred"} <= set(net.blobs):
         scores = net.blobs["cls_prob"].data
         return Regions(scores.shape[1] if scores.ndim > 1 else scores.size)
@@ -261,7 +252,7 @@ def find_head(net: Net, param: NetParameter, anchors: Sequence[float] | None) ->
         boxes, classes = (tuple(net.blobs[name].shape) for name in ("boxes", "scores"))
         if len(boxes) == len(classes) == 3 and boxes == (*classes[:2], 4) and classes[2] > 1:
             return BoxesAndScores(classes[2], not _is_raw("boxes", makers))
-    maps = [name for name in net.outputs if name in makers and makers[name].type == "Convolution"]
+    maps = [name for name in net.outputs if isinstance(makers.get(name), Convolution)]
     shapes = [tuple(net.blobs[name].shape) for name in maps]
     channels = {shape[1] for shape in shapes if len(shape) == 4}
     if len(maps) == len(net.outputs) <= 3 and len(channels) == 1:
@@ -271,28 +262,28 @@ def find_head(net: Net, param: NetParameter, anchors: Sequence[float] | None) ->
         if anchors is not None or count % (len(chosen) // 2 // len(maps)) == 0:
             return YoloMaps(maps, count, chosen)
     ends = ", ".join(f"{name} ({makers[name].type})" for name in net.outputs if name in makers)
+    rows = [name for name, layer in registry().items() if issubclass(layer, GivesDetections)]
     raise NetError(
         f"the net does not end in boxes but in {ends or 'its inputs'}; it must end in "
-        f"{', '.join(_ROWS)}, in YOLO's maps, in rois, cls_prob and bbox_pred, or in boxes and "
+        f"{', '.join(rows)}, in YOLO's maps, in rois, cls_prob and bbox_pred, or in boxes and "
         "scores"
     )
 
 
-def _is_raw(blob: str, makers: dict[str, LayerParameter]) -> bool:
+def _is_raw(blob: str, makers: dict[str, Layer]) -> bool:
     """Whether a blob's numbers are those of convolutions, only put elsewhere."""
     layer = makers.get(blob)
-    if layer is None or layer.type not in ("Concat", "Reshape", "Permute", "Flatten", "Split"):
-        return layer is not None and layer.type == "Convolution"
-    return all(_is_raw(bottom, makers) for bottom in layer.bottom)
+    if layer is None or not layer.rearranges:
+        return isinstance(layer, Convolution)
+    return all(_is_raw(bottom, makers) for bottom in layer.layer_param.bottom)
 
 
-def _makers(net: Net) -> dict[str, LayerParameter]:
+def _makers(net: Net) -> dict[str, Layer]:
     """The layer that wrote each blob last, in the layers' order."""
-    found: dict[str, LayerParameter] = {}
+    found: dict[str, Layer] = {}
     for layer in net.layers:
-        param = getattr(layer, "layer_param", None)
-        if isinstance(param, LayerParameter):
-            for top in param.top:
+        if isinstance(layer, Layer):
+            for top in layer.layer_param.top:
                 found.pop(top, None)
-                found[top] = param
+                found[top] = layer
     return found

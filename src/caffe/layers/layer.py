@@ -142,6 +142,16 @@ class Layer(Generic[P]):
     """How the tops lie on the bottoms, as far as the class alone can say; of a layer that is
     `pointwise` it need not be said."""
 
+    rearranges: ClassVar[bool] = False
+    """The tops' numbers are the bottoms', only put elsewhere."""
+
+    takes_scores: ClassVar[bool] = False
+    """The first bottom holds scores, of which the layer makes probabilities (Softmax)."""
+
+    assumes_shapes: ClassVar[bool] = False
+    """What `declared_shapes` says is right only if the data is as the text has it (data sources):
+    whoever can opens the data and asks it."""
+
     no_gradient_for: frozenset[int] = frozenset()
     """Bottoms that never get a gradient (labels, and shapes to imitate)."""
 

@@ -15,6 +15,7 @@ class Permute(Layer[PermuteParameter]):
     """The bottom's axes in the given `order`; those that it does not name follow (SSD)."""
 
     message = "permute_param"
+    rearranges = True
     forbids_in_place = True
 
     def setup(self, *bottoms: Shape) -> None:
@@ -47,6 +48,7 @@ class Reorg(Layer[ReorgParameter]):
     """
 
     message = "reorg_param"
+    rearranges = True
     forbids_in_place = True
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:

@@ -28,6 +28,7 @@ class ShuffleChannel(Layer[ShuffleChannelParameter]):
     """The first channel of each group, then the second of each, ... (Zhang et al., 2017)."""
 
     message = "shuffle_channel_param"
+    rearranges = True
     differences = "of the forks"
     forbids_in_place = True
     pointwise = True
@@ -51,6 +52,7 @@ class Reverse(Layer[ReverseParameter]):
     """The order along `axis` (or several, or the first) turned round."""
 
     message = "reverse_param"
+    rearranges = True
     differences = "of the forks"
     forbids_in_place = True
 
@@ -71,6 +73,7 @@ class Transpose(Layer[TransposeParameter]):
     """Axis i of the top is axis dim[i] of the bottom."""
 
     message = "transpose_param"
+    rearranges = True
     differences = "of the forks"
     forbids_in_place = True
 
@@ -96,6 +99,7 @@ class DepthToSpace(Layer[DepthToSpaceParameter]):
     """
 
     message = "depth_to_space_param"
+    rearranges = True
     differences = "of the forks"
     forbids_in_place = True
 

@@ -47,6 +47,7 @@ class Concat(LegacyAxis[ConcatParameter]):
     """The bottoms one behind the other along `axis`."""
 
     message = "concat_param"
+    rearranges = True
     bottoms = (1, None)
     legacy_axis = "concat_dim"
 
@@ -74,6 +75,7 @@ class Slice(LegacyAxis[SliceParameter]):
     """The bottom cut along `axis`, at slice_point or into equal parts."""
 
     message = "slice_param"
+    rearranges = True
     tops = (1, None)
     legacy_axis = "slice_dim"
 
@@ -108,6 +110,7 @@ class Slice(LegacyAxis[SliceParameter]):
 class Split(Layer):
     """The bottom, once for each reader; the gradients of all of them add up."""
 
+    rearranges = True
     tops = (1, None)
     shares = frozenset({"data"})
     forbids_in_place = True
@@ -130,6 +133,7 @@ class Flatten(Layer[FlattenParameter]):
     """The axes from `axis` to `end_axis` (both included) as one; a new one if there are none."""
 
     message = "flatten_param"
+    rearranges = True
     shares = frozenset({"data", "diff"})
     forbids_in_place = True
 
@@ -156,6 +160,7 @@ class Reshape(Layer[ReshapeParameter]):
     """
 
     message = "reshape_param"
+    rearranges = True
     shares = frozenset({"data", "diff"})
     forbids_in_place = True
 

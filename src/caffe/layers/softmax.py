@@ -18,6 +18,7 @@ class Softmax(Layer[SoftmaxParameter]):
     """top = exp(x) / sum of exp(x) along `axis`."""
 
     message = "softmax_param"
+    takes_scores = True
     family = "loss"
     ignores_propagate_down = True
 

@@ -81,6 +81,7 @@ class SoftmaxWithLoss(ClassLoss[SoftmaxParameter]):
     """
 
     message = "softmax_param"
+    takes_scores = True
     differences = "loss_param.weight_by_label_freqs and class_weighting of SegNet"
 
     def class_axis(self) -> int:

@@ -14,7 +14,16 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from ..atomic import atomic_write
-from ..draw import FONT, RANKDIRS, format_of, main_parameters, quoted, quoted_all, render
+from ..draw import (
+    FONT,
+    RANKDIRS,
+    format_of,
+    main_parameters,
+    own_settings,
+    quoted,
+    quoted_all,
+    render,
+)
 from ..errors import CaffeError, require
 from ..layers.layer import Family, family_of
 from ..proto.caffe_pb2 import EltwiseParameter, LayerParameter
@@ -355,9 +364,10 @@ def _facts(layer: OutlinedLayer) -> list[str]:
     if len(facts) > 1 and facts[1].startswith("kernel "):
         size = facts[1].removeprefix("kernel ")
         facts[1] = size if " x " in size else f"{size} x {size}"
-    if param.type == "Eltwise":
-        facts.append(EltwiseParameter.EltwiseOp.Name(param.eltwise_param.operation))
-    if param.type == "Slice" and param.slice_param.slice_point:
+    settings = own_settings(param)
+    if isinstance(settings, EltwiseParameter):
+        facts.append(EltwiseParameter.EltwiseOp.Name(settings.operation))
+    if param.slice_param.slice_point:
         facts.append(f"at {', '.join(map(str, param.slice_param.slice_point))}")
     return facts
 

@@ -10,7 +10,6 @@ from ..engine.layerwise import Step
 from ..errors import CaffeError
 from ..graph import Graph, Node, build_graph
 from ..layers.layer import Layer, create
-from ..layers.sources.prefetching import PrefetchingLayer
 from ..memory.blob import Blob, Shape, checked_shape
 from ..proto.caffe_pb2 import LayerParameter, NetParameter
 
@@ -255,17 +254,12 @@ class _Builder:
     def _open(self, node: Node, step: Step) -> bool:
         """Set up a layer without bottoms; if its data is not there, go by what the text says."""
         names = list(node.param.top)
-        declared = step.layer.declared_shapes()
-        if (
-            declared is None
-            and isinstance(step.layer, PrefetchingLayer)
-            and names[0] in self.shapes
-        ):
+        declared, assumed = step.layer.declared_shapes(), step.layer.assumes_shapes
+        if declared is None and assumed and names[0] in self.shapes:
+            # What stands beside pictures is one for each of them.
             batch = tuple(self.shapes[names[0]])[:1]
             declared = [batch] * len(names)
-        elif (declared is None or isinstance(step.layer, PrefetchingLayer)) and not all(
-            name in self.shapes for name in names
-        ):
+        elif (declared is None or assumed) and not all(name in self.shapes for name in names):
             try:
                 step.setup()
                 return True

@@ -34,8 +34,22 @@ def detection_rows(found: list[Tensor], images: int, like: Tensor) -> Tensor:
     return rows[None, None]
 
 
+class GivesDetections:
+    """What a layer is whose first top holds rows (image, label, score, x1, y1, x2, y2)."""
+
+    @property
+    def labels(self) -> int:
+        """How many labels there are, the background among them if there is one."""
+        raise NotImplementedError
+
+    @property
+    def background(self) -> int:
+        """1 if label 0 is the background, else 0."""
+        return 1
+
+
 @register("DetectionOutput")
-class DetectionOutput(Layer[DetectionOutputParameter]):
+class DetectionOutput(GivesDetections, Layer[DetectionOutputParameter]):
     """Rows (image, label, score, x1, y1, x2, y2): the boxes that are left of SSD's predictions.
 
     Bottoms: offsets (N, 4 P), or (N, 4 P num_classes) unless share_location, scores
@@ -66,6 +80,14 @@ class DetectionOutput(Layer[DetectionOutputParameter]):
         if not 0 < param.nms_param.eta <= 1:
             raise NetError(f"eta must be above 0 and at most 1, not {param.nms_param.eta:g}")
         self._boxes_of_prior = 1 if param.share_location else param.num_classes
+
+    @property
+    def labels(self) -> int:
+        return self.param.num_classes
+
+    @property
+    def background(self) -> int:
+        return int(self.param.background_label_id == 0)
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         priors = count_priors(bottoms[2], "bottom 2")

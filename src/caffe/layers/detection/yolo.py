@@ -19,7 +19,7 @@ from ...proto.caffe_pb2 import (
 )
 from ..layer import Layer, P, register
 from .boxes import growth, non_maximum_suppression
-from .detection_output import detection_rows
+from .detection_output import GivesDetections, detection_rows
 
 
 def read_maps(x: Tensor, boxes_of_place: int, priors: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,7 +57,7 @@ V = TypeVar("V", bound=YoloDetectionOutputParameter | Yolov3DetectionOutputParam
 """The messages of YOLO's versions 2 and 3."""
 
 
-class YoloOutput(Layer[P]):
+class YoloOutput(GivesDetections, Layer[P]):
     """A layer that gives rows (image, label, score, x1, y1, x2, y2); label 0 is the background."""
 
     tops = 1
@@ -75,6 +75,10 @@ class YoloOutput(Layer[P]):
     def classes(self) -> int:
         """How many classes there are, without the background."""
         raise NotImplementedError
+
+    @property
+    def labels(self) -> int:
+        return self.classes + 1
 
     @property
     def overlap(self) -> float:

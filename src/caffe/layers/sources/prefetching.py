@@ -103,6 +103,7 @@ class PrefetchingLayer(Layer[P]):
     """A layer whose tops are batches that a thread reads ahead: pictures and labels."""
 
     family = "source"
+    assumes_shapes = True
     bottoms = 0
     tops: ClassVar[Count] = 2
     on_blobs = True
