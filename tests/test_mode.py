@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 import caffe
 from caffe import mode
+from caffe.devices import device_facts, why_unusable
 from caffe.errors import CaffeError
 from tests.helpers.running import feed, layer_net
 
@@ -38,3 +42,36 @@ def test_a_short_precision_comes_near_float32_or_is_refused_with_a_way_out(preci
     assert found.dtype == np.float32
     assert not np.array_equal(found, expected)
     np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_gpu_mode_without_a_gpu_raises_and_leaves_the_cpu_mode() -> None:
+    reason = why_unusable(device_facts(), 0)
+    assert reason is not None
+    for attempt in (caffe.set_mode_gpu, lambda: caffe.set_device(0)):
+        with pytest.raises(caffe.DeviceError) as caught:
+            attempt()
+        assert reason in str(caught.value)
+    assert caffe.mode.current_store() is None
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_a_net_runs_on_the_gpu() -> None:
+    net = caffe.Net(
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 } } }'
+        'layer { name: "y" type: "Power" bottom: "x" top: "y" power_param { scale: 3 } }',
+        caffe.TEST,
+    )
+    caffe.set_device(0)
+    caffe.set_mode_gpu()
+    try:
+        assert net.forward(x=[1, 2])["y"].tolist() == [3, 6]
+    finally:
+        caffe.set_mode_cpu()
+
+
+@pytest.mark.parametrize("call", [caffe.set_device, caffe.set_random_seed])
+@pytest.mark.parametrize("value", ["x", None])
+def test_what_is_no_whole_number_is_refused(call: Callable[[Any], None], value: Any) -> None:
+    with pytest.raises(caffe.CaffeError, match="must be a whole number"):
+        call(value)

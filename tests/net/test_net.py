@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ layer { name: "ip" type: "InnerProduct" bottom: "conv" top: "ip"
         inner_product_param { num_output: 4 weight_filler { type: "xavier" } } }
 layer { name: "prob" type: "Softmax" bottom: "ip" top: "prob" }
 """
+
 PICTURES = np.random.default_rng(0).normal(size=(2, 3, 4, 4)).astype(np.float32)
 
 
@@ -401,3 +403,9 @@ def test_a_net_needs_a_phase(model: Path) -> None:
         caffe.Net(model)
     with pytest.raises(caffe.CaffeError, match="phase"):
         caffe.Net(model, 7)
+
+
+@pytest.mark.parametrize("model", [None, 3, ["net.prototxt"]])
+def test_what_is_no_model_is_refused(model: Any) -> None:
+    with pytest.raises(caffe.CaffeError, match="takes a prototxt's path"):
+        caffe.Net(model, caffe.TEST)

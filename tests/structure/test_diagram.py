@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,27 +16,11 @@ from caffe.proto.files import parse_net
 from caffe.structure.diagram import Repeat, diagram, draw_outline, find_repeats, parts_of
 from caffe.structure.outline import Outline, outline
 from caffe.zoo import nets
-from tests.helpers.command import caffe_command
+from tests.helpers.nets import NET
 
 pytest.importorskip("pydot")
 
-NET = """
-name: "small <net>"
-layer { name: "data" type: "Input" top: "data"
-        input_param { shape { dim: 1 dim: 3 dim: 9 dim: 9 } } }
-layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
-        convolution_param { num_output: 7 kernel_size: 3 stride: 2 pad: 1 } }
-layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "conv" }
-layer { name: "scale" type: "Scale" bottom: "conv" top: "conv" }
-layer { name: "relu" type: "ReLU" bottom: "conv" top: "relu" }
-layer { name: "left" type: "Pooling" bottom: "relu" top: "left"
-        pooling_param { pool: AVE kernel_size: 3 } }
-layer { name: "sigmoid" type: "Sigmoid" bottom: "relu" top: "sigmoid" }
-layer { name: "right" type: "Convolution" bottom: "sigmoid" top: "right"
-        convolution_param { num_output: 7 kernel_h: 3 kernel_w: 3 } }
-layer { name: "sum" type: "Eltwise" bottom: "left" bottom: "right" top: "sum" }
-layer { name: "drop" type: "Dropout" bottom: "sum" top: "sum" include { phase: TRAIN } }
-"""
+
 BLOCK = """
 layer {{ name: "{n}/a" type: "Convolution" bottom: "{b}" top: "{n}/a"
         convolution_param {{ num_output: 4 kernel_size: 3 pad: 1 }} }}
@@ -46,6 +28,7 @@ layer {{ name: "{n}/b" type: "Convolution" bottom: "{n}/a" top: "{n}/b"
         convolution_param {{ num_output: 4 kernel_size: 1 }} }}
 layer {{ name: "{n}" type: "Eltwise" bottom: "{n}/b" bottom: "{b}" top: "{n}" }}
 """
+
 INPUT = """layer { name: "data" type: "Input" top: "data"
         input_param { shape { dim: 1 dim: 4 dim: 9 dim: 9 } } }"""
 
@@ -169,62 +152,3 @@ def test_what_cannot_be_drawn_is_refused(tmp_path: Path) -> None:
         diagram(outlined(NET), "UP")
     with pytest.raises(CaffeError, match=r"'tga'.*png, svg, pdf"):
         draw_outline(outlined(NET), tmp_path / "net.tga")
-
-
-run = partial(caffe_command, "draw")
-
-
-@pytest.fixture
-def net(tmp_path: Path) -> Path:
-    path = tmp_path / "small.prototxt"
-    path.write_text(NET)
-    return path
-
-
-def test_the_command_draws_a_phase(net: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out.svg"
-    assert run(net, out).exit_code == 0
-    assert "Dropout" not in out.read_text()
-    result = run(net, out, "--phase", "TRAIN", "--direction", "LR")
-    assert result.exit_code == 0
-    assert "out.svg drawn." in result.stdout.replace("\n", "")
-    assert "Dropout" in out.read_text()
-
-
-def test_the_command_draws_nets_whose_data_is_missing(tmp_path: Path) -> None:
-    path = tmp_path / "net.prototxt"
-    path.write_text(
-        'layer { name: "data" type: "Data" top: "data" '
-        'data_param { source: "gone" batch_size: 1 } }\n'
-        'layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" '
-        "convolution_param { num_output: 5 kernel_size: 3 } }\n"
-        'layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc" '
-        "inner_product_param { num_output: 9 } }"
-    )
-    result = run(path, tmp_path / "out.svg")
-    assert result.exit_code == 0, result.stderr
-    assert "gone" in result.stderr
-    assert "5 outputs" in (tmp_path / "out.svg").read_text()
-    assert "9 outputs" in (tmp_path / "out.svg").read_text()
-    assert run(path, tmp_path / "out.svg", "--shape", "data=1,3,8,8").stderr == ""
-    assert "5 x 6 x 6" in (tmp_path / "out.svg").read_text()
-
-
-def test_without_graphviz_the_command_says_what_to_install(
-    net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "pygraphviz", None)
-    monkeypatch.setenv("PATH", "")
-    out = tmp_path / "out.svg"
-    out.write_text("before")
-    result = run(net, out)
-    assert result.exit_code == 1
-    assert "pip install 'recaffe[draw]'" in result.stderr
-    assert out.read_text() == "before"
-
-
-def test_errors_name_file_and_line(net: Path, tmp_path: Path) -> None:
-    net.write_text(NET.replace('bottom: "left"', 'bottom: "loft"'))
-    result = run(net, tmp_path / "out.svg")
-    assert result.exit_code == 1
-    assert "small.prototxt:15: layer 'sum' (Eltwise): bottom 0, 'loft'" in result.stderr
