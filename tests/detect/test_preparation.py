@@ -46,9 +46,12 @@ def test_the_preparation_is_guessed_from_the_text(
     assert guess.why
 
 
-def test_depthwise_convolutions_take_values_from_minus_1_to_1() -> None:
-    depthwise = """layer { name: "dw" type: "Convolution" bottom: "conf" top: "dw"
-        convolution_param { num_output: 32 kernel_size: 3 group: 32 } }"""
+@pytest.mark.parametrize(
+    ("kind", "group"), [("Convolution", "group: 32"), ("DepthwiseConvolution", "")]
+)
+def test_depthwise_convolutions_take_values_from_minus_1_to_1(kind: str, group: str) -> None:
+    depthwise = f"""layer {{ name: "dw" type: "{kind}" bottom: "conf" top: "dw"
+        convolution_param {{ num_output: 32 kernel_size: 3 {group} }} }}"""
     guess = guess_preparation(read_model(SSD + depthwise)[1], "rows", (1, 3, 48, 64))
     assert guess.mean == (127.5,) * 3
     assert guess.scale == 1 / 127.5

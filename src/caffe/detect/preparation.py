@@ -151,7 +151,11 @@ def _said(net: NetParameter, channels: int) -> tuple[tuple[float, ...], float] |
 
 
 def _is_depthwise(layer: LayerParameter) -> bool:
-    kind, param = layer.type, layer.convolution_param
-    if kind in ("ConvolutionDepthwise", "DepthwiseConvolution"):
+    # Only here, as it loads PyTorch.
+    from ..layers.convolution import Convolution, ConvolutionDepthwise
+    from ..layers.layer import Layer, registry
+
+    kind, param = registry().get(layer.type, Layer), layer.convolution_param
+    if issubclass(kind, ConvolutionDepthwise):
         return True
-    return kind == "Convolution" and 8 <= param.group == param.num_output
+    return issubclass(kind, Convolution) and 8 <= param.group == param.num_output
