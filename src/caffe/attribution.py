@@ -71,7 +71,7 @@ def saliency_map(net: Net, class_index: int, image: int = 0, output: str | None 
     apart.load(image)
     apart.score(class_index)
     apart.backward(class_index)
-    steepest: NDArray[np.float32] = np.abs(apart.picture.diff[apart.place]).max(axis=0)
+    steepest: NDArray[np.float32] = np.abs(apart.picture.diff[apart.index]).max(axis=0)
     return steepest
 
 
@@ -110,8 +110,8 @@ def grad_cam_map(
     apart.score(class_index)
     apart.backward(class_index, to=name)
     maps, gradient = apart.net.blobs[name].data, apart.net.blobs[name].diff
-    weights = gradient[apart.place].mean(axis=(1, 2))
-    found = np.maximum(np.tensordot(weights, maps[apart.place], axes=1), 0)
+    weights = gradient[apart.index].mean(axis=(1, 2))
+    found = np.maximum(np.tensordot(weights, maps[apart.index], axes=1), 0)
     enlarged = _resized(found, apart.picture.shape[2:])
     most = enlarged.max()
     return enlarged / most if most > 0 else enlarged
@@ -178,10 +178,10 @@ def occlusion_map(
         apart.load(image, len(some))
         data = apart.picture.data
         for i, (y, x) in enumerate(some):
-            data[apart.place + i, :, y : y + size, x : x + size] = filling
+            data[apart.index + i, :, y : y + size, x : x + size] = filling
         scores = apart.scores(class_index)
         for i, (y, x) in enumerate(some):
-            fall[y : y + size, x : x + size] += whole - scores[apart.place + i]
+            fall[y : y + size, x : x + size] += whole - scores[apart.index + i]
             times[y : y + size, x : x + size] += 1
         if progress is not None:
             progress(begin + len(some), len(corners))
@@ -212,7 +212,7 @@ class _Apart:
         The layers that the score comes from.
     picture : Blob
         Its first input.
-    place : int
+    index : int
         Where the picture stands in the batch.
     takes_any_batch : bool
         Whether pictures can be run without the rest of their batch.
@@ -227,7 +227,7 @@ class _Apart:
         if self._input not in self.net.blobs:
             raise CaffeError(f"blob '{self._score_name}' does not come from input '{self._input}'")
         self.picture = self.net.blobs[self._input]
-        self.place = 0
+        self.index = 0
         self.takes_any_batch = self._takes_any_batch()
 
     def _takes_any_batch(self) -> bool:
@@ -259,7 +259,7 @@ class _Apart:
     def load(self, image: int, count: int = 1) -> None:
         """Put a picture of the original's batch, and what else goes with it, into the inputs."""
         index = _checked_index(image, self._batch, "picture", "the batch has")
-        self.place = 0 if self.takes_any_batch else index
+        self.index = 0 if self.takes_any_batch else index
         self._reshape(count if self.takes_any_batch else self._batch)
         for name in self.net.inputs:
             values = self._original.blobs[name].data_tensor()
@@ -269,7 +269,7 @@ class _Apart:
 
     def score(self, class_index: int) -> float:
         """Run forward; return the class's score for the picture."""
-        found = float(self.scores(class_index)[self.place])
+        found = float(self.scores(class_index)[self.index])
         if not math.isfinite(found):
             raise CaffeError(
                 f"the class's score in '{self._score_name}' is {found}: the weights are missing, "
@@ -298,7 +298,7 @@ class _Apart:
         score = self.net.blobs[self._score_name]
         seed = np.zeros((score.shape[0], score.shape[1] if len(score.shape) > 1 else 1, 1))
         places = score.count // seed.size
-        seed[self.place, class_index] = 1 / places
+        seed[self.index, class_index] = 1 / places
         score.diff[...] = np.broadcast_to(seed, (*seed.shape[:2], places)).reshape(score.shape)
         first = 0 if to is None else _last_maker(self.net, to) + 1
         layers = len(self.net.layers)

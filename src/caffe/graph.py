@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from .errors import NetError, did_you_mean
 from .proto.caffe_pb2 import LayerParameter, NetParameter, NetState, NetStateRule
 
-Place = tuple[int, int]
+TopIndex = tuple[int, int]
 """A top, as (layer index, top index)."""
 
 
@@ -152,7 +152,7 @@ def insert_splits(layers: Sequence[LayerParameter]) -> list[LayerParameter]:
     ``<blob>_<layer>_<top index>_split`` and, for its tops, ``..._split_<k>``.
     """
     sources, readers, weights = _count_readers(layers)
-    handed_out: Counter[Place] = Counter()
+    handed_out: Counter[TopIndex] = Counter()
     result = []
     for i, layer in enumerate(layers):
         for j, bottom in enumerate(layer.bottom):
@@ -173,12 +173,12 @@ def insert_splits(layers: Sequence[LayerParameter]) -> list[LayerParameter]:
 
 def _count_readers(
     layers: Sequence[LayerParameter],
-) -> tuple[dict[tuple[int, int], Place], Counter[Place], dict[Place, float]]:
+) -> tuple[dict[tuple[int, int], TopIndex], Counter[TopIndex], dict[TopIndex, float]]:
     """Find for each bottom the top it reads, for each top how many read it, and its loss weight."""
-    last_maker: dict[str, Place] = {}
-    sources: dict[tuple[int, int], Place] = {}
-    readers: Counter[Place] = Counter()
-    weights: dict[Place, float] = {}
+    last_maker: dict[str, TopIndex] = {}
+    sources: dict[tuple[int, int], TopIndex] = {}
+    readers: Counter[TopIndex] = Counter()
+    weights: dict[TopIndex, float] = {}
     for i, layer in enumerate(layers):
         for j, bottom in enumerate(layer.bottom):
             if bottom not in last_maker:

@@ -14,7 +14,7 @@ from .nets import TEXT_ENDINGS, read_named_net
 from .terminal import complain, print_columns, progress
 
 if TYPE_CHECKING:
-    from ..structure.compare import NetDifference, Values, WeightsDifference
+    from ..structure.compare import NetDifference, Pair, WeightsDifference
 
 DIFFERENT, TROUBLE = 1, 2
 
@@ -102,7 +102,7 @@ def _show_nets(first: str, second: str, found: NetDifference) -> None:
     print(f"\n{counts[0]} only in A, {counts[1]} only in B, {counts[2]} not alike")
 
 
-def _show_values(values: dict[str, Values], between: str = ", ") -> None:
+def _show_values(values: dict[str, Pair], between: str = ", ") -> None:
     for name, pair in values.items():
         a, b = (_value(value, between) for value in pair)
         print(f"    {name}: {a} -> {b}")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Values:
+class ParameterValues:
     """What a parameter blob of a file holds; numbers that are not finite are left out."""
 
     layer: str
@@ -46,7 +46,7 @@ class Weights:
 
     Attributes
     ----------
-    parameters : list of Values
+    parameters : list of ParameterValues
         Of the layers that the net and the file both have.
     without : list of str
         Layers of the net with parameters for which the file has none.
@@ -55,7 +55,7 @@ class Weights:
     """
 
     file: str
-    parameters: list[Values]
+    parameters: list[ParameterValues]
     without: list[str]
     unused: list[str]
 
@@ -140,7 +140,7 @@ def examine(path: Path, summary: Summary) -> Weights:
     stored = {layer.name: layer for layer in reversed(read_weights(path)) if layer.blobs}
     rows = {row.name: row for row in reversed(summary.rows)}
     names = [row.name for row in summary.rows if row.name in stored]
-    values: list[Values] = []
+    values: list[ParameterValues] = []
     with progress("Reading", len(names), "layers") as (_, advance):
         for name in dict.fromkeys(names):
             values += _values(stored[name], rows[name].parameter_shapes)
@@ -149,7 +149,7 @@ def examine(path: Path, summary: Summary) -> Weights:
     return Weights(str(path), values, without, [name for name in stored if name not in rows][::-1])
 
 
-def _values(layer: LayerWeights, shapes: Sequence[tuple[int, ...]] | None) -> list[Values]:
+def _values(layer: LayerWeights, shapes: Sequence[tuple[int, ...]] | None) -> list[ParameterValues]:
     from ..net.trained import fits_shape
 
     found = []
@@ -157,7 +157,7 @@ def _values(layer: LayerWeights, shapes: Sequence[tuple[int, ...]] | None) -> li
         if blob is None:
             continue
         fits = shapes is None or (i < len(shapes) and fits_shape(blob, shapes[i]))
-        found.append(Values(layer.name, i, list(blob.shape), fits, *_range(blob.data)))
+        found.append(ParameterValues(layer.name, i, list(blob.shape), fits, *_range(blob.data)))
     return found
 
 

@@ -1,4 +1,7 @@
-"""Which of a bottom's places one place of a top depends on, and where it lies among them."""
+"""Which of a bottom's places one place of a top depends on, and where it lies among them.
+
+Through all layers down to the picture that makes the receptive field.
+"""
 
 from __future__ import annotations
 

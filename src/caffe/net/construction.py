@@ -11,7 +11,7 @@ from ..paths import PathLike
 from ..phases import NAMES, check_phase
 from ..proto import files
 from ..proto.caffe_pb2 import NetParameter
-from ..proto.places import find_line
+from ..proto.lines import find_line
 from ..proto.upgrade import upgrade_net
 
 

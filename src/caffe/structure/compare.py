@@ -24,7 +24,7 @@ from ..weights.layer_weights import LayerWeights, WeightBlob
 from .outline import outline
 from .summary import Row, Summary, summarize
 
-Values = tuple[Any, Any]
+Pair = tuple[Any, Any]
 """What the first has and what the second has; None where it has nothing."""
 
 
@@ -44,8 +44,8 @@ class LayerDifference:
 
     name: str
     type: str
-    fields: dict[str, Values] = field(default_factory=dict)
-    shapes: dict[str, Values] = field(default_factory=dict)
+    fields: dict[str, Pair] = field(default_factory=dict)
+    shapes: dict[str, Pair] = field(default_factory=dict)
 
 
 @dataclass
@@ -64,7 +64,7 @@ class NetDifference:
         Whether layers that both have stand in another order.
     """
 
-    fields: dict[str, Values]
+    fields: dict[str, Pair]
     only_first: list[tuple[str, str]]
     only_second: list[tuple[str, str]]
     layers: list[LayerDifference]
@@ -97,7 +97,7 @@ class BlobDifference:
 
     layer: str
     blob: int
-    shapes: Values
+    shapes: Pair
     largest: float | None
     relative: float | None
 
@@ -146,13 +146,13 @@ def compare_nets(first: NetParameter, second: NetParameter) -> NetDifference:
         for a, b in pairs
     ]
     order = {id(b): i for i, b in enumerate(theirs)}
-    places = [order[id(b)] for _, b in pairs]
+    positions = [order[id(b)] for _, b in pairs]
     return NetDifference(
         _differing_fields(first, second, ("layer", "layers")),
         [(layer.name, layer.type) for layer in only_first],
         [(layer.name, layer.type) for layer in only_second],
         [layer for layer in layers if layer.fields or layer.shapes],
-        any(i > j for i, j in pairwise(places)),
+        any(i > j for i, j in pairwise(positions)),
     )
 
 
@@ -208,7 +208,7 @@ def _have_same_rules(a: LayerParameter, b: LayerParameter) -> bool:
     )
 
 
-def _differing_fields(a: Message, b: Message, without: tuple[str, ...]) -> dict[str, Values]:
+def _differing_fields(a: Message, b: Message, without: tuple[str, ...]) -> dict[str, Pair]:
     said = [dict(_fields(message, without)) for message in (a, b)]
     names = dict.fromkeys([*said[0], *said[1]])
     values = {name: (said[0].get(name), said[1].get(name)) for name in names}
@@ -261,7 +261,7 @@ class _Shapes:
                 a, b = (summarize(outline(net, phase)) for net in (first, second))
                 self._summaries[phase] = (a, b)
 
-    def of(self, first: LayerParameter, second: LayerParameter) -> dict[str, Values]:
+    def of(self, first: LayerParameter, second: LayerParameter) -> dict[str, Pair]:
         """What differs between a layer's shapes, in the first phase that has both."""
         for phase, summaries in self._summaries.items():
             state = NetState(phase=phase)  # type: ignore[arg-type]
@@ -276,8 +276,8 @@ class _Shapes:
         return {}
 
 
-def _compare_rows(row: Row, summary: Summary, other: Row, whole: Summary) -> dict[str, Values]:
-    shapes: dict[str, Values] = {}
+def _compare_rows(row: Row, summary: Summary, other: Row, whole: Summary) -> dict[str, Pair]:
+    shapes: dict[str, Pair] = {}
     for name, a, b in zip(row.tops, row.shapes, other.shapes, strict=False):
         if a is None or b is None:
             continue

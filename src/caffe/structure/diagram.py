@@ -170,8 +170,8 @@ def diagram(outline: Outline, rankdir: str = "TB", fold: bool = True) -> Dot:
         target: Any = graph
         if label:
             # Below, and to the left: there the arrows that come in do not cross it.
-            place = {"labeljust": "l", "labelloc": "b", "margin": "9"}
-            style = quoted_all({**_FAINT, **place, "style": "rounded,dashed"})
+            corner = {"labeljust": "l", "labelloc": "b", "margin": "9"}
+            style = quoted_all({**_FAINT, **corner, "style": "rounded,dashed"})
             target = pydot.Cluster(f"box{number}", label=f'"{label}"', **style)
         for index in members:
             target.add_node(_node(pydot, index, parts[index]))
@@ -196,12 +196,12 @@ def parts_of(outline: Outline) -> list[Part]:
         before = parts[sources[0]] if len(sources) == 1 else None
         if before is not None and not before.is_source and _follows(layer, number, readers):
             before.layers.append(layer)
-            place = sources[0]
+            part = sources[0]
         else:
             parts.append(Part([layer], sources))
-            place = len(parts) - 1
+            part = len(parts) - 1
         for top in layer.tops:
-            maker[top] = place
+            maker[top] = part
     return parts
 
 

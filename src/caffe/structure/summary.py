@@ -263,12 +263,12 @@ def summarize(net: Built | Outline) -> Summary:
     owned: set[str] = set()
     rows, parameter_count, blob_count = [], 0, 0
     learns = found.phase == TRAIN
-    for place in found.layers:
-        count = _own_parameters(place, owned)
+    for outlined in found.layers:
+        count = _own_parameters(outlined, owned)
         parameter_count += count or 0
-        blob_count += _memory(place, learns)
-        if not place.is_inserted_split:
-            rows.append(_row(found, place, count, fields))
+        blob_count += _memory(outlined, learns)
+        if not outlined.is_inserted_split:
+            rows.append(_row(found, outlined, count, fields))
     return Summary(
         found.name,
         "TRAIN" if learns else "TEST",
@@ -289,36 +289,36 @@ def shape_text(shape: Shape | None) -> str:
 
 def _row(
     found: Outline,
-    place: OutlinedLayer,
+    outlined: OutlinedLayer,
     count: int | None,
     fields: Sequence[tuple[Reach, ...] | None],
 ) -> Row:
-    layer, shapes = place.layer, [s for s in place.bottom_shapes if s is not None]
-    tops = [s for s in place.top_shapes if s is not None]
-    names = [found.name_of(top) for top in place.tops]
+    layer, shapes = outlined.layer, [s for s in outlined.bottom_shapes if s is not None]
+    tops = [s for s in outlined.top_shapes if s is not None]
+    names = [found.name_of(top) for top in outlined.tops]
     return Row(
-        place.param.name,
-        place.param.type,
-        family_of(place.param.type),
-        tuple(found.name_of(bottom) for bottom in place.bottoms),
+        outlined.param.name,
+        outlined.param.type,
+        family_of(outlined.param.type),
+        tuple(found.name_of(bottom) for bottom in outlined.bottoms),
         tuple(names),
-        tuple(place.top_shapes),
-        tuple(place.runs_in_place(i) for i in range(len(place.tops))),
+        tuple(outlined.top_shapes),
+        tuple(outlined.runs_in_place(i) for i in range(len(outlined.tops))),
         None if layer is None else tuple(blob.shape for blob in layer.blobs),
         count,
         0 if layer is None else layer.statistics,
         None if layer is None else layer.multiply_adds(shapes, tops),
-        fields[place.tops[0]] if place.tops else None,
+        fields[outlined.tops[0]] if outlined.tops else None,
     )
 
 
-def _own_parameters(place: OutlinedLayer, owned: set[str]) -> int | None:
+def _own_parameters(outlined: OutlinedLayer, owned: set[str]) -> int | None:
     """How many numbers a layer's parameters hold, without those of an owner before it."""
-    if place.layer is None:
+    if outlined.layer is None:
         return None
-    specs = list(place.layer.layer_param.param)
+    specs = list(outlined.layer.layer_param.param)
     count = 0
-    for i, blob in enumerate(place.layer.blobs):
+    for i, blob in enumerate(outlined.layer.blobs):
         name = specs[i].name if i < len(specs) else ""
         if name not in owned:
             count += blob.count
@@ -327,23 +327,23 @@ def _own_parameters(place: OutlinedLayer, owned: set[str]) -> int | None:
     return count
 
 
-def _memory(place: OutlinedLayer, learns: bool) -> int:
+def _memory(outlined: OutlinedLayer, learns: bool) -> int:
     """How many numbers the tops' own memory holds."""
-    shared = frozenset() if place.layer is None else place.layer.shares
+    shared = frozenset() if outlined.layer is None else outlined.layer.shares
     faces = {"data", "diff"} if learns else {"data"}
     own = len(faces - shared)
     return own * sum(
         math.prod(shape)
-        for i, shape in enumerate(place.top_shapes)
-        if shape is not None and not place.runs_in_place(i)
+        for i, shape in enumerate(outlined.top_shapes)
+        if shape is not None and not outlined.runs_in_place(i)
     )
 
 
 def _batch(found: Outline) -> int | None:
     """The first axis of the first source's top, where that holds pictures."""
-    for place in found.layers:
-        if not place.bottoms and place.top_shapes:
-            shape = place.top_shapes[0]
+    for outlined in found.layers:
+        if not outlined.bottoms and outlined.top_shapes:
+            shape = outlined.top_shapes[0]
             return shape[0] if shape is not None and len(shape) >= PICTURE_AXES else None
     return None
 
@@ -351,25 +351,25 @@ def _batch(found: Outline) -> int | None:
 def _fields(found: Outline) -> list[tuple[Reach, ...] | None]:
     """For each blob what its places depend on in the picture that the net is given."""
     fields: list[tuple[Reach, ...] | None] = [None] * len(found.blob_names)
-    for place in found.layers:
-        for i, (top, shape) in enumerate(zip(place.tops, place.top_shapes, strict=True)):
+    for outlined in found.layers:
+        for i, (top, shape) in enumerate(zip(outlined.tops, outlined.top_shapes, strict=True)):
             if shape is None:
                 fields[top] = None
-            elif not place.bottoms:
+            elif not outlined.bottoms:
                 fields[top] = (SAME,) * (len(shape) - 2) or None
-            elif place.layer is not None:
-                fields[top] = _field_of(place, place.layer, i, shape, fields)
+            elif outlined.layer is not None:
+                fields[top] = _field_of(outlined, outlined.layer, i, shape, fields)
     return fields
 
 
 def _field_of(
-    place: OutlinedLayer,
+    outlined: OutlinedLayer,
     layer: Layer,
     index: int,
     top: Shape,
     fields: Sequence[tuple[Reach, ...] | None],
 ) -> tuple[Reach, ...] | None:
-    bottoms = range(len(place.bottoms))
+    bottoms = range(len(outlined.bottoms))
     if layer.equal_tops:
         bottoms = range(index, index + 1)
     joined: tuple[Reach, ...] | None = None
@@ -377,7 +377,7 @@ def _field_of(
         # Labels, and bottoms whose size alone counts.
         if i in layer.no_gradient_for:
             continue
-        seen = _seen(layer, place.bottom_shapes[i], fields[place.bottoms[i]], top)
+        seen = _seen(layer, outlined.bottom_shapes[i], fields[outlined.bottoms[i]], top)
         if seen is None or (joined is not None and len(seen) != len(joined)):
             return None
         if joined is None:

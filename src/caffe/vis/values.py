@@ -209,17 +209,17 @@ def top(
 
 def _draw_bars(ax: Axes, pairs: Sequence[tuple[str, float]]) -> None:
     shares = [share for _, share in pairs]
-    places = list(range(len(pairs)))
-    ax.barh(places, shares, height=0.62, color=[BAR] + ["#a9c4de"] * (len(pairs) - 1))
-    ax.set_yticks(places)
+    rows = list(range(len(pairs)))
+    ax.barh(rows, shares, height=0.62, color=[BAR] + ["#a9c4de"] * (len(pairs) - 1))
+    ax.set_yticks(rows)
     ax.set_yticklabels([short(label) for label, _ in pairs], fontsize=10)
     ax.invert_yaxis()
     are_shares = are_probabilities(np.asarray(shares))
     # Probabilities share one scale, so that several figures can be compared.
     most = 1.0 if are_shares else max(*shares, 1e-12)
-    for place, share in zip(places, shares, strict=True):
+    for row, share in zip(rows, shares, strict=True):
         said = f"{share:.1%}" if are_shares else f"{share:.4g}"
-        ax.text(max(share, 0) + most * 0.02, place, said, va="center", fontsize=9)
+        ax.text(max(share, 0) + most * 0.02, row, said, va="center", fontsize=9)
     ax.set_xlim(min(0, *shares), most * 1.18)
     ax.set_xticks([])
     ax.tick_params(axis="y", length=0)

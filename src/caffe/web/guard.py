@@ -35,7 +35,8 @@ class Guard:
     """Refuses requests by other sites' pages, and adds the headers of safety to all answers.
 
     A page of another site can point its own name at this machine and then read what a server
-    answers under that name; so the server answers under names that are its own, and to addresses.
+    answers under that name (DNS rebinding); so the server answers under names that are its own, and
+    to addresses.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:

@@ -1,8 +1,9 @@
 """Pictures by link: fetched from public addresses only, within bounds of time and size.
 
-A server that fetches what strangers name could be made to ask machines that only it can reach. So
-a name is resolved once, every address that it has must be public, the connection goes to the
-address that was checked, and each redirect goes through the same again.
+A server that fetches what strangers name could be made to ask machines that only it can reach
+(server-side request forgery, SSRF). So a name is resolved once, every address that it has must be
+public, the connection goes to the address that was checked, so that a name that points elsewhere
+a moment later leads nowhere (DNS rebinding), and each redirect goes through the same again.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _TEREDO = ipaddress.IPv6Network("2001::/32")
 
 
 @dataclass(frozen=True)
-class Place:
+class Target:
     """Where a link leads: what to ask for, and the one address to ask."""
 
     scheme: str
@@ -121,7 +122,7 @@ def too_slow(settings: Settings) -> Refusal:
     return Refusal(504, "link_slow", f"the link took longer than {settings.link_seconds:g} s")
 
 
-def locate(link: str, settings: Settings) -> Place:
+def locate(link: str, settings: Settings) -> Target:
     """Say where a link leads; raises Refusal (400, 502) where nobody is to go."""
     parts = _split(link)
     name = parts.hostname or ""
@@ -144,7 +145,7 @@ def locate(link: str, settings: Settings) -> Place:
             )
     path = quote(parts.path or "/", safe="/%:=&?~#+!$,;'@()*[]")
     query = f"?{quote(parts.query, safe='/%:=&?~+!$,;@()*[]')}" if parts.query else ""
-    return Place(parts.scheme, name, port, path + query, addresses[0])
+    return Target(parts.scheme, name, port, path + query, addresses[0])
 
 
 def _split(link: str) -> SplitResult:
@@ -162,11 +163,11 @@ def _split(link: str) -> SplitResult:
     return parts
 
 
-def _ask(place: Place, deadline: float, settings: Settings) -> tuple[bytes, str | None]:
-    """What a place answers: its content, or where it leads on."""
+def _ask(target: Target, deadline: float, settings: Settings) -> tuple[bytes, str | None]:
+    """What a target answers: its content, or where it leads on."""
     try:
-        with _connection(place, deadline) as connection:
-            connection.request("GET", place.path, headers={"Host": place.host, **HEADERS})
+        with _connection(target, deadline) as connection:
+            connection.request("GET", target.path, headers={"Host": target.host, **HEADERS})
             response = connection.getresponse()
             if response.status in REDIRECTS and (onward := response.getheader("Location")):
                 return b"", onward
@@ -191,14 +192,14 @@ def _ask(place: Place, deadline: float, settings: Settings) -> tuple[bytes, str 
 
 
 @contextmanager
-def _connection(place: Place, deadline: float) -> Iterator[http.client.HTTPConnection]:
-    """A connection to the place's address that ends at the deadline, whatever it is doing."""
+def _connection(target: Target, deadline: float) -> Iterator[http.client.HTTPConnection]:
+    """A connection to the target's address that ends at the deadline, whatever it is doing."""
     left = max(deadline - time.monotonic(), 0.001)
-    stream = socket.create_connection((place.address, place.port), left)
-    if place.scheme == "https":
+    stream = socket.create_connection((target.address, target.port), left)
+    if target.scheme == "https":
         context = ssl.create_default_context(cafile=certifi.where())
         stream = context.wrap_socket(
-            stream, server_hostname=place.name, do_handshake_on_connect=False
+            stream, server_hostname=target.name, do_handshake_on_connect=False
         )
     # A server that sends a byte now and then never runs into a socket's own time limit.
     end = threading.Timer(max(deadline - time.monotonic(), 0.001), _cut, [stream])
@@ -207,7 +208,7 @@ def _connection(place: Place, deadline: float) -> Iterator[http.client.HTTPConne
     try:
         if isinstance(stream, ssl.SSLSocket):
             stream.do_handshake()
-        connection = http.client.HTTPConnection(place.name, place.port)
+        connection = http.client.HTTPConnection(target.name, target.port)
         connection.sock = stream
         yield connection
     finally:

@@ -51,7 +51,7 @@ class AnnotatedStore(StoreSource):
         plain.mirror = False
         self._transformer = DataTransformer(plain, phase)
         self._random = random_source()
-        with naming(self.place(self.first)):
+        with naming(self.describe(self.first)):
             first = self._parse(self.first[1])
             resized = boxed.resize(first, self._settings, self._random)
             self.shape = self._transformer.shape(resized.pixels)

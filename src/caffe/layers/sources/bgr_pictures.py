@@ -11,13 +11,13 @@ from PIL import Image
 
 from ...io.pictures import load_image
 
-Picture = NDArray[np.uint8]
+BgrPicture = NDArray[np.uint8]
 """Channels x height x width, 0 to 255; one channel is grey, three are BGR, four BGRA."""
 
 GREY_MODES = ("1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
 
-def read_picture(source: str | os.PathLike[str] | bytes, color: bool = True) -> Picture:
+def read_picture(source: str | os.PathLike[str] | bytes, color: bool = True) -> BgrPicture:
     """Read a picture from its file or encoded content.
 
     Parameters
@@ -40,7 +40,7 @@ def read_picture(source: str | os.PathLike[str] | bytes, color: bool = True) -> 
     return ((weighted + 8192) >> 14).astype(np.uint8)[np.newaxis]
 
 
-def read_native_picture(content: bytes) -> Picture:
+def read_native_picture(content: bytes) -> BgrPicture:
     """Read an encoded picture with the channels that it has: grey, BGR or BGRA.
 
     Raises
@@ -58,7 +58,7 @@ def read_native_picture(content: bytes) -> Picture:
     return np.concatenate([bgr, alpha[np.newaxis]])
 
 
-def resize_picture(picture: Picture, height: int, width: int) -> Picture:
+def resize_picture(picture: BgrPicture, height: int, width: int) -> BgrPicture:
     """Resize as OpenCV's bilinear `resize` does with bytes, in its whole-number arithmetic."""
     if picture.shape[1:] == (height, width):
         return picture
@@ -70,7 +70,7 @@ def resize_picture(picture: Picture, height: int, width: int) -> Picture:
     wide >>= 4
     high = (wide[:, top] * upper[:, np.newaxis]) >> 16
     high += (wide[:, bottom] * lower[:, np.newaxis]) >> 16
-    resized: Picture = np.clip((high + 2) >> 2, 0, 255).astype(np.uint8)
+    resized: BgrPicture = np.clip((high + 2) >> 2, 0, 255).astype(np.uint8)
     return resized
 
 

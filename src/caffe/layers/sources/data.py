@@ -31,7 +31,7 @@ class DatumStore(StoreSource):
     def __init__(self, param: DataParameter, transformer: DataTransformer) -> None:
         super().__init__(param)
         self.transformer = transformer
-        with naming(self.place(self.first)):
+        with naming(self.describe(self.first)):
             self.shape = transformer.shape(self._parse(self.first[1])[0])
 
     def read(self, entry: Entry) -> Sample:

@@ -12,7 +12,7 @@ from ...errors import NetError, ParseError, ShapeError
 from ...memory.blob import Blob, Shape
 from ...proto.caffe_pb2 import DenseImageDataParameter, ImageDataParameter, TransformationParameter
 from ..layer import register
-from .bgr_pictures import Picture, read_picture, resize_picture
+from .bgr_pictures import BgrPicture, read_picture, resize_picture
 from .data_transformer import DataTransformer, random_source
 from .entries import ListSource, Sample, check_shape, naming
 from .prefetching import PrefetchingLayer
@@ -23,7 +23,7 @@ Entry = tuple[str, str]
 Labelled = DenseImageDataParameter | ImageDataParameter
 """The messages of sources whose labels are pictures."""
 
-Read = Callable[[Entry], tuple[Picture, Picture]]
+Read = Callable[[Entry], tuple[BgrPicture, BgrPicture]]
 
 
 class LabelledPictures(ListSource[Entry]):
@@ -47,7 +47,7 @@ class LabelledPictures(ListSource[Entry]):
         )
         self._cut = DataTransformer(cuts, transformer.phase)
         super().__init__(param, read_pairs(param.source))
-        with naming(self.place(self.first)):
+        with naming(self.describe(self.first)):
             picture, labels = self._pair(self.first)
         channels, height, width = picture.shape
         self.shape = (channels, height, width)
@@ -60,7 +60,7 @@ class LabelledPictures(ListSource[Entry]):
         check_shape(sample[0], first[0])
         check_shape(sample[1], first[1])
 
-    def place(self, entry: Entry) -> str:
+    def describe(self, entry: Entry) -> str:
         return f"{self.param.source}: picture '{entry[0]}'"
 
     def _pair(self, entry: Entry) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -101,7 +101,7 @@ def read_pairs(path: str) -> list[Entry]:
     return entries
 
 
-def resize_labels(labels: Picture, height: int, width: int) -> Picture:
+def resize_labels(labels: BgrPicture, height: int, width: int) -> BgrPicture:
     """Resize as OpenCV's nearest `resize` does: no value that was not there before."""
     rows = np.arange(height) * labels.shape[1] // height
     columns = np.arange(width) * labels.shape[2] // width
@@ -157,7 +157,7 @@ class DenseImageData(LabelledSource[DenseImageDataParameter]):
             raise NetError("label_divide_factor must be at least 1")
         random = random_source()
 
-        def read(entry: Entry) -> tuple[Picture, Picture]:
+        def read(entry: Entry) -> tuple[BgrPicture, BgrPicture]:
             folders = (param.root_folder_image, param.root_folder_label)
             names = [f or param.root_folder for f in folders]
             picture = read_picture(names[0] + entry[0], param.is_color)
@@ -185,8 +185,8 @@ class DenseImageData(LabelledSource[DenseImageDataParameter]):
 
 
 def cut_both(
-    picture: Picture, labels: Picture, height: int, width: int, random: np.random.Generator
-) -> tuple[Picture, Picture]:
+    picture: BgrPicture, labels: BgrPicture, height: int, width: int, random: np.random.Generator
+) -> tuple[BgrPicture, BgrPicture]:
     """Cut the same window out of both: at the lower edge, at any column.
 
     Raises
@@ -241,7 +241,7 @@ class ImageSegData(LabelledSource[ImageDataParameter]):
         crop = transform.crop_size
         means = np.array(list(transform.mean_value) or [0], np.float32).reshape(-1, 1, 1)
 
-        def read(entry: Entry) -> tuple[Picture, Picture]:
+        def read(entry: Entry) -> tuple[BgrPicture, BgrPicture]:
             picture = read_picture(param.root_folder + entry[0], param.is_color)
             labels = read_picture(param.root_folder + entry[1], color=False)
             if labels.shape[1:] != picture.shape[1:]:
@@ -276,7 +276,7 @@ class ImageLabelmapData(LabelledSource[ImageDataParameter]):
     def reader(self) -> Read:
         param = self.param
 
-        def read(entry: Entry) -> tuple[Picture, Picture]:
+        def read(entry: Entry) -> tuple[BgrPicture, BgrPicture]:
             picture = read_picture(param.root_folder + entry[0], param.is_color)
             edges = read_picture(param.root_folder + entry[1], color=False)
             if edges.shape[1:] != picture.shape[1:]:

@@ -68,8 +68,8 @@ class Source(Generic[Entry]):
         """Yield what there is to read, without end."""
         raise NotImplementedError
 
-    def place(self, entry: Entry) -> str:
-        """How errors name an entry."""
+    def describe(self, entry: Entry) -> str:
+        """Return how errors name an entry."""
         raise NotImplementedError
 
     def read(self, entry: Entry) -> Sample:
@@ -90,7 +90,7 @@ class Source(Generic[Entry]):
         while True:
             samples: list[Sample] = []
             for entry in islice(entries, self.batch_size):
-                with naming(self.place(entry)):
+                with naming(self.describe(entry)):
                     samples.append(self.read(entry))
                     self.check(samples[-1], samples[0])
             yield self.joined(samples)
@@ -175,5 +175,5 @@ class StoreSource(Source[Record]):
         while True:
             yield from self._database.entries()
 
-    def place(self, entry: Record) -> str:
+    def describe(self, entry: Record) -> str:
         return f"{self.param.source}: entry '{entry[0].decode('utf-8', 'backslashreplace')}'"

@@ -9,7 +9,7 @@ import numpy as np
 from ...errors import NetError, ParseError
 from ...proto.caffe_pb2 import ImageDataParameter
 from ..layer import register
-from .bgr_pictures import Picture, read_picture, resize_picture
+from .bgr_pictures import BgrPicture, read_picture, resize_picture
 from .data_transformer import DataTransformer
 from .entries import ListSource, Sample, naming
 from .prefetching import PrefetchingLayer
@@ -31,16 +31,16 @@ class ImageList(ListSource[tuple[str, int]]):
     def __init__(self, param: ImageDataParameter, transformer: DataTransformer) -> None:
         super().__init__(param, read_list(param.source))
         self.transformer = transformer
-        with naming(self.place(self.first)):
+        with naming(self.describe(self.first)):
             self.shape = transformer.shape(self._picture(self.first[0]))
 
     def read(self, entry: tuple[str, int]) -> Sample:
         return self.transformer(self._picture(entry[0])), np.float32(entry[1])
 
-    def place(self, entry: tuple[str, int]) -> str:
+    def describe(self, entry: tuple[str, int]) -> str:
         return f"{self.param.source}: picture '{entry[0]}'"
 
-    def _picture(self, name: str) -> Picture:
+    def _picture(self, name: str) -> BgrPicture:
         picture = read_picture(self.param.root_folder + name, self.param.is_color)
         height, width = self.param.new_height, self.param.new_width
         return resize_picture(picture, height, width) if height else picture

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...errors import CaffeError, NetError, ParseError, ShapeError
 from ...proto.caffe_pb2 import TransformationParameter, WindowDataParameter
 from ..layer import register
-from .bgr_pictures import Picture, read_picture, resize_picture
+from .bgr_pictures import BgrPicture, read_picture, resize_picture
 from .data_transformer import DataTransformer, random_source, read_mean
 from .entries import Sample, Source, naming
 from .prefetching import PrefetchingLayer
@@ -210,7 +210,7 @@ class WindowSampler(Source[Window]):
                 for _ in range(count)
             ]
 
-    def place(self, entry: Window) -> str:
+    def describe(self, entry: Window) -> str:
         box = " ".join(map(str, entry.box))
         return f"{self.param.source}: picture {entry.image}, window {box}"
 
@@ -219,7 +219,7 @@ class WindowSampler(Source[Window]):
         picture = self._picture(entry.image)
         return self._warp(picture, entry.box, mirrored), np.float32(entry.label)
 
-    def _picture(self, image: int) -> Picture:
+    def _picture(self, image: int) -> BgrPicture:
         path = self._images[image]
         if not self.param.cache_images:
             return read_picture(path)
@@ -232,7 +232,7 @@ class WindowSampler(Source[Window]):
         with naming(path):
             return read_picture(self._contents[image])
 
-    def _warp(self, picture: Picture, box: Box, mirrored: bool) -> NDArray[np.float32]:
+    def _warp(self, picture: BgrPicture, box: Box, mirrored: bool) -> NDArray[np.float32]:
         top = left = 0
         height = width = self.crop
         square = self.param.crop_mode == "square"
