@@ -153,6 +153,8 @@ def test_where_out_cannot_be_written_is_said(tmp_path, name):
     assert result.stderr.startswith(f"caffe: {tmp_path / name}: ")
 
 
+# The command itself tells warnings, in its own words.
+@pytest.mark.filterwarnings("always::caffe.CaffeWarning")
 def test_a_field_that_the_schema_does_not_know_is_told(tmp_path):
     source, target = tmp_path / "in.prototxt", tmp_path / "out.prototxt"
     source.write_text('layer { name: "x" type: "Fork" no_such_param { a: 1 } }')

@@ -101,8 +101,7 @@ def test_unknown_fields_are_reported_once_and_kept() -> None:
     ]
     assert "    ceil_modus: true\n" in again
     assert "  [some.extension]: 5\n" in again
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CaffeWarning)
+    with pytest.warns(CaffeWarning, match="has no field"):
         assert parse(again) == net
     shown = [str(warning.message) for warning in caught]
     assert [line.split(";")[0] for line in shown] == [

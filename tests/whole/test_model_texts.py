@@ -19,6 +19,7 @@ from caffe.proto.files import read_net, read_solver
 from caffe.proto.text import format_text
 from caffe.proto.upgrade import upgrade_net
 from tests.helpers.places import SHARED
+from tests.helpers.warned import as_deserved
 
 MODELS = SHARED / "models"
 TEXTS = sorted(str(path.relative_to(MODELS)) for path in MODELS.rglob("*.prototxt"))
@@ -168,7 +169,8 @@ def test_net_without_a_data_set_runs(name: str) -> None:
     if graph is None or not runs_alone(graph):
         pytest.skip("the net needs a data set, or its project's Python layers")
     caffe.set_random_seed(1)
-    net = caffe.Net(format_text(small(name, param)), caffe.TEST)
+    with as_deserved(name):
+        net = caffe.Net(format_text(small(name, param)), caffe.TEST)
     feed(net, np.random.default_rng(0))
     said = {blob: net.blobs[blob].data.shape for blob in net.outputs}
     net.forward()
