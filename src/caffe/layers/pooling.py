@@ -51,16 +51,15 @@ class Windows:
             sizes.append(count)
         return sizes[0], sizes[1]
 
+    def _along_both(self, height: int, width: int) -> list[tuple[int, int, int, int, int]]:
+        """Size, kernel, stride, pad and number of windows, along the height and the width."""
+        outs = self.out_sizes(height, width)
+        sides = zip((height, width), self.kernel, self.stride, self.pad, outs, strict=True)
+        return list(sides)
+
     def suits_torch(self, height: int, width: int) -> bool:
         """Whether PyTorch's own pooling has the same windows."""
-        for size, k, s, p, out in zip(
-            (height, width),
-            self.kernel,
-            self.stride,
-            self.pad,
-            self.out_sizes(height, width),
-            strict=True,
-        ):
+        for size, k, s, p, out in self._along_both(height, width):
             if 2 * p > k or (out - 1) * s >= size + p or size + 2 * p < k:
                 return False
         return True
@@ -69,28 +68,14 @@ class Windows:
         """Pad `x` with `value`, or cut it, so that the windows cover it exactly."""
         height, width = x.shape[2:]
         sides = []
-        for size, k, s, p, out in zip(
-            (width, height),
-            self.kernel[::-1],
-            self.stride[::-1],
-            self.pad[::-1],
-            self.out_sizes(height, width)[::-1],
-            strict=True,
-        ):
+        for size, k, s, p, out in reversed(self._along_both(height, width)):
             sides += [p, (out - 1) * s + k - p - size]
         return F.pad(x, sides, value=value)
 
     def counts(self, height: int, width: int, padding_counts: bool) -> Tensor:
         """How many places each window has, (out height, out width)."""
         sides = []
-        for size, k, s, p, out in zip(
-            (height, width),
-            self.kernel,
-            self.stride,
-            self.pad,
-            self.out_sizes(height, width),
-            strict=True,
-        ):
+        for size, k, s, p, out in self._along_both(height, width):
             start = torch.arange(out) * s - p
             end = (start + k).clamp(max=size + p if padding_counts else size)
             sides.append(end - (start if padding_counts else start.clamp(min=0)))

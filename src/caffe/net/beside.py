@@ -14,7 +14,7 @@ def build_beside(net: Net, layers: Sequence[int] | None = None, gradients: bool 
     """Build a net's layers once more, at TEST, on its parameters.
 
     What the first net computed last, and what its engine has prepared, is left to it. A parameter
-    that its layer itself changes is copied, the others are shared.
+    that its layer itself may change is copied, the others are shared.
 
     Parameters
     ----------
@@ -42,8 +42,10 @@ def build_beside(net: Net, layers: Sequence[int] | None = None, gradients: bool 
     for mine, theirs in zip(beside.inside.steps, originals, strict=True):
         # Gradients by the parameters would cost memory and time, and nobody asks for them.
         mine.node.param_need_backward = [False] * len(mine.layer.blobs)
+        # What runs on blobs may write into its own parameters, as a person's Python layer does.
+        share = mine.layer.is_pure and not mine.layer.on_blobs
         for blob, source in zip(mine.layer.blobs, theirs.layer.blobs, strict=True):
-            _take_parameter(blob, source, share=mine.layer.is_pure)
+            _take_parameter(blob, source, share)
     return beside
 
 
@@ -68,7 +70,7 @@ def _name_apart(param: NetParameter, inputs: Sequence[str], on_blobs: Sequence[b
 
 
 def _take_parameter(blob: Blob, source: Blob, share: bool) -> None:
-    """Use the other net's parameter, or a copy where the layer itself changes it."""
+    """Use the other net's parameter, or a copy where the layer itself may change it."""
     if blob.shape != source.shape:
         blob.reshape(*source.shape)
     if share:

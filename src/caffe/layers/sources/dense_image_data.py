@@ -14,7 +14,7 @@ from ...proto.caffe_pb2 import DenseImageDataParameter, ImageDataParameter, Tran
 from ..layer import register
 from .bgr_pictures import BgrPicture, read_picture, resize_picture
 from .data_transformer import DataTransformer, random_source
-from .entries import ListSource, Sample, check_shape, naming
+from .entries import ListSource, Sample, check_shape, naming, read_lines
 from .prefetching import PrefetchingLayer
 
 Entry = tuple[str, str]
@@ -83,17 +83,12 @@ def read_pairs(path: str) -> list[Entry]:
     ParseError
         The file cannot be read, lists nothing, or a line has not two paths.
     """
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            lines = list(file)
-    except OSError as error:
-        raise ParseError(f"the list of pictures cannot be read: {error.strerror}", path) from error
     entries = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_lines(path), 1):
         words = line.split()
         if len(words) not in (0, 2):
             what = "the paths of a picture and of its labels are expected, a space between"
-            raise ParseError(what, path, number, text=line.rstrip())
+            raise ParseError(what, path, number, text=line)
         if words:
             entries.append((words[0], words[1]))
     if not entries:
@@ -213,6 +208,18 @@ class MeasuredPictures(LabelledPictures):
         return *super().read(entry), np.array(size, np.float32).reshape(1, 1, 2)
 
 
+def _read_equal(param: ImageDataParameter, entry: Entry) -> tuple[BgrPicture, BgrPicture]:
+    """Read a picture and its labels, which must be as large."""
+    picture = read_picture(param.root_folder + entry[0], param.is_color)
+    labels = read_picture(param.root_folder + entry[1], color=False)
+    if labels.shape[1:] != picture.shape[1:]:
+        raise ShapeError(
+            f"'{entry[1]}' is {labels.shape[1:]} (height, width), but the picture is "
+            f"{picture.shape[1:]}"
+        )
+    return picture, labels
+
+
 @register("ImageSegData")
 class ImageSegData(LabelledSource[ImageDataParameter]):
     """Pictures of the list `source`, BGR, 0 to 255 before `transform_param`, and label pictures.
@@ -242,13 +249,7 @@ class ImageSegData(LabelledSource[ImageDataParameter]):
         means = np.array(list(transform.mean_value) or [0], np.float32).reshape(-1, 1, 1)
 
         def read(entry: Entry) -> tuple[BgrPicture, BgrPicture]:
-            picture = read_picture(param.root_folder + entry[0], param.is_color)
-            labels = read_picture(param.root_folder + entry[1], color=False)
-            if labels.shape[1:] != picture.shape[1:]:
-                raise ShapeError(
-                    f"'{entry[1]}' is {labels.shape[1:]} (height, width), but the picture is "
-                    f"{picture.shape[1:]}"
-                )
+            picture, labels = _read_equal(param, entry)
             if param.new_height:
                 picture = resize_picture(picture, param.new_height, param.new_width)
                 labels = resize_labels(labels, param.new_height, param.new_width)
@@ -277,13 +278,7 @@ class ImageLabelmapData(LabelledSource[ImageDataParameter]):
         param = self.param
 
         def read(entry: Entry) -> tuple[BgrPicture, BgrPicture]:
-            picture = read_picture(param.root_folder + entry[0], param.is_color)
-            edges = read_picture(param.root_folder + entry[1], color=False)
-            if edges.shape[1:] != picture.shape[1:]:
-                raise ShapeError(
-                    f"'{entry[1]}' is {edges.shape[1:]} (height, width), but the picture is "
-                    f"{picture.shape[1:]}"
-                )
+            picture, edges = _read_equal(param, entry)
             if param.new_height:
                 picture, edges = (
                     resize_picture(p, param.new_height, param.new_width) for p in (picture, edges)

@@ -146,6 +146,21 @@ class ListSource(Source[Entry]):
         self._entries = [self._entries[i] for i in order]
 
 
+def read_lines(path: str) -> list[str]:
+    """Return the lines of a list of pictures, whose paths may be of any encoding.
+
+    Raises
+    ------
+    ParseError
+        The list cannot be read.
+    """
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return [line.rstrip() for line in file]
+    except OSError as error:
+        raise ParseError(f"the list of pictures cannot be read: {error.strerror}", path) from error
+
+
 class StoreSource(Source[Record]):
     """The records of a key-value store in the order of their keys, again and again.
 

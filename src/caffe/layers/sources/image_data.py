@@ -11,7 +11,7 @@ from ...proto.caffe_pb2 import ImageDataParameter
 from ..layer import register
 from .bgr_pictures import BgrPicture, read_picture, resize_picture
 from .data_transformer import DataTransformer
-from .entries import ListSource, Sample, naming
+from .entries import ListSource, Sample, naming, read_lines
 from .prefetching import PrefetchingLayer
 
 
@@ -56,13 +56,8 @@ def read_list(path: str) -> list[tuple[str, int]]:
     ParseError
         The file cannot be read, lists nothing, or a label is no whole number.
     """
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            lines = [line.rstrip() for line in file]
-    except OSError as error:
-        raise ParseError(f"the list of pictures cannot be read: {error.strerror}", path) from error
     entries = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_lines(path), 1):
         name, space, label = line.rpartition(" ")
         if space and not re.fullmatch(r"[-+]?\d+", label):
             raise ParseError(
