@@ -213,7 +213,7 @@ class Function:
                 pending.extend(reversed(missing))
                 continue
             if current not in layers:
-                layers[current] = current._layer(layers, names, autonames)
+                layers[current] = current._layer(layers, names, autonames)  # noqa: SLF001
             pending.pop()
 
     def _layer(
