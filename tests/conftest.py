@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.places import SHARED
+
+# A shell lets what it runs in the background ignore Ctrl-C, and so would all that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +21,14 @@ def shared() -> Path:
     if not (SHARED / "goldens").is_dir():
         pytest.skip(f"the reference material is not at {SHARED} (set RECAFFE_SHARED)")
     return SHARED
+
+
+@pytest.fixture
+def own_layers() -> Iterator[None]:
+    """Layers that the test registers are unknown again after it."""
+    from caffe.layers.layer import registry
+
+    known = dict(registry())
+    yield
+    registry().clear()
+    registry().update(known)

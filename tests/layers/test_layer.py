@@ -40,6 +40,7 @@ def test_a_layer_declares_the_message_that_it_reads(cls: type[Layer]) -> None:
         assert type(getattr(LayerParameter(), cls.message)) in declared
 
 
+@pytest.mark.usefixtures("own_layers")
 @pytest.mark.parametrize("base", [Layer, Layer[PowerParameter]], ids=["bare", "of a message"])
 def test_a_layer_of_a_notebook_needs_no_more_than_a_forward(base: Any) -> None:
     @register("OfANotebook")
@@ -58,6 +59,7 @@ def test_a_layer_of_a_notebook_needs_no_more_than_a_forward(base: Any) -> None:
     assert net.forward()["y"].tolist() == [4, 5]
 
 
+@pytest.mark.usefixtures("own_layers")
 def test_a_layer_without_a_forward_is_named() -> None:
     @register("Unfinished")
     class Unfinished(Layer):

@@ -55,6 +55,7 @@ def test_the_layer_of_the_guide_works() -> None:
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+@pytest.mark.usefixtures("own_layers")
 def test_the_examples_of_the_docstrings_are_true(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

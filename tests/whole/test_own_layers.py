@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from caffe.errors import CaffeWarning
 from caffe.layers.activation import ReLU
 from caffe.layers.convolution import Convolution
 from caffe.layers.detection.detection_output import GivesDetections
-from caffe.layers.layer import Layer, Parameter, family_of, register, registry
+from caffe.layers.layer import Layer, Parameter, family_of, register
 from caffe.layers.reach import Alignment
 from caffe.layers.shape import Crop, Reshape
 from caffe.layers.softmax import Softmax
@@ -35,12 +35,7 @@ INPUT = """layer { name: "data" type: "Input" top: "data"
         input_param { shape { dim: 1 dim: 4 dim: 9 dim: 9 } } }"""
 
 
-@pytest.fixture(autouse=True)
-def forgotten_afterwards() -> Iterator[None]:
-    known = dict(registry())
-    yield
-    registry().clear()
-    registry().update(known)
+pytestmark = pytest.mark.usefixtures("own_layers")
 
 
 def layer(kind: str, bottom: str, top: str, rest: str = "") -> str:
