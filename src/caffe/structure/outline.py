@@ -11,6 +11,7 @@ from ..errors import CaffeError
 from ..graph import Graph, Node, build_graph
 from ..layers.layer import Layer, create
 from ..memory.blob import Blob, Shape, checked_shape
+from ..phases import TEST
 from ..proto.caffe_pb2 import LayerParameter, NetParameter
 
 
@@ -130,7 +131,7 @@ def outline_of(net: Built) -> Outline:
         )
         for node, step in zip(graph.nodes, parts.steps, strict=True)
     ]
-    phase = graph.nodes[0].param.phase if graph.nodes else 1
+    phase = graph.nodes[0].param.phase if graph.nodes else TEST
     return Outline(net.name, phase, layers, graph.blob_names)
 
 
