@@ -9,6 +9,7 @@ import pytest
 
 import caffe
 from caffe.engine.backends import choice
+from tests.helpers.plans import choices_of
 from tests.helpers.precision import needs_bfloat16
 
 pytest.importorskip("openvino", reason="the extra openvino is not installed")
@@ -96,7 +97,7 @@ def assert_the_layers_blobs(net: caffe.Net) -> None:
     for name in net.inputs:
         net.blobs[name].data[...] = rng.normal(size=net.blobs[name].shape)
     net.forward()
-    assert net._plan._choice._prepared is not None
+    assert all(choice.prepared is not None for choice in choices_of(net))
     found = {name: blob.data.copy() for name, blob in net.blobs.items()}
     caffe.set_engine("layerwise")
     net.forward()
@@ -157,7 +158,18 @@ PICTURES = np.random.default_rng(1).normal(size=(2, 3, 16, 16)).astype(np.float3
 def test_what_it_cannot_do_stays_with_pytorch() -> None:
     net = caffe.Net(NET, caffe.TEST)
     assert_the_layers_blobs(net)
-    assert net._plan._choice.count == 1
+    first, last = choices_of(net)
+    assert first.prepared is not None
+    assert last.prepared is not None
+    caffe.set_engine("openvino")
+    by = [reason.rpartition("; ")[2] for reason in net.explain()]
+    assert by == [
+        "given by the program",
+        "run by OpenVINO",
+        "run by OpenVINO",
+        "not by OpenVINO: no translation for OpenVINO is known for MVN",
+        "run by OpenVINO",
+    ]
 
 
 def test_auto_prepares_it_only_when_nothing_changes_for_some_runs() -> None:
@@ -165,32 +177,33 @@ def test_auto_prepares_it_only_when_nothing_changes_for_some_runs() -> None:
     net = caffe.Net(NET, caffe.TEST)
     for _ in range(choice.PATIENCE - 1):
         net.forward(a=PICTURES)
-        assert net._plan._choice._prepared is None
+        assert all(choice.prepared is None for choice in choices_of(net))
     net.params["conv"][0].data[...] *= 2
     for _ in range(choice.PATIENCE - 1):
         net.forward(a=PICTURES)
-        assert net._plan._choice._prepared is None
+        assert choices_of(net)[0].prepared is None
     net.forward(a=PICTURES)
-    assert net._plan._choice._prepared is not None
+    assert choices_of(net)[0].prepared is not None
 
 
 def test_auto_keeps_the_faster_one() -> None:
     caffe.set_engine("auto")
     net = caffe.Net(NET, caffe.TEST)
     expected = net.forward(a=PICTURES)["fc"].copy()
+    tried, _ = choices_of(net)
     for _ in range(choice.PATIENCE + choice.TRIALS + 2):
         found = net.forward(a=PICTURES)["fc"]
         np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
-    times = net._plan._choice._times
+    times = tried._times
     is_faster = min(times[True][1:]) <= choice.WORTH * min(times[False][1:])
-    assert is_faster == (net._plan._choice._prepared is not None)
+    assert is_faster == (tried.prepared is not None)
 
 
 def test_a_parameter_that_is_held_is_not_given_to_it() -> None:
     net = caffe.Net(NET, caffe.TEST)
     held = net.params["conv"][0].data
     net.forward(a=PICTURES)
-    assert net._plan._choice._prepared is None
+    assert choices_of(net)[0].prepared is None
     held[...] = 0
     assert not net.forward(a=PICTURES)["fc"].any()
 

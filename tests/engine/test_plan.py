@@ -13,6 +13,7 @@ import torch
 import caffe
 from caffe import mode
 from caffe.engine.backends.choice import PATIENCE
+from tests.helpers.plans import plan_of
 from tests.helpers.precision import needs_bfloat16
 from tests.helpers.second_store import CountingStore, use_store
 
@@ -120,10 +121,10 @@ def test_the_second_look_computes_nothing(net: caffe.Net) -> None:
     net.forward(data=PICTURES[0])
     first = net.blobs["norm1"].data
     assert "pool1" in deferred(net)
-    position = net._plan._look.position
+    position = plan_of(net)._looks.look.position
     assert net.blobs["norm1"].data is first or np.shares_memory(net.blobs["norm1"].data, first)
     net.blobs["pool1"].data  # noqa: B018
-    assert net._plan._look.position == position
+    assert plan_of(net)._looks.look.position == position
 
 
 def test_a_blob_looked_at_after_two_forwards_is_written_by_the_next(net: caffe.Net) -> None:
@@ -255,13 +256,12 @@ def test_a_recording_is_replayed_while_nothing_changes(net: caffe.Net) -> None:
     assert_close(net.blobs["prob"].data, layer_by_layer(net, PICTURES[1])["prob"])
 
 
-def test_weights_are_packed_once_and_kept_in_one_form(net: caffe.Net) -> None:
+def test_weights_are_packed_once_and_stay_where_they_are(net: caffe.Net) -> None:
     weights = net.params["fc"][0].data.copy()
     for _ in range(3):
         net.forward(data=PICTURES[0])
     if mode.engine() == "torch":
-        assert net.params["fc"][0].memory.is_deferred
-        product = next(o for o in net._plan._operations if o.label.startswith("layer 'fc'"))
+        product = next(o for o in plan_of(net)._operations if o.label.startswith("layer 'fc'"))
         packed = product._packed
         net.forward(data=PICTURES[1])
         assert product._packed is packed
@@ -272,7 +272,7 @@ def test_weights_are_packed_once_and_kept_in_one_form(net: caffe.Net) -> None:
 
 def test_the_plan_joins_what_belongs_together(net: caffe.Net) -> None:
     net.forward(data=PICTURES[0])
-    joined = [[part.layer.name for part in o.parts] for o in net._plan._operations]
+    joined = [[part.layer.name for part in o.parts] for o in plan_of(net)._operations]
     assert ["conv1", "bn1", "scale1", "relu1"] in joined
     assert ["branch", "sum", "relu2"] in joined
     assert ["fc", "relu3"] in joined
@@ -309,7 +309,7 @@ def test_a_deleted_net_leaves_its_memory_at_once_but_for_what_is_held() -> None:
     expected = layer_by_layer(net, PICTURES[0])["norm1"]
     blob = net.blobs["norm1"]
     gone = weakref.ref(net.blobs["conv1"].memory)
-    plan = weakref.ref(net._plan)
+    plan = weakref.ref(plan_of(net))
     del net
     assert gone() is None
     assert_close(blob.data, expected)

@@ -96,6 +96,13 @@ def time_net(
     backward: Annotated[
         bool, typer.Option("--backward", help="Time the gradients too, as with force_backward.")
     ] = False,
+    why: Annotated[
+        bool,
+        typer.Option(
+            "--why",
+            help="Tell what runs each layer, what it is joined with, and why not otherwise.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Time a net: each layer on its own, and `net.forward()` as a whole.
@@ -118,10 +125,12 @@ def time_net(
     with progress("Timing", 2 * iterations, "runs") as (_, advance):
         times = measure(timed, iterations, backward, advance)
     facts = _facts(timed, iterations, gpu, precision)
+    reasons = timed.explain() if why else []
     if as_json:
-        print(json.dumps({**facts, **_as_dict(times, backward)}))
+        print(json.dumps({**facts, **_as_dict(times, backward, reasons)}))
     else:
         _show(facts, times, backward)
+        _show_reasons(times, reasons)
 
 
 def measure(
@@ -224,13 +233,15 @@ def _facts(net: Net, iterations: int, gpu: int | None, precision: str | None) ->
     }
 
 
-def _as_dict(times: Times, backward: bool) -> dict[str, Any]:
-    layers = []
+def _as_dict(times: Times, backward: bool, reasons: Sequence[str]) -> dict[str, Any]:
+    layers: list[dict[str, Any]] = []
     for layer in times.layers:
         entry = {"name": layer.name, "type": layer.type, "forward_ms": round(layer.forward, 4)}
         if backward:
             entry["backward_ms"] = round(layer.backward, 4)
         layers.append({**entry, "share": round(times.share(layer), 4)})
+    for entry, reason in zip(layers, reasons, strict=False):
+        entry["how"] = reason
     found: dict[str, Any] = {
         "layers": layers,
         "layers_forward_ms": round(times.forward, 4),
@@ -269,6 +280,15 @@ def _show(facts: dict[str, Any], times: Times, backward: bool) -> None:
     if backward:
         totals[-1][0] += ", net.backward()"
     print_columns(_right(totals, range(1, len(totals[0]) - 1)))
+
+
+def _show_reasons(times: Times, reasons: Sequence[str]) -> None:
+    """Show what runs each layer, if that was asked for."""
+    if not reasons:
+        return
+    print()
+    rows = [[layer.name, layer.type, how] for layer, how in zip(times.layers, reasons, strict=True)]
+    print_columns([["LAYER", "TYPE", "HOW IT RUNS"], *rows])
 
 
 def _right(rows: Sequence[Sequence[str]], columns: range) -> list[list[str]]:

@@ -111,7 +111,7 @@ class Step:
             if layer.on_blobs:
                 layer.reshape_blobs(self.bottoms, self.tops)
                 layer.forward_blobs(self.bottoms, self.tops)
-            elif layer.shares:
+            elif layer.shares and not layer.is_patched:
                 self._share()
             else:
                 self._compute(store)
@@ -187,7 +187,9 @@ class Step:
                 blob.put_diff(blob.diff_tensor(store) + gradient.view(blob.shape), store)
 
     def _share(self) -> None:
-        for top in self.tops if self.layer.shares else ():
+        if not self.layer.shares or self.layer.is_patched:
+            return
+        for top in self.tops:
             if "data" in self.layer.shares:
                 top.share_data(self.bottoms[0])
             if "diff" in self.layer.shares:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +26,8 @@ from ..proto.caffe_pb2 import (
     SwishParameter,
     ThresholdParameter,
 )
-from .layer import Layer, Parameter, Tensors, register
+from .layer import Activation, Layer, Parameter, Tensors, register
+from .translation import Graph, Value, openvino
 
 
 @register("ReLU")
@@ -37,11 +38,17 @@ class ReLU(Layer[ReLUParameter]):
     family = "activation"
     differences = "relu6, maximum and minimum of the forks"
     pointwise = True
+    takes_short_numbers = True
+    asks_no_values = True
 
     @classmethod
     def for_param(cls, layer_param: LayerParameter) -> type[Layer]:
         param = layer_param.relu_param
         return BoundedReLU if param.relu6 or param.maximum > 0 or param.minimum else cls
+
+    @property
+    def activation(self) -> Activation:
+        return Activation(self.param.negative_slope)
 
     def forward(self, x: Tensor) -> Tensor:
         slope = self.param.negative_slope
@@ -52,18 +59,31 @@ R = TypeVar("R", bound=ReLUParameter | ReLU6Parameter)
 """The messages of ReLU and of ReLU6."""
 
 
+@openvino.rule(ReLU)
+def _relu(layer: ReLU | BoundedReLU[Any], graph: Graph, x: Value) -> Value:
+    slope = layer.param.negative_slope
+    return graph.ops.prelu(x, graph.constant([slope])) if slope else graph.ops.relu(x)
+
+
 class BoundedReLU(Layer[R]):
     """ReLU, held between the `minimum` and the `maximum` that forks' fields give."""
 
     message = "relu_param"
     family = "activation"
     pointwise = True
+    takes_short_numbers = True
+    asks_no_values = True
 
     def bounds(self) -> tuple[float, float]:
         """Return the least and the largest value."""
         param = self.layer_param.relu_param
         most = param.maximum if param.maximum > 0 else math.inf
         return param.minimum or -math.inf, min(most, 6) if param.relu6 else most
+
+    @property
+    def activation(self) -> Activation | None:
+        least, most = self.bounds()
+        return Activation(self.param.negative_slope, least, most) if least <= most else None
 
     def forward(self, x: Tensor) -> Tensor:
         least, most = self.bounds()
@@ -85,9 +105,19 @@ class ReLU6(BoundedReLU[ReLU6Parameter]):
 
     message = "relu6_param"
     differences = "of the forks"
+    takes_short_numbers = True
+    asks_no_values = True
+
+    activation = BoundedReLU.activation
 
     def bounds(self) -> tuple[float, float]:
         return -math.inf, 6
+
+
+@openvino.rule(BoundedReLU, ReLU6)
+def _bounded_relu(layer: BoundedReLU, graph: Graph, x: Value) -> Value:
+    least, most = (max(-3e38, min(bound, 3e38)) for bound in layer.bounds())
+    return graph.ops.clamp(_relu(layer, graph, x), least, max(least, most))
 
 
 @register("PReLU")
@@ -98,6 +128,8 @@ class PReLU(Layer[PReLUParameter]):
     family = "activation"
     keeps_bottom = True
     pointwise = True
+    takes_short_numbers = True
+    asks_no_values = True
 
     def setup(self, *bottoms: Shape) -> None:
         if len(bottoms[0]) < 2:
@@ -120,6 +152,11 @@ class PReLU(Layer[PReLUParameter]):
         return F.prelu(x, slope.view(-1))
 
 
+@openvino.rule(PReLU)
+def _prelu(layer: PReLU, graph: Graph, x: Value) -> Value:
+    return graph.ops.prelu(x, graph.parameter(layer, 0, (-1,)))
+
+
 @register("ELU")
 class ELU(Layer[ELUParameter]):
     """top = x where x > 0, else alpha * (exp(x) - 1) (Clevert et al., 2015)."""
@@ -127,6 +164,8 @@ class ELU(Layer[ELUParameter]):
     message = "elu_param"
     family = "activation"
     pointwise = True
+    takes_short_numbers = True
+    asks_no_values = True
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.where(x > 0, x, self.param.alpha * torch.expm1(x.clamp(max=0)))
@@ -139,12 +178,19 @@ class ELU(Layer[ELUParameter]):
         return [diffs[0] * slope]
 
 
+@openvino.rule(ELU)
+def _elu(layer: ELU, graph: Graph, x: Value) -> Value:
+    return graph.ops.elu(x, layer.param.alpha)
+
+
 @register("Sigmoid")
 class Sigmoid(Layer):
     """top = 1 / (1 + exp(-x))."""
 
     family = "activation"
     pointwise = True
+    takes_short_numbers = True
+    asks_no_values = True
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.sigmoid(x)
@@ -156,12 +202,19 @@ class Sigmoid(Layer):
         return [diffs[0] * tops[0] * (1 - tops[0])]
 
 
+@openvino.rule(Sigmoid)
+def _sigmoid(layer: Sigmoid, graph: Graph, x: Value) -> Value:
+    return graph.ops.sigmoid(x)
+
+
 @register("TanH")
 class TanH(Layer):
     """top = tanh(x)."""
 
     family = "activation"
     pointwise = True
+    takes_short_numbers = True
+    asks_no_values = True
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.tanh(x)
@@ -171,6 +224,11 @@ class TanH(Layer):
     ) -> Tensors:
         # From the top, so that it also holds in place.
         return [diffs[0] * (1 - tops[0] * tops[0])]
+
+
+@openvino.rule(TanH)
+def _tanh(layer: TanH, graph: Graph, x: Value) -> Value:
+    return graph.ops.tanh(x)
 
 
 @register("BNLL")
@@ -191,9 +249,16 @@ class AbsVal(Layer):
     family = "activation"
     forbids_in_place = True
     pointwise = True
+    takes_short_numbers = True
+    asks_no_values = True
 
     def forward(self, x: Tensor) -> Tensor:
         return x.abs()
+
+
+@openvino.rule(AbsVal)
+def _abs(layer: AbsVal, graph: Graph, x: Value) -> Value:
+    return graph.ops.absolute(x)
 
 
 @register("Swish")
@@ -204,6 +269,8 @@ class Swish(Layer[SwishParameter]):
     family = "activation"
     keeps_bottom = True
     pointwise = True
+    takes_short_numbers = True
+    asks_no_values = True
 
     def forward(self, x: Tensor) -> Tensor:
         return x * torch.sigmoid(self.param.beta * x)
@@ -278,6 +345,15 @@ class Clip(Layer[ClipParameter]):
             if not self.param.HasField(name):
                 raise NetError(f"clip_param needs {name}")
 
+    @property
+    def activation(self) -> Activation:
+        return Activation(1.0, self.param.min, max(self.param.min, self.param.max))
+
     def forward(self, x: Tensor) -> Tensor:
         least, most = self.param.min, self.param.max
         return x.clamp(least, max(least, most))
+
+
+@openvino.rule(Clip)
+def _clip(layer: Clip, graph: Graph, x: Value) -> Value:
+    return graph.ops.clamp(x, layer.param.min, max(layer.param.min, layer.param.max))

@@ -9,6 +9,7 @@ from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import MulParameter
 from .layer import Layer, Parameter, register
+from .translation import Graph, Value, openvino
 
 
 @register("Axpy")
@@ -22,6 +23,7 @@ class Axpy(Layer):
     differences = "of the forks"
     forbids_in_place = True
     pointwise = True
+    asks_no_values = True
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         a, x, y = bottoms
@@ -33,6 +35,13 @@ class Axpy(Layer):
 
     def forward(self, a: Tensor, x: Tensor, y: Tensor) -> Tensor:
         return torch.addcmul(y, a.reshape(*x.shape[:2], *[1] * (x.dim() - 2)), x)
+
+
+@openvino.rule(Axpy)
+def _axpy(layer: Axpy, graph: Graph, a: Value, x: Value, y: Value) -> Value:
+    shape = graph.shape(x)
+    factor = graph.shaped(a, (*shape[:2], *[1] * (len(shape) - 2)))
+    return graph.ops.add(graph.ops.multiply(factor, x), y)
 
 
 def broadcast(*shapes: Shape) -> Shape:
@@ -59,6 +68,7 @@ class Add(Layer):
     differences = "of the forks"
     forbids_in_place = True
     pointwise = True
+    asks_no_values = True
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         return [broadcast(*bottoms)]
@@ -76,6 +86,7 @@ class Mul(Layer[MulParameter]):
     differences = "of the forks"
     forbids_in_place = True
     pointwise = True
+    asks_no_values = True
 
     def setup(self, *bottoms: Shape) -> None:
         if min(self.param.mul_shape, default=1) < 1:

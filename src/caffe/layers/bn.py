@@ -154,6 +154,8 @@ class BN(Layer[BNParameter]):
 class DecayingBN(BN):
     """BN of PSPNet's first version."""
 
+    is_affine = BN.is_affine
+
     def setup(self, *bottoms: Shape) -> None:
         if self.param.axis not in (1, 2):
             raise NetError(f"axis must be 1 or 2, not {self.param.axis}")

@@ -18,6 +18,7 @@ from ..memory.blob import Shape
 from ..proto.caffe_pb2 import ConvolutionParameter, DeformableConvolutionParameter, LayerParameter
 from .layer import Count, Layer, Parameter, register
 from .reach import Alignment, Along, Reach
+from .translation import Graph, Value, openvino
 
 SIDES = "lrtb"
 """Left, right, top and bottom, as forks' fields pad_l to pad_b name them."""
@@ -333,6 +334,36 @@ class ConvolutionDepthwise(PaddedConvolution):
         super().setup(*bottoms)
 
 
+def _not_two_axes(layer: Kernels, *bottoms: Shape) -> str | None:
+    if len(bottoms) != 1:
+        return "several bottoms"
+    if len(layer.kernel) != 2 or layer.channel_axis != 1:
+        return "no two axes behind channels on axis 1"
+    return None
+
+
+@openvino.rule(Convolution, PaddedConvolution, ConvolutionDepthwise, unless=_not_two_axes)
+def _convolution(layer: Convolution, graph: Graph, x: Value) -> Value:
+    left, right, top, bottom = (
+        layer.sides(graph.shape(x)[2:])
+        if isinstance(layer, PaddedConvolution)
+        else [p for pad in reversed(layer.pad) for p in (pad, pad)]
+    )
+    windows = (list(layer.stride), [top, left], [bottom, right], list(layer.dilation))
+    if layer.param.group == 1:
+        y = graph.ops.convolution(x, graph.parameter(layer, 0), *windows)
+    else:
+        y = graph.ops.group_convolution(x, _grouped(layer, graph), *windows)
+    return graph.biased(y, layer, 2)
+
+
+def _grouped(layer: Kernels, graph: Graph) -> Value:
+    """The weights with an axis of their own for the groups."""
+    first, *rest = layer.blobs[0].shape
+    group = layer.param.group
+    return graph.parameter(layer, 0, (group, first // group, *rest))
+
+
 @register("Deconvolution")
 class Deconvolution(Kernels):
     """What Convolution's gradient does to its bottom: it enlarges by the stride.
@@ -341,6 +372,9 @@ class Deconvolution(Kernels):
     """
 
     alignment: ClassVar[Alignment | None] = Alignment.SPREAD
+    fresh_tops = True
+    takes_short_numbers = True
+    asks_no_values = True
 
     def weight_shape(self) -> Shape:
         return (self.channels, self.param.num_output // self.param.group, *self.kernel)
@@ -394,6 +428,22 @@ class Deconvolution(Kernels):
         for axis, (n, p) in enumerate(zip(out, self.pad, strict=True), start=2):
             y = y.narrow(axis, p, n)
         return y if bias is None else y + bias.view(-1, *[1] * axes)
+
+
+@openvino.rule(Deconvolution, unless=_not_two_axes)
+def _deconvolution(layer: Deconvolution, graph: Graph, x: Value) -> Value:
+    pads = list(layer.pad)
+    windows: dict[str, list[int]] = {
+        "strides": list(layer.stride),
+        "pads_begin": pads,
+        "pads_end": pads,
+        "dilations": list(layer.dilation),
+    }
+    if layer.param.group == 1:
+        y = graph.ops.convolution_backprop_data(x, graph.parameter(layer, 0), **windows)
+    else:
+        y = graph.ops.group_convolution_backprop_data(x, _grouped(layer, graph), **windows)
+    return graph.biased(y, layer, 2)
 
 
 @register("Im2col")

@@ -43,6 +43,10 @@ class Dropping(Layer[D]):
         """The shape of what is drawn, spread over `x`."""
         return x.shape
 
+    @property
+    def passes_on(self) -> bool:
+        return not self.drops and self.scales_at_train
+
     def setup(self, *bottoms: Shape) -> None:
         if not 0 <= self.param.dropout_ratio < 1:
             raise NetError(
@@ -76,6 +80,8 @@ class Dropout(Dropping[DropoutParameter]):
 
     message = "dropout_param"
     differences = "scale_train and sample_weights_test of the forks"
+    takes_short_numbers = True
+    asks_no_values = True
 
     @classmethod
     def for_param(cls, layer_param: LayerParameter) -> type[Layer]:
@@ -94,6 +100,7 @@ class SpatialDropout(Dropping[SpatialDropoutParameter]):
     """Dropout of whole channels (Tompson et al., 2015)."""
 
     message = "spatial_dropout_param"
+    passes_on = Dropping.passes_on
     differences = "of the forks"
 
     def mask_shape(self, x: Tensor) -> Sequence[int]:

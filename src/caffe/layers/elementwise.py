@@ -12,6 +12,7 @@ from ..errors import NetError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import ExpParameter, LogParameter, PowerParameter
 from .layer import Layer, Tensors, register
+from .translation import Graph, Value, openvino
 
 
 @register("Power")
@@ -22,6 +23,8 @@ class Power(Layer[PowerParameter]):
     family = "activation"
     keeps_bottom = True
     pointwise = True
+    takes_short_numbers = True
+    asks_no_values = True
 
     def forward(self, x: Tensor) -> Tensor:
         power, scale, shift = self.param.power, self.param.scale, self.param.shift
@@ -29,6 +32,15 @@ class Power(Layer[PowerParameter]):
             return torch.full_like(x, 1.0 if power == 0 else _power(shift, power))
         inner = x * scale + shift if shift else x * scale if scale != 1 else x
         return inner if power == 1 else inner.pow(power)
+
+
+@openvino.rule(
+    Power, unless=lambda layer, x: None if layer.param.scale * layer.param.power else "a constant"
+)
+def _openvino_power(layer: Power, graph: Graph, x: Value) -> Value:
+    power, scale, shift = layer.param.power, layer.param.scale, layer.param.shift
+    y = graph.ops.add(graph.ops.multiply(x, graph.constant(scale)), graph.constant(shift))
+    return y if power == 1 else graph.ops.power(y, graph.constant(power))
 
 
 def _power(base: float, exponent: float) -> float:

@@ -11,6 +11,7 @@ from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import EltwiseParameter
 from .layer import Layer, register
+from .translation import Graph, Value, openvino
 
 
 @register("Eltwise")
@@ -25,6 +26,9 @@ class Eltwise(Layer[EltwiseParameter]):
     differences = "one bottom with its coeff, as FlowNet has it"
     keeps_bottom = True
     pointwise = True
+    fresh_tops = True
+    takes_short_numbers = True
+    asks_no_values = True
 
     def setup(self, *bottoms: Shape) -> None:
         coeff = self.param.coeff
@@ -53,3 +57,18 @@ class Eltwise(Layer[EltwiseParameter]):
         # Of two equal ones the second is taken, of a later one and an earlier the earlier.
         largest = torch.where(xs[0] > xs[1], xs[0], xs[1])
         return reduce(lambda top, x: torch.where(x > top, x, top), xs[2:], largest)
+
+
+@openvino.rule(Eltwise)
+def _eltwise(layer: Eltwise, graph: Graph, *xs: Value) -> Value:
+    joined = {
+        EltwiseParameter.PROD: graph.ops.multiply,
+        EltwiseParameter.SUM: graph.ops.add,
+        EltwiseParameter.MAX: graph.ops.maximum,
+    }[layer.param.operation]
+    if layer.param.operation == EltwiseParameter.SUM and layer.param.coeff:
+        xs = tuple(
+            x if c == 1 else graph.ops.multiply(x, graph.constant(c))
+            for x, c in zip(xs, layer.param.coeff, strict=True)
+        )
+    return reduce(joined, xs)

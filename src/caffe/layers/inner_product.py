@@ -14,6 +14,7 @@ from ..memory.blob import Shape
 from ..proto.caffe_pb2 import EmbedParameter, InnerProductParameter, LayerParameter
 from .layer import Layer, Parameter, register
 from .reach import Reach, all_places
+from .translation import Graph, Value, openvino
 
 
 class Product(Layer[InnerProductParameter]):
@@ -78,6 +79,14 @@ class NormalizedProduct(Product):
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         unit = F.normalize(weight, dim=0 if self.param.transpose else 1, eps=1e-6)
         return super().forward(x, unit, bias)
+
+
+@openvino.rule(InnerProduct)
+def _inner_product(layer: Product, graph: Graph, x: Value) -> Value:
+    (top,) = layer.top_shapes(graph.shape(x))
+    rows = graph.shaped(x, (-1, layer.inputs))
+    y = graph.ops.matmul(rows, graph.parameter(layer, 0), False, not layer.param.transpose)
+    return graph.shaped(graph.biased(y, layer, 0), top)
 
 
 @register("Embed")

@@ -30,6 +30,7 @@ class Input(Layer[InputParameter]):
     family = "source"
     bottoms = 0
     tops = (1, None)
+    is_given = True
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         count = len(self.layer_param.top)

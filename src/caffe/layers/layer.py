@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import math
 import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -62,6 +63,15 @@ class Parameter:
         """Make the blob; without a filler it starts with zeros."""
         fill = None if self.filler is None else filler_for(self.shape, self.filler)
         return Blob(self.shape, fill)
+
+
+@dataclass(frozen=True)
+class Activation:
+    """min(max(y, least), most), y being x where x > 0 and else slope * x."""
+
+    slope: float = 1.0
+    least: float = -math.inf
+    most: float = math.inf
 
 
 def _no_forward(self: Layer, *inputs: Tensor) -> Tensor | Sequence[Tensor]:
@@ -163,6 +173,27 @@ class Layer(Generic[P]):
     its own, ``def forward(self, x: Tensor) -> Tensor``.
     """
 
+    # What an engine may count on. It is said of the class's very forward: a subclass that computes
+    # otherwise does not inherit it, see `__init_subclass__`.
+
+    fresh_tops: ClassVar[bool] = False
+    """The tops never share memory with the bottoms, so that they may be changed."""
+
+    takes_short_numbers: ClassVar[bool] = False
+    """`forward` computes in bfloat16 and float16 as they come; other layers are given float32."""
+
+    takes_any_strides: ClassVar[bool] = True
+    """`forward` computes on tensors as they lie in memory, channels last for one; to others they
+    are given contiguous."""
+
+    is_given: ClassVar[bool] = False
+    """The program writes the tops; `forward` leaves them as they are."""
+
+    _own_forward: ClassVar[Any] = None
+
+    computes_as: ClassVar[type[Layer]]
+    """The class that says how this one computes: the nearest whose computing it inherits whole."""
+
     def __init__(self, layer_param: LayerParameter) -> None:
         self.layer_param = type(layer_param)()
         # A copy of its own, as a layer may fill in what its text leaves out.
@@ -179,11 +210,30 @@ class Layer(Generic[P]):
         """Return the class for such a layer: this one, or one for the fields of a fork."""
         return cls
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        base = next(kind for kind in cls.__mro__[1:] if issubclass(kind, Layer)).computes_as
+        cls.computes_as = cls if _computes_otherwise(cls, base) else base
+        cls._own_forward = getattr(cls, "forward", None)
+        if cls.computes_as is cls:
+            # What was promised of another forward need not hold of this one.
+            for name in PROMISES - vars(cls).keys():
+                setattr(cls, name, vars(Layer)[name])
+            if not cls.__module__.startswith(f"{__package__}."):
+                for name in OWN_PROMISES - vars(cls).keys():
+                    setattr(cls, name, False)
+
+    @property
+    def is_patched(self) -> bool:
+        """Whether somebody has replaced `forward` since the class was made: nothing holds then."""
+        return "forward" in vars(self) or type(self).forward is not type(self)._own_forward
+
     @property
     def is_pure(self) -> bool:
         """Whether, at TEST, equal inputs give equal tops of the shapes that `top_shapes` says.
 
-        A layer that remembers something from one forward to the next says no.
+        A layer that remembers something from one forward to the next, or draws random numbers,
+        says no; so does, unless it says otherwise, any layer that is not Recaffe's own.
         """
         return True
 
@@ -233,6 +283,21 @@ class Layer(Generic[P]):
         outputs, top_diffs = zip(*pairs, strict=True)
         found = iter(torch.autograd.grad(outputs, wanted, top_diffs, allow_unused=True))
         return [next(found) if leaf.requires_grad else None for leaf in leaves]
+
+    @property
+    def asks_no_values(self) -> bool:
+        """Whether what `forward` does depends on shapes alone: a GPU can record it (CUDA graph)."""
+        return False
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether the top is the bottom as it is."""
+        return False
+
+    @property
+    def activation(self) -> Activation | None:
+        """What the layer does to each number, where an `Activation` tells all of it."""
+        return None
 
     @property
     def is_affine(self) -> bool:
@@ -331,6 +396,50 @@ class Layer(Generic[P]):
         if not -len(shape) <= axis < len(shape):
             raise ShapeError(f"{what} {axis} does not exist in a bottom of shape {shape}")
         return axis % len(shape)
+
+
+PROMISES = frozenset(
+    {"fresh_tops", "takes_short_numbers", "asks_no_values", "shares", "is_affine", "activation"}
+    | {"passes_on", "is_given"}
+)
+"""What holds of one forward and not of another."""
+
+OWN_PROMISES = frozenset({"is_pure", "takes_any_strides"})
+"""What Recaffe's own layers hold unless they say otherwise, and other people's if they say so."""
+
+BESIDE_COMPUTING = (
+    PROMISES
+    | OWN_PROMISES
+    | frozenset(
+        {"adjust_trained", "alignment", "automatic_tops", "backward", "bottoms", "computes_as"}
+        | {"changed_parameters", "declared_shapes", "default_loss_weight", "differences"}
+        | {"equal_tops", "face", "family", "for_param", "forbids_in_place", "further_messages"}
+        | {"has_gradient", "ignores_propagate_down", "keeps_bottom", "message", "multiply_adds"}
+        | {"no_gradient_for", "pointwise", "receptive_field", "statistics", "tops"}
+    )
+)
+"""What a subclass may change and still compute as its base does."""
+
+
+def _members(kind: type) -> dict[str, Any]:
+    """Return what a class has, by name, that may bear on what its forward computes."""
+    members: dict[str, Any] = {}
+    for base in reversed(kind.__mro__):
+        members.update(vars(base))
+    return {
+        name: member
+        for name, member in members.items()
+        if not name.startswith("__") and name not in BESIDE_COMPUTING and name != "_own_forward"
+    }
+
+
+def _computes_otherwise(kind: type, base: type) -> bool:
+    """Whether a class overrides anything that what it inherits from `base` may call."""
+    own = _members(kind)
+    return any(own[name] is not member for name, member in _members(base).items())
+
+
+Layer.computes_as = Layer
 
 
 def in_own_shapes(blobs: Sequence[WeightBlob], own: Sequence[Blob]) -> Sequence[WeightBlob]:

@@ -25,6 +25,7 @@ from ..weights.layer_weights import WeightBlob
 from .axes import four_axes
 from .layer import Layer, Parameter, Tensors, in_own_shapes, register
 from .reach import Alignment, Reach, same_place
+from .translation import Graph, Value, openvino
 
 
 @register("LRN")
@@ -38,11 +39,15 @@ class LRN(Layer[LRNParameter]):
     message = "lrn_param"
     family = "normalization"
     alignment = Alignment.KEPT
+    fresh_tops = True
+    takes_short_numbers = True
+    asks_no_values = True
 
     def setup(self, *bottoms: Shape) -> None:
         if self.param.local_size % 2 == 0:
             raise NetError(f"local_size must be odd, not {self.param.local_size}")
-        self.ignores_propagate_down = self.param.norm_region == LRNParameter.ACROSS_CHANNELS
+        self.is_across = self.param.norm_region == LRNParameter.ACROSS_CHANNELS
+        self.ignores_propagate_down = self.is_across
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         if len(bottoms[0]) != 4:
@@ -52,7 +57,7 @@ class LRN(Layer[LRNParameter]):
         return [bottoms[0]]
 
     def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
-        if self.param.norm_region == LRNParameter.ACROSS_CHANNELS:
+        if self.is_across:
             return same_place(bottom)
         size = self.param.local_size
         return [Reach(size, Fraction(1), Fraction(-(size // 2)))] * 2
@@ -60,7 +65,7 @@ class LRN(Layer[LRNParameter]):
     def forward(self, x: Tensor) -> Tensor:
         size, alpha, beta = self.param.local_size, self.param.alpha, self.param.beta
         half = size // 2
-        if self.param.norm_region == LRNParameter.WITHIN_CHANNEL:
+        if not self.is_across:
             mean = F.avg_pool2d(x * x, size, 1, half)
             return x * (1 + alpha * mean).pow(-beta)
         squares = F.pad(x * x, (0, 0, 0, 0, half, half))
@@ -74,6 +79,12 @@ class LRN(Layer[LRNParameter]):
             root = base.rsqrt()
             return x * root * root.sqrt()
         return x * base.pow(-beta)
+
+
+@openvino.rule(LRN, unless=lambda layer, x: None if layer.is_across else "within channels")
+def _lrn(layer: LRN, graph: Graph, x: Value) -> Value:
+    param = layer.param
+    return graph.ops.lrn(x, graph.integers([1]), param.alpha, param.beta, param.k, param.local_size)
 
 
 @register("BatchNorm")
@@ -91,6 +102,9 @@ class BatchNorm(Layer[BatchNormParameter]):
     keeps_bottom = True
     ignores_propagate_down = True
     differences = "add_eps_before_sqrt, update_global_stats and scale_bias of the forks"
+    fresh_tops = True
+    takes_short_numbers = True
+    asks_no_values = True
 
     @classmethod
     def for_param(cls, layer_param: LayerParameter) -> type[Layer]:
@@ -180,6 +194,11 @@ class BatchNorm(Layer[BatchNormParameter]):
 class ForkBatchNorm(BatchNorm):
     """BatchNorm with Synopsys' fields: eps outside the root, statistics that stay."""
 
+    is_affine = BatchNorm.is_affine
+    fresh_tops = True
+    takes_short_numbers = True
+    asks_no_values = True
+
     def inverse(self, variance: Tensor) -> Tensor:
         if self.param.add_eps_before_sqrt:
             return super().inverse(variance)
@@ -201,6 +220,11 @@ class ScaledBatchNorm(ForkBatchNorm):
     Blobs 0 and 1 are running means, not sums: a batch's statistics take the place of the part
     that moving_average_fraction leaves; blob 2 stays 1.
     """
+
+    is_affine = BatchNorm.is_affine
+    fresh_tops = True
+    takes_short_numbers = True
+    asks_no_values = True
 
     def setup(self, *bottoms: Shape) -> None:
         specs = self.layer_param.param
@@ -349,3 +373,11 @@ class Normalize(Layer[NormalizeParameter]):
         axes = tuple(range(1, x.dim())) if self.param.across_spatial else (1,)
         length = (x.square().sum(axes, keepdim=True) + self.param.eps).sqrt()
         return x / length * scale.view(-1, *[1] * (x.dim() - 2))
+
+
+@openvino.rule(Normalize)
+def _normalize(layer: Normalize, graph: Graph, x: Value) -> Value:
+    axes = len(graph.shape(x))
+    summed = range(1, axes) if layer.param.across_spatial else [1]
+    y = graph.ops.normalize_l2(x, graph.integers(summed), layer.param.eps, "add")
+    return graph.ops.multiply(y, graph.parameter(layer, 0, (1, -1, *[1] * (axes - 2))))

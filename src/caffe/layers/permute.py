@@ -8,6 +8,7 @@ from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import PermuteParameter, ReorgParameter
 from .layer import Layer, register
+from .translation import Graph, Value, openvino
 
 
 @register("Permute")
@@ -17,6 +18,7 @@ class Permute(Layer[PermuteParameter]):
     message = "permute_param"
     rearranges = True
     forbids_in_place = True
+    asks_no_values = True
 
     def setup(self, *bottoms: Shape) -> None:
         order, axes = list(self.param.order), len(bottoms[0])
@@ -26,17 +28,22 @@ class Permute(Layer[PermuteParameter]):
             )
         if len(set(order)) != len(order):
             raise NetError(f"order {order} names an axis twice")
-        self._order = [*order, *(axis for axis in range(axes) if axis not in order)]
+        self.order = [*order, *(axis for axis in range(axes) if axis not in order)]
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
-        if len(bottoms[0]) != len(self._order):
+        if len(bottoms[0]) != len(self.order):
             raise ShapeError(
-                f"the bottom now has the shape {bottoms[0]}, but the order is {self._order}"
+                f"the bottom now has the shape {bottoms[0]}, but the order is {self.order}"
             )
-        return [tuple(bottoms[0][axis] for axis in self._order)]
+        return [tuple(bottoms[0][axis] for axis in self.order)]
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.permute(self._order).contiguous()
+        return x.permute(self.order).contiguous()
+
+
+@openvino.rule(Permute)
+def _permute(layer: Permute, graph: Graph, x: Value) -> Value:
+    return graph.ops.transpose(x, graph.integers(layer.order))
 
 
 @register("Reorg")

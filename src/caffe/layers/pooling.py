@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,6 +20,7 @@ from .axes import picture_size
 from .convolution import SIDES, same_padding
 from .layer import Layer, register
 from .reach import Alignment, Reach, all_places
+from .translation import Graph, Value, openvino
 
 MAX, AVE, STOCHASTIC = PoolingParameter.MAX, PoolingParameter.AVE, PoolingParameter.STOCHASTIC
 LOWEST = -torch.finfo(torch.float32).max
@@ -162,6 +164,8 @@ class Pooling(Layer[PoolingParameter]):
         "pad_type of the forks"
     )
     tops = (1, 2)
+    fresh_tops = True
+    takes_short_numbers = True
 
     @classmethod
     def for_param(cls, layer_param: LayerParameter) -> type[Layer]:
@@ -221,6 +225,11 @@ class Pooling(Layer[PoolingParameter]):
             for k, s, p in zip(windows.kernel, windows.stride, windows.pad, strict=True)
         ]
 
+    @property
+    def asks_no_values(self) -> bool:
+        # MAX looks for what is not a number.
+        return self.param.pool != MAX
+
     def forward(self, x: Tensor) -> Tensor | Sequence[Tensor]:
         windows = self.windows(*x.shape[2:])
         if self.param.pool == MAX:
@@ -231,8 +240,42 @@ class Pooling(Layer[PoolingParameter]):
         return average_pool(x, windows, padding_counts=self.param.pool == AVE)
 
 
+def _not_in_openvino(layer: Pooling, shape: Shape) -> str | None:
+    if layer.param.pool == STOCHASTIC or len(layer.layer_param.top) != 1:
+        return "STOCHASTIC, or a second top"
+    return None if layer.windows(*shape[2:]).suits_torch(*shape[2:]) else "windows in the padding"
+
+
+@openvino.rule(Pooling, unless=_not_in_openvino)
+def _pooling(layer: Pooling, graph: Graph, x: Value) -> Value:
+    """Zeros are added behind until Caffe's last window is whole."""
+    size = picture_size(graph.shape(x))
+    windows = layer.windows(*size)
+    (top,) = layer.top_shapes(graph.shape(x))
+    behind = [
+        max(0, (out - 1) * s + k - p - n)
+        for n, k, s, p, out in zip(
+            size, windows.kernel, windows.stride, windows.pad, top[2:], strict=True
+        )
+    ]
+    stride, pad, kernel = list(windows.stride), list(windows.pad), list(windows.kernel)
+    if layer.param.pool == MAX:
+        return graph.ops.max_pool(x, stride, [1, 1], pad, behind, kernel).output(0)
+    excludes = layer.param.pool != AVE
+    y = graph.ops.avg_pool(x, stride, pad, behind, kernel, excludes)
+    factor = math.prod(kernel) / windows.counts(*size, padding_counts=True).numpy()
+    if excludes or (factor == 1).all():
+        return y
+    # Caffe leaves out what lies behind the padding.
+    return graph.ops.multiply(y, graph.constant(factor[None, None]))
+
+
 class PaddedPooling(Pooling):
     """A Pooling whose padding may differ from side to side, as forks have it."""
+
+    fresh_tops = True
+    takes_short_numbers = True
+    asks_no_values = Pooling.asks_no_values
 
     def setup(self, *bottoms: Shape) -> None:
         super().setup(*bottoms)

@@ -21,6 +21,7 @@ from ..proto.caffe_pb2 import (
 from .axes import four_axes, picture_size
 from .layer import Layer, register
 from .reach import Reach
+from .translation import Graph, Value, openvino
 
 
 @register("ShuffleChannel")
@@ -32,6 +33,7 @@ class ShuffleChannel(Layer[ShuffleChannelParameter]):
     differences = "of the forks"
     forbids_in_place = True
     pointwise = True
+    asks_no_values = True
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         (shape,) = bottoms
@@ -45,6 +47,11 @@ class ShuffleChannel(Layer[ShuffleChannelParameter]):
     def forward(self, x: Tensor) -> Tensor:
         groups = x.reshape(len(x), self.param.group, -1, *x.shape[2:])
         return groups.transpose(1, 2).reshape(x.shape)
+
+
+@openvino.rule(ShuffleChannel)
+def _shuffle_channel(layer: ShuffleChannel, graph: Graph, x: Value) -> Value:
+    return graph.ops.shuffle_channels(x, 1, layer.param.group)
 
 
 @register("Reverse")

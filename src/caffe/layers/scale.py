@@ -65,7 +65,11 @@ class Scale(AlongAxes[ScaleParameter]):
     """top = scale * x (+ bias), the scale being the second bottom or learned."""
 
     message = "scale_param"
+    is_affine = AlongAxes.is_affine
     keeps_bottom = True
+    fresh_tops = True
+    takes_short_numbers = True
+    asks_no_values = True
 
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         wanted = []
@@ -91,6 +95,10 @@ class Bias(AlongAxes[BiasParameter]):
     """top = x + bias, the bias being the second bottom or learned."""
 
     message = "bias_param"
+    is_affine = AlongAxes.is_affine
+    fresh_tops = True
+    takes_short_numbers = True
+    asks_no_values = True
 
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         if not self.learned:

@@ -23,6 +23,7 @@ from ..proto.caffe_pb2 import (
 )
 from .layer import Layer, Tensors, register
 from .reach import Alignment, Reach, all_places, same_place
+from .translation import Graph, Value, openvino
 
 A = TypeVar("A", bound=ConcatParameter | SliceParameter)
 """Concat's message, and Slice's."""
@@ -50,6 +51,9 @@ class Concat(LegacyAxis[ConcatParameter]):
     rearranges = True
     bottoms = (1, None)
     legacy_axis = "concat_dim"
+    fresh_tops = True
+    takes_short_numbers = True
+    asks_no_values = True
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         axis = self.along(bottoms[0])
@@ -70,6 +74,11 @@ class Concat(LegacyAxis[ConcatParameter]):
         return torch.cat(xs, self.along(xs[0].shape))
 
 
+@openvino.rule(Concat)
+def _concat(layer: Concat, graph: Graph, *xs: Value) -> Value:
+    return graph.ops.concat(list(xs), layer.along(graph.shape(xs[0])))
+
+
 @register("Slice")
 class Slice(LegacyAxis[SliceParameter]):
     """The bottom cut along `axis`, at slice_point or into equal parts."""
@@ -78,6 +87,8 @@ class Slice(LegacyAxis[SliceParameter]):
     rearranges = True
     tops = (1, None)
     legacy_axis = "slice_dim"
+    takes_short_numbers = True
+    asks_no_values = True
 
     def _sizes(self, shape: Shape) -> list[int]:
         length, count = shape[self.along(shape)], len(self.layer_param.top)
@@ -104,6 +115,13 @@ class Slice(LegacyAxis[SliceParameter]):
 
     def forward(self, x: Tensor) -> Sequence[Tensor]:
         return torch.split(x, self._sizes(x.shape), self.along(x.shape))
+
+
+@openvino.rule(Slice)
+def _slice(layer: Slice, graph: Graph, x: Value) -> Value:
+    axis = layer.along(graph.shape(x))
+    sizes = [top[axis] for top in layer.top_shapes(graph.shape(x))]
+    return graph.ops.variadic_split(x, graph.ops.constant(axis), graph.integers(sizes))
 
 
 @register("Split")
@@ -149,7 +167,7 @@ class Flatten(Layer[FlattenParameter]):
         return all_places(bottom) if len(self.top_shapes(bottom)[0]) <= 2 else None
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.view(self.top_shapes(tuple(x.shape))[0])
+        return x.reshape(self.top_shapes(tuple(x.shape))[0])
 
 
 @register("Reshape")
@@ -206,7 +224,7 @@ class Reshape(Layer[ReshapeParameter]):
         return all_places(bottom) if len(top) <= 2 else None
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.view(self.top_shapes(tuple(x.shape))[0])
+        return x.reshape(self.top_shapes(tuple(x.shape))[0])
 
 
 @register("Crop")
@@ -217,6 +235,8 @@ class Crop(Layer[CropParameter]):
     alignment = Alignment.CUT
     bottoms = 2
     no_gradient_for = frozenset({1})
+    takes_short_numbers = True
+    asks_no_values = True
 
     def _offsets(self, shape: Shape) -> dict[int, int]:
         first = self.axis(self.param.axis, shape)
@@ -257,6 +277,8 @@ class Tile(Layer[TileParameter]):
     """The bottom repeated `tiles` times along `axis`."""
 
     message = "tile_param"
+    takes_short_numbers = True
+    asks_no_values = True
 
     def setup(self, *bottoms: Shape) -> None:
         if self.param.tiles < 1:

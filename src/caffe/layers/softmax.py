@@ -11,6 +11,7 @@ from ..memory.blob import Shape
 from ..proto.caffe_pb2 import SoftmaxParameter
 from .layer import Layer, Tensors, register
 from .reach import Reach, same_place
+from .translation import Graph, Value, openvino
 
 
 @register("Softmax")
@@ -21,6 +22,7 @@ class Softmax(Layer[SoftmaxParameter]):
     takes_scores = True
     family = "loss"
     ignores_propagate_down = True
+    asks_no_values = True
 
     def setup(self, *bottoms: Shape) -> None:
         self.axis(self.param.axis, bottoms[0])
@@ -37,3 +39,8 @@ class Softmax(Layer[SoftmaxParameter]):
         # From the top, so that it also holds in place.
         d, y = diffs[0], tops[0]
         return [(d - (d * y).sum(self.param.axis, keepdim=True)) * y]
+
+
+@openvino.rule(Softmax)
+def _softmax(layer: Softmax, graph: Graph, x: Value) -> Value:
+    return graph.ops.softmax(x, layer.axis(layer.param.axis, graph.shape(x)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -21,12 +22,25 @@ MAX_COUNT = 2**31 - 1
 
 
 class Layout:
-    """How often any blob has changed its shape or its memory.
+    """Whether any of some blobs has changed its shape or its memory.
 
     Who depends on many blobs' shapes need not look at each before every forward.
+
+    Parameters
+    ----------
+    blobs : iterable of Blob
+        Which.
+
+    Attributes
+    ----------
+    has_changed : bool
+        Set by the blobs; who has taken note of it sets it back.
     """
 
-    changes = 0
+    def __init__(self, blobs: Iterable[Blob]) -> None:
+        self.has_changed = False
+        for blob in blobs:
+            blob.tell(self)
 
 
 def checked_shape(dims: Sequence[int]) -> Shape:
@@ -75,6 +89,7 @@ class Blob:
         self._count = math.prod(self._shape)
         self._data = SyncedMemory(self._count, fill)
         self._diff = SyncedMemory(self._count)
+        self._layouts: weakref.WeakSet[Layout] | None = None
 
     # What a person sees: numpy.
 
@@ -135,13 +150,13 @@ class Blob:
         shape = checked_shape(dims)
         if shape == self._shape and self._count <= min(self._data.count, self._diff.count):
             return
-        Layout.changes += 1
         self._shape = shape
         self._count = math.prod(self._shape)
         if self._count > self._data.count:
             self._data = SyncedMemory(self._count)
         if self._count > self._diff.count:
             self._diff = SyncedMemory(self._count)
+        self._note_change()
 
     def __repr__(self) -> str:
         return f"<caffe.Blob {self._shape_text()}>"
@@ -188,8 +203,18 @@ class Blob:
         self._check_count(other)
         if self._data is not other._data:
             self._data.about_to_change()
-            Layout.changes += 1
             self._data = other._data
+            self._note_change()
+
+    def tell(self, layout: Layout) -> None:
+        """Let `layout` know of changes of the shape or of the memory of `data`."""
+        if self._layouts is None:
+            self._layouts = weakref.WeakSet()
+        self._layouts.add(layout)
+
+    def _note_change(self) -> None:
+        for layout in self._layouts or ():
+            layout.has_changed = True
 
     def share_diff(self, other: Blob) -> None:
         """Let `diff` be the other blob's from now on (the counts must agree)."""

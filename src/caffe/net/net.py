@@ -8,18 +8,16 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from .. import mode
 from ..engine import layerwise
 from ..engine.debug_info import report_backward, report_forward
 from ..engine.layerwise import Step
-from ..engine.plan import Plan, blobs_of
+from ..engine.runner import Runner
 from ..errors import CaffeError, NetError
 from ..graph import Graph, build_graph, mark_backward
 from ..layers.layer import Layer, create
 from ..memory.blob import Blob
-from ..memory.stores import Store
 from ..paths import PathLike
 from ..proto.caffe_pb2 import NetParameter
 from .alignment import warn_of_unsaid_offsets
@@ -125,12 +123,7 @@ class Net:
         self._parameters.share()
         warn_of_unsaid_offsets(self._steps)
         self._mark_backward(param.force_backward)
-        self._plan: Plan | None = None
-        self._planned = 0 if self.debug_info else Plan.reach(self._steps)
-        planned = self._steps[: self._planned]
-        self._planned_blobs = blobs_of(planned)
-        self._sources = [step for step in planned if step.layer.on_blobs]
-        self._losses = [step for step in planned if any(step.loss_weights)]
+        self._runner = Runner(self._steps)
         self._make_views()
 
     def _mark_backward(self, force: bool) -> None:
@@ -359,30 +352,30 @@ class Net:
 
     def _forward(self, first: int, last: int) -> float:
         steps, store = self._steps[first : last + 1], mode.current_store()
-        whole = len(steps) == len(self._steps)
         with mode.gpu_arithmetic():
-            if whole and self._planned and mode.engine() != "layerwise":
-                return self._run_plan(store)
+            if len(steps) == len(self._steps) and not self.debug_info:
+                return self._runner.forward(store)
             loss = layerwise.forward(steps, store)
         if self.debug_info:
             report_forward(steps, store)
         return loss
 
-    def _run_plan(self, store: Store | None) -> float:
-        """Run the net by its prepared plan, which is made anew where blobs have changed."""
-        steps, rest = self._steps[: self._planned], self._steps[self._planned :]
-        precision, engine = mode.precision(), mode.engine()
-        with torch.no_grad():
-            for step in self._sources:
-                step.forward(store)
-            blobs = self._planned_blobs
-            if self._plan is None or not self._plan.fits(blobs, precision, store, engine):
-                for step in steps:
-                    step.follow()
-                self._plan = Plan(steps, rest, precision, store, engine)
-            self._plan.run()
-            loss = sum((step.loss(store) for step in self._losses), 0.0)
-        return loss + layerwise.forward(rest, store)
+    def explain(self) -> list[str]:
+        """Say of each layer what runs it when the net runs as a whole, and why not otherwise.
+
+        Returns
+        -------
+        list of str
+            One for each of `layers`, as things stood after the last forward: what its operation
+            is, with which layer it is joined, and why it has no quicker form.
+
+        Examples
+        --------
+        >>> net.forward()
+        >>> for name, how in zip(net._layer_names, net.explain()):
+        ...     print(name, how)
+        """
+        return self._runner.explain()
 
     def _backward(self, first: int, last: int) -> None:
         steps, store = self._steps[last : first + 1], mode.current_store()

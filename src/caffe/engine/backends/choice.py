@@ -1,145 +1,145 @@
-"""Whether a plan's operations are run one by one, by OpenVINO, or as the GPU recorded them."""
+"""Whether some of a plan's operations run one by one or as one: tried out (autotuning)."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from ...errors import CaffeWarning
-from ...memory.stores import Store
-from ..operations import Operation
-from . import openvino, recorded
+from ..plan.operation import Operation
+from ..plan.settings import Settings
+from .backend import Backend, Prepared
+from .openvino import OpenVINO, is_installed
+from .recorded import Recorder
 
 PATIENCE = 5
 """From which run on in which nothing has changed preparations are worth their time."""
 
 TRIALS = PATIENCE - 2
-"""How many runs OpenVINO has to show that it is faster; as many of PyTorch's count."""
+"""How many runs a backend has to show that it is faster; as many of PyTorch's count."""
 
 WORTH = 0.97
-"""What share of PyTorch's time OpenVINO may take at most; it needs memory of its own."""
+"""What share of PyTorch's time a backend may take at most; it needs memory of its own."""
 
 
-class Prepared(Protocol):
-    """Operations that run as one."""
+def backend_for(settings: Settings) -> Backend | None:
+    """Return what could run operations as one; None where only PyTorch is wanted, or there."""
+    if settings.store is not None:
+        return Recorder(settings.store)
+    wants = settings.engine == "openvino" or (settings.engine == "auto" and is_installed())
+    return OpenVINO(settings.precision) if wants else None
 
-    outputs: list[int]
-    inputs: dict[int, Tensor]
 
-    def take(self, values: Mapping[int, Tensor]) -> bool:
-        """Take the inputs' values; returns whether they can be computed from."""
-        ...
+def stretches(operations: Sequence[Operation], backend: Backend | None) -> list[tuple[int, bool]]:
+    """Part a plan's operations into runs that the backend takes and that it does not.
 
-    def run(self) -> dict[int, Tensor]:
-        """Compute the outputs, which the next run overwrites."""
-        ...
+    Returns
+    -------
+    list of (int, bool)
+        Where each run ends, and whether the backend takes it.
+    """
+    found: list[tuple[int, bool]] = []
+    for i, operation in enumerate(operations):
+        takes = backend is not None and backend.refusal(operation) is None
+        if found and found[-1][1] == takes:
+            found[-1] = i + 1, takes
+        else:
+            found.append((i + 1, takes))
+    return found
 
 
 class Choice:
-    """What runs a plan's first operations: found out by trying, in the engine "auto".
+    """What runs some operations: found out by trying, unless it is asked for.
 
     Parameters
     ----------
     operations : sequence of Operation
-        The plan's.
-    engine : {"auto", "torch", "openvino"}
-        As `caffe.set_engine` takes it.
-    precision : torch.dtype
-        What is computed in.
-    store : Store or None
-        Where it is computed; on the CPU where there is none.
+        Which; the backend takes them all.
+    backend : Backend
+        What could run them as one.
+    settings : Settings
+        A backend that is asked for by its name is used from the first run on.
 
     Attributes
     ----------
-    count : int
-        How many operations, from the first on, it is about; 0 when PyTorch has been chosen.
-    keeps_torch_ready : bool
-        Whether PyTorch's form of the parameters is used.
+    is_open : bool
+        Whether the backend is still a possibility; False when PyTorch has been chosen.
+    prepared : Prepared or None
+        What the backend has made of the operations.
     """
 
     def __init__(
-        self,
-        operations: Sequence[Operation],
-        engine: str,
-        precision: torch.dtype,
-        store: Store | None,
+        self, operations: Sequence[Operation], backend: Backend, settings: Settings
     ) -> None:
+        self.backend = backend
+        self.is_open = True
+        self.prepared: Prepared | None = None
         self._operations = operations
-        self._engine = engine
-        self._precision = precision
-        self._store = store
-        self._prepared: Prepared | None = None
+        self._is_asked_for = settings.engine == "openvino" and settings.store is None
+        self._is_tried = settings.engine == "auto" and settings.store is None
         self._quiet_runs = 0
         self._times: dict[bool, list[float]] = {False: [], True: []}
-        self.keeps_torch_ready = store is not None
-        self.count = 0
-        if store is not None:
-            self.count = recorded.reach(operations)
-        elif engine == "openvino" or (engine == "auto" and openvino.is_installed()):
-            self.count = openvino.reach(operations)
         # Those whose parameters somebody may hold.
-        self._held = set(range(self.count))
+        self._held = set(operations)
 
-    def parameter_changes(self, users: Sequence[int]) -> None:
-        """Drop what was prepared: a parameter of these operations is about to change."""
-        mine = [i for i in users if i < self.count]
-        if mine:
-            self._held.update(mine)
-            self._prepared, self._quiet_runs = None, 0
+    def parameter_changes(self, operation: Operation) -> None:
+        """Drop what was prepared: a parameter of this operation is about to change."""
+        self._held.add(operation)
+        self.prepared, self._quiet_runs = None, 0
 
-    def is_quiet(self) -> bool:
-        """Tell whether nobody holds a parameter: what is held may change unseen."""
-        self._held = {i for i in self._held if self._operations[i].is_held}
-        if self._held:
-            self._quiet_runs = 0
-        return not self._held
+    def is_due(self, wanted: set[int]) -> bool:
+        """Count one more run, and say whether something is to be prepared for it.
 
-    def prepared(
-        self, wanted: set[int], inputs: Mapping[int, Tensor], before: Callable[[], None]
-    ) -> Prepared | None:
-        """Return what gives at least the memories `wanted`; None while that is not worth it.
-
-        `before` is called before anything is prepared.
+        Parameters
+        ----------
+        wanted : set of int
+            The memories that the run must give.
         """
+        self._held = {operation for operation in self._held if operation.is_held}
+        if not self.is_open or self._held:
+            # What is held may change unseen.
+            self._quiet_runs = 0
+            return False
         self._quiet_runs += 1
-        if self._prepared is not None and not wanted.issubset(self._prepared.outputs):
-            wanted = wanted.union(self._prepared.outputs)
-            self._prepared, self._quiet_runs = None, 1
-        is_asked_for = self._engine == "openvino" and self._store is None
-        if self._prepared is None and (is_asked_for or self._quiet_runs >= PATIENCE):
-            before()
-            try:
-                self._prepared = self._prepare(wanted, inputs)
-            except Exception as error:
-                if is_asked_for:
-                    raise
-                self.count = 0
-                reason = f"the net runs less quickly than it might: {error}"
-                warnings.warn(reason, CaffeWarning, stacklevel=2)
-        return self._prepared
+        if self.prepared is not None and not wanted.issubset(self.prepared.outputs):
+            wanted.update(self.prepared.outputs)
+            self.prepared, self._quiet_runs = None, 1
+        patient = self._is_asked_for or self._quiet_runs >= PATIENCE
+        return self.prepared is None and patient
 
-    def _prepare(self, wanted: set[int], inputs: Mapping[int, Tensor]) -> Prepared:
-        operations = self._operations[: self.count]
-        read = {key for operation in operations for key in operation.reads}
-        mine = {key: value for key, value in inputs.items() if key in read}
-        if self._store is not None:
-            return recorded.Recorded(operations, mine, wanted, self._store)
-        shapes = {key: tuple(value.shape) for key, value in mine.items()}
-        return openvino.Compiled(operations, shapes, wanted, self._precision)
+    @property
+    def is_ready(self) -> bool:
+        """Whether the run that was counted last can be the backend's."""
+        return self.prepared is not None and self._quiet_runs > 0
+
+    def prepare(self, wanted: set[int], inputs: Mapping[int, Tensor]) -> None:
+        """Let the backend prepare the operations; where it cannot, PyTorch is chosen.
+
+        Raises
+        ------
+        Exception
+            What the backend raises, where it was asked for by name.
+        """
+        try:
+            self.prepared = self.backend.prepare(self._operations, inputs, wanted)
+        except Exception as error:
+            if self._is_asked_for:
+                raise
+            self.is_open = False
+            reason = f"the net runs less quickly than it might: {error}"
+            warnings.warn(reason, CaffeWarning, stacklevel=2)
 
     def judge(self, was_prepared: bool, seconds: float) -> None:
-        """Note how long a run took, and give OpenVINO up where PyTorch is faster."""
+        """Note how long a run took, and give the backend up where PyTorch is faster."""
         tried = self._times[True]
-        is_open = self._engine == "auto" and self._store is None and len(tried) <= TRIALS
-        if not self.count or not self._quiet_runs or not is_open:
+        is_undecided = self._is_tried and self.is_open and len(tried) <= TRIALS
+        if not is_undecided or not self._quiet_runs:
             return
         self._times[was_prepared].append(seconds)
         if len(tried) > TRIALS:
             # The first of each prepares.
-            torchs, openvinos = (min(self._times[which][1:]) for which in (False, True))
-            if openvinos > WORTH * torchs:
-                self._prepared, self.count = None, 0
+            torchs, backends = (min(self._times[which][1:]) for which in (False, True))
+            if backends > WORTH * torchs:
+                self.prepared, self.is_open = None, False

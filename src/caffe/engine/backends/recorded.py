@@ -1,4 +1,4 @@
-"""Replaying a plan's operations on the GPU: one call instead of one for each operation."""
+"""Replaying a plan's operations on the GPU (a CUDA graph): one call instead of one for each."""
 
 from __future__ import annotations
 
@@ -8,18 +8,33 @@ import torch
 from torch import Tensor
 
 from ...memory.stores import Store
-from ..operations import REDUCED, LayerOperation, Operation
-
-ASK_NO_VALUES = REDUCED | {"Add", "Axpy", "Mul", "Permute", "ShuffleChannel", "Softmax"}
-"""Layers whose forward depends on shapes alone, so that it can be recorded."""
+from ..plan.operation import Operation
 
 
-def reach(operations: Sequence[Operation]) -> int:
-    """Tell how many operations, from the first on, can be recorded."""
-    for i, operation in enumerate(operations):
-        if isinstance(operation, LayerOperation) and operation.type not in ASK_NO_VALUES:
-            return i
-    return len(operations)
+class Recorder:
+    """The backend that records operations in a store.
+
+    Parameters
+    ----------
+    store : Store
+        Where it is computed.
+    """
+
+    name = "a recording"
+    needs_torch = True
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def refusal(self, operation: Operation) -> str | None:
+        """Say why an operation cannot be recorded; None where it can."""
+        return None if operation.asks_no_values else "what it does depends on values"
+
+    def prepare(
+        self, operations: Sequence[Operation], inputs: Mapping[int, Tensor], outputs: Iterable[int]
+    ) -> Recorded:
+        """Record operations, their parameters prepared; see `Backend.prepare`."""
+        return Recorded(operations, inputs, outputs, self._store)
 
 
 class Recorded:
@@ -28,7 +43,7 @@ class Recorded:
     Parameters
     ----------
     operations : sequence of Operation
-        Which, their parameters prepared; `reach` says how many can be.
+        Which, their parameters prepared.
     inputs : mapping of int to Tensor
         The memories that they start from, with their values now.
     outputs : iterable of int

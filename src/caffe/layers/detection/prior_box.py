@@ -11,6 +11,7 @@ from ...errors import NetError, ShapeError
 from ...memory.blob import Shape
 from ...proto.caffe_pb2 import PriorBoxParameter
 from ..layer import Layer, register
+from ..translation import Graph, Value, openvino
 
 
 @register("PriorBox")
@@ -127,3 +128,10 @@ class PriorBox(Layer[PriorBoxParameter]):
             boxes = boxes.clamp(0, 1)
         variances = boxes.new_tensor(self._variances).expand(boxes.shape)
         return torch.stack([boxes.reshape(-1), variances.reshape(-1)])[None].to(places.dtype)
+
+
+@openvino.rule(PriorBox)
+def _prior_box(layer: PriorBox, graph: Graph, *bottoms: Value) -> Value:
+    """The boxes depend on the bottoms' shapes alone."""
+    boxes = layer.forward(*(torch.zeros(graph.shape(bottom)) for bottom in bottoms))
+    return graph.constant(boxes.numpy())

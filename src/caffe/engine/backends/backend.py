@@ -1,0 +1,68 @@
+"""What can run some of a plan's operations as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from ..plan.operation import Operation
+
+
+class Prepared(Protocol):
+    """Operations that run as one.
+
+    Attributes
+    ----------
+    outputs : list of int
+        The memories whose values `run` gives.
+    inputs : dict of int to Tensor
+        The values that it computes from, by memory; `take` overwrites them.
+    """
+
+    outputs: list[int]
+    inputs: dict[int, Tensor]
+
+    def take(self, values: Mapping[int, Tensor]) -> bool:
+        """Take the inputs' values; returns whether they can be computed from."""
+        ...
+
+    def run(self) -> dict[int, Tensor]:
+        """Compute the outputs, which the next run overwrites."""
+        ...
+
+
+class Backend(Protocol):
+    """Prepares operations so that they run as one.
+
+    Attributes
+    ----------
+    name : str
+        What people call it.
+    needs_torch : bool
+        Whether it runs PyTorch's form of the operations, their parameters prepared.
+    """
+
+    name: str
+    needs_torch: bool
+
+    def refusal(self, operation: Operation) -> str | None:
+        """Say why an operation cannot be taken; None where it can."""
+        ...
+
+    def prepare(
+        self, operations: Sequence[Operation], inputs: Mapping[int, Tensor], outputs: Iterable[int]
+    ) -> Prepared:
+        """Prepare operations that it takes.
+
+        Parameters
+        ----------
+        operations : sequence of Operation
+            One after the other.
+        inputs : mapping of int to Tensor
+            The memories that they start from, with their values now.
+        outputs : iterable of int
+            The memories whose final values are wanted.
+        """
+        ...

@@ -1,0 +1,111 @@
+"""A convolution of pictures, with what follows it in place."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...layers.convolution import Convolution, ConvolutionDepthwise, PaddedConvolution
+from ...memory.blob import Shape
+from ..layerwise import Step
+from .builder import Builder
+from .fused import Fused, packed_convolution
+from .operation import Values, operation
+from .settings import Settings
+
+
+class ConvolutionOperation(Fused):
+    """A convolution with packed weights, normalisation folded in, and the activation."""
+
+    how = "convolution"
+
+    def __init__(self, step: Step, followers: list[Step], settings: Settings) -> None:
+        super().__init__(step, followers, settings)
+        self._layout = settings.picture_layout
+
+    def prepare(self) -> None:
+        weight, bias = (
+            (blob.data_tensor(self._store).double() for blob in self._layer.blobs)
+            if len(self._layer.blobs) == 2
+            else (self._layer.blobs[0].data_tensor(self._store).double(), None)
+        )
+        if bias is None:
+            bias = torch.zeros(len(weight), dtype=torch.float64, device=weight.device)
+        for layer in self._folded:
+            factor, summand = layer.affine(
+                *(blob.data_tensor(self._store).double() for blob in layer.blobs)
+            )
+            if factor is not None:
+                weight = weight * factor[:, None, None, None]
+                bias = bias * factor
+            if summand is not None:
+                bias = bias + summand
+        self._bias = bias.to(self._dtype)
+        weight = weight.to(self._dtype).contiguous(memory_format=self._layout)
+        self._weight = (
+            torch.ops.mkldnn._reorder_convolution_weight(
+                weight, *self._geometry(), self.read_shapes[0]
+            )
+            if self._is_packed
+            else weight
+        )
+        self._arguments = (*self._geometry(), self._attr, self._scalars, "")
+
+    def release(self) -> None:
+        del self._weight, self._bias
+
+    def _geometry(self) -> tuple[Shape, Shape, Shape, int]:
+        layer = self._layer
+        return layer.pad, layer.stride, layer.dilation, layer.param.group
+
+    def added(self, x: Tensor, other: Tensor, attr: str | None, in_place: bool) -> Tensor:
+        """Return the convolution of `x` plus `other` (where it may, in its place), activated."""
+        pad, stride, dilation, group = self._geometry()
+        kernels = torch.ops.mkldnn
+        arguments = (self._weight, self._bias, pad, stride, dilation, group)
+        x, other = x.to(self._dtype), other.to(self._dtype)
+        if in_place:
+            return kernels._convolution_pointwise_.binary(
+                other, x, *arguments, "add", 1.0, attr, [], ""
+            )
+        return kernels._convolution_pointwise.binary(x, other, *arguments, "add", 1.0, attr, [], "")
+
+    @property
+    def can_add(self) -> bool:
+        """Whether nothing comes between the convolution and a sum."""
+        return self._attr == "none" and self._is_packed
+
+    def run(self, values: Values) -> None:
+        x = self.bottom(values, self._dtype)
+        if self._is_packed:
+            values[self.writes[0]] = packed_convolution()(
+                x, self._weight, self._bias, *self._arguments
+            )
+        else:
+            pad, stride, dilation, group = self._geometry()
+            y = F.conv2d(x, self._weight, self._bias, stride, pad, dilation, group)
+            values[self.writes[0]] = self._activate(y)
+
+
+def _not_plain(layer: Convolution, step: Step, settings: Settings) -> str | None:
+    """Why a convolution is none of pictures as other libraries know it."""
+    if len(step.bottoms) != 1:
+        return "several bottoms"
+    if len(layer.kernel) != 2 or layer.channel_axis != 1:
+        return "no two axes behind channels on axis 1"
+    if isinstance(layer, PaddedConvolution) and layer.is_lopsided:
+        return "padding of its own for each side"
+    sizes = zip(
+        step.bottoms[0].shape[2:], step.tops[0].shape[2:], layer.pad, layer.extent, layer.stride,
+        strict=True,
+    )  # fmt: skip
+    if all((n + 2 * p - e) // s + 1 == out and n + 2 * p >= e for n, out, p, e, s in sizes):
+        return None
+    return "windows that reach past the padding"
+
+
+@operation.rule(Convolution, ConvolutionDepthwise, unless=_not_plain)
+def _convolution(builder: Builder, number: int) -> ConvolutionOperation:
+    followers = builder.join(number, fold=True)
+    return ConvolutionOperation(builder.steps[number], followers, builder.settings)

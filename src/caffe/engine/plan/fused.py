@@ -1,0 +1,78 @@
+"""What operations share that take the layers behind them along."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...layers.layer import Activation
+from ..layerwise import Step
+from .operation import Operation, Part, activate
+from .settings import Settings
+
+
+class Fused(Operation):
+    """A layer, the affine ones that are folded into its weights, and the activation behind them.
+
+    Parameters
+    ----------
+    step : Step
+        The layer with the product.
+    followers : sequence of Step
+        What follows on its top in place, see `Builder.join`.
+    settings : Settings
+        In what and where it is computed.
+    """
+
+    def __init__(self, step: Step, followers: Sequence[Step], settings: Settings) -> None:
+        super().__init__(step, settings)
+        self._layer: Any = step.layer
+        self._is_packed = settings.store is None and has_packed_operators()
+        self._activation = Activation()
+        self.parts += map(Part.of, followers)
+        self._folded = [follower.layer for follower in followers if follower.layer.is_affine]
+        for follower in followers:
+            self.params += follower.layer.blobs
+            self._activation = follower.layer.activation or self._activation
+        self._attr, self._scalars = packed_name(self._activation) or ("none", [])
+
+    def _activate(self, y: Tensor) -> Tensor:
+        return activate(y, self._activation)
+
+
+def packed_name(activation: Activation) -> tuple[str, list[float]] | None:
+    """Return the packed operators' name for an activation, with its numbers; None for no such."""
+    slope, least, most = activation.slope, activation.least, activation.most
+    if slope not in (0, 1):
+        return ("leaky_relu", [slope]) if -least == most == math.inf else None
+    if slope == 0:
+        least = max(0.0, least)
+        if least == 0 and most == math.inf:
+            return "relu", []
+    elif -least == most == math.inf:
+        return "none", []
+    return ("hardtanh", [least, most]) if -math.inf < least <= most < math.inf else None
+
+
+@functools.cache
+def packed_convolution() -> Callable[..., Tensor]:
+    """Return PyTorch's convolution with packed weights and an activation, found once."""
+    return torch.ops.mkldnn._convolution_pointwise.default
+
+
+@functools.cache
+def packed_product() -> Callable[..., Tensor]:
+    """Return PyTorch's product with plain or packed weights and an activation, found once."""
+    return torch.ops.mkldnn._linear_pointwise.default
+
+
+def has_packed_operators() -> bool:
+    """Tell whether PyTorch has oneDNN's packed operators."""
+    return torch.backends.mkldnn.is_available() and hasattr(
+        torch.ops.mkldnn, "_convolution_pointwise"
+    )

@@ -1,0 +1,96 @@
+"""Local response normalisation across channels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ...layers.normalization import LRN
+from ...proto.caffe_pb2 import LRNParameter
+from ..layerwise import Step
+from .builder import Builder
+from .operation import Operation, Values, operation
+from .settings import Settings
+
+
+class LRNOperation(Operation):
+    """Normalisation across channels, a run of pixels at a time.
+
+    A piece stays in the processor's cache from the squares to the product, and is still large
+    enough to be shared between its cores.
+    """
+
+    how = "normalisation in pieces"
+    PIECE = 2**18
+
+    def __init__(self, step: Step, settings: Settings) -> None:
+        super().__init__(step, settings)
+        self._param: LRNParameter = step.layer.param
+        number, self._channels, height, width = step.bottoms[0].shape
+        pixels = number * height * width
+        step_size = max(1, self.PIECE // self._channels)
+        self._pieces = [min(step_size, pixels - i) for i in range(0, pixels, step_size)]
+        self._one = torch.tensor(self._param.k, dtype=self._dtype)
+        # Zeros stand beside the channels, so that every window is whole.
+        rows, padded = self._pieces[0], self._channels + self._param.local_size - 1
+        self._squares = torch.zeros(rows, padded, dtype=self._dtype)
+        self._pairs = torch.empty_like(self._squares)
+        self._base = torch.empty(rows, self._channels, dtype=self._dtype)
+        self._views = {n: self._views_of(n) for n in set(self._pieces)}
+
+    def _views_of(self, rows: int) -> tuple[list[Tensor], list[Tensor], Tensor]:
+        """Views of the first rows: of the squares from each neighbour on, of pairs, of the base."""
+        squares, pairs = self._squares[:rows], self._pairs[:rows]
+        count = self._channels
+        shifted = [squares.narrow(1, i, count) for i in range(self._param.local_size)]
+        if self._param.local_size != 5:
+            return shifted, [], self._base[:rows]
+        halves = [squares.narrow(1, i, count + 3) for i in (0, 1)]
+        doubled = [pairs.narrow(1, 0, count + 3), *(pairs.narrow(1, i, count) for i in (0, 2))]
+        return shifted, halves + doubled, self._base[:rows]
+
+    def run(self, values: Values) -> None:
+        x = self.bottom(values, self._dtype).contiguous(memory_format=torch.channels_last)
+        top = torch.empty_like(x)
+        pixels, results = (t.permute(0, 2, 3, 1).view(-1, self._channels) for t in (x, top))
+        if len(self._pieces) == 1:
+            self._powers(pixels, results)
+        else:
+            for x_piece, piece in zip(
+                pixels.split(self._pieces), results.split(self._pieces), strict=True
+            ):
+                self._powers(x_piece, piece)
+        values[self.writes[0]] = top
+
+    def _powers(self, x: Tensor, top: Tensor) -> None:
+        """Write x / (k + alpha / size * sum of squares nearby) ** beta into `top`."""
+        param = self._param
+        shifted, fives, base = self._views[len(x)]
+        torch.mul(x, x, out=shifted[param.local_size // 2])
+        if fives:
+            # Sums of two neighbours serve twice.
+            torch.add(fives[0], fives[1], out=fives[2])
+            torch.add(fives[3], fives[4], out=base)
+            base.add_(shifted[4])
+        else:
+            base.copy_(shifted[0])
+            for square in shifted[1:]:
+                base.add_(square)
+        torch.add(self._one, base, alpha=param.alpha / param.local_size, out=base)
+        if param.beta == 0.75:
+            # Two roots and a division cost less than one power.
+            torch.rsqrt(base, out=top)
+            top.rsqrt_().div_(base).mul_(x)
+        else:
+            torch.mul(base.pow_(-param.beta), x, out=top)
+
+
+def _not_in_pieces(layer: LRN, step: Step, settings: Settings) -> str | None:
+    if not layer.is_across:
+        return "within channels"
+    return None if settings.store is None else "on a GPU PyTorch's own is quicker"
+
+
+@operation.rule(LRN, unless=_not_in_pieces)
+def _lrn(builder: Builder, number: int) -> LRNOperation:
+    return LRNOperation(builder.steps[number], builder.settings)

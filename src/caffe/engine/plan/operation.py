@@ -1,0 +1,230 @@
+"""The operations of a plan: a layer's own forward, and what every operation is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...layers.layer import Activation, Layer, as_tensors
+from ...layers.rules import Rules
+from ...memory.blob import Shape
+from ..layerwise import Step
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from .builder import Builder
+
+SMALL_PARAMETER = 2**18
+"""Parameters of at most so many numbers are copied, so that nobody can change them unseen."""
+
+Values = dict[int, Tensor]
+"""The newest tensor of each memory, by the memory's identity."""
+
+
+@dataclass
+class Part:
+    """One layer with the memories that it reads and writes; it keeps no blob alive."""
+
+    layer: Layer
+    reads: list[int]
+    read_shapes: list[Shape]
+    writes: list[int]
+    shapes: list[Shape]
+
+    @classmethod
+    def of(cls, step: Step) -> Part:
+        """Return a step's."""
+        bottoms, tops = step.bottoms, step.tops
+        return cls(
+            step.layer,
+            [id(blob.memory) for blob in bottoms],
+            [blob.shape for blob in bottoms],
+            [id(blob.memory) for blob in tops],
+            [blob.shape for blob in tops],
+        )
+
+
+class Operation:
+    """Computes some memories' values from others'.
+
+    Attributes
+    ----------
+    how : str
+        What runs, for people.
+    parts : list of Part
+        The layers that it stands for, in order.
+    label : str
+        The layer, as errors name it.
+    reads, writes : list of int
+        Memories, by identity.
+    read_shapes, shapes : list of tuple of int
+        The blobs' shapes in which they are read and written.
+    params : list of Blob
+        The parameters that it uses.
+    has_raw_params : bool
+        Whether a parameter's own memory is used at each run, and not a copy of it.
+    is_fresh : bool
+        Whether the results are tensors that no other memory has, and may thus be changed.
+    asks_no_values : bool
+        Whether what it does depends on shapes alone, so that a GPU can record it.
+    hidden : list of int
+        Those of `writes` that `run` leaves out; `run_apart` does not.
+    is_worth_packing : bool
+        Whether it is to run so often that large weights are packed.
+    """
+
+    how = ""
+    has_raw_params = False
+    is_fresh = True
+    asks_no_values = True
+    is_worth_packing = True
+
+    def __init__(self, step: Step, settings: Settings) -> None:
+        self._store = settings.store
+        self._dtype = settings.precision
+        self.label = step.label
+        part = Part.of(step)
+        self.parts = [part]
+        self.reads, self.read_shapes = part.reads, part.read_shapes
+        self.writes, self.shapes = part.writes, part.shapes
+        self.params = list(step.layer.blobs)
+        self.hidden: list[int] = []
+
+    def refresh(self) -> bool:
+        """Prepare the parameters anew; they have changed, or may have.
+
+        Returns whether it must be done again before the next run: somebody holds an array of a
+        parameter, and may write into it.
+        """
+        # Before the look at the values: what is written after it counts for the next time.
+        is_held = self.is_held
+        self.prepare()
+        return is_held
+
+    @property
+    def is_held(self) -> bool:
+        """Whether somebody holds an array of a parameter."""
+        return any(blob.memory.is_lent for blob in self.params)
+
+    def prepare(self) -> None:
+        """Make of the parameters what `run` uses."""
+
+    def release(self) -> None:
+        """Drop what `prepare` made."""
+
+    @property
+    def may_change_unseen(self) -> bool:
+        """Whether somebody holds an array of a parameter that is used as it lies."""
+        return self.has_raw_params and self.is_held
+
+    def facts(self) -> str:
+        """Return the shapes, for errors."""
+        params = [blob.shape for blob in self.params]
+        return f"bottoms {self.read_shapes}; parameters {params or 'none'}"
+
+    def run(self, values: Values) -> None:
+        """Compute."""
+        raise NotImplementedError
+
+    def run_apart(self, values: Values) -> None:
+        """Compute what is hidden, too."""
+        self.run(values)
+
+    def bottom(self, values: Values, dtype: torch.dtype) -> Tensor:
+        """Return the first bottom's value in the blob's shape."""
+        value = values[self.reads[0]]
+        if value.shape != self.read_shapes[0]:
+            value = value.reshape(self.read_shapes[0])
+        return value if value.dtype is dtype else value.to(dtype)
+
+    def bottoms(self, values: Values) -> list[Tensor]:
+        """Return the bottoms' values in the blobs' shapes."""
+        return [
+            value if value.shape == shape else value.reshape(shape)
+            for value, shape in zip(
+                map(values.__getitem__, self.reads), self.read_shapes, strict=True
+            )
+        ]
+
+
+MakeOperation = Callable[["Builder", int], Operation | None]
+
+operation: Rules[MakeOperation] = Rules("quicker form")
+"""How a layer becomes an operation other than its own forward.
+
+A rule is given the builder and the step's number; it returns None where the layers around it do not
+allow it. Its condition is given the step and the settings.
+"""
+
+
+class LayerOperation(Operation):
+    """A layer's own forward."""
+
+    how = "its own forward"
+
+    def __init__(self, step: Step, settings: Settings) -> None:
+        super().__init__(step, settings)
+        self._layer = step.layer
+        self._dtype = settings.precision if step.layer.takes_short_numbers else torch.float32
+        self.is_fresh = step.layer.fresh_tops
+        self.asks_no_values = step.layer.asks_no_values
+        self.has_raw_params = any(blob.count > SMALL_PARAMETER for blob in self.params)
+
+    def prepare(self) -> None:
+        self._copies = [
+            blob.data_tensor(self._store).to(self._dtype, copy=True)
+            if blob.count <= SMALL_PARAMETER
+            else None
+            for blob in self.params
+        ]
+
+    def release(self) -> None:
+        self._copies = []
+
+    def run(self, values: Values) -> None:
+        inputs = [x.to(self._dtype) for x in self.bottoms(values)]
+        if not self._layer.takes_any_strides:
+            inputs = [x.contiguous() for x in inputs]
+        for blob, copy in zip(self.params, self._copies, strict=True):
+            inputs.append(blob.data_tensor(self._store).to(self._dtype) if copy is None else copy)
+        results = as_tensors(self._layer.forward(*inputs))
+        values.update(zip(self.writes, results, strict=False))
+
+
+class PassOn(Operation):
+    """A layer that does nothing to its bottom: Dropout at TEST."""
+
+    how = "nothing to do"
+    is_fresh = False
+
+    def run(self, values: Values) -> None:
+        values[self.writes[0]] = values[self.reads[0]]
+
+
+class Activate(Operation):
+    """An activation in place of a value that nobody else has."""
+
+    how = "in its bottom's place"
+
+    def __init__(self, step: Step, settings: Settings, activation: Activation) -> None:
+        super().__init__(step, settings)
+        self._activation = activation
+
+    def run(self, values: Values) -> None:
+        activate(values[self.writes[0]], self._activation)
+
+
+def activate(y: Tensor, activation: Activation) -> Tensor:
+    """Apply an activation to a tensor in its place."""
+    if activation.slope == 0:
+        y = F.relu_(y)
+    elif activation.slope != 1:
+        y = F.leaky_relu_(y, activation.slope)
+    if Activation(1.0, activation.least, activation.most) != Activation():
+        y = y.clamp_(activation.least, activation.most)
+    return y

@@ -1,0 +1,363 @@
+"""The prepared plan: how layers run when nobody needs their gradients.
+
+Weights are packed once, convolutions take the in-place layers behind them along, pictures stay
+channels-last from end to end, and a blob that nobody looks at is not written. Whoever looks at such
+a blob gets it computed, from the inputs as they were at that forward. A blob that is looked at
+after two forwards, or whose array somebody holds, is written by every later one.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import weakref
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...memory.allocation import give_back_freed_memory, keep_freed_memory
+from ...memory.blob import Blob, Layout
+from ...memory.synced import SyncedMemory
+from ..backends.choice import Choice, backend_for, stretches
+from ..layerwise import Step, as_caffe_error
+from . import convolution, lrn, max_pool, product, summing  # noqa: F401 (their rules enter)
+from .builder import Builder
+from .looks import Look, Looks
+from .operation import Operation, Values
+from .settings import Settings
+from .summing import let_sums_take_places
+from .survey import Kept, Survey
+
+_Found = tuple[int, Kept, SyncedMemory]
+
+
+@dataclass
+class _Stretch:
+    """Operations from `start` to before `end` that are run alike.
+
+    Attributes
+    ----------
+    choice : Choice or None
+        What runs them as one; None where only PyTorch can run them.
+    reads : list of int
+        The memories that they read before they write them.
+    read_later : set of int
+        Those that they write and operations behind them read.
+    """
+
+    start: int
+    end: int
+    choice: Choice | None
+    reads: list[int]
+    read_later: set[int]
+
+    @property
+    def numbers(self) -> range:
+        """The operations' numbers."""
+        return range(self.start, self.end)
+
+
+class Plan:
+    """One prepared way through some of a net's layers.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        The layers, one after the other: pure ones at TEST.
+    read_elsewhere : set of int
+        The memories that the net's other layers read: these are always written.
+    settings : Settings
+        In what, where and by what it is computed. "auto" tries OpenVINO on the CPU, where it is
+        installed, once shapes and weights have stayed the same for some runs, and keeps what is
+        faster.
+    """
+
+    def __init__(self, steps: Sequence[Step], read_elsewhere: set[int], settings: Settings) -> None:
+        if settings.store is None:
+            keep_freed_memory()
+        self._settings = settings
+        self._store = settings.store
+        builder = Builder(steps, settings)
+        self._operations = builder.build()
+        self._reasons = builder.reasons
+        let_sums_take_places(self._operations)
+        self._layers = [step.layer for step in steps]
+        blobs = blobs_of(steps)
+        self._blobs = [(weakref.ref(blob.memory), blob.shape) for blob in blobs]
+        self._layout = Layout(blobs)
+        self._survey = Survey(
+            self._operations, {id(blob.memory): blob for blob in blobs}, read_elsewhere
+        )
+        self._small = {key for key, kept in self._survey.written.items() if kept.is_small}
+        self._snapshot: Values = {}
+        self._looks = Looks(self._survey.written, self._compute)
+        # Operations whose parameters PyTorch must prepare before it runs them next: they may have
+        # changed, or (these also before a look) have not been prepared, or not been kept.
+        self._stale = set(range(len(self._operations)))
+        self._unprepared = set(self._stale)
+        self._users: dict[int, list[int]] = {}
+        for i, operation in enumerate(self._operations):
+            for blob in operation.params:
+                self._users.setdefault(id(blob.memory), []).append(i)
+                blob.memory.watch(self)
+        self._stretches = self._part()
+        weakref.finalize(self, give_back_freed_memory)
+
+    def _part(self) -> list[_Stretch]:
+        """Part the operations into stretches by what can run them."""
+        backend = self._backend = backend_for(self._settings)
+        found: list[_Stretch] = []
+        start = 0
+        for end, takes in stretches(self._operations, backend):
+            mine = self._operations[start:end]
+            written: set[int] = set()
+            reads: dict[int, None] = {}
+            for operation in mine:
+                reads.update(dict.fromkeys(key for key in operation.reads if key not in written))
+                written.update(operation.writes)
+            later = {key for operation in self._operations[end:] for key in operation.reads}
+            choice = None
+            if takes and backend is not None:
+                choice = Choice(mine, backend, self._settings)
+            found.append(_Stretch(start, end, choice, list(reads), written & later))
+            start = end
+            for operation in mine:
+                # What OpenVINO packs need not be packed for PyTorch.
+                operation.is_worth_packing = choice is None
+        return found
+
+    def fits(self, blobs: Sequence[Blob], settings: Settings) -> bool:
+        """Tell whether the net's `blobs` and the modes are still what the plan was made for."""
+        if settings != self._settings:
+            return False
+        if self._layout.has_changed:
+            if not all(
+                blob.memory is memory() and blob.shape == shape
+                for blob, (memory, shape) in zip(blobs, self._blobs, strict=True)
+            ):
+                return False
+            self._layout.has_changed = False
+        return True
+
+    def explain(self) -> list[str]:
+        """Say of each step what runs it, and why not otherwise."""
+        reasons = [self._reasons.get(i, "") for i in range(len(self._layers))]
+        numbers = {id(layer): i for i, layer in enumerate(self._layers)}
+        for stretch in self._stretches:
+            for operation in self._operations[stretch.start : stretch.end]:
+                note = self._note(stretch, operation)
+                for part in operation.parts:
+                    reasons[numbers[id(part.layer)]] += note
+        return reasons
+
+    def _note(self, stretch: _Stretch, operation: Operation) -> str:
+        if self._backend is None:
+            return ""
+        name = self._backend.name
+        if stretch.choice is not None:
+            return f"; run by {name}" if stretch.choice.prepared is not None else ""
+        refusal = self._backend.refusal(operation)
+        return f"; {name} would be slower" if refusal is None else f"; not by {name}: {refusal}"
+
+    # Running.
+
+    def run(self) -> None:
+        """Compute all tops; those that nobody looks at are left to be computed when looked at."""
+        self._looks.start_run()
+        sources = {key: self._read(*source) for key, source in self._survey.sources.items()}
+        self._snapshot = {}
+        values: Values = {}
+        for stretch in self._stretches:
+            choice = stretch.choice
+            if choice is None:
+                self._run_one_by_one(stretch, sources, values)
+                continue
+            began = time.perf_counter()
+            was_prepared = self._run_as_one(stretch, choice, sources, values)
+            if not was_prepared:
+                self._run_one_by_one(stretch, sources, values)
+            choice.judge(was_prepared, time.perf_counter() - began)
+            if not choice.is_open:
+                self._leave_to_torch(stretch)
+
+    def _run_one_by_one(self, stretch: _Stretch, sources: Values, values: Values) -> None:
+        self._refresh(stretch.numbers)
+        self._lay_out(stretch.reads, sources, values)
+        changeable = self._changeable() | self._small
+        for i in stretch.numbers:
+            operation = self._operations[i]
+            kept, others = self._sorted(self._survey.finals[i], changeable)
+            apart = bool(operation.hidden) and any(key in operation.hidden for key, *_ in kept)
+            _run(operation, values, apart=apart)
+            for key, _, memory in kept:
+                memory.put(self._as_blob(values[key]), self._store)
+            for key, _, memory in others:
+                self._looks.defer(key, memory)
+            for key in self._survey.released[i]:
+                values.pop(key, None)
+
+    def _run_as_one(
+        self, stretch: _Stretch, choice: Choice, sources: Values, values: Values
+    ) -> bool:
+        """Run a stretch by its backend; returns whether that was possible, and worth it."""
+        finals = [pair for i in stretch.numbers for pair in self._survey.finals[i]]
+        kept, others = self._sorted(finals)
+        wanted = {key for key, *_ in kept} | stretch.read_later
+        is_due = choice.is_due(wanted)
+        if not is_due and not choice.is_ready:
+            return False
+        if choice.backend.needs_torch:
+            self._refresh(stretch.numbers)
+            self._lay_out(stretch.reads, sources, values)
+        inputs = {key: values[key] if key in values else sources[key] for key in stretch.reads}
+        if is_due:
+            if not choice.backend.needs_torch:
+                self._release(stretch.numbers)
+            choice.prepare(wanted, inputs)
+        prepared = choice.prepared
+        if prepared is None or not prepared.take(inputs):
+            return False
+        for key in stretch.reads:
+            if key in sources:
+                self._snapshot.setdefault(key, prepared.inputs[key])
+        results = prepared.run()
+        for key, place, memory in kept:
+            memory.put(self._as_blob(results[key].view(place.shape)), self._store)
+        for key, _, memory in others:
+            self._looks.defer(key, memory)
+        values.update((key, results[key]) for key in stretch.read_later)
+        for i in stretch.numbers:
+            for key in self._survey.released[i]:
+                values.pop(key, None)
+        return True
+
+    def _leave_to_torch(self, stretch: _Stretch) -> None:
+        """Run a stretch by PyTorch from now on."""
+        stretch.choice = None
+        for i in stretch.numbers:
+            self._operations[i].is_worth_packing = True
+
+    def _sorted(
+        self, finals: Iterable[tuple[int, Kept]], also: Container[int] = ()
+    ) -> tuple[list[_Found], list[_Found]]:
+        """Part memories that are to be written from those that are left until somebody looks."""
+        kept: list[_Found] = []
+        others: list[_Found] = []
+        for key, place in finals:
+            memory = place.memory()
+            if memory is not None:
+                is_kept = key in also or place.is_wanted(memory)
+                (kept if is_kept else others).append((key, place, memory))
+        return kept, others
+
+    def _read(self, source: weakref.ref[SyncedMemory], shape: tuple[int, ...]) -> Tensor:
+        """Return what a memory that the plan starts from holds."""
+        memory = source()
+        assert memory is not None
+        return memory.read(self._store)[: math.prod(shape)].view(shape)
+
+    def _lay_out(self, keys: Iterable[int], sources: Values, values: Values) -> None:
+        """Copy what the plan starts from into its own layout and precision, where it is read."""
+        for key in keys:
+            if key not in values and key in sources:
+                values[key] = self._laid_out(self._snapshot.get(key, sources[key]))
+                self._snapshot.setdefault(key, values[key])
+
+    def _laid_out(self, values: Tensor) -> Tensor:
+        layout = self._settings.picture_layout if values.dim() == 4 else torch.contiguous_format
+        copy = torch.empty(
+            values.shape,
+            dtype=self._settings.precision,
+            device=values.device,
+            memory_format=layout,
+        )
+        return copy.copy_(values)
+
+    def _as_blob(self, value: Tensor) -> Tensor:
+        flat = torch.empty(value.shape, dtype=torch.float32, device=value.device)
+        return flat.copy_(value).view(-1)
+
+    # Parameters.
+
+    def _refresh(self, numbers: Container[int]) -> None:
+        """Prepare for PyTorch what parameters of these operations have changed."""
+        due = {i for i in self._stale if i in numbers}
+        self._stale -= {i for i in due if not self._operations[i].refresh()}
+        self._unprepared -= due
+
+    def _release(self, numbers: Iterable[int]) -> None:
+        """Drop what PyTorch has prepared and kept for operations that a backend takes over."""
+        released = set(numbers)
+        for i in released - self._unprepared:
+            self._operations[i].release()
+        self._unprepared |= released
+        self._stale |= released
+        give_back_freed_memory()
+
+    def _changeable(self) -> set[int]:
+        """Find the memories whose values, computed later, might be others than now."""
+        found: set[int] = set()
+        # Whoever holds a parameter's array keeps its operation stale.
+        if any(self._operations[i].may_change_unseen for i in self._stale):
+            for operation in self._operations:
+                if operation.may_change_unseen or found.intersection(operation.reads):
+                    found.update(operation.writes)
+        return found
+
+    def before_change(self, memory: SyncedMemory) -> None:
+        """Compute what is left to be computed from a parameter that is about to change."""
+        users = self._users.get(id(memory), ())
+        self._stale.update(users)
+        for stretch in self._stretches:
+            for i in users:
+                if stretch.choice is not None and i in stretch.numbers:
+                    stretch.choice.parameter_changes(self._operations[i])
+        for i in self._unprepared.intersection(users):
+            self._operations[i].refresh()
+            self._unprepared.discard(i)
+        first = min((i for i in users if self._operations[i].has_raw_params), default=None)
+        if first is not None:
+            self._looks.settle(first)
+
+    # Looking.
+
+    def _compute(self, key: int) -> Tensor:
+        """Compute a memory's values again, from the inputs as they were at the last run."""
+        for i in self._unprepared:
+            # What the last run had was dropped; no parameter has changed since.
+            self._operations[i].refresh()
+        self._unprepared.clear()
+        looks = self._looks
+        if looks.look is None:
+            values = {key: self._laid_out(value) for key, value in self._snapshot.items()}
+            looks.look = Look(values)
+        look = looks.look
+        looks.note(key)
+        with torch.no_grad():
+            while look.position <= self._survey.written[key].last:
+                operation = self._operations[look.position]
+                _run(operation, look.values, apart=True)
+                for written in operation.writes:
+                    if self._survey.written[written].last == look.position:
+                        look.finals[written] = look.values[written]
+                look.position += 1
+        value = self._as_blob(look.finals.pop(key))
+        return value if self._store is None else self._store.download(value)
+
+
+def _run(operation: Operation, values: Values, apart: bool) -> None:
+    try:
+        if apart:
+            operation.run_apart(values)
+        else:
+            operation.run(values)
+    except Exception as error:
+        raise as_caffe_error(error, operation.label, operation.facts()) from error
+
+
+def blobs_of(steps: Sequence[Step]) -> list[Blob]:
+    """Return each blob and parameter of the steps once."""
+    blobs = (blob for s in steps for blob in (*s.bottoms, *s.tops, *s.layer.blobs))
+    return list({id(blob): blob for blob in blobs}.values())

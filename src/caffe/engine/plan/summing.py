@@ -1,0 +1,115 @@
+"""A sum of two blobs, run together with the convolution that makes one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...layers.eltwise import Eltwise
+from ...layers.layer import Activation
+from ...proto.caffe_pb2 import EltwiseParameter
+from ..layerwise import Step
+from .builder import Builder, note_fresh
+from .convolution import ConvolutionOperation
+from .operation import Operation, Part, Values, operation
+from .settings import Settings
+
+RELU = Activation(slope=0)
+
+
+class SumOperation(Operation):
+    """A convolution, the sum of its top and another blob, and the ReLU that may follow in place.
+
+    Only the sum is written; the convolution's own top is hidden.
+    """
+
+    how = "sum, in its convolution"
+    may_overwrite = False
+
+    def __init__(
+        self,
+        step: Step,
+        convolution: ConvolutionOperation,
+        followers: Sequence[Step],
+        settings: Settings,
+    ) -> None:
+        super().__init__(step, settings)
+        self._convolution = convolution
+        self._other = next(key for key in self.reads if key != convolution.writes[0])
+        self._attr = "relu" if followers else None
+        self.reads = [*convolution.reads, self._other]
+        self.read_shapes = [*convolution.read_shapes, self.shapes[0]]
+        self.writes = [*convolution.writes, *self.writes]
+        self.shapes = [*convolution.shapes, *self.shapes]
+        self.parts = [*convolution.parts, *map(Part.of, (step, *followers))]
+        self.hidden = list(convolution.writes)
+        self.params = convolution.params
+
+    def refresh(self) -> bool:
+        return self._convolution.refresh()
+
+    def release(self) -> None:
+        self._convolution.release()
+
+    def may_take_place(self, fresh: set[int], later: Sequence[Operation]) -> None:
+        """Let the sum take its other summand's place where nobody reads that any more."""
+        read = {key for following in later for key in following.reads}
+        other = self.reads[1]
+        self.may_overwrite = other in fresh and other not in read and other != self.reads[0]
+
+    def run(self, values: Values) -> None:
+        x, other = self.bottoms(values)
+        values[self.writes[1]] = self._convolution.added(
+            x, other, self._attr, in_place=self.may_overwrite
+        )
+
+    def run_apart(self, values: Values) -> None:
+        self._convolution.run(values)
+        total = values[self.hidden[0]] + values[self._other].view(self.shapes[1])
+        values[self.writes[1]] = total.relu_() if self._attr else total
+
+
+def _not_plain(layer: Eltwise, step: Step, settings: Settings) -> str | None:
+    if layer.param.operation != EltwiseParameter.SUM or any(c != 1 for c in layer.param.coeff):
+        return "not a plain sum"
+    keys = {id(blob.memory) for blob in step.bottoms}
+    return None if len(step.bottoms) == len(keys) == 2 else "not of two different blobs"
+
+
+@operation.rule(Eltwise, unless=_not_plain)
+def _sum(builder: Builder, number: int) -> SumOperation | None:
+    step = builder.steps[number]
+    convolution = _summand(builder, step)
+    if convolution is None:
+        return None
+    builder.operations.remove(convolution)
+    followers = builder.join(number, fold=False, only=RELU)
+    return SumOperation(step, convolution, followers, builder.settings)
+
+
+def _summand(builder: Builder, step: Step) -> ConvolutionOperation | None:
+    """Find the convolution that makes one bottom of a sum, and may run together with it."""
+    keys = [id(blob.memory) for blob in step.bottoms]
+    before = builder.operations
+    for k in reversed(range(len(before))):
+        candidate = before[k]
+        if not isinstance(candidate, ConvolutionOperation) or candidate.writes[0] not in keys:
+            continue
+        key = candidate.writes[0]
+        readers = sum(
+            id(blob.memory) == key and blob not in reader.tops
+            for reader in builder.steps
+            for blob in (reader.bottoms if not reader.layer.shares else ())
+        )
+        changed = {written for later in before[k + 1 :] for written in later.writes}
+        if readers == 1 and candidate.can_add and not changed.intersection([*candidate.reads, key]):
+            return candidate
+    return None
+
+
+def let_sums_take_places(operations: Sequence[Operation]) -> None:
+    """Let sums be written over their other summand where nobody reads that any more."""
+    fresh: set[int] = set()
+    for i, made in enumerate(operations):
+        if isinstance(made, SumOperation):
+            made.may_take_place(fresh, operations[i + 1 :])
+        note_fresh(fresh, made)

@@ -1,0 +1,148 @@
+"""What runs next when a net runs as a whole: prepared plans, and single layers between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import groupby
+
+import torch
+
+from .. import mode
+from ..memory.blob import Blob, Shape
+from ..memory.stores import Store
+from ..phases import TEST
+from . import layerwise
+from .layerwise import Step
+from .plan.plan import Plan, blobs_of
+from .plan.settings import Settings
+
+
+class Runner:
+    """Runs all layers of a net, one after the other.
+
+    Layers that are pure run by prepared plans, as many as follow each other by one. A layer that is
+    not (one that remembers something, whose tops' shapes depend on values, that works on blobs
+    itself, or of whose forward nothing is known) runs by itself between two plans. A net that needs
+    gradients, or does not run at TEST, has no plans.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        All of the net's, set up.
+    """
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._steps = steps
+
+    @cached_property
+    def _parts(self) -> list[_Single | _Planned]:
+        """The layers parted into what is planned and what is not, once something is to run."""
+        steps = self._steps
+        may_plan = not any(step.need_backward or step.layer.phase != TEST for step in steps)
+        parts: list[_Single | _Planned] = []
+        for is_planned, group in groupby(steps, lambda step: may_plan and _is_plannable(step)):
+            part = list(group)
+            if not is_planned:
+                parts.append(_Single(part))
+                continue
+            mine = {id(step) for step in part}
+            read_elsewhere = [b for step in steps if id(step) not in mine for b in step.bottoms]
+            # Behind a layer that gives other shapes each time plans would be made in vain.
+            parts.append(_Planned(part, read_elsewhere, is_patient=bool(parts)))
+        return parts
+
+    @property
+    def plans(self) -> list[Plan]:
+        """The plans that have been made, in running order."""
+        return [p.plan for p in self._parts if isinstance(p, _Planned) and p.plan is not None]
+
+    def forward(self, store: Store | None) -> float:
+        """Run all layers; return the loss.
+
+        Parameters
+        ----------
+        store : Store or None
+            Where to compute; on the CPU where there is none.
+        """
+        if mode.engine() == "layerwise":
+            return layerwise.forward(self._steps, store)
+        settings = Settings.current(store)
+        with torch.no_grad():
+            return sum((part.forward(settings) for part in self._parts), 0.0)
+
+    def explain(self) -> list[str]:
+        """Say of each layer, in running order, what ran it at the last forward, and why."""
+        if mode.engine() == "layerwise":
+            return ["layer by layer"] * len(self._steps)
+        return [reason for part in self._parts for reason in part.explain()]
+
+
+def _is_plannable(step: Step) -> bool:
+    layer = step.layer
+    return layer.is_pure and not layer.is_patched and not (layer.on_blobs and step.bottoms)
+
+
+class _Single:
+    """Layers that run one by one."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._steps = steps
+
+    def forward(self, settings: Settings) -> float:
+        return layerwise.forward(self._steps, settings.store)
+
+    def explain(self) -> Iterator[str]:
+        for step in self._steps:
+            layer = step.layer
+            if layer.is_patched:
+                yield "by itself: its forward has been replaced"
+            elif layer.phase != TEST or step.need_backward:
+                yield "by itself: the net needs gradients, or runs at TRAIN"
+            elif layer.on_blobs:
+                yield "by itself: it works on blobs"
+            else:
+                yield "by itself: equal inputs may give other tops, or nobody says they do not"
+
+
+class _Planned:
+    """Layers that follow each other and run by one plan, made anew where blobs have changed."""
+
+    def __init__(
+        self, steps: Sequence[Step], read_elsewhere: Sequence[Blob], is_patient: bool
+    ) -> None:
+        self._steps = steps
+        self._read_elsewhere = read_elsewhere
+        self._is_patient = is_patient
+        self._blobs = blobs_of(steps)
+        self._sources = [step for step in steps if step.layer.on_blobs]
+        self._computing = [step for step in steps if not step.layer.on_blobs]
+        self._losses = [step for step in steps if any(step.loss_weights)]
+        self._shapes: list[Shape] | None = None
+        self.plan: Plan | None = None
+
+    def forward(self, settings: Settings) -> float:
+        for step in self._sources:
+            step.forward(settings.store)
+        if self.plan is None or not self.plan.fits(self._blobs, settings):
+            for step in self._steps:
+                step.follow()
+            if self._is_patient and not self._has_settled():
+                self.plan = None
+                return layerwise.forward(self._computing, settings.store)
+            # The old one's memory goes before the new one's comes.
+            self.plan = None
+            read_elsewhere = {id(blob.memory) for blob in self._read_elsewhere}
+            self.plan = Plan(self._steps, read_elsewhere, settings)
+        self.plan.run()
+        return sum((step.loss(settings.store) for step in self._losses), 0.0)
+
+    def _has_settled(self) -> bool:
+        """Whether the blobs have the shapes that they had the last time this was asked."""
+        before, self._shapes = self._shapes, [blob.shape for blob in self._blobs]
+        return self._shapes == before
+
+    def explain(self) -> list[str]:
+        if self.plan is None:
+            return ["layer by layer: shapes change from run to run"] * len(self._steps)
+        return self.plan.explain()

@@ -1,0 +1,258 @@
+"""A layer that computes in a way of its own is run as it says, by whatever engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import caffe
+from caffe.layers.layer import Layer, as_tensors, register, registry
+from caffe.layers.rules import Rules
+
+ENGINES = ["layerwise", "torch", "auto", "openvino"]
+SPATIAL = (2, 6, 8, 8)
+FORWARDS = 8
+
+# Each layer type that runs on its own with such a text: its settings, and its bottoms' shapes.
+FILLED = "weight_filler { type: 'msra' } bias_filler { type: 'gaussian' }"
+CASES: dict[str, tuple[str, list[tuple[int, ...]]]] = {
+    "AbsVal": ("", [SPATIAL]),
+    "Add": ("", [SPATIAL, SPATIAL]),
+    "Axpy": ("", [(2, 6), SPATIAL, SPATIAL]),
+    "BN": ("", [SPATIAL]),
+    "BNLL": ("", [SPATIAL]),
+    "BatchNorm": ("", [SPATIAL]),
+    "Bias": ("bias_param { filler { type: 'gaussian' } }", [SPATIAL]),
+    "Clip": ("clip_param { min: -0.5 max: 0.7 }", [SPATIAL]),
+    "Concat": ("", [SPATIAL, SPATIAL]),
+    "Convolution": (f"convolution_param {{ num_output: 4 kernel_size: 3 {FILLED} }}", [SPATIAL]),
+    "ConvolutionDepthwise": (f"convolution_param {{ kernel_size: 3 {FILLED} }}", [SPATIAL]),
+    "Crop": ("crop_param { axis: 2 offset: 1 }", [SPATIAL, (2, 6, 4, 4)]),
+    "Deconvolution": (f"convolution_param {{ num_output: 4 kernel_size: 3 {FILLED} }}", [SPATIAL]),
+    "Dropout": ("", [SPATIAL]),
+    "ELU": ("", [SPATIAL]),
+    "Eltwise": ("", [SPATIAL, SPATIAL]),
+    "Exp": ("", [SPATIAL]),
+    "Flatten": ("", [SPATIAL]),
+    "HardSigmoid": ("", [SPATIAL]),
+    "HardSwish": ("", [SPATIAL]),
+    "InnerProduct": (f"inner_product_param {{ num_output: 5 {FILLED} }}", [SPATIAL]),
+    "LRN": ("", [SPATIAL]),
+    "MVN": ("", [SPATIAL]),
+    "Mish": ("", [SPATIAL]),
+    "Mul": ("", [SPATIAL, SPATIAL]),
+    "Normalize": ("norm_param { scale_filler { type: 'constant' value: 3 } }", [SPATIAL]),
+    "PReLU": ("", [SPATIAL]),
+    "Permute": ("permute_param { order: 0 order: 2 }", [SPATIAL]),
+    "Pooling": ("pooling_param { kernel_size: 3 stride: 2 }", [SPATIAL]),
+    "Power": ("power_param { scale: 2 shift: -1 }", [SPATIAL]),
+    "ReLU": ("", [SPATIAL]),
+    "ReLU6": ("", [SPATIAL]),
+    "Reduction": ("reduction_param { axis: 1 }", [SPATIAL]),
+    "Reshape": ("reshape_param { shape { dim: 0 dim: -1 } }", [SPATIAL]),
+    "Scale": ("scale_param { filler { type: 'gaussian' } bias_term: true }", [SPATIAL]),
+    "ShuffleChannel": ("shuffle_channel_param { group: 3 }", [SPATIAL]),
+    "Sigmoid": ("", [SPATIAL]),
+    "Slice": ("slice_param { slice_point: 2 }", [SPATIAL]),
+    "Softmax": ("", [SPATIAL]),
+    "SpatialDropout": ("", [SPATIAL]),
+    "Split": ("", [SPATIAL]),
+    "Swish": ("", [SPATIAL]),
+    "TanH": ("", [SPATIAL]),
+    "Threshold": ("", [SPATIAL]),
+    "Tile": ("tile_param { axis: 1 tiles: 2 }", [SPATIAL]),
+}
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    before = dict(registry())
+    caffe.set_random_seed(3)
+    yield
+    registry().clear()
+    registry().update(before)
+    caffe.set_engine("auto")
+
+
+def own_layer(
+    base: type[Layer], forward: Callable[..., Any], name: str = "Own", **said: Any
+) -> type[Layer]:
+    """A registered subclass with another forward."""
+    return register(name)(type(name, (base,), {"forward": forward, **said}))
+
+
+def text(kind: str, settings: str, shapes: list[tuple[int, ...]], tops: int = 1) -> str:
+    """A net of a Power layer, the layer in question, and a ReLU in place on its first top."""
+    lines = []
+    for i, shape in enumerate(shapes):
+        dims = " ".join(f"dim: {n}" for n in shape)
+        lines.append(
+            f"layer {{ name: 'in{i}' type: 'Input' top: 'in{i}' "
+            f"input_param {{ shape {{ {dims} }} }} }}"
+            f"layer {{ name: 'b{i}' type: 'Power' bottom: 'in{i}' top: 'b{i}' "
+            "power_param { scale: 0.5 } }"
+        )
+    bottoms = " ".join(f"bottom: 'b{i}'" for i in range(len(shapes)))
+    names = " ".join(f"top: 't{i}'" for i in range(tops))
+    lines.append(f"layer {{ name: 'own' type: '{kind}' {bottoms} {names} {settings} }}")
+    lines.append("layer { name: 'relu' type: 'ReLU' bottom: 't0' top: 't0' }")
+    return "\n".join(lines)
+
+
+def doubled_case(kind: str, **said: Any) -> tuple[caffe.Net, caffe.Net]:
+    """The net of a layer as it is, and that of a subclass that doubles what it gives."""
+    settings, shapes = CASES[kind]
+    base = registry()[kind]
+
+    def forward(self: Layer, *inputs: torch.Tensor) -> list[torch.Tensor]:
+        return [2 * top for top in as_tensors(base.forward(self, *inputs))]
+
+    own_layer(base, forward, **said)
+    tops = 2 if kind == "Slice" else 1
+    plain = caffe.Net(text(kind, settings, shapes, tops), caffe.TEST)
+    doubled = caffe.Net(text("Own", settings, shapes, tops), caffe.TEST)
+    doubled.share_with(plain)
+    for name in plain.params:
+        if kind in ("BatchNorm", "BN"):
+            for blob, value in zip(plain.params[name], (0.5, 2.0, 2.0, 1.5), strict=False):
+                blob.data[...] = value
+    return plain, doubled
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("said", [{}, {"is_pure": True}], ids=["unknown", "pure"])
+@pytest.mark.parametrize("kind", CASES)
+def test_a_subclass_with_another_forward_gives_what_it_computes(
+    kind: str, said: dict[str, bool], engine: str
+) -> None:
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+    plain, doubled = doubled_case(kind, **said)
+    rng = np.random.default_rng(0)
+    caffe.set_engine("layerwise")
+    for name in plain.inputs:
+        values = rng.normal(size=plain.blobs[name].shape)
+        plain.blobs[name].data[...] = doubled.blobs[name].data[...] = values
+    expected = {name: 2 * values for name, values in plain.forward().items()}
+    caffe.set_engine(engine)
+    for _ in range(FORWARDS):
+        found = doubled.forward()
+        for name, values in expected.items():
+            np.testing.assert_allclose(found[name], values, atol=1e-5 * abs(values).max())
+    for name in doubled.inputs:
+        halved = doubled.blobs[name.replace("in", "b")].data
+        np.testing.assert_allclose(halved, doubled.blobs[name].data / 2, atol=1e-6)
+
+
+def test_the_cases_are_those_that_an_engine_knows() -> None:
+    from caffe.layers.translation import openvino
+
+    told = {
+        name
+        for name, kind in registry().items()
+        if kind.computes_as in openvino.kinds()
+        or kind.fresh_tops
+        or kind.takes_short_numbers
+        or kind.shares
+    }
+    alike = {"DepthwiseConvolution", "NormalizeBBox", "PriorBox", "Deconvolution3D"}
+    assert told <= CASES.keys() | alike
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_layer_that_returns_its_bottom_leaves_its_siblings_alone(engine: str) -> None:
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+
+    @register("Bias")
+    class Same(Layer):
+        is_pure = True
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x
+
+    net = caffe.Net(text("Bias", "", [(1, 4)]), caffe.TEST)
+    caffe.set_engine(engine)
+    values = np.array([[-4.0, -2, 2, 4]])
+    for _ in range(FORWARDS):
+        assert net.forward(in0=values)["t0"].tolist() == [[0, 0, 1, 2]]
+        assert net.blobs["b0"].data.tolist() == [[-2, -1, 1, 2]]
+
+
+@pytest.mark.parametrize("engine", ["torch", "auto"])
+def test_a_layer_that_draws_numbers_shows_those_that_the_next_one_saw(engine: str) -> None:
+    @register("Noise")
+    class Noise(Layer):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + torch.randn_like(x)
+
+    net = caffe.Net(
+        text("Noise", "", [(64, 128)])
+        + "layer { name: 'twice' type: 'Power' bottom: 't0' top: 'twice' "
+        "power_param { scale: 2 } }",
+        caffe.TEST,
+    )
+    caffe.set_engine(engine)
+    for _ in range(FORWARDS):
+        twice = net.forward(in0=np.zeros((64, 128)))["twice"]
+        np.testing.assert_allclose(2 * net.blobs["t0"].data, twice)
+
+
+@pytest.mark.parametrize("whose", ["layer", "class"])
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("kind", ["InnerProduct", "Dropout", "Scale", "Pooling"])
+def test_a_forward_that_somebody_replaces_counts(
+    kind: str, engine: str, whose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+    settings, shapes = CASES[kind]
+    plain, patched = (caffe.Net(text(kind, settings, shapes), caffe.TEST) for _ in range(2))
+    patched.share_with(plain)
+    values = np.random.default_rng(0).normal(size=shapes[0])
+    expected = 2 * plain.forward(in0=values)["t0"]
+    layer = patched.layer_dict["own"]
+    forward = type(layer).forward
+    if whose == "class":
+        monkeypatch.setattr(type(layer), "forward", lambda self, *xs: 2 * forward(self, *xs))
+    else:
+        layer.forward = lambda *xs: 2 * forward(layer, *xs)
+    caffe.set_engine(engine)
+    for _ in range(FORWARDS):
+        found = patched.forward(in0=values)["t0"]
+        np.testing.assert_allclose(found, expected, atol=1e-5 * abs(expected).max())
+
+
+def test_a_subclass_that_computes_alike_keeps_what_was_said() -> None:
+    @register("Named")
+    class Named(registry()["InnerProduct"]):  # type: ignore[misc]
+        """An InnerProduct by another name."""
+
+    assert Named.computes_as is registry()["InnerProduct"].computes_as
+    settings, shapes = CASES["InnerProduct"]
+    net = caffe.Net(text("Named", settings, shapes), caffe.TEST)
+    caffe.set_engine("torch")
+    net.forward()
+    assert net.explain()[-2:] == ["product", "joined with 'own'"]
+
+
+def test_of_two_rules_for_one_layer_the_second_is_refused() -> None:
+    rules: Rules[Callable[..., int]] = Rules("number")
+    rules.rule(registry()["ReLU"])(lambda layer: 1)
+    with pytest.raises(ValueError, match="there is a number for ReLU already"):
+        rules.rule(registry()["ReLU"])(lambda layer: 2)
+
+
+def test_a_missing_rule_names_layer_and_type() -> None:
+    rules: Rules[Callable[..., int]] = Rules("number")
+    rules.rule(registry()["ReLU"], unless=lambda layer: "too small")(lambda layer: 1)
+    net = caffe.Net(text("Sigmoid", "", [(1, 4)]), caffe.TEST)
+    _, _, sigmoid, relu = net.layers
+    with pytest.raises(caffe.NetError, match=r"layer 'own' \(Sigmoid\): no number is known"):
+        rules.get(sigmoid)
+    with pytest.raises(caffe.NetError, match=r"layer 'relu' \(ReLU\): too small"):
+        rules.get(relu)
