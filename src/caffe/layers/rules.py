@@ -28,10 +28,13 @@ class Rules(Generic[Rule]):
 
     Examples
     --------
-    >>> doubles = Rules("doubling")
-    >>> @doubles.rule(Twice, unless=lambda layer: "it is trained" if layer.phase == 0 else None)
-    ... def _twice(layer):
-    ...     return 2
+    >>> from caffe.layers.activation import ReLU
+    >>> signs = Rules("sign")
+    >>> @signs.rule(ReLU, unless=lambda layer: "leaky" if layer.param.negative_slope else None)
+    ... def _relu(layer):
+    ...     return 1
+    >>> [kind.__name__ for kind in signs.kinds()]
+    ['ReLU']
     """
 
     def __init__(self, what: str) -> None:
