@@ -8,6 +8,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -41,16 +42,20 @@ def test_the_architectures_guide_names_what_is_there() -> None:
 
 def test_the_layer_of_the_guide_works() -> None:
     guide = (REPOSITORY / "docs" / "adding-a-layer.md").read_text(encoding="utf-8")
-    code = guide.split("```python\n")[1].split("```")[0]
+    code, rule = (part.split("```")[0] for part in guide.split("```python\n")[1:3])
+    engines = ["torch", *(["openvino"] if find_spec("openvino") else [])]
     program = (
         "from __future__ import annotations\n"
         "import torch, caffe, numpy as np\n"
         "import torch.nn.functional as F\n"
         "from torch import Tensor\n"
-        "from caffe.layers.layer import Layer, register\n" + code + "\n"
+        "from caffe.layers.layer import Layer, register\n"
+        "from caffe.layers.translation import Graph, Value, openvino\n" + code + "\n" + rule + "\n"
         'net = caffe.Net(\'layer { name: "x" type: "Input" top: "x" input_param { shape'
         ' { dim: 1 } } } layer { name: "m" type: "Softsign" bottom: "x" top: "x" }\', caffe.TEST)\n'
-        "assert abs(float(net.forward(x=np.ones(1))['x'][0]) - 0.5) < 1e-5\n"
+        f"for engine in {engines}:\n"
+        "    caffe.set_engine(engine)\n"
+        "    assert abs(float(net.forward(x=np.ones(1))['x'][0]) - 0.5) < 1e-5\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
 

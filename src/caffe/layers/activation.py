@@ -108,7 +108,7 @@ class ReLU6(BoundedReLU[ReLU6Parameter]):
     takes_short_numbers = True
     asks_no_values = True
 
-    activation = BoundedReLU.activation
+    activation = BoundedReLU[ReLU6Parameter].activation
 
     def bounds(self) -> tuple[float, float]:
         return -math.inf, 6

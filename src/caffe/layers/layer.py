@@ -411,11 +411,12 @@ BESIDE_COMPUTING = (
     PROMISES
     | OWN_PROMISES
     | frozenset(
-        {"adjust_trained", "alignment", "automatic_tops", "backward", "bottoms", "computes_as"}
-        | {"changed_parameters", "declared_shapes", "default_loss_weight", "differences"}
-        | {"equal_tops", "face", "family", "for_param", "forbids_in_place", "further_messages"}
-        | {"has_gradient", "ignores_propagate_down", "keeps_bottom", "message", "multiply_adds"}
-        | {"no_gradient_for", "pointwise", "receptive_field", "statistics", "tops"}
+        {"adjust_trained", "alignment", "assumes_shapes", "automatic_tops", "backward", "bottoms"}
+        | {"changed_parameters", "computes_as", "coordinates", "declared_shapes"}
+        | {"default_loss_weight", "differences", "equal_tops", "face", "family", "for_param"}
+        | {"forbids_in_place", "further_messages", "has_gradient", "ignores_propagate_down"}
+        | {"keeps_bottom", "message", "multiply_adds", "no_gradient_for", "pointwise"}
+        | {"rearranges", "receptive_field", "statistics", "takes_scores", "tops"}
     )
 )
 """What a subclass may change and still compute as its base does."""

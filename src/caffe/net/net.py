@@ -371,9 +371,12 @@ class Net:
 
         Examples
         --------
-        >>> net.forward()
-        >>> for name, how in zip(net._layer_names, net.explain()):
-        ...     print(name, how)
+        >>> net = Net('''layer { name: "data" type: "Input" top: "data"
+        ...                       input_param { shape { dim: 1 dim: 3 } } }
+        ...               layer { name: "relu" type: "ReLU" bottom: "data" top: "relu" }''', 1)
+        >>> _ = net.forward()
+        >>> net.explain()[0]
+        'given by the program'
         """
         return self._runner.explain()
 
