@@ -115,7 +115,7 @@ class ReLU6(BoundedReLU[ReLU6Parameter]):
 
 
 @openvino.rule(BoundedReLU, ReLU6)
-def _bounded_relu(layer: BoundedReLU, graph: Graph, x: Value) -> Value:
+def _bounded_relu(layer: BoundedReLU[Any], graph: Graph, x: Value) -> Value:
     least, most = (max(-3e38, min(bound, 3e38)) for bound in layer.bounds())
     return graph.ops.clamp(_relu(layer, graph, x), least, max(least, most))
 
