@@ -189,7 +189,8 @@ class Layer(Generic[P]):
     is_given: ClassVar[bool] = False
     """The program writes the tops; `forward` leaves them as they are."""
 
-    _own_forward: ClassVar[Any] = None
+    own_forward: ClassVar[Any] = None
+    """`forward` as it was when the class was made."""
 
     computes_as: ClassVar[type[Layer]]
     """The class that says how this one computes: the nearest whose computing it inherits whole."""
@@ -214,7 +215,7 @@ class Layer(Generic[P]):
         super().__init_subclass__(**keywords)
         base = next(kind for kind in cls.__mro__[1:] if issubclass(kind, Layer)).computes_as
         cls.computes_as = cls if _computes_otherwise(cls, base) else base
-        cls._own_forward = getattr(cls, "forward", None)
+        cls.own_forward = getattr(cls, "forward", None)
         if cls.computes_as is cls:
             # What was promised of another forward need not hold of this one.
             for name in PROMISES - vars(cls).keys():
@@ -226,7 +227,7 @@ class Layer(Generic[P]):
     @property
     def is_patched(self) -> bool:
         """Whether somebody has replaced `forward` since the class was made: nothing holds then."""
-        return "forward" in vars(self) or type(self).forward is not type(self)._own_forward
+        return "forward" in vars(self) or type(self).forward is not type(self).own_forward
 
     @property
     def is_pure(self) -> bool:
@@ -415,8 +416,8 @@ BESIDE_COMPUTING = (
         | {"changed_parameters", "computes_as", "coordinates", "declared_shapes"}
         | {"default_loss_weight", "differences", "equal_tops", "face", "family", "for_param"}
         | {"forbids_in_place", "further_messages", "has_gradient", "ignores_propagate_down"}
-        | {"keeps_bottom", "message", "multiply_adds", "no_gradient_for", "pointwise"}
-        | {"rearranges", "receptive_field", "statistics", "takes_scores", "tops"}
+        | {"keeps_bottom", "message", "multiply_adds", "no_gradient_for", "own_forward"}
+        | {"pointwise", "rearranges", "receptive_field", "statistics", "takes_scores", "tops"}
     )
 )
 """What a subclass may change and still compute as its base does."""
@@ -430,7 +431,7 @@ def _members(kind: type) -> dict[str, Any]:
     return {
         name: member
         for name, member in members.items()
-        if not name.startswith("__") and name not in BESIDE_COMPUTING and name != "_own_forward"
+        if not name.startswith("__") and name not in BESIDE_COMPUTING
     }
 
 
