@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from torch import Tensor
 
 from ..memory.stores import Store
-from .layerwise import Step
+from .steps import Step
 
 
 def report_forward(steps: Iterable[Step], store: Store | None) -> None:

@@ -13,9 +13,9 @@ from ..memory.blob import Blob, Shape
 from ..memory.stores import Store
 from ..phases import TEST
 from . import layerwise
-from .layerwise import Step
 from .plan.plan import Plan, blobs_of
 from .plan.settings import Settings
+from .steps import Step
 
 
 class Runner:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from fractions import Fraction
 
-from ..engine.layerwise import Step
+from ..engine.steps import Step
 from ..errors import CaffeWarning
 from ..layers.reach import Alignment, Along
 from ..layers.shape import Crop

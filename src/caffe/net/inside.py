@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..engine.layerwise import Step
+from ..engine.steps import Step
 from ..graph import Graph
 from ..layers.layer import Layer
 from .parameters import ParameterList

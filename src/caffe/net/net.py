@@ -12,8 +12,8 @@ import numpy as np
 from .. import mode
 from ..engine import layerwise
 from ..engine.debug_info import report_backward, report_forward
-from ..engine.layerwise import Step
 from ..engine.runner import Runner
+from ..engine.steps import Step
 from ..errors import CaffeError, NetError
 from ..graph import Graph, build_graph, mark_backward
 from ..layers.layer import Layer, create

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ..engine.layerwise import Step
+from ..engine.steps import Step
 from ..errors import CaffeError
 from ..graph import Graph, Node, build_graph
 from ..layers.layer import Layer, create

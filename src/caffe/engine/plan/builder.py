@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...layers.layer import Activation
-from ..layerwise import Step
+from ..steps import Step
 from .fused import packed_name
 from .operation import Activate, LayerOperation, Operation, PassOn, operation
 from .settings import Settings

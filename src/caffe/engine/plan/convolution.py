@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...layers.convolution import Convolution, ConvolutionDepthwise, PaddedConvolution
 from ...memory.blob import Shape
-from ..layerwise import Step
+from ..steps import Step
 from .builder import Builder
 from .fused import Fused, packed_convolution
 from .operation import Values, operation

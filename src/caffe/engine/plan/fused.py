@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...layers.layer import Activation
-from ..layerwise import Step
+from ..steps import Step
 from .operation import Operation, Part, activate
 from .settings import Settings
 

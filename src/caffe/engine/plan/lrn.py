@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ...layers.normalization import LRN
 from ...proto.caffe_pb2 import LRNParameter
-from ..layerwise import Step
+from ..steps import Step
 from .builder import Builder
 from .operation import Operation, Values, operation
 from .settings import Settings

@@ -8,7 +8,7 @@ import torch
 
 from ...layers.layer import as_tensors
 from ...layers.pooling import LOWEST, MAX, Pooling
-from ..layerwise import Step
+from ..steps import Step
 from .builder import Builder
 from .operation import Operation, Values, operation
 from .settings import Settings

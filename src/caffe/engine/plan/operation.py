@@ -13,7 +13,7 @@ from torch import Tensor
 from ...layers.layer import Activation, Layer, as_tensors
 from ...layers.rules import Rules
 from ...memory.blob import Shape
-from ..layerwise import Step
+from ..steps import Step
 from .settings import Settings
 
 if TYPE_CHECKING:

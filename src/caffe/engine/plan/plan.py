@@ -21,7 +21,7 @@ from ...memory.allocation import give_back_freed_memory, keep_freed_memory
 from ...memory.blob import Blob, Layout
 from ...memory.synced import SyncedMemory
 from ..backends.choice import Choice, backend_for, stretches
-from ..layerwise import Step, as_caffe_error
+from ..steps import Step, as_caffe_error
 from . import convolution, lrn, max_pool, product, summing  # noqa: F401 (their rules enter)
 from .builder import Builder
 from .looks import Look, Looks

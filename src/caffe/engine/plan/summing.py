@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ...layers.eltwise import Eltwise
 from ...layers.layer import Activation
 from ...proto.caffe_pb2 import EltwiseParameter
-from ..layerwise import Step
+from ..steps import Step
 from .builder import Builder, note_fresh
 from .convolution import ConvolutionOperation
 from .operation import Operation, Part, Values, operation

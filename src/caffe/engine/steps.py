@@ -1,0 +1,258 @@
+"""One layer of a net with its blobs: set up, shaped, run, and its gradient taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import CaffeError, NetError
+from ..graph import Node
+from ..layers.layer import Count, Layer, as_tensors
+from ..memory.blob import Blob, Shape
+from ..memory.stores import Store
+
+
+@dataclass
+class Step:
+    """One layer with the blobs that it reads and writes.
+
+    Attributes
+    ----------
+    node : Node
+        The layer's place in the graph, which says what it adds to the loss and whose gradients
+        the backward pass computes.
+    bottom_names, top_names : list of str
+        The blobs' names.
+    """
+
+    node: Node
+    layer: Layer
+    bottoms: list[Blob]
+    tops: list[Blob]
+    bottom_names: list[str]
+    top_names: list[str]
+    _shapes: tuple[Shape, ...] | None = None
+    _original: Tensor | None = None
+
+    @property
+    def label(self) -> str:
+        """How errors name the layer."""
+        return self.node.label
+
+    @property
+    def loss_weights(self) -> list[float]:
+        """What each top adds to the loss; the tops' diffs hold them."""
+        return self.node.loss_weights
+
+    @property
+    def need_backward(self) -> bool:
+        """Whether the backward pass visits the layer."""
+        return self.node.need_backward
+
+    def setup(self) -> None:
+        """Let the layer check its place, make its parameters and shape its tops."""
+        layer = self.layer
+        with self.blame():
+            _check_count("bottom", len(self.bottoms), layer.bottoms)
+            _check_count("top", len(self.tops), layer.tops)
+            if layer.equal_tops and len(self.tops) != len(self.bottoms):
+                raise NetError(
+                    f"there are {len(self.bottoms)} bottoms but {len(self.tops)} tops: "
+                    "the layer takes as many of one as of the other"
+                )
+            if layer.forbids_in_place and any(top in self.bottoms for top in self.tops):
+                raise NetError("the layer cannot run in place: give its top a name of its own")
+            if layer.on_blobs:
+                layer.setup_blobs(self.bottoms, self.tops)
+            else:
+                shapes = [blob.shape for blob in self.bottoms]
+                layer.setup(*shapes)
+                layer.blobs = [wanted.blob() for wanted in layer.parameters(*shapes)]
+        self.reshape()
+
+    def reshape(self) -> None:
+        """Give the tops the shapes that follow from the bottoms'."""
+        if self._shapes == ():
+            # Without bottoms the first shapes are only a start: the person may reshape the tops.
+            return
+        self._shapes = self._bottom_shapes()
+        before = [top.shape for top in self.tops]
+        with self.blame():
+            if self.layer.on_blobs:
+                self.layer.reshape_blobs(self.bottoms, self.tops)
+            else:
+                for top, shape in zip(self.tops, self.layer.top_shapes(*self._shapes), strict=True):
+                    top.reshape(*shape)
+            self._share()
+        for top, weight, old in zip(self.tops, self.loss_weights, before, strict=False):
+            if weight and top.shape != old:
+                self._set_loss_weight(top, weight)
+
+    def follow(self) -> None:
+        """Reshape the tops if a bottom has another shape than before."""
+        if self._shapes != self._bottom_shapes():
+            self.reshape()
+
+    def put_loss_weights(self) -> None:
+        """Put into the tops' diffs what each of them adds to the loss."""
+        for top, weight in zip(self.tops, self.loss_weights, strict=False):
+            if weight:
+                self._set_loss_weight(top, weight)
+
+    def forward(self, store: Store | None) -> float:
+        """Compute the tops; return what they add to the loss."""
+        layer = self.layer
+        self.follow()
+        with self.blame():
+            if layer.on_blobs:
+                layer.reshape_blobs(self.bottoms, self.tops)
+                layer.forward_blobs(self.bottoms, self.tops)
+            elif layer.shares and not layer.is_patched:
+                self._share()
+            else:
+                self._compute(store)
+        return self.loss(store)
+
+    def loss(self, store: Store | None) -> float:
+        """Return what the tops add to the loss as they stand."""
+        return sum(
+            (_dot(top, store) for top, w in zip(self.tops, self.loss_weights, strict=False) if w),
+            0.0,
+        )
+
+    def backward(self, store: Store | None) -> None:
+        """Compute the gradients by the bottoms and add those by the parameters."""
+        layer = self.layer
+        with self.blame():
+            if layer.on_blobs:
+                layer.backward_blobs(self.tops, self.node.bottom_need_backward, self.bottoms)
+                return
+            if layer.shares >= {"data", "diff"}:
+                return
+            inputs = self._inputs(store)
+            if self._original is not None:
+                inputs[0] = self._original
+            diffs = [top.diff_tensor(store) for top in self.tops]
+            tops = [top.data_tensor(store) for top in self.tops]
+            needs = [
+                (need or layer.ignores_propagate_down) and i not in layer.no_gradient_for
+                for i, need in enumerate(self.node.bottom_need_backward)
+            ] + self.node.param_need_backward
+            with _torch_errors(self._shapes_of_inputs):
+                gradients = layer.backward(diffs, tops, inputs, needs)
+            self._keep(gradients, needs, store)
+
+    @contextmanager
+    def blame(self) -> Iterator[None]:
+        """Put the layer's name before whatever error is raised inside."""
+        try:
+            yield
+        except CaffeError as error:
+            if not str(error).startswith("layer '"):
+                error.args = (f"{self.label}: {error}", *error.args[1:])
+            raise
+
+    def _compute(self, store: Store | None) -> None:
+        inputs = self._inputs(store)
+        in_place = bool(self.tops) and bool(self.bottoms) and self.tops[0] is self.bottoms[0]
+        if in_place and self.layer.keeps_bottom and self.need_backward:
+            self._original = inputs[0].clone()
+        with _torch_errors(self._shapes_of_inputs):
+            results = as_tensors(self.layer.forward(*inputs))
+        storages = {x.untyped_storage().data_ptr(): i for i, x in enumerate(inputs)}
+        for top, result in zip(self.tops, results, strict=False):
+            owner = storages.get(result.untyped_storage().data_ptr())
+            if owner == 0 and in_place and result.shape == top.shape:
+                continue
+            top.put_data(result.float() if owner is None else result.float().clone(), store)
+        changed = self.layer.changed_parameters()
+        for blob, values in zip(self.layer.blobs, changed or (), strict=False):
+            blob.put_data(values, store)
+
+    def _keep(
+        self, gradients: Sequence[Tensor | None], needs: Sequence[bool], store: Store | None
+    ) -> None:
+        split = len(self.bottoms)
+        for blob, gradient, need in zip(self.bottoms, gradients, needs, strict=False):
+            if need:
+                if gradient is None:
+                    gradient = torch.zeros_like(blob.data_tensor(store))
+                blob.put_diff(gradient.expand(blob.shape), store)
+        for blob, gradient in zip(self.layer.blobs, gradients[split:], strict=False):
+            if gradient is not None:
+                blob.put_diff(blob.diff_tensor(store) + gradient.view(blob.shape), store)
+
+    def _share(self) -> None:
+        if not self.layer.shares or self.layer.is_patched:
+            return
+        for top in self.tops:
+            if "data" in self.layer.shares:
+                top.share_data(self.bottoms[0])
+            if "diff" in self.layer.shares:
+                top.share_diff(self.bottoms[0])
+
+    def _inputs(self, store: Store | None) -> list[Tensor]:
+        return [blob.data_tensor(store) for blob in (*self.bottoms, *self.layer.blobs)]
+
+    def _bottom_shapes(self) -> tuple[Shape, ...]:
+        return tuple(blob.shape for blob in self.bottoms)
+
+    def _shapes_of_inputs(self) -> str:
+        bottoms = ", ".join(str(blob.shape) for blob in self.bottoms)
+        params = ", ".join(str(blob.shape) for blob in self.layer.blobs)
+        return f"bottoms {bottoms or 'none'}; parameters {params or 'none'}"
+
+    @staticmethod
+    def _set_loss_weight(top: Blob, weight: float) -> None:
+        top.put_diff(torch.full(top.shape, weight))
+
+
+def _dot(top: Blob, store: Store | None) -> float:
+    return float((top.data_tensor(store) * top.diff_tensor(store)).sum())
+
+
+def _check_count(what: str, count: int, allowed: Count) -> None:
+    least, most = (allowed, allowed) if isinstance(allowed, int) else allowed
+    if count < least or (most is not None and count > most):
+        wanted = f"{least}" if least == most else f"{least} or more"
+        if most is not None and most != least:
+            wanted = f"{least} to {most}"
+        raise NetError(f"the layer takes {wanted} {what}(s), but {count} are given")
+
+
+@contextmanager
+def _torch_errors(shapes: Callable[[], str]) -> Iterator[None]:
+    """Turn what PyTorch raises into an error that tells the shapes."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, CaffeError):
+            raise
+        raise as_caffe_error(error, "", shapes()) from error
+
+
+def as_caffe_error(error: Exception, label: str, facts: str) -> Exception:
+    """Return what a layer raised as an error that tells the layer and its shapes.
+
+    Parameters
+    ----------
+    error : Exception
+        PyTorch's, or one of ours.
+    label : str
+        The layer, as errors name it; empty where the caller puts it in front.
+    facts : str
+        The shapes.
+    """
+    place = f"{label}: " if label else ""
+    if isinstance(error, CaffeError):
+        if place and not str(error).startswith("layer '"):
+            error.args = (f"{place}{error}", *error.args[1:])
+        return error
+    text = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+    if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text:
+        text = f"out of memory ({text}); a smaller batch needs less"
+    return CaffeError(f"{place}{text} ({facts})")
