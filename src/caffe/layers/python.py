@@ -117,6 +117,7 @@ class PythonLayer(base.Layer[PythonParameter]):
     bottoms = (0, None)
     tops = (0, None)
     on_blobs = True
+    is_pure = False
 
     def __init__(self, layer_param: LayerParameter) -> None:
         super().__init__(layer_param)
