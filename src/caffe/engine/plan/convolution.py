@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -65,11 +67,13 @@ class ConvolutionOperation(Fused):
         kernels = torch.ops.mkldnn
         arguments = (self._weight, self._bias, pad, stride, dilation, group)
         x, other = x.to(self._dtype), other.to(self._dtype)
+        how: tuple[Any, ...] = (*arguments, "add", 1.0, attr, [], "")
+        y: Tensor
         if in_place:
-            return kernels._convolution_pointwise_.binary(
-                other, x, *arguments, "add", 1.0, attr, [], ""
-            )
-        return kernels._convolution_pointwise.binary(x, other, *arguments, "add", 1.0, attr, [], "")
+            y = kernels._convolution_pointwise_.binary(other, x, *how)
+        else:
+            y = kernels._convolution_pointwise.binary(x, other, *how)
+        return y
 
     @property
     def can_add(self) -> bool:

@@ -55,7 +55,8 @@ class InnerProductOperation(Fused):
 
     @property
     def _rows(self) -> int:
-        return math.prod(self.read_shapes[0]) // self._layer.inputs
+        inputs: int = self._layer.inputs
+        return math.prod(self.read_shapes[0]) // inputs
 
     def run(self, values: Values) -> None:
         x = self.bottom(values, self._dtype).reshape(-1, self._layer.inputs).contiguous()
