@@ -287,7 +287,9 @@ def test_explanations_lie_over_the_picture(net: caffe.Net, name: str) -> None:
     assert below.get_array().shape == (16, 20)
     assert figure.axes[0].get_title().splitlines()[1] == "class 1, cat"
     map_of = getattr(caffe.attribution, f"{name}_map")
-    assert np.array_equal(over.get_array(), map_of(net, *arguments, image=1))
+    # Between the two the engine may have been changed for a quicker one.
+    again = map_of(net, *arguments, image=1)
+    np.testing.assert_allclose(over.get_array(), again, atol=1e-5 * abs(again).max())
     if name == "occlusion":
         assert over.norm.vmin == -over.norm.vmax
 
