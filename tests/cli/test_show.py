@@ -15,29 +15,9 @@ import pytest
 
 import caffe
 from tests.helpers.command import caffe_command
-
-NET = """
-name: "Tiny"
-layer { name: "data" type: "Input" top: "data"
-        input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }
-layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
-        convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "xavier" } } }
-layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
-layer { name: "ip" type: "InnerProduct" bottom: "conv" top: "ip"
-        inner_product_param { num_output: 5 } }
-layer { name: "loss" type: "EuclideanLoss" bottom: "ip" bottom: "ip" top: "loss"
-        include { phase: TRAIN } }
-"""
-
+from tests.helpers.nets import TINY
 
 run = partial(caffe_command, "show")
-
-
-@pytest.fixture
-def net(tmp_path: Path) -> Path:
-    path = tmp_path / "tiny.prototxt"
-    path.write_text(NET)
-    return path
 
 
 def test_caffenet_agrees_with_its_known_totals() -> None:
@@ -81,7 +61,7 @@ def test_weights_are_matched_by_name_and_measured(net: Path, tmp_path: Path) -> 
     full.params["ip"][1].data[:] = [1, 2, np.nan, np.inf, 3]
     full.save(tmp_path / "full.caffemodel")
     other = tmp_path / "other.prototxt"
-    other.write_text(NET.replace('"ip"', '"fc"').replace("num_output: 4", "num_output: 8"))
+    other.write_text(TINY.replace('"ip"', '"fc"').replace("num_output: 4", "num_output: 8"))
     content = json.loads(run(other, "--weights", tmp_path / "full.caffemodel", "--json").stdout)
     found = content["weights"]
     assert found["without"] == ["fc"]
@@ -103,7 +83,7 @@ def test_weights_are_matched_by_name_and_measured(net: Path, tmp_path: Path) -> 
 
 
 def test_weights_of_quite_another_net_are_an_error(net: Path, tmp_path: Path) -> None:
-    other = NET.replace('"ip"', '"fc"').replace('name: "conv"', 'name: "c"')
+    other = TINY.replace('"ip"', '"fc"').replace('name: "conv"', 'name: "c"')
     caffe.Net(other, caffe.TEST).save(tmp_path / "other.caffemodel")
     result = run(net, "--weights", tmp_path / "other.caffemodel")
     assert result.exit_code == 1
@@ -139,7 +119,7 @@ def test_a_net_that_comes_with_its_weights_is_shown_once_it_is_here(
     monkeypatch.setenv("RECAFFE_HOME", str(tmp_path))
     assert f"caffe fetch {model}" in run(model).stderr
     (tmp_path / file).parent.mkdir(exist_ok=True)
-    (tmp_path / file).write_text(NET)
+    (tmp_path / file).write_text(TINY)
     assert run(model).stdout.startswith("Tiny: 4 layers")
 
 
@@ -153,7 +133,7 @@ def test_what_is_no_net_is_refused(tmp_path: Path) -> None:
 
 def test_stages_choose_layers(tmp_path: Path) -> None:
     path = tmp_path / "net.prototxt"
-    path.write_text(NET.replace("include { phase: TRAIN }", 'include { stage: "scored" }'))
+    path.write_text(TINY.replace("include { phase: TRAIN }", 'include { stage: "scored" }'))
     assert "loss" not in run(path).stdout
     assert "loss" in run(path, "--stage", "scored").stdout
 
