@@ -85,12 +85,23 @@ class Step:
             if self.layer.on_blobs:
                 self.layer.reshape_blobs(self.bottoms, self.tops)
             else:
-                for top, shape in zip(self.tops, self.layer.top_shapes(*self._shapes), strict=True):
+                shapes = self.layer.top_shapes(*self._shapes)
+                for top, shape in zip(self.tops, shapes, strict=True):
+                    self._check_in_place(top, shape)
+                for top, shape in zip(self.tops, shapes, strict=True):
                     top.reshape(*shape)
             self._share()
         for top, weight, old in zip(self.tops, self.loss_weights, before, strict=False):
             if weight and top.shape != old:
                 self._set_loss_weight(top, weight)
+
+    def _check_in_place(self, top: Blob, shape: Shape) -> None:
+        if any(top is bottom for bottom in self.bottoms) and top.shape != shape:
+            raise NetError(
+                f"the layer makes the shape {shape} of {top.shape}, so that it cannot run in "
+                "place: give its top a name of its own",
+                word=self.layer.name,
+            )
 
     def follow(self) -> None:
         """Reshape the tops if a bottom has another shape than before."""

@@ -81,10 +81,20 @@ class LRN(Layer[LRNParameter]):
         return x * base.pow(-beta)
 
 
-@openvino.rule(LRN, unless=lambda layer, x: None if layer.is_across else "within channels")
+def _not_across(layer: LRN, x: Shape) -> str | None:
+    if not layer.is_across:
+        return "within channels"
+    return None if layer.param.k > 0 else "k is not positive"
+
+
+@openvino.rule(LRN, unless=_not_across)
 def _lrn(layer: LRN, graph: Graph, x: Value) -> Value:
-    param = layer.param
-    return graph.ops.lrn(x, graph.integers([1]), param.alpha, param.beta, param.k, param.local_size)
+    size, alpha, beta, k = (
+        layer.param.local_size, layer.param.alpha, layer.param.beta, layer.param.k
+    )  # fmt: skip
+    # OpenVINO takes k for a whole number, so it is taken out: k ** -beta is left.
+    y = graph.ops.lrn(x, graph.integers([1]), alpha / k, beta, 1.0, size)
+    return y if k == 1 else graph.ops.multiply(y, graph.constant(k**-beta))
 
 
 @register("BatchNorm")

@@ -71,12 +71,7 @@ class SyncedMemory:
     def cpu(self) -> Tensor:
         """Return the newest values on the CPU, to be read."""
         if self.head is Head.UNINITIALIZED:
-            compute, self._compute = self._compute, None
-            fill, self._fill = self._fill, None
-            self._cpu = torch.zeros(self.count) if compute is None else compute()
-            if fill is not None:
-                fill(self._cpu)
-            self.head = Head.AT_CPU
+            self._begin()
         elif self.head is Head.AT_GPU:
             assert self._gpu is not None
             assert self._store is not None
@@ -85,6 +80,20 @@ class SyncedMemory:
             self.head = Head.SYNCED
         assert self._cpu is not None
         return self._cpu
+
+    def _begin(self) -> None:
+        """Make the first values. Another thread that looks meanwhile makes its own, or finds these.
+
+        Until they are there, what makes them must not be gone.
+        """
+        compute, fill = self._compute, self._fill
+        values = torch.zeros(self.count) if compute is None else compute()
+        if fill is not None:
+            fill(values)
+        if self.head is Head.UNINITIALIZED and self._compute is compute:
+            self._cpu = values
+            self.head = Head.AT_CPU
+            self._compute = self._fill = None
 
     def mutable_cpu(self) -> Tensor:
         """Return the newest values on the CPU, to be written: the GPU side is then stale."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from ...errors import CaffeWarning
@@ -22,6 +23,9 @@ TRIALS = PATIENCE - 2
 
 WORTH = 0.97
 """What share of PyTorch's time a backend may take at most; it needs memory of its own."""
+
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
+"""By how much of the largest value a backend's may differ from PyTorch's, by precision."""
 
 
 def backend_for(settings: Settings) -> Backend | None:
@@ -66,6 +70,8 @@ class Choice:
     ----------
     is_open : bool
         Whether the backend is still a possibility; False when PyTorch has been chosen.
+    is_asked_for : bool
+        Whether the backend was named by the person: it is not compared with PyTorch.
     prepared : Prepared or None
         What the backend has made of the operations.
     """
@@ -77,8 +83,9 @@ class Choice:
         self.is_open = True
         self.prepared: Prepared | None = None
         self._operations = operations
-        self._is_asked_for = settings.engine == "openvino" and settings.store is None
+        self.is_asked_for = settings.engine == "openvino" and settings.store is None
         self._is_tried = settings.engine == "auto" and settings.store is None
+        self._tolerance = TOLERANCE[settings.precision]
         self._quiet_runs = 0
         self._times: dict[bool, list[float]] = {False: [], True: []}
         # Those whose parameters somebody may hold.
@@ -106,7 +113,7 @@ class Choice:
         if self.prepared is not None and not wanted.issubset(self.prepared.outputs):
             wanted.update(self.prepared.outputs)
             self.prepared, self._quiet_runs = None, 1
-        patient = self._is_asked_for or self._quiet_runs >= PATIENCE
+        patient = self.is_asked_for or self._quiet_runs >= PATIENCE
         return self.prepared is None and patient
 
     @property
@@ -125,11 +132,34 @@ class Choice:
         try:
             self.prepared = self.backend.prepare(self._operations, inputs, wanted)
         except Exception as error:
-            if self._is_asked_for:
+            if self.is_asked_for:
                 raise
-            self.is_open = False
-            reason = f"the net runs less quickly than it might: {error}"
-            warnings.warn(reason, CaffeWarning, stacklevel=2)
+            self._give_up(f"the net runs less quickly than it might: {error}")
+
+    def check(self, found: Mapping[int, Tensor], expected: Mapping[int, Tensor]) -> None:
+        """Compare what the backend computes with PyTorch's values; where they differ, give it up.
+
+        Parameters
+        ----------
+        found, expected : mapping of int to Tensor
+            Memories' values from the same inputs.
+        """
+        for key, values in expected.items():
+            wanted = values.float().flatten()
+            most = float(wanted.abs().amax()) if wanted.numel() else 0.0
+            difference = (found[key].float().flatten() - wanted).abs()
+            if not bool((difference <= self._tolerance * most).all()):
+                self._give_up(
+                    f"{self.backend.name} computes otherwise than PyTorch from "
+                    f"{self._operations[0].label} to {self._operations[-1].label} (by "
+                    f"{float(difference.amax()):.2g} where the largest value is {most:.2g}): "
+                    "it is not used"
+                )
+                return
+
+    def _give_up(self, reason: str) -> None:
+        self.prepared, self.is_open = None, False
+        warnings.warn(reason, CaffeWarning, stacklevel=3)
 
     def judge(self, was_prepared: bool, seconds: float) -> None:
         """Note how long a run took, and give the backend up where PyTorch is faster."""

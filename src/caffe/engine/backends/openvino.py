@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import CaffeError, require
@@ -92,6 +93,8 @@ class Compiled:
     ) -> None:
         ov: Any = require("openvino", "openvino", "the engine of that name")
         graph = _Graph(operations, inputs)
+        # OpenVINO's layers pass over what is not a number in another way than Caffe's.
+        self._is_odd = graph.has_odd_params
         self.outputs = list(outputs)
         model = ov.Model(
             [graph.values[key] for key in self.outputs],
@@ -116,8 +119,9 @@ class Compiled:
         # By numpy: PyTorch's threads would wait for more work, on OpenVINO's CPUs.
         for key, array in self._inputs.items():
             np.copyto(array, values[key].float().numpy())
-        # OpenVINO's layers pass over what is not a number in another way than Caffe's.
-        return all(bool(np.isfinite(array.sum())) for array in self._inputs.values())
+        return not self._is_odd and all(
+            bool(np.isfinite(array.sum())) for array in self._inputs.values()
+        )
 
     def run(self) -> dict[int, Tensor]:
         """Compute from the inputs; the results are overwritten by the next run."""
@@ -136,6 +140,7 @@ class _Graph:
         from openvino import opset13
 
         self.ops: Any = opset13
+        self.has_odd_params = False
         self.parameters = {
             key: self.ops.parameter(list(shape), np.float32) for key, shape in inputs.items()
         }
@@ -184,6 +189,7 @@ class _Graph:
         return tuple(x.output(0).get_shape() if hasattr(x, "outputs") else x.get_shape())
 
     def constant(self, values: Any) -> Value:
+        self._note(np.asarray(values))
         return self.ops.constant(np.ascontiguousarray(values, dtype=np.float32)).output(0)
 
     def integers(self, values: Iterable[int]) -> Value:
@@ -194,8 +200,13 @@ class _Graph:
         import openvino as ov
 
         values = layer.blobs[index].data_tensor().numpy()
+        self._note(values)
         values = values if shape is None else values.reshape(shape)
         return ov.op.Constant(values, shared_memory=True).output(0)
+
+    def _note(self, values: NDArray[Any]) -> None:
+        if not np.isfinite(values.sum()):
+            self.has_odd_params = True
 
     def shaped(self, x: Value, shape: Sequence[int]) -> Value:
         if self.shape(x) == tuple(shape):

@@ -13,7 +13,7 @@ from ...memory.blob import Shape
 from ..steps import Step
 from .builder import Builder
 from .fused import Fused, packed_convolution
-from .operation import Values, operation
+from .operation import Values, are_finite, operation
 from .settings import Settings
 
 
@@ -44,6 +44,7 @@ class ConvolutionOperation(Fused):
             if summand is not None:
                 bias = bias + summand
         self._bias = bias.to(self._dtype)
+        self.has_odd_params = self._store is None and not (are_finite(weight) and are_finite(bias))
         weight = weight.to(self._dtype).contiguous(memory_format=self._layout)
         self._weight = (
             torch.ops.mkldnn._reorder_convolution_weight(
@@ -53,6 +54,7 @@ class ConvolutionOperation(Fused):
             else weight
         )
         self._arguments = (*self._geometry(), self._attr, self._scalars, "")
+        self._plain_arguments: tuple[Any, ...] = (*self._geometry(), "none", [], "")
 
     def release(self) -> None:
         del self._weight, self._bias
@@ -67,13 +69,14 @@ class ConvolutionOperation(Fused):
         kernels = torch.ops.mkldnn
         arguments = (self._weight, self._bias, pad, stride, dilation, group)
         x, other = x.to(self._dtype), other.to(self._dtype)
-        how: tuple[Any, ...] = (*arguments, "add", 1.0, attr, [], "")
+        fused = None if self.keeps_nan else attr
+        how: tuple[Any, ...] = (*arguments, "add", 1.0, fused, [], "")
         y: Tensor
         if in_place:
             y = kernels._convolution_pointwise_.binary(other, x, *how)
         else:
             y = kernels._convolution_pointwise.binary(x, other, *how)
-        return y
+        return y if fused == attr else y.relu_()
 
     @property
     def can_add(self) -> bool:
@@ -82,7 +85,10 @@ class ConvolutionOperation(Fused):
 
     def run(self, values: Values) -> None:
         x = self.bottom(values, self._dtype)
-        if self._is_packed:
+        if self._is_packed and self.keeps_nan:
+            y = packed_convolution()(x, self._weight, self._bias, *self._plain_arguments)
+            values[self.writes[0]] = self._activate(y)
+        elif self._is_packed:
             values[self.writes[0]] = packed_convolution()(
                 x, self._weight, self._bias, *self._arguments
             )

@@ -76,6 +76,10 @@ class Operation:
         Those of `writes` that `run` leaves out; `run_apart` does not.
     is_worth_packing : bool
         Whether it is to run so often that large weights are packed.
+    has_odd_params : bool
+        Whether a parameter held what is no finite number when it was prepared.
+    keeps_nan : bool
+        Whether values may come that are no finite numbers: oneDNN's fused maxima make 0 of NaN.
     """
 
     how = ""
@@ -83,6 +87,8 @@ class Operation:
     is_fresh = True
     asks_no_values = True
     is_worth_packing = True
+    has_odd_params = False
+    keeps_nan = False
 
     def __init__(self, step: Step, settings: Settings) -> None:
         self._store = settings.store
@@ -182,6 +188,10 @@ class LayerOperation(Operation):
             else None
             for blob in self.params
         ]
+        self.has_odd_params = self._store is None and not all(
+            are_finite(blob.data_tensor() if copy is None else copy)
+            for blob, copy in zip(self.params, self._copies, strict=True)
+        )
 
     def release(self) -> None:
         self._copies = []
@@ -194,6 +204,11 @@ class LayerOperation(Operation):
             inputs.append(blob.data_tensor(self._store).to(self._dtype) if copy is None else copy)
         results = as_tensors(self._layer.forward(*inputs))
         values.update(zip(self.writes, results, strict=False))
+
+
+def are_finite(values: Tensor) -> bool:
+    """Tell whether values are finite numbers, whose sum can be computed, by reading them once."""
+    return bool(values.sum().isfinite())
 
 
 class PassOn(Operation):

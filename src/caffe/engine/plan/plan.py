@@ -9,6 +9,7 @@ after two forwards, or whose array somebody holds, is written by every later one
 from __future__ import annotations
 
 import math
+import threading
 import time
 import weakref
 from collections.abc import Container, Iterable, Sequence
@@ -25,7 +26,7 @@ from ..steps import Step, as_caffe_error
 from . import convolution, lrn, max_pool, product, summing  # noqa: F401 (their rules enter)
 from .builder import Builder
 from .looks import Look, Looks
-from .operation import Operation, Values
+from .operation import Operation, Values, are_finite
 from .settings import Settings
 from .summing import let_sums_take_places
 from .survey import Kept, Survey
@@ -79,6 +80,8 @@ class Plan:
             keep_freed_memory()
         self._settings = settings
         self._store = settings.store
+        # One thread may run the net while another looks at its blobs, or saves it.
+        self._lock = threading.RLock()
         builder = Builder(steps, settings)
         self._operations = builder.build()
         self._reasons = builder.reasons
@@ -92,6 +95,8 @@ class Plan:
         )
         self._small = {key for key, kept in self._survey.written.items() if kept.is_small}
         self._snapshot: Values = {}
+        self._has_odd_sources = False
+        self._keeps_nan = False
         self._looks = Looks(self._survey.written, self._compute)
         # Operations whose parameters PyTorch must prepare before it runs them next: they may have
         # changed, or (these also before a look) have not been prepared, or not been kept.
@@ -165,26 +170,50 @@ class Plan:
 
     def run(self) -> None:
         """Compute all tops; those that nobody looks at are left to be computed when looked at."""
-        self._looks.start_run()
+        with self._lock:
+            self._run_stretches()
+
+    def _run_stretches(self) -> None:
         sources = {key: self._read(*source) for key, source in self._survey.sources.items()}
+        self._looks.start_run()
         self._snapshot = {}
+        self._has_odd_sources = False
         values: Values = {}
         for stretch in self._stretches:
             choice = stretch.choice
             if choice is None:
                 self._run_one_by_one(stretch, sources, values)
                 continue
-            began = time.perf_counter()
-            was_prepared = self._run_as_one(stretch, choice, sources, values)
-            if not was_prepared:
-                self._run_one_by_one(stretch, sources, values)
-            choice.judge(was_prepared, time.perf_counter() - began)
+            self._run_by_choice(stretch, choice, sources, values)
             if not choice.is_open:
                 self._leave_to_torch(stretch)
+
+    def _run_by_choice(
+        self, stretch: _Stretch, choice: Choice, sources: Values, values: Values
+    ) -> None:
+        """Run a stretch by what is chosen, after preparing that if it is due."""
+        finals = [pair for i in stretch.numbers for pair in self._survey.finals[i]]
+        kept, others = self._sorted(finals)
+        wanted = {key for key, *_ in kept} | stretch.read_later
+        is_due = choice.is_due(wanted)
+        if is_due and not (choice.is_asked_for or choice.backend.needs_torch):
+            self._run_and_prepare(stretch, choice, wanted, sources, values)
+            return
+        began = time.perf_counter()
+        was_prepared = False
+        if is_due or choice.is_ready:
+            inputs = self._inputs_of(stretch, choice, sources, values)
+            if is_due:
+                self._prepare(stretch, choice, wanted, inputs)
+            was_prepared = self._run_as_one(stretch, choice, inputs, (kept, others), values)
+        if not was_prepared:
+            self._run_one_by_one(stretch, sources, values)
+        choice.judge(was_prepared, time.perf_counter() - began)
 
     def _run_one_by_one(self, stretch: _Stretch, sources: Values, values: Values) -> None:
         self._refresh(stretch.numbers)
         self._lay_out(stretch.reads, sources, values)
+        self._heed_nan()
         changeable = self._changeable() | self._small
         for i in stretch.numbers:
             operation = self._operations[i]
@@ -198,31 +227,59 @@ class Plan:
             for key in self._survey.released[i]:
                 values.pop(key, None)
 
-    def _run_as_one(
+    def _inputs_of(
         self, stretch: _Stretch, choice: Choice, sources: Values, values: Values
-    ) -> bool:
-        """Run a stretch by its backend; returns whether that was possible, and worth it."""
-        finals = [pair for i in stretch.numbers for pair in self._survey.finals[i]]
-        kept, others = self._sorted(finals)
-        wanted = {key for key, *_ in kept} | stretch.read_later
-        is_due = choice.is_due(wanted)
-        if not is_due and not choice.is_ready:
-            return False
+    ) -> Values:
+        """Return what a stretch starts from, as its backend takes it."""
         if choice.backend.needs_torch:
             self._refresh(stretch.numbers)
             self._lay_out(stretch.reads, sources, values)
-        inputs = {key: values[key] if key in values else sources[key] for key in stretch.reads}
-        if is_due:
-            if not choice.backend.needs_torch:
-                self._release(stretch.numbers)
-            choice.prepare(wanted, inputs)
+        return {key: values[key] if key in values else sources[key] for key in stretch.reads}
+
+    def _prepare(self, stretch: _Stretch, choice: Choice, wanted: set[int], inputs: Values) -> None:
+        if not choice.backend.needs_torch:
+            self._release(stretch.numbers)
+        choice.prepare(wanted, inputs)
+
+    def _run_and_prepare(
+        self,
+        stretch: _Stretch,
+        choice: Choice,
+        wanted: set[int],
+        sources: Values,
+        values: Values,
+    ) -> None:
+        """Run a stretch by PyTorch, then have it prepared, and compare what that computes."""
+        inputs = {key: values[key].clone() for key in stretch.reads if key in values}
+        self._run_one_by_one(stretch, sources, values)
+        inputs.update((key, self._snapshot[key]) for key in stretch.reads if key not in inputs)
+        expected = {key: values[key].clone() for key in stretch.read_later}
+        for i in stretch.numbers:
+            for key, place in self._survey.finals[i]:
+                memory = place.memory()
+                if key in wanted and key not in expected and memory is not None:
+                    expected[key] = memory.read(None)[: place.count]
+        self._prepare(stretch, choice, wanted, inputs)
+        if choice.prepared is not None and choice.prepared.take(inputs):
+            choice.check(choice.prepared.run(), expected)
+
+    def _run_as_one(
+        self,
+        stretch: _Stretch,
+        choice: Choice,
+        inputs: Values,
+        finals: tuple[list[_Found], list[_Found]],
+        values: Values,
+    ) -> bool:
+        """Run a stretch by its backend; returns whether that was possible."""
         prepared = choice.prepared
         if prepared is None or not prepared.take(inputs):
             return False
         for key in stretch.reads:
-            if key in sources:
+            if key in self._survey.sources:
                 self._snapshot.setdefault(key, prepared.inputs[key])
         results = prepared.run()
+        kept, others = finals
         for key, place, memory in kept:
             memory.put(self._as_blob(results[key].view(place.shape)), self._store)
         for key, _, memory in others:
@@ -264,6 +321,16 @@ class Plan:
             if key not in values and key in sources:
                 values[key] = self._laid_out(self._snapshot.get(key, sources[key]))
                 self._snapshot.setdefault(key, values[key])
+                if self._store is None and not are_finite(values[key]):
+                    self._has_odd_sources = True
+
+    def _heed_nan(self) -> None:
+        """Let operations keep NaN where there may be any, which takes longer."""
+        is_odd = self._has_odd_sources or any(o.has_odd_params for o in self._operations)
+        if is_odd != self._keeps_nan:
+            self._keeps_nan = is_odd
+            for operation in self._operations:
+                operation.keeps_nan = is_odd
 
     def _laid_out(self, values: Tensor) -> Tensor:
         layout = self._settings.picture_layout if values.dim() == 4 else torch.contiguous_format
@@ -308,7 +375,10 @@ class Plan:
 
     def before_change(self, memory: SyncedMemory) -> None:
         """Compute what is left to be computed from a parameter that is about to change."""
-        users = self._users.get(id(memory), ())
+        with self._lock:
+            self._settle(self._users.get(id(memory), ()))
+
+    def _settle(self, users: Sequence[int]) -> None:
         self._stale.update(users)
         for stretch in self._stretches:
             for i in users:
@@ -325,6 +395,10 @@ class Plan:
 
     def _compute(self, key: int) -> Tensor:
         """Compute a memory's values again, from the inputs as they were at the last run."""
+        with self._lock:
+            return self._computed(key)
+
+    def _computed(self, key: int) -> Tensor:
         for i in self._unprepared:
             # What the last run had was dropped; no parameter has changed since.
             self._operations[i].refresh()

@@ -11,7 +11,7 @@ from torch import Tensor
 from ...layers.inner_product import InnerProduct
 from .builder import Builder
 from .fused import Fused, packed_product
-from .operation import Values, operation
+from .operation import Values, are_finite, operation
 
 
 class InnerProductOperation(Fused):
@@ -35,6 +35,10 @@ class InnerProductOperation(Fused):
             self._pack()
             self.has_raw_params = False
             return False
+        if seen != self._seen:
+            self.has_odd_params = self._store is None and not all(
+                are_finite(blob.data_tensor()) for blob in self.params
+            )
         self._seen = seen
         self.has_raw_params = self._dtype == torch.float32
         self.prepare()
@@ -65,10 +69,11 @@ class InnerProductOperation(Fused):
             params = [self._packed, *(self._copies or ())]
         weight, bias = params[0], params[1] if len(params) > 1 else None
         if self._is_packed:
-            y = packed_product()(x, weight, bias, self._attr, self._scalars, "")
+            y = packed_product()(x, weight, bias, "none", [], "")
         else:
-            y = self._activate(F.linear(x, weight, bias))
-        values[self.writes[0]] = y.view(self.shapes[0])
+            y = F.linear(x, weight, bias)
+        # Not by oneDNN, whose maxima make 0 of NaN; the results are few.
+        values[self.writes[0]] = self._activate(y).view(self.shapes[0])
 
 
 @operation.rule(

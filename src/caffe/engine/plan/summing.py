@@ -45,7 +45,9 @@ class SumOperation(Operation):
         self.params = convolution.params
 
     def refresh(self) -> bool:
-        return self._convolution.refresh()
+        is_due = self._convolution.refresh()
+        self.has_odd_params = self._convolution.has_odd_params
+        return is_due
 
     def release(self) -> None:
         self._convolution.release()
@@ -58,11 +60,13 @@ class SumOperation(Operation):
 
     def run(self, values: Values) -> None:
         x, other = self.bottoms(values)
+        self._convolution.keeps_nan = self.keeps_nan
         values[self.writes[1]] = self._convolution.added(
             x, other, self._attr, in_place=self.may_overwrite
         )
 
     def run_apart(self, values: Values) -> None:
+        self._convolution.keeps_nan = self.keeps_nan
         self._convolution.run(values)
         total = values[self.hidden[0]] + values[self._other].view(self.shapes[1])
         values[self.writes[1]] = total.relu_() if self._attr else total
@@ -95,15 +99,21 @@ def _summand(builder: Builder, step: Step) -> ConvolutionOperation | None:
         if not isinstance(candidate, ConvolutionOperation) or candidate.writes[0] not in keys:
             continue
         key = candidate.writes[0]
+        own = [part.layer for part in candidate.parts]
         readers = sum(
-            id(blob.memory) == key and blob not in reader.tops
+            id(blob.memory) == key
             for reader in builder.steps
-            for blob in (reader.bottoms if not reader.layer.shares else ())
+            if not (reader.layer.shares or reader.layer in own or _does_nothing(reader))
+            for blob in reader.bottoms
         )
         changed = {written for later in before[k + 1 :] for written in later.writes}
         if readers == 1 and candidate.can_add and not changed.intersection([*candidate.reads, key]):
             return candidate
     return None
+
+
+def _does_nothing(step: Step) -> bool:
+    return step.layer.passes_on and step.bottoms == step.tops
 
 
 def let_sums_take_places(operations: Sequence[Operation]) -> None:

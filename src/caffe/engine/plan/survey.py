@@ -102,7 +102,9 @@ class Survey:
         for key, kept in self.written.items():
             is_output = last_use.get(key, -1) <= kept.last
             is_hidden = key in operations[kept.last].hidden
-            kept.is_kept = (is_output and not is_hidden) or key in read_elsewhere
+            # The next run starts from what this one makes of a source.
+            is_source = key in self.sources
+            kept.is_kept = (is_output and not is_hidden) or key in read_elsewhere or is_source
         self.finals = [
             [(key, self.written[key]) for key in made.writes if self.written[key].last == i]
             for i, made in enumerate(operations)
