@@ -10,8 +10,10 @@ import pytest
 import torch
 
 import caffe
-from caffe.layers.layer import Layer, as_tensors, register, registry
+from caffe.engine.plan.operation import operation
+from caffe.layers.layer import OWN_PROMISES, PROMISES, Layer, as_tensors, register, registry
 from caffe.layers.rules import Rules
+from caffe.layers.translation import openvino
 
 ENGINES = ["layerwise", "torch", "auto", "openvino"]
 SPATIAL = (2, 6, 8, 8)
@@ -148,9 +150,20 @@ def test_a_subclass_with_another_forward_gives_what_it_computes(
         np.testing.assert_allclose(halved, doubled.blobs[name].data / 2, atol=1e-6)
 
 
-def test_the_cases_are_those_that_an_engine_knows() -> None:
-    from caffe.layers.translation import openvino
+@pytest.mark.parametrize("kind", sorted(registry()))
+def test_a_subclass_with_another_forward_promises_nothing(kind: str) -> None:
+    base = registry()[kind]
+    own = type("Own", (base,), {"forward": lambda self, *inputs: inputs})
+    assert own.computes_as is own
+    assert all(vars(own)[name] is vars(Layer)[name] for name in PROMISES)
+    assert not any(getattr(own, name) for name in OWN_PROMISES)
+    assert own not in openvino.kinds()
+    assert own not in operation.kinds()
+    alike = type("Alike", (base,), {"family": "loss", "backward": lambda self, *given: []})
+    assert alike.computes_as is base.computes_as
 
+
+def test_the_cases_are_those_that_an_engine_knows() -> None:
     told = {
         name
         for name, kind in registry().items()
@@ -225,6 +238,86 @@ def test_a_forward_that_somebody_replaces_counts(
     for _ in range(FORWARDS):
         found = patched.forward(in0=values)["t0"]
         np.testing.assert_allclose(found, expected, atol=1e-5 * abs(expected).max())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("kind", ["InnerProduct", "Flatten", "Split", "Pooling"])
+def test_a_forward_replaced_between_two_forwards_counts_from_then_on(
+    kind: str, engine: str
+) -> None:
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+    settings, shapes = CASES[kind]
+    net = caffe.Net(text(kind, settings, shapes), caffe.TEST)
+    caffe.set_engine(engine)
+    values = np.random.default_rng(0).normal(size=shapes[0])
+    once = [net.forward(in0=values)["t0"].copy() for _ in range(FORWARDS)][-1]
+    layer = net.layer_dict["own"]
+    layer.forward = lambda *xs: [2 * y for y in as_tensors(type(layer).forward(layer, *xs))]
+    for _ in range(FORWARDS):
+        found = net.forward(in0=values)["t0"]
+        np.testing.assert_allclose(found, 2 * once, atol=1e-5 * abs(once).max())
+        np.testing.assert_allclose(net.blobs["b0"].data, values / 2, atol=1e-6)
+    del layer.forward
+    np.testing.assert_allclose(net.forward(in0=values)["t0"], once, atol=1e-5 * abs(once).max())
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("ReLU", "relu_param { relu6: true }"),
+        ("Dropout", "dropout_param { sample_weights_test: true }"),
+        ("BatchNorm", "batch_norm_param { scale_bias: true }"),
+        ("Pooling", "pooling_param { kernel_size: 3 pad_l: 1 }"),
+        ("InnerProduct", "inner_product_param { num_output: 3 normalize: true }"),
+    ],
+)
+def test_the_fields_of_forks_do_not_put_another_class_in_the_place_of_ones_own(
+    kind: str, settings: str
+) -> None:
+    own = own_layer(registry()[kind], lambda self, x, *params: 3 * x)
+    net = caffe.Net(text("Own", settings, [(2, 3, 8, 8)]), caffe.TEST)
+    assert type(net.layer_dict["own"]) is own
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_method_that_a_layer_is_given_for_itself_counts(engine: str) -> None:
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+
+    @register("Shifted")
+    class Shifted(registry()["Scale"]):  # type: ignore[misc]
+        def __init__(self, layer_param: Any) -> None:
+            super().__init__(layer_param)
+            aligned = self.aligned
+            self.aligned = lambda operand, x: aligned(operand, x) + 1
+
+    head = "weight_filler { type: 'xavier' }"
+    net = caffe.Net(
+        "layer { name: 'in' type: 'Input' top: 'in' input_param { shape { dim: 1 dim: 3 dim: 5 "
+        "dim: 5 } } } layer { name: 'c' type: 'Convolution' bottom: 'in' top: 'c' "
+        f"convolution_param {{ num_output: 4 kernel_size: 3 {head} }} }} "
+        "layer { name: 's' type: 'Shifted' bottom: 'c' top: 'c' }",
+        caffe.TEST,
+    )
+    data = np.random.default_rng(0).normal(size=(1, 3, 5, 5))
+    caffe.set_engine("layerwise")
+    expected = net.forward(**{"in": data})["c"].copy()
+    caffe.set_engine(engine)
+    for _ in range(FORWARDS):
+        found = net.forward(**{"in": data})["c"]
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_promise_may_stand_in_a_mixin() -> None:
+    class Pure:
+        is_pure = True
+
+    class Own(Pure, Layer):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x
+
+    assert Own.is_pure
 
 
 def test_a_subclass_that_computes_alike_keeps_what_was_said() -> None:

@@ -187,3 +187,103 @@ def test_weights_survive_nets_that_share_them_in_threads_and_are_saved(
         copy = net_of((4, 512), PRODUCT)
         copy.copy_from(tmp_path / f"{i}.caffemodel")
         assert torch.equal(copy.params["fc"][0].data_tensor(), weights)
+
+
+def reading(net: caffe.Net, name: str, found: list[object]) -> None:
+    try:
+        found.append(net.blobs[name].data_tensor().clone())
+    except Exception as error:
+        found.append(error)
+
+
+@pytest.mark.parametrize("engine", ["torch", "auto"])
+def test_threads_that_look_at_one_blob_see_the_same(engine: str) -> None:
+    caffe.set_engine(engine)
+    for _ in range(10):
+        net = net_of(
+            (8, 4, 32, 32), CONVOLUTION, "name: 'tanh' type: 'TanH' bottom: 'conv' top: 't'"
+        )
+        expected = net.forward(data=np.ones((8, 4, 32, 32)))["t"].copy()
+        found: list[object] = []
+        threads = [threading.Thread(target=reading, args=(net, "conv", found)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for values in found:
+            assert isinstance(values, torch.Tensor), values
+            np.testing.assert_allclose(values.tanh(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_blob_reshaped_there_and_back_is_read_anew(engine: str) -> None:
+    net = net_of(
+        (1, 2),
+        "name: 'y' type: 'Power' bottom: 'data' top: 'y' power_param { shift: 1 }",
+        "name: 'z' type: 'Flatten' bottom: 'data' top: 'z'",
+    )
+    caffe.set_engine(engine)
+    net.forward(data=np.zeros((1, 2)))
+    net.blobs["data"].reshape(4, 2)
+    net.blobs["data"].reshape(1, 2)
+    out = net.forward(data=np.ones((1, 2)))
+    assert out["y"].tolist() == [[2, 2]]
+    assert out["z"].tolist() == [[1, 1]]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_layer_in_place_may_return_another_view_of_its_bottom(engine: str) -> None:
+    @register("Turned")
+    class Turned(Layer):
+        is_pure = True
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.transpose(2, 3)
+
+    @register("Twins")
+    class Twins(Layer):
+        tops = 2
+
+        def top_shapes(self, *bottoms: tuple[int, ...]) -> list[tuple[int, ...]]:
+            return [bottoms[0], bottoms[0]]
+
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            y = x + 1
+            return [y, y]
+
+    net = net_of(
+        (1, 2, 3, 3),
+        "name: 'p' type: 'Power' bottom: 'data' top: 'p'",
+        "name: 'turned' type: 'Turned' bottom: 'p' top: 'p'",
+        "name: 'twins' type: 'Twins' bottom: 'p' top: 'a' top: 'b'",
+        "name: 'twice' type: 'Power' bottom: 'a' top: 'a' power_param { scale: 2 }",
+    )
+    caffe.set_engine(engine)
+    data = np.arange(18.0).reshape(1, 2, 3, 3)
+    for _ in range(RUNS):
+        out = net.forward(data=data)
+        turned = data.transpose(0, 1, 3, 2) + 1
+        assert np.array_equal(out["b"], turned)
+        assert np.array_equal(out["a"], 2 * turned)
+
+
+def test_openvinos_results_outlive_the_run_in_which_it_is_given_up() -> None:
+    pytest.importorskip("openvino")
+
+    @register("Half")
+    class Half(Layer):
+        is_pure = True
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x / 2
+
+    for seed in range(8):
+        net = net_of(
+            (2, 4, 21, 21),
+            "name: 'a' type: 'Half' bottom: 'data' top: 'a'",
+            "name: 'drop' type: 'Dropout' bottom: 'a' top: 'drop'",
+            "name: 'b' type: 'Half' bottom: 'drop' top: 'b'",
+        )
+        data = np.random.default_rng(seed).normal(size=(2, 4, 21, 21)).astype(np.float32)
+        for _ in range(14):
+            assert np.array_equal(net.forward(data=data)["b"], data / 4)

@@ -34,6 +34,21 @@ class Runner:
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self._steps = steps
+        self._members = [vars(step.layer) for step in steps]
+        self._kinds = list({type(step.layer) for step in steps})
+        self._replaced: list[int] = []
+
+    def _heed_replaced(self) -> None:
+        """Part the layers anew where somebody has replaced a forward since."""
+        if (
+            self._replaced
+            or any("forward" in members for members in self._members)
+            or any(kind.forward is not kind.own_forward for kind in self._kinds)
+        ):
+            replaced = [i for i, step in enumerate(self._steps) if step.layer.is_patched]
+            if replaced != self._replaced:
+                self._replaced = replaced
+                self.__dict__.pop("_parts", None)
 
     @cached_property
     def _parts(self) -> list[_Single | _Planned]:
@@ -65,6 +80,7 @@ class Runner:
         store : Store or None
             Where to compute; on the CPU where there is none.
         """
+        self._heed_replaced()
         if mode.engine() == "layerwise":
             return layerwise.forward(self._steps, store)
         settings = Settings.current(store)
@@ -129,7 +145,8 @@ class _Planned:
                 step.follow()
             if self._is_patient and not self._has_settled():
                 self.plan = None
-                return layerwise.forward(self._computing, settings.store)
+                loss = sum((step.loss(settings.store) for step in self._sources), 0.0)
+                return loss + layerwise.forward(self._computing, settings.store)
             # The old one's memory goes before the new one's comes.
             self.plan = None
             read_elsewhere = {id(blob.memory) for blob in self._read_elsewhere}

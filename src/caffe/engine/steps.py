@@ -104,9 +104,14 @@ class Step:
             )
 
     def follow(self) -> None:
-        """Reshape the tops if a bottom has another shape than before."""
+        """Reshape the tops if a bottom has another shape than before.
+
+        Its memory may be another one even where the shape is the same again.
+        """
         if self._shapes != self._bottom_shapes():
             self.reshape()
+        else:
+            self._share()
 
     def put_loss_weights(self) -> None:
         """Put into the tops' diffs what each of them adds to the loss."""
@@ -174,12 +179,15 @@ class Step:
             self._original = inputs[0].clone()
         with _torch_errors(self._shapes_of_inputs):
             results = as_tensors(self.layer.forward(*inputs))
-        storages = {x.untyped_storage().data_ptr(): i for i, x in enumerate(inputs)}
+        taken = {x.untyped_storage().data_ptr() for x in inputs}
         for top, result in zip(self.tops, results, strict=False):
-            owner = storages.get(result.untyped_storage().data_ptr())
-            if owner == 0 and in_place and result.shape == top.shape:
+            if in_place and _is_same(result, inputs[0]) and result.shape == top.shape:
                 continue
-            top.put_data(result.float() if owner is None else result.float().clone(), store)
+            values = result.float()
+            storage = values.untyped_storage().data_ptr()
+            # A bottom's memory, or that of a top before, is not this top's too.
+            top.put_data(values.clone() if storage in taken else values, store)
+            taken.add(storage)
         changed = self.layer.changed_parameters()
         for blob, values in zip(self.layer.blobs, changed or (), strict=False):
             blob.put_data(values, store)
@@ -198,12 +206,16 @@ class Step:
                 blob.put_diff(blob.diff_tensor(store) + gradient.view(blob.shape), store)
 
     def _share(self) -> None:
-        if not self.layer.shares or self.layer.is_patched:
+        shares = self.layer.shares
+        if not shares:
             return
         for top in self.tops:
-            if "data" in self.layer.shares:
+            if self.layer.is_patched:
+                top.part_from(self.bottoms[0])
+                continue
+            if "data" in shares:
                 top.share_data(self.bottoms[0])
-            if "diff" in self.layer.shares:
+            if "diff" in shares:
                 top.share_diff(self.bottoms[0])
 
     def _inputs(self, store: Store | None) -> list[Tensor]:
@@ -220,6 +232,11 @@ class Step:
     @staticmethod
     def _set_loss_weight(top: Blob, weight: float) -> None:
         top.put_diff(torch.full(top.shape, weight))
+
+
+def _is_same(x: Tensor, y: Tensor) -> bool:
+    """Whether two tensors are the same numbers in the same memory and order."""
+    return x.data_ptr() == y.data_ptr() and x.stride() == y.stride() and x.dtype == y.dtype
 
 
 def _dot(top: Blob, store: Store | None) -> float:

@@ -8,6 +8,7 @@ import math
 import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import isroutine
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal
 
 import torch
@@ -192,6 +193,9 @@ class Layer(Generic[P]):
     own_forward: ClassVar[Any] = None
     """`forward` as it was when the class was made."""
 
+    methods: ClassVar[frozenset[str]] = frozenset()
+    """What `forward` may call."""
+
     computes_as: ClassVar[type[Layer]]
     """The class that says how this one computes: the nearest whose computing it inherits whole."""
 
@@ -216,25 +220,33 @@ class Layer(Generic[P]):
         base = next(kind for kind in cls.__mro__[1:] if issubclass(kind, Layer)).computes_as
         cls.computes_as = cls if _computes_otherwise(cls, base) else base
         cls.own_forward = getattr(cls, "forward", None)
+        cls.methods = frozenset(name for name, it in _members(cls).items() if isroutine(it))
         if cls.computes_as is cls:
             # What was promised of another forward need not hold of this one.
-            for name in PROMISES - vars(cls).keys():
+            mixins = [kind for kind in cls.__mro__ if kind is cls or not issubclass(kind, Layer)]
+            said = {name for kind in mixins for name in vars(kind)}
+            for name in PROMISES - said:
                 setattr(cls, name, vars(Layer)[name])
             if not cls.__module__.startswith(f"{__package__}."):
-                for name in OWN_PROMISES - vars(cls).keys():
+                for name in OWN_PROMISES - said:
                     setattr(cls, name, False)
 
     @property
     def is_patched(self) -> bool:
-        """Whether somebody has replaced `forward` since the class was made: nothing holds then."""
-        return "forward" in vars(self) or type(self).forward is not type(self).own_forward
+        """Whether somebody has replaced `forward`, or for this layer anything that it may call.
+
+        Nothing that was promised holds then.
+        """
+        kind = type(self)
+        return kind.forward is not kind.own_forward or not kind.methods.isdisjoint(vars(self))
 
     @property
     def is_pure(self) -> bool:
         """Whether, at TEST, equal inputs give equal tops of the shapes that `top_shapes` says.
 
         A layer that remembers something from one forward to the next, or draws random numbers,
-        says no; so does, unless it says otherwise, any layer that is not Recaffe's own.
+        says no; so does, unless it says otherwise, any layer that is not Recaffe's own. Of sources
+        of data it is not asked: they run once for each forward.
         """
         return True
 
@@ -413,10 +425,10 @@ BESIDE_COMPUTING = (
     | OWN_PROMISES
     | frozenset(
         {"adjust_trained", "alignment", "assumes_shapes", "automatic_tops", "backward", "bottoms"}
-        | {"changed_parameters", "computes_as", "coordinates", "declared_shapes"}
+        | {"computes_as", "coordinates", "declared_shapes"}
         | {"default_loss_weight", "differences", "equal_tops", "face", "family", "for_param"}
         | {"forbids_in_place", "further_messages", "has_gradient", "ignores_propagate_down"}
-        | {"keeps_bottom", "message", "multiply_adds", "no_gradient_for", "own_forward"}
+        | {"keeps_bottom", "message", "methods", "multiply_adds", "no_gradient_for", "own_forward"}
         | {"pointwise", "rearranges", "receptive_field", "statistics", "takes_scores", "tops"}
     )
 )
@@ -529,4 +541,9 @@ def create(layer_param: LayerParameter) -> Layer:
             "(caffe.layer_type_list() names the known ones)",
             word=layer_param.type,
         )
-    return known[layer_param.type].for_param(layer_param)(layer_param)
+    kind = known[layer_param.type]
+    # A fork's fields choose a class that computes otherwise: not in the place of somebody's own.
+    chooser = next(b for b in kind.__mro__ if issubclass(b, Layer) and "for_param" in vars(b))
+    if kind.computes_as is chooser.computes_as:
+        kind = kind.for_param(layer_param)
+    return kind(layer_param)

@@ -206,6 +206,14 @@ class Blob:
             self._data = other._data
             self._note_change()
 
+    def part_from(self, other: Blob) -> None:
+        """Have memory of its own where it is the other blob's; the values are zeros then."""
+        if self._data is other._data:
+            self._data = SyncedMemory(self._count)
+            self._note_change()
+        if self._diff is other._diff:
+            self._diff = SyncedMemory(self._count)
+
     def tell(self, layout: Layout) -> None:
         """Let `layout` know of changes of the shape or of the memory of `data`."""
         if self._layouts is None:

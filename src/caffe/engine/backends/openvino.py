@@ -59,8 +59,10 @@ class OpenVINO:
 def _refusal(part: Part) -> str | None:
     if not all(all(shape) for shape in part.read_shapes):
         return "a bottom is empty"
-    if part.layer.is_affine or part.layer.passes_on:
+    if part.layer.passes_on:
         return None
+    if part.layer.is_affine:
+        return None if len(part.read_shapes[0]) > 1 else "the bottom has no axis of channels"
     return openvino.refusal(part.layer, *part.read_shapes)
 
 

@@ -65,6 +65,9 @@ class Builder:
     def _operation(self, number: int) -> Operation:
         step = self.steps[number]
         layer = step.layer
+        if any(0 in blob.shape for blob in step.bottoms):
+            self.reasons[number] = f"{LayerOperation.how}: a bottom is empty"
+            return LayerOperation(step, self.settings)
         if layer.passes_on:
             return PassOn(step, self.settings)
         if layer.activation is not None and self._may_change(step):

@@ -15,11 +15,17 @@ from .survey import Kept
 
 @dataclass
 class Look:
-    """A run repeated for somebody who looks: how far it has come, and its values."""
+    """A run repeated for somebody who looks: how far it has come, and its values.
+
+    `finals` are those that nobody has been given yet, `given` the others, while somebody has them.
+    """
 
     values: Values
     position: int = 0
     finals: dict[int, Tensor] = field(default_factory=dict)
+    given: weakref.WeakValueDictionary[int, Tensor] = field(
+        default_factory=weakref.WeakValueDictionary
+    )
 
 
 @dataclass(eq=False)

@@ -21,6 +21,7 @@ from torch import Tensor
 from ...memory.allocation import give_back_freed_memory, keep_freed_memory
 from ...memory.blob import Blob, Layout
 from ...memory.synced import SyncedMemory
+from ..backends.backend import Prepared
 from ..backends.choice import Choice, backend_for, stretches
 from ..steps import Step, as_caffe_error
 from . import convolution, lrn, max_pool, product, summing  # noqa: F401 (their rules enter)
@@ -97,6 +98,7 @@ class Plan:
         self._snapshot: Values = {}
         self._has_odd_sources = False
         self._keeps_nan = False
+        self._in_use: list[Prepared] = []
         self._looks = Looks(self._survey.written, self._compute)
         # Operations whose parameters PyTorch must prepare before it runs them next: they may have
         # changed, or (these also before a look) have not been prepared, or not been kept.
@@ -171,7 +173,10 @@ class Plan:
     def run(self) -> None:
         """Compute all tops; those that nobody looks at are left to be computed when looked at."""
         with self._lock:
-            self._run_stretches()
+            try:
+                self._run_stretches()
+            finally:
+                self._in_use.clear()
 
     def _run_stretches(self) -> None:
         sources = {key: self._read(*source) for key, source in self._survey.sources.items()}
@@ -255,10 +260,10 @@ class Plan:
         inputs.update((key, self._snapshot[key]) for key in stretch.reads if key not in inputs)
         expected = {key: values[key].clone() for key in stretch.read_later}
         for i in stretch.numbers:
-            for key, place in self._survey.finals[i]:
-                memory = place.memory()
+            for key, final in self._survey.finals[i]:
+                memory = final.memory()
                 if key in wanted and key not in expected and memory is not None:
-                    expected[key] = memory.read(None)[: place.count]
+                    expected[key] = memory.read(None)[: final.count]
         self._prepare(stretch, choice, wanted, inputs)
         if choice.prepared is not None and choice.prepared.take(inputs):
             choice.check(choice.prepared.run(), expected)
@@ -279,9 +284,11 @@ class Plan:
             if key in self._survey.sources:
                 self._snapshot.setdefault(key, prepared.inputs[key])
         results = prepared.run()
+        # The results lie in its memory, also when it is given up in this very run.
+        self._in_use.append(prepared)
         kept, others = finals
-        for key, place, memory in kept:
-            memory.put(self._as_blob(results[key].view(place.shape)), self._store)
+        for key, final, memory in kept:
+            memory.put(self._as_blob(results[key].view(final.shape)), self._store)
         for key, _, memory in others:
             self._looks.defer(key, memory)
         values.update((key, results[key]) for key in stretch.read_later)
@@ -302,11 +309,11 @@ class Plan:
         """Part memories that are to be written from those that are left until somebody looks."""
         kept: list[_Found] = []
         others: list[_Found] = []
-        for key, place in finals:
-            memory = place.memory()
+        for key, final in finals:
+            memory = final.memory()
             if memory is not None:
-                is_kept = key in also or place.is_wanted(memory)
-                (kept if is_kept else others).append((key, place, memory))
+                is_kept = key in also or final.is_wanted(memory)
+                (kept if is_kept else others).append((key, final, memory))
         return kept, others
 
     def _read(self, source: weakref.ref[SyncedMemory], shape: tuple[int, ...]) -> Tensor:
@@ -417,8 +424,17 @@ class Plan:
                     if self._survey.written[written].last == look.position:
                         look.finals[written] = look.values[written]
                 look.position += 1
-        value = self._as_blob(look.finals.pop(key))
-        return value if self._store is None else self._store.download(value)
+        if key in look.finals:
+            value = self._as_blob(look.finals.pop(key))
+            given = value if self._store is None else self._store.download(value)
+            look.given[key] = given
+            return given
+        # Another thread has been given it, and has it still; or else it is computed once more.
+        again = look.given.get(key)
+        if again is None:
+            looks.look = None
+            return self._computed(key)
+        return again
 
 
 def _run(operation: Operation, values: Values, apart: bool) -> None:
