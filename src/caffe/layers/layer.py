@@ -193,8 +193,11 @@ class Layer(Generic[P]):
     own_forward: ClassVar[Any] = None
     """`forward` as it was when the class was made."""
 
+    members: ClassVar[dict[str, Any]] = {}
+    """What the class had, by name, when it was made, that may bear on what `forward` computes."""
+
     methods: ClassVar[frozenset[str]] = frozenset()
-    """What `forward` may call."""
+    """Those of `members` that `forward` may call."""
 
     computes_as: ClassVar[type[Layer]]
     """The class that says how this one computes: the nearest whose computing it inherits whole."""
@@ -218,9 +221,11 @@ class Layer(Generic[P]):
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         base = next(kind for kind in cls.__mro__[1:] if issubclass(kind, Layer)).computes_as
-        cls.computes_as = cls if _computes_otherwise(cls, base) else base
-        cls.own_forward = getattr(cls, "forward", None)
-        cls.methods = frozenset(name for name, it in _members(cls).items() if isroutine(it))
+        members = cls.members = _members(cls)
+        differs = any(members[name] is not member for name, member in base.members.items())
+        cls.computes_as = cls if differs else base
+        cls.own_forward = cls.forward
+        cls.methods = frozenset(name for name, member in members.items() if isroutine(member))
         if cls.computes_as is cls:
             # What was promised of another forward need not hold of this one.
             mixins = [kind for kind in cls.__mro__ if kind is cls or not issubclass(kind, Layer)]
@@ -425,34 +430,28 @@ BESIDE_COMPUTING = (
     | OWN_PROMISES
     | frozenset(
         {"adjust_trained", "alignment", "assumes_shapes", "automatic_tops", "backward", "bottoms"}
-        | {"computes_as", "coordinates", "declared_shapes"}
-        | {"default_loss_weight", "differences", "equal_tops", "face", "family", "for_param"}
-        | {"forbids_in_place", "further_messages", "has_gradient", "ignores_propagate_down"}
-        | {"keeps_bottom", "message", "methods", "multiply_adds", "no_gradient_for", "own_forward"}
-        | {"pointwise", "rearranges", "receptive_field", "statistics", "takes_scores", "tops"}
+        | {"computes_as", "coordinates", "declared_shapes", "default_loss_weight", "differences"}
+        | {"equal_tops", "face", "family", "for_param", "forbids_in_place", "further_messages"}
+        | {"has_gradient", "ignores_propagate_down", "keeps_bottom", "members", "message"}
+        | {"methods", "multiply_adds", "no_gradient_for", "own_forward", "pointwise"}
+        | {"rearranges", "receptive_field", "statistics", "takes_scores", "tops"}
     )
 )
 """What a subclass may change and still compute as its base does."""
 
 
-def _members(kind: type) -> dict[str, Any]:
+def _members(kind: type[Layer]) -> dict[str, Any]:
     """Return what a class has, by name, that may bear on what its forward computes."""
-    members: dict[str, Any] = {}
-    for base in reversed(kind.__mro__):
-        members.update(vars(base))
-    return {
-        name: member
-        for name, member in members.items()
-        if not name.startswith("__") and name not in BESIDE_COMPUTING
-    }
+    alone = kind is not Layer and len(kind.__bases__) == 1
+    members = dict(kind.__base__.members) if alone else {}  # type: ignore[union-attr]
+    for base in (kind,) if alone else reversed(kind.__mro__):
+        for name, member in vars(base).items():
+            if not name.startswith("__") and name not in BESIDE_COMPUTING:
+                members[name] = member
+    return members
 
 
-def _computes_otherwise(kind: type, base: type) -> bool:
-    """Whether a class overrides anything that what it inherits from `base` may call."""
-    own = _members(kind)
-    return any(own[name] is not member for name, member in _members(base).items())
-
-
+Layer.members = _members(Layer)
 Layer.computes_as = Layer
 
 
