@@ -97,7 +97,7 @@ def assert_the_layers_blobs(net: caffe.Net) -> None:
     for name in net.inputs:
         net.blobs[name].data[...] = rng.normal(size=net.blobs[name].shape)
     net.forward()
-    assert all(choice.prepared is not None for choice in choices_of(net))
+    assert all(choice.compiled is not None for choice in choices_of(net))
     found = {name: blob.data.copy() for name, blob in net.blobs.items()}
     caffe.set_engine("layerwise")
     net.forward()
@@ -159,8 +159,8 @@ def test_what_it_cannot_do_stays_with_pytorch() -> None:
     net = caffe.Net(NET, caffe.TEST)
     assert_the_layers_blobs(net)
     first, last = choices_of(net)
-    assert first.prepared is not None
-    assert last.prepared is not None
+    assert first.compiled is not None
+    assert last.compiled is not None
     caffe.set_engine("openvino")
     by = [reason.rpartition("; ")[2] for reason in net.explain()]
     assert by == [
@@ -177,13 +177,13 @@ def test_auto_prepares_it_only_when_nothing_changes_for_some_runs() -> None:
     net = caffe.Net(NET, caffe.TEST)
     for _ in range(choice.PATIENCE - 1):
         net.forward(a=PICTURES)
-        assert all(choice.prepared is None for choice in choices_of(net))
+        assert all(choice.compiled is None for choice in choices_of(net))
     net.params["conv"][0].data[...] *= 2
     for _ in range(choice.PATIENCE - 1):
         net.forward(a=PICTURES)
-        assert choices_of(net)[0].prepared is None
+        assert choices_of(net)[0].compiled is None
     net.forward(a=PICTURES)
-    assert choices_of(net)[0].prepared is not None
+    assert choices_of(net)[0].compiled is not None
 
 
 def test_auto_keeps_the_faster_one() -> None:
@@ -196,14 +196,14 @@ def test_auto_keeps_the_faster_one() -> None:
         np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
     times = tried._times
     is_faster = min(times[True][1:]) <= choice.WORTH * min(times[False][1:])
-    assert is_faster == (tried.prepared is not None)
+    assert is_faster == (tried.compiled is not None)
 
 
 def test_a_parameter_that_is_held_is_not_given_to_it() -> None:
     net = caffe.Net(NET, caffe.TEST)
     held = net.params["conv"][0].data
     net.forward(a=PICTURES)
-    assert choices_of(net)[0].prepared is None
+    assert choices_of(net)[0].compiled is None
     held[...] = 0
     assert not net.forward(a=PICTURES)["fc"].any()
 

@@ -26,7 +26,7 @@ from .models import Loaded, Mode
 from .openapi import description
 from .pictures import media_type
 from .refusals import Refusal
-from .service import Prepared, Service
+from .service import PreparedPicture, Service
 from .uploads import read_sent
 from .worker import Worker
 
@@ -255,7 +255,7 @@ class Answers:
         found = await self._service.run(worker, mode, task)
         return JSONResponse({**self._facts(worker, mode, prepared), **found})
 
-    async def _taken_in(self, request: Request) -> tuple[Worker, Mode, Prepared]:
+    async def _taken_in(self, request: Request) -> tuple[Worker, Mode, PreparedPicture]:
         service = self._service
         worker = service.worker(_word(request, "model", service.default))
         mode = service.mode(_word(request, "device", "cpu"), _word(request, "precision", "float32"))
@@ -263,7 +263,7 @@ class Answers:
         return worker, mode, await service.prepare(worker, content)
 
     @staticmethod
-    def _facts(worker: Worker, mode: Mode, prepared: Prepared) -> dict[str, Any]:
+    def _facts(worker: Worker, mode: Mode, prepared: PreparedPicture) -> dict[str, Any]:
         return {
             "model": worker.offer.name,
             "device": mode.device,

@@ -32,7 +32,7 @@ log = logging.getLogger("caffe.web")
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedPicture:
     """A picture as a net takes it."""
 
     picture: SentPicture
@@ -123,16 +123,16 @@ class Service:
                 )
         raise too_slow(self.settings)
 
-    async def prepare(self, worker: Worker, content: bytes) -> Prepared:
+    async def prepare(self, worker: Worker, content: bytes) -> PreparedPicture:
         """Read a picture and do to it what the model's net wants."""
         loaded = worker.loaded
         if loaded is None:
             loaded = await self.run(worker, Mode(), lambda loaded: loaded)
 
-        def read() -> Prepared:
+        def read() -> PreparedPicture:
             picture = read_sent_picture(content, self.settings.most_pixels, loaded.color)
             crops = loaded.classifier.prepare(picture.pixels, False, picture.white)
-            return Prepared(picture, crops)
+            return PreparedPicture(picture, crops)
 
         if self._readers is None:
             self._readers = anyio.CapacityLimiter(min(4, os.cpu_count() or 1))

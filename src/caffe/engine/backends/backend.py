@@ -10,7 +10,7 @@ from torch import Tensor
 from ..plan.operation import Operation
 
 
-class Prepared(Protocol):
+class Compiled(Protocol):
     """Operations that run as one.
 
     Attributes
@@ -34,14 +34,14 @@ class Prepared(Protocol):
 
 
 class Backend(Protocol):
-    """Prepares operations so that they run as one.
+    """Compiles operations, so that they run as one.
 
     Attributes
     ----------
     name : str
         What people call it.
     needs_torch : bool
-        Whether it runs PyTorch's form of the operations, their parameters prepared.
+        Whether it runs PyTorch's form of the operations, their parameters packed.
     """
 
     name: str
@@ -51,10 +51,10 @@ class Backend(Protocol):
         """Say why an operation cannot be taken; None where it can."""
         ...
 
-    def prepare(
+    def compile(
         self, operations: Sequence[Operation], inputs: Mapping[int, Tensor], outputs: Iterable[int]
-    ) -> Prepared:
-        """Prepare operations that it takes.
+    ) -> Compiled:
+        """Make one of operations that it takes.
 
         Parameters
         ----------

@@ -11,12 +11,12 @@ from torch import Tensor
 from ...errors import CaffeWarning
 from ..plan.operation import Operation
 from ..plan.settings import Settings
-from .backend import Backend, Prepared
+from .backend import Backend, Compiled
 from .openvino import OpenVINO, is_installed
 from .recorded import Recorder
 
 PATIENCE = 5
-"""From which run on in which nothing has changed preparations are worth their time."""
+"""From which run on in which nothing has changed compiling is worth its time."""
 
 TRIALS = PATIENCE - 2
 """How many runs a backend has to show that it is faster; as many of PyTorch's count."""
@@ -72,7 +72,7 @@ class Choice:
         Whether the backend is still a possibility; False when PyTorch has been chosen.
     is_asked_for : bool
         Whether the backend was named by the person: it is not compared with PyTorch.
-    prepared : Prepared or None
+    compiled : Compiled or None
         What the backend has made of the operations.
     """
 
@@ -81,7 +81,7 @@ class Choice:
     ) -> None:
         self.backend = backend
         self.is_open = True
-        self.prepared: Prepared | None = None
+        self.compiled: Compiled | None = None
         self._operations = operations
         self.is_asked_for = settings.engine == "openvino" and settings.store is None
         self._is_tried = settings.engine == "auto" and settings.store is None
@@ -92,12 +92,12 @@ class Choice:
         self._held = set(operations)
 
     def parameter_changes(self, operation: Operation) -> None:
-        """Drop what was prepared: a parameter of this operation is about to change."""
+        """Drop what was compiled: a parameter of this operation is about to change."""
         self._held.add(operation)
-        self.prepared, self._quiet_runs = None, 0
+        self.compiled, self._quiet_runs = None, 0
 
     def is_due(self, wanted: set[int]) -> bool:
-        """Count one more run, and say whether something is to be prepared for it.
+        """Count one more run, and say whether something is to be compiled for it.
 
         Parameters
         ----------
@@ -110,19 +110,19 @@ class Choice:
             self._quiet_runs = 0
             return False
         self._quiet_runs += 1
-        if self.prepared is not None and not wanted.issubset(self.prepared.outputs):
-            wanted.update(self.prepared.outputs)
-            self.prepared, self._quiet_runs = None, 1
+        if self.compiled is not None and not wanted.issubset(self.compiled.outputs):
+            wanted.update(self.compiled.outputs)
+            self.compiled, self._quiet_runs = None, 1
         patient = self.is_asked_for or self._quiet_runs >= PATIENCE
-        return self.prepared is None and patient
+        return self.compiled is None and patient
 
     @property
     def is_ready(self) -> bool:
         """Whether the run that was counted last can be the backend's."""
-        return self.prepared is not None and self._quiet_runs > 0
+        return self.compiled is not None and self._quiet_runs > 0
 
-    def prepare(self, wanted: set[int], inputs: Mapping[int, Tensor]) -> None:
-        """Let the backend prepare the operations; where it cannot, PyTorch is chosen.
+    def compile(self, wanted: set[int], inputs: Mapping[int, Tensor]) -> None:
+        """Let the backend compile the operations; where it cannot, PyTorch is chosen.
 
         Raises
         ------
@@ -130,7 +130,7 @@ class Choice:
             What the backend raises, where it was asked for by name.
         """
         try:
-            self.prepared = self.backend.prepare(self._operations, inputs, wanted)
+            self.compiled = self.backend.compile(self._operations, inputs, wanted)
         except Exception as error:
             if self.is_asked_for:
                 raise
@@ -158,18 +158,18 @@ class Choice:
                 return
 
     def _give_up(self, reason: str) -> None:
-        self.prepared, self.is_open = None, False
+        self.compiled, self.is_open = None, False
         warnings.warn(reason, CaffeWarning, stacklevel=3)
 
-    def judge(self, was_prepared: bool, seconds: float) -> None:
+    def judge(self, was_compiled: bool, seconds: float) -> None:
         """Note how long a run took, and give the backend up where PyTorch is faster."""
         tried = self._times[True]
         is_undecided = self._is_tried and self.is_open and len(tried) <= TRIALS
         if not is_undecided or not self._quiet_runs:
             return
-        self._times[was_prepared].append(seconds)
+        self._times[was_compiled].append(seconds)
         if len(tried) > TRIALS:
-            # The first of each prepares.
+            # The first of each does more.
             torchs, backends = (min(self._times[which][1:]) for which in (False, True))
             if backends > WORTH * torchs:
-                self.prepared, self.is_open = None, False
+                self.compiled, self.is_open = None, False

@@ -48,12 +48,12 @@ class OpenVINO:
         """Say why an operation cannot be translated; None where it can."""
         return next((why for part in operation.parts if (why := _refusal(part))), None)
 
-    def prepare(
+    def compile(
         self, operations: Sequence[Operation], inputs: Mapping[int, Tensor], outputs: Iterable[int]
-    ) -> Compiled:
-        """Compile operations; see `Backend.prepare`."""
+    ) -> CompiledModel:
+        """Compile operations; see `Backend.compile`."""
         shapes = {key: tuple(value.shape) for key, value in inputs.items()}
-        return Compiled(operations, shapes, outputs, self._precision)
+        return CompiledModel(operations, shapes, outputs, self._precision)
 
 
 def _refusal(part: Part) -> str | None:
@@ -66,7 +66,7 @@ def _refusal(part: Part) -> str | None:
     return openvino.refusal(part.layer, *part.read_shapes)
 
 
-class Compiled:
+class CompiledModel:
     """Operations made ready by OpenVINO, for inputs of fixed shapes.
 
     Parameters

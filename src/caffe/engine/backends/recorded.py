@@ -30,10 +30,10 @@ class Recorder:
         """Say why an operation cannot be recorded; None where it can."""
         return None if operation.asks_no_values else "what it does depends on values"
 
-    def prepare(
+    def compile(
         self, operations: Sequence[Operation], inputs: Mapping[int, Tensor], outputs: Iterable[int]
     ) -> Recorded:
-        """Record operations, their parameters prepared; see `Backend.prepare`."""
+        """Record operations, their parameters packed; see `Backend.compile`."""
         return Recorded(operations, inputs, outputs, self._store)
 
 
@@ -43,7 +43,7 @@ class Recorded:
     Parameters
     ----------
     operations : sequence of Operation
-        Which, their parameters prepared.
+        Which, their parameters packed.
     inputs : mapping of int to Tensor
         The memories that they start from, with their values now.
     outputs : iterable of int

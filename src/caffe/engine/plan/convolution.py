@@ -26,7 +26,7 @@ class ConvolutionOperation(Fused):
         super().__init__(step, followers, settings)
         self._layout = settings.picture_layout
 
-    def prepare(self) -> None:
+    def pack(self) -> None:
         weight, bias = (
             (blob.data_tensor(self._store).double() for blob in self._layer.blobs)
             if len(self._layer.blobs) == 2

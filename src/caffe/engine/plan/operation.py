@@ -77,7 +77,7 @@ class Operation:
     is_worth_packing : bool
         Whether it is to run so often that large weights are packed.
     has_odd_params : bool
-        Whether a parameter held what is no finite number when it was prepared.
+        Whether a parameter held what is no finite number when it was packed.
     keeps_nan : bool
         Whether values may come that are no finite numbers: oneDNN's fused maxima make 0 of NaN.
     """
@@ -102,14 +102,14 @@ class Operation:
         self.hidden: list[int] = []
 
     def refresh(self) -> bool:
-        """Prepare the parameters anew; they have changed, or may have.
+        """Pack the parameters anew; they have changed, or may have.
 
         Returns whether it must be done again before the next run: somebody holds an array of a
         parameter, and may write into it.
         """
         # Before the look at the values: what is written after it counts for the next time.
         is_held = self.is_held
-        self.prepare()
+        self.pack()
         return is_held
 
     @property
@@ -117,11 +117,11 @@ class Operation:
         """Whether somebody holds an array of a parameter."""
         return any(blob.memory.is_lent for blob in self.params)
 
-    def prepare(self) -> None:
+    def pack(self) -> None:
         """Make of the parameters what `run` uses."""
 
     def release(self) -> None:
-        """Drop what `prepare` made."""
+        """Drop what `pack` made."""
 
     @property
     def may_change_unseen(self) -> bool:
@@ -181,7 +181,7 @@ class LayerOperation(Operation):
         self.asks_no_values = step.layer.asks_no_values
         self.has_raw_params = any(blob.count > SMALL_PARAMETER for blob in self.params)
 
-    def prepare(self) -> None:
+    def pack(self) -> None:
         self._copies = [
             blob.data_tensor(self._store).to(self._dtype, copy=True)
             if blob.count <= SMALL_PARAMETER

@@ -21,7 +21,7 @@ from torch import Tensor
 from ...memory.allocation import give_back_freed_memory, keep_freed_memory
 from ...memory.blob import Blob, Layout
 from ...memory.synced import SyncedMemory
-from ..backends.backend import Prepared
+from ..backends.backend import Compiled
 from ..backends.choice import Choice, backend_for, stretches
 from ..steps import Step, as_caffe_error
 from . import convolution, lrn, max_pool, product, summing  # noqa: F401 (their rules enter)
@@ -98,12 +98,12 @@ class Plan:
         self._snapshot: Values = {}
         self._has_odd_sources = False
         self._keeps_nan = False
-        self._in_use: list[Prepared] = []
+        self._in_use: list[Compiled] = []
         self._looks = Looks(self._survey.written, self._compute)
-        # Operations whose parameters PyTorch must prepare before it runs them next: they may have
-        # changed, or (these also before a look) have not been prepared, or not been kept.
+        # Operations whose parameters PyTorch must pack before it runs them next: they may have
+        # changed, or (these also before a look) have not been packed, or not been kept.
         self._stale = set(range(len(self._operations)))
-        self._unprepared = set(self._stale)
+        self._unpacked = set(self._stale)
         self._users: dict[int, list[int]] = {}
         for i, operation in enumerate(self._operations):
             for blob in operation.params:
@@ -164,7 +164,7 @@ class Plan:
             return ""
         name = self._backend.name
         if stretch.choice is not None:
-            return f"; run by {name}" if stretch.choice.prepared is not None else ""
+            return f"; run by {name}" if stretch.choice.compiled is not None else ""
         refusal = self._backend.refusal(operation)
         return f"; {name} would be slower" if refusal is None else f"; not by {name}: {refusal}"
 
@@ -196,24 +196,24 @@ class Plan:
     def _run_by_choice(
         self, stretch: _Stretch, choice: Choice, sources: Values, values: Values
     ) -> None:
-        """Run a stretch by what is chosen, after preparing that if it is due."""
+        """Run a stretch by what is chosen, after compiling that if it is due."""
         finals = [pair for i in stretch.numbers for pair in self._survey.finals[i]]
         kept, others = self._sorted(finals)
         wanted = {key for key, *_ in kept} | stretch.read_later
         is_due = choice.is_due(wanted)
         if is_due and not (choice.is_asked_for or choice.backend.needs_torch):
-            self._run_and_prepare(stretch, choice, wanted, sources, values)
+            self._run_and_compile(stretch, choice, wanted, sources, values)
             return
         began = time.perf_counter()
-        was_prepared = False
+        was_compiled = False
         if is_due or choice.is_ready:
             inputs = self._inputs_of(stretch, choice, sources, values)
             if is_due:
-                self._prepare(stretch, choice, wanted, inputs)
-            was_prepared = self._run_as_one(stretch, choice, inputs, (kept, others), values)
-        if not was_prepared:
+                self._compile(stretch, choice, wanted, inputs)
+            was_compiled = self._run_as_one(stretch, choice, inputs, (kept, others), values)
+        if not was_compiled:
             self._run_one_by_one(stretch, sources, values)
-        choice.judge(was_prepared, time.perf_counter() - began)
+        choice.judge(was_compiled, time.perf_counter() - began)
 
     def _run_one_by_one(self, stretch: _Stretch, sources: Values, values: Values) -> None:
         self._refresh(stretch.numbers)
@@ -241,12 +241,12 @@ class Plan:
             self._lay_out(stretch.reads, sources, values)
         return {key: values[key] if key in values else sources[key] for key in stretch.reads}
 
-    def _prepare(self, stretch: _Stretch, choice: Choice, wanted: set[int], inputs: Values) -> None:
+    def _compile(self, stretch: _Stretch, choice: Choice, wanted: set[int], inputs: Values) -> None:
         if not choice.backend.needs_torch:
             self._release(stretch.numbers)
-        choice.prepare(wanted, inputs)
+        choice.compile(wanted, inputs)
 
-    def _run_and_prepare(
+    def _run_and_compile(
         self,
         stretch: _Stretch,
         choice: Choice,
@@ -254,7 +254,7 @@ class Plan:
         sources: Values,
         values: Values,
     ) -> None:
-        """Run a stretch by PyTorch, then have it prepared, and compare what that computes."""
+        """Run a stretch by PyTorch, then have it compiled, and compare what that computes."""
         inputs = {key: values[key].clone() for key in stretch.reads if key in values}
         self._run_one_by_one(stretch, sources, values)
         inputs.update((key, self._snapshot[key]) for key in stretch.reads if key not in inputs)
@@ -264,9 +264,9 @@ class Plan:
                 memory = final.memory()
                 if key in wanted and key not in expected and memory is not None:
                     expected[key] = memory.read(None)[: final.count]
-        self._prepare(stretch, choice, wanted, inputs)
-        if choice.prepared is not None and choice.prepared.take(inputs):
-            choice.check(choice.prepared.run(), expected)
+        self._compile(stretch, choice, wanted, inputs)
+        if choice.compiled is not None and choice.compiled.take(inputs):
+            choice.check(choice.compiled.run(), expected)
 
     def _run_as_one(
         self,
@@ -277,15 +277,15 @@ class Plan:
         values: Values,
     ) -> bool:
         """Run a stretch by its backend; returns whether that was possible."""
-        prepared = choice.prepared
-        if prepared is None or not prepared.take(inputs):
+        compiled = choice.compiled
+        if compiled is None or not compiled.take(inputs):
             return False
         for key in stretch.reads:
             if key in self._survey.sources:
-                self._snapshot.setdefault(key, prepared.inputs[key])
-        results = prepared.run()
+                self._snapshot.setdefault(key, compiled.inputs[key])
+        results = compiled.run()
         # The results lie in its memory, also when it is given up in this very run.
-        self._in_use.append(prepared)
+        self._in_use.append(compiled)
         kept, others = finals
         for key, final, memory in kept:
             memory.put(self._as_blob(results[key].view(final.shape)), self._store)
@@ -356,17 +356,17 @@ class Plan:
     # Parameters.
 
     def _refresh(self, numbers: Container[int]) -> None:
-        """Prepare for PyTorch what parameters of these operations have changed."""
+        """Pack for PyTorch what parameters of these operations have changed."""
         due = {i for i in self._stale if i in numbers}
         self._stale -= {i for i in due if not self._operations[i].refresh()}
-        self._unprepared -= due
+        self._unpacked -= due
 
     def _release(self, numbers: Iterable[int]) -> None:
-        """Drop what PyTorch has prepared and kept for operations that a backend takes over."""
+        """Drop what PyTorch has packed and kept for operations that a backend takes over."""
         released = set(numbers)
-        for i in released - self._unprepared:
+        for i in released - self._unpacked:
             self._operations[i].release()
-        self._unprepared |= released
+        self._unpacked |= released
         self._stale |= released
         give_back_freed_memory()
 
@@ -391,9 +391,9 @@ class Plan:
             for i in users:
                 if stretch.choice is not None and i in stretch.numbers:
                     stretch.choice.parameter_changes(self._operations[i])
-        for i in self._unprepared.intersection(users):
+        for i in self._unpacked.intersection(users):
             self._operations[i].refresh()
-            self._unprepared.discard(i)
+            self._unpacked.discard(i)
         first = min((i for i in users if self._operations[i].has_raw_params), default=None)
         if first is not None:
             self._looks.settle(first)
@@ -406,10 +406,10 @@ class Plan:
             return self._computed(key)
 
     def _computed(self, key: int) -> Tensor:
-        for i in self._unprepared:
+        for i in self._unpacked:
             # What the last run had was dropped; no parameter has changed since.
             self._operations[i].refresh()
-        self._unprepared.clear()
+        self._unpacked.clear()
         looks = self._looks
         if looks.look is None:
             values = {key: self._laid_out(value) for key, value in self._snapshot.items()}

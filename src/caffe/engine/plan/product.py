@@ -32,7 +32,7 @@ class InnerProductOperation(Fused):
         is_held = self.is_held
         may_pack = self._is_packed and self.is_worth_packing and self._rows > 1
         if seen == self._seen and not is_held and may_pack:
-            self._pack()
+            self._reorder()
             self.has_raw_params = False
             return False
         if seen != self._seen:
@@ -41,15 +41,15 @@ class InnerProductOperation(Fused):
             )
         self._seen = seen
         self.has_raw_params = self._dtype == torch.float32
-        self.prepare()
+        self.pack()
         return is_held or may_pack
 
-    def _pack(self) -> None:
+    def _reorder(self) -> None:
         weight, *rest = (blob.data_tensor() for blob in self.params)
         self._copies = [values.to(self._dtype, copy=True) for values in rest]
         self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.to(self._dtype), self._rows)
 
-    def prepare(self) -> None:
+    def pack(self) -> None:
         self._packed = self._copies = None
         if not self.has_raw_params:
             self._copies = [blob.data_tensor(self._store).to(self._dtype) for blob in self.params]
