@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -409,3 +411,27 @@ def test_a_net_needs_a_phase(model: Path) -> None:
 def test_what_is_no_model_is_refused(model: Any) -> None:
     with pytest.raises(caffe.CaffeError, match="takes a prototxt's path"):
         caffe.Net(model, caffe.TEST)
+
+
+@pytest.mark.parametrize("forwards", [0, 3])
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_a_copy_of_a_net_has_its_values_and_a_life_of_its_own(
+    copied: Callable[[caffe.Net], caffe.Net], forwards: int
+) -> None:
+    text = """layer { name: "d" type: "Input" top: "d" input_param { shape { dim: 4 dim: 30 } } }
+              layer { name: "f" type: "InnerProduct" bottom: "d" top: "f"
+                      inner_product_param { num_output: 9 weight_filler { type: "xavier" } } }
+              layer { name: "r" type: "ReLU" bottom: "f" top: "f" }
+              layer { name: "t" type: "TanH" bottom: "f" top: "t" }"""
+    net = caffe.Net(text, caffe.TEST)
+    data = np.random.default_rng(0).normal(size=(4, 30))
+    for _ in range(forwards):
+        net.forward(d=data)
+    other = copied(net)
+    for blob, its in zip(net.blobs.values(), other.blobs.values(), strict=True):
+        assert np.array_equal(blob.data, its.data)
+    expected = net.forward(d=data)["t"].copy()
+    assert np.array_equal(other.forward(d=data)["t"], expected)
+    other.params["f"][0].data[...] = 0
+    assert not other.forward()["t"].any()
+    assert np.array_equal(net.forward()["t"], expected)

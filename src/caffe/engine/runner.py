@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import groupby
+from typing import Any
 
 import torch
 
@@ -37,6 +38,13 @@ class Runner:
         self._members = [vars(step.layer) for step in steps]
         self._kinds = list({type(step.layer) for step in steps})
         self._replaced: list[int] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy has: the steps; its plans are made anew."""
+        return {"steps": self._steps}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Runner.__init__(self, state["steps"])
 
     def _heed_replaced(self) -> None:
         """Part the layers anew where somebody has replaced a forward since."""

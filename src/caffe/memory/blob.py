@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -90,6 +91,10 @@ class Blob:
         self._data = SyncedMemory(self._count, fill)
         self._diff = SyncedMemory(self._count)
         self._layouts: weakref.WeakSet[Layout] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy has: the values, and nobody who wants to know of changes."""
+        return {**vars(self), "_layouts": None}
 
     # What a person sees: numpy.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -67,6 +67,16 @@ class SyncedMemory:
         self._array: weakref.ref[np.ndarray] | None = None
         self._watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
         self.version = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy has: the values, but nobody's array of them, and nobody who watches."""
+        is_untouched = self.head is Head.UNINITIALIZED and not (self._fill or self._compute)
+        return {"count": self.count, "values": None if is_untouched else self.cpu().clone()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        SyncedMemory.__init__(self, state["count"])
+        if state["values"] is not None:
+            self._cpu, self.head = state["values"], Head.AT_CPU
 
     def cpu(self) -> Tensor:
         """Return the newest values on the CPU, to be read."""
