@@ -75,3 +75,25 @@ def test_positive_unitball_sums_to_one_by_output() -> None:
 def test_fillers_that_caffe_refuses(filler: str, culprit: str) -> None:
     with pytest.raises(CaffeError, match=culprit):
         weights(filler)
+
+
+def test_a_seed_settles_the_weights_whatever_is_looked_at_first_or_seeded_later() -> None:
+    layers = "".join(
+        f"layer {{ name: 'fc{i}' type: 'InnerProduct' bottom: 'x' top: 'fc{i}' inner_product_param "
+        "{ num_output: 3 weight_filler { type: 'xavier' } bias_filler { type: 'gaussian' } } }"
+        for i in range(3)
+    )
+    text = (
+        "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 2 dim: 4 } } }"
+        + layers
+    )
+    found = []
+    for names in (["fc0", "fc1", "fc2"], ["fc2", "fc0", "fc1"]):
+        caffe.set_random_seed(5)
+        net = caffe.Net(text, caffe.TEST)
+        caffe.set_random_seed(len(found))
+        values = {name: [blob.data.copy() for blob in net.params[name]] for name in names}
+        found.append([array for name in sorted(values) for array in values[name]])
+    for first, second in zip(*found, strict=True):
+        assert np.array_equal(first, second)
+    assert not np.array_equal(found[0][0], found[0][2])

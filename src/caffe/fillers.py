@@ -96,8 +96,14 @@ def filler_for(shape: Sequence[int], filler: FillerParameter) -> Callable[[Tenso
     if write is gaussian and filler.std < 0:
         raise ShapeError(f"a gaussian filler's std must not be negative, but is {filler.std:g}")
 
+    if write in (constant, bilinear):
+        return lambda flat: write(flat.view(tuple(shape)), filler)
+    # Drawn now, as the original draws: what is looked at first, or seeded later, changes nothing.
+    seed = mode.draw_seed()
+
     def fill(flat: Tensor) -> None:
-        write(flat.view(tuple(shape)), filler)
+        with mode.seeded(seed):
+            write(flat.view(tuple(shape)), filler)
 
     return fill
 

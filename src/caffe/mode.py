@@ -227,6 +227,25 @@ def generator() -> torch.Generator:
     return _state.generator
 
 
+def draw_seed() -> int:
+    """Draw a seed for `seeded` from this thread's random numbers."""
+    import torch
+
+    return int(torch.randint(2**62, (), generator=generator()))
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let this thread's random numbers inside the block be those of `seed`."""
+    import torch
+
+    before, _state.generator = _state.generator, torch.Generator().manual_seed(seed)
+    try:
+        yield
+    finally:
+        _state.generator = before
+
+
 def current_store() -> Store | None:
     """Return the second store of GPU mode, or None in CPU mode."""
     return _state.store
