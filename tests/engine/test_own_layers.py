@@ -71,12 +71,9 @@ CASES: dict[str, tuple[str, list[tuple[int, ...]]]] = {
 
 
 @pytest.fixture(autouse=True)
-def _as_it_was() -> Iterator[None]:
-    before = dict(registry())
+def _as_it_was(own_layers: None) -> Iterator[None]:
     caffe.set_random_seed(3)
     yield
-    registry().clear()
-    registry().update(before)
     caffe.set_engine("auto")
 
 

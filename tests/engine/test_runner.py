@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import caffe
-from caffe.layers.layer import Layer, register, registry
+from caffe.layers.layer import Layer, register
 
 HEAD = """
 layer { name: "data" type: "Input" top: "data"
@@ -31,14 +31,11 @@ PICTURES = np.random.default_rng(0).normal(size=(3, 4, 3, 40, 40)).astype(np.flo
 
 
 @pytest.fixture(autouse=True, params=["torch", "openvino"])
-def _engine(request: pytest.FixtureRequest) -> Iterator[None]:
+def _engine(request: pytest.FixtureRequest, own_layers: None) -> Iterator[None]:
     if request.param == "openvino":
         pytest.importorskip("openvino")
-    before = dict(registry())
     caffe.set_engine(request.param)
     yield
-    registry().clear()
-    registry().update(before)
     caffe.set_engine("auto")
 
 

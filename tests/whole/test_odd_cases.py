@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import caffe
-from caffe.layers.layer import Layer, register, registry
+from caffe.layers.layer import Layer, register
 from caffe.layers.translation import openvino
 from tests.helpers.plans import choices_of
 
@@ -22,12 +22,9 @@ RUNS = 8
 
 
 @pytest.fixture(autouse=True)
-def _as_it_was() -> Iterator[None]:
-    before = dict(registry())
+def _as_it_was(own_layers: None) -> Iterator[None]:
     caffe.set_random_seed(1)
     yield
-    registry().clear()
-    registry().update(before)
     caffe.set_engine("auto")
 
 

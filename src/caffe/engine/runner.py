@@ -51,7 +51,7 @@ class Runner:
         if (
             self._replaced
             or any("forward" in members for members in self._members)
-            or any(kind.forward is not kind.own_forward for kind in self._kinds)
+            or any(kind.forward is not kind.members["forward"] for kind in self._kinds)
         ):
             replaced = [i for i, step in enumerate(self._steps) if step.layer.is_patched]
             if replaced != self._replaced:

@@ -190,9 +190,6 @@ class Layer(Generic[P]):
     is_given: ClassVar[bool] = False
     """The program writes the tops; `forward` leaves them as they are."""
 
-    own_forward: ClassVar[Any] = None
-    """`forward` as it was when the class was made."""
-
     members: ClassVar[dict[str, Any]] = {}
     """What the class had, by name, when it was made, that may bear on what `forward` computes."""
 
@@ -224,7 +221,6 @@ class Layer(Generic[P]):
         members = cls.members = _members(cls)
         differs = any(members[name] is not member for name, member in base.members.items())
         cls.computes_as = cls if differs else base
-        cls.own_forward = cls.forward
         cls.methods = frozenset(name for name, member in members.items() if isroutine(member))
         if cls.computes_as is cls:
             # What was promised of another forward need not hold of this one.
@@ -243,7 +239,9 @@ class Layer(Generic[P]):
         Nothing that was promised holds then.
         """
         kind = type(self)
-        return kind.forward is not kind.own_forward or not kind.methods.isdisjoint(vars(self))
+        return kind.forward is not kind.members["forward"] or not kind.methods.isdisjoint(
+            vars(self)
+        )
 
     @property
     def is_pure(self) -> bool:
@@ -433,7 +431,7 @@ BESIDE_COMPUTING = (
         | {"computes_as", "coordinates", "declared_shapes", "default_loss_weight", "differences"}
         | {"equal_tops", "face", "family", "for_param", "forbids_in_place", "further_messages"}
         | {"has_gradient", "ignores_propagate_down", "keeps_bottom", "members", "message"}
-        | {"methods", "multiply_adds", "no_gradient_for", "own_forward", "pointwise"}
+        | {"methods", "multiply_adds", "no_gradient_for", "pointwise"}
         | {"rearranges", "receptive_field", "statistics", "takes_scores", "tops"}
     )
 )

@@ -47,6 +47,10 @@ class _Stretch:
         The memories that they read before they write them.
     read_later : set of int
         Those that they write and operations behind them read.
+    finals : list of (int, Kept)
+        Those that hold their final values after them.
+    released : set of int
+        Those that no operation behind them reads.
     """
 
     start: int
@@ -54,6 +58,8 @@ class _Stretch:
     choice: Choice | None
     reads: list[int]
     read_later: set[int]
+    finals: list[tuple[int, Kept]]
+    released: set[int]
 
     @property
     def numbers(self) -> range:
@@ -128,7 +134,11 @@ class Plan:
             choice = None
             if takes and backend is not None:
                 choice = Choice(mine, backend, self._settings)
-            found.append(_Stretch(start, end, choice, list(reads), written & later))
+            finals = [final for i in range(start, end) for final in self._survey.finals[i]]
+            released = {key for i in range(start, end) for key in self._survey.released[i]}
+            found.append(
+                _Stretch(start, end, choice, list(reads), written & later, finals, released)
+            )
             start = end
             for operation in mine:
                 # What OpenVINO packs need not be packed for PyTorch.
@@ -197,8 +207,7 @@ class Plan:
         self, stretch: _Stretch, choice: Choice, sources: Values, values: Values
     ) -> None:
         """Run a stretch by what is chosen, after compiling that if it is due."""
-        finals = [pair for i in stretch.numbers for pair in self._survey.finals[i]]
-        kept, others = self._sorted(finals)
+        kept, others = self._sorted(stretch.finals)
         wanted = {key for key, *_ in kept} | stretch.read_later
         is_due = choice.is_due(wanted)
         if is_due and not (choice.is_asked_for or choice.backend.needs_torch):
@@ -259,11 +268,10 @@ class Plan:
         self._run_one_by_one(stretch, sources, values)
         inputs.update((key, self._snapshot[key]) for key in stretch.reads if key not in inputs)
         expected = {key: values[key].clone() for key in stretch.read_later}
-        for i in stretch.numbers:
-            for key, final in self._survey.finals[i]:
-                memory = final.memory()
-                if key in wanted and key not in expected and memory is not None:
-                    expected[key] = memory.read(None)[: final.count]
+        for key, final in stretch.finals:
+            memory = final.memory()
+            if key in wanted and key not in expected and memory is not None:
+                expected[key] = memory.read(None)[: final.count]
         self._compile(stretch, choice, wanted, inputs)
         if choice.compiled is not None and choice.compiled.take(inputs):
             choice.check(choice.compiled.run(), expected)
@@ -292,9 +300,8 @@ class Plan:
         for key, _, memory in others:
             self._looks.defer(key, memory)
         values.update((key, results[key]) for key in stretch.read_later)
-        for i in stretch.numbers:
-            for key in self._survey.released[i]:
-                values.pop(key, None)
+        for key in stretch.released:
+            values.pop(key, None)
         return True
 
     def _leave_to_torch(self, stretch: _Stretch) -> None:
