@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from . import homes
 from .errors import (
+    ArgumentError,
     CaffeError,
     CaffeWarning,
     DeviceError,
     FetchError,
     ImageError,
     MissingExtraError,
+    MissingFileError,
+    MissingImageError,
     NetError,
     ParseError,
     ShapeError,
@@ -75,6 +78,7 @@ __all__ = [
     "AdaDeltaSolver",
     "AdaGradSolver",
     "AdamSolver",
+    "ArgumentError",
     "Blob",
     "CaffeError",
     "CaffeWarning",
@@ -85,6 +89,8 @@ __all__ = [
     "ImageError",
     "Layer",
     "MissingExtraError",
+    "MissingFileError",
+    "MissingImageError",
     "NesterovSolver",
     "Net",
     "NetError",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-from .errors import WriteError
+from .errors import CaffeError, WriteError
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
         with _temporary(path, mode) as stream:
             yield stream
     except OSError as error:
-        if isinstance(error, WriteError) or error.errno is None:
+        if isinstance(error, CaffeError) or error.errno is None:
             raise
         raise WriteError(path, error) from error
 

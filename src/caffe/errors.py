@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import ModuleType
+    from typing import Any
 
 
 class CaffeError(RuntimeError):
     """Any failure that Recaffe reports; its text says what, where and what to do."""
+
+    # OSError's, which some of the kinds have too, would tell number and name once more.
+    __str__ = Exception.__str__
+
+
+class ArgumentError(CaffeError, TypeError):
+    """An argument is of a type that the function does not take."""
 
 
 class ParseError(CaffeError):
@@ -49,6 +58,16 @@ class ParseError(CaffeError):
         super().__init__(shown)
 
 
+class MissingFileError(ParseError, FileNotFoundError):
+    """There is no such net, file of weights, mean or list; its path is in `filename`."""
+
+    errno: int = errno.ENOENT
+
+    def __init__(self, message: str, source: str | None = None) -> None:
+        super().__init__(message, source)
+        self.filename = source
+
+
 class NetError(CaffeError):
     """The net's description does not make a net: unknown layer, missing bottom, doubled top.
 
@@ -69,6 +88,10 @@ class ShapeError(CaffeError, ValueError):
     """A blob or an array has a shape that its place does not allow."""
 
 
+class ShapeTypeError(ShapeError, ArgumentError):
+    """What should be a dimension is no number at all."""
+
+
 class WeightsError(CaffeError):
     """The weights do not belong to the net: blob count or shape differs."""
 
@@ -85,20 +108,28 @@ class WriteError(CaffeError, OSError):
     """
 
     def __init__(self, path: str | os.PathLike[str], cause: OSError) -> None:
-        super().__init__(f"{os.fspath(path)}: cannot be written: {cause.strerror}")
+        super().__init__(f"{os.fsdecode(path)}: cannot be written: {cause.strerror}")
+        self.path = path
         self.errno = cause.errno
         self.strerror = cause.strerror
 
-    def __str__(self) -> str:
-        return str(self.args[0])
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How another process gets it."""
+        return type(self), (self.path, OSError(self.errno, self.strerror))
 
 
 class DeviceError(CaffeError):
     """No usable GPU, or no such device."""
 
 
-class ImageError(CaffeError):
+class ImageError(CaffeError, OSError):
     """A picture cannot be read."""
+
+
+class MissingImageError(ImageError, FileNotFoundError):
+    """There is no such picture."""
+
+    errno: int = errno.ENOENT
 
 
 class FetchError(CaffeError):
@@ -141,6 +172,12 @@ def did_you_mean(
 
     near = get_close_matches(name, list(known), n=most, cutoff=cutoff)
     return f"did you mean {' or '.join(map(repr, near))}?" if near else otherwise
+
+
+def unreadable(message: str, source: str, cause: Exception) -> ParseError:
+    """Return the error for a file that cannot be read: a `MissingFileError` if there is none."""
+    kind = MissingFileError if isinstance(cause, FileNotFoundError) else ParseError
+    return kind(message, source)
 
 
 def require(module: str, extra: str, purpose: str) -> ModuleType:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .devices import usable_device
-from .errors import CaffeError, CaffeWarning, require
+from .errors import ArgumentError, CaffeError, CaffeWarning, require
 
 if TYPE_CHECKING:
     import torch
@@ -99,7 +99,7 @@ def _whole(value: Any, what: str) -> int:
     try:
         return int(value)
     except (TypeError, ValueError) as error:
-        raise CaffeError(f"{what} must be a whole number, not {value!r}") from error
+        raise ArgumentError(f"{what} must be a whole number, not {value!r}") from error
 
 
 def set_precision(precision: str) -> None:

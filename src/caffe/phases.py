@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .errors import CaffeError
+from .errors import ArgumentError, CaffeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,10 +18,11 @@ def check_phase(phase: Any) -> int:
     Raises
     ------
     CaffeError
-        It is neither.
+        It is neither; also a `TypeError` where it is no such thing at all.
     """
     if isinstance(phase, str) and phase.upper() in NAMES:
         return NAMES.index(phase.upper())
     if phase in (TRAIN, TEST) and not isinstance(phase, str):
         return int(phase)
-    raise CaffeError(f"phase must be caffe.TRAIN or caffe.TEST, not {phase!r}")
+    kind = CaffeError if isinstance(phase, (int, str)) else ArgumentError
+    raise kind(f"phase must be caffe.TRAIN or caffe.TEST, not {phase!r}")

@@ -10,7 +10,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import ParseError, ShapeError
+from ..errors import ParseError, ShapeError, unreadable
 from ..proto import caffe_pb2
 from ..weights.files import read_blob
 
@@ -192,7 +192,9 @@ def load_mean(path: str | os.PathLike[str]) -> NDArray[np.float32]:
         else:
             mean = read_blob(name)
     except OSError as error:
-        raise ParseError(f"the mean file cannot be read: {error.strerror}", name) from error
+        if isinstance(error, ParseError):
+            raise
+        raise unreadable(f"the mean file cannot be read: {error.strerror}", name, error) from error
     # NumPy names a damaged header in as many ways.
     except (ValueError, TypeError, SyntaxError, OverflowError) as error:
         raise ParseError(f"not one array in .npy form: {error}", name) from error

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, UnidentifiedImageError
 
-from ..errors import CaffeError, ImageError, ShapeError, require
+from ..errors import CaffeError, ImageError, MissingImageError, ShapeError, require
 
 Dims = Sequence[int] | NDArray[np.integer[Any]]
 """A height and a width."""
@@ -50,8 +50,8 @@ def load_image(
     Raises
     ------
     ImageError
-        There is no such file, it is no picture, it is damaged, or it has more than
-        ``PIL.Image.MAX_IMAGE_PIXELS`` pixels.
+        It is no picture, it is damaged, or it has more than ``PIL.Image.MAX_IMAGE_PIXELS``
+        pixels. Also an `OSError`; a `FileNotFoundError` where there is no such file.
 
     Examples
     --------
@@ -116,7 +116,7 @@ def _picture_source(
         raise ImageError(f"{name}: a directory, not a picture")
     if os.path.exists(name):
         raise ImageError(f"{name}: not a regular file")
-    raise ImageError(f"{name}: no such file")
+    raise MissingImageError(f"{name}: no such file")
 
 
 def _check_size(picture: Image.Image, name: str) -> None:

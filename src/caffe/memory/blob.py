@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .. import notebook
-from ..errors import ShapeError
+from ..errors import ShapeError, ShapeTypeError
 from .stores import Store
 from .synced import Head, SyncedMemory
 
@@ -56,7 +56,7 @@ def checked_shape(dims: Sequence[int]) -> Shape:
     try:
         shape = tuple(int(dim) for dim in dims)
     except (TypeError, ValueError) as error:
-        raise ShapeError(f"a blob's dimensions must be integers, not {dims!r}") from error
+        raise ShapeTypeError(f"a blob's dimensions must be integers, not {dims!r}") from error
     if any(dim < 0 for dim in shape):
         raise ShapeError(f"a blob cannot have the shape {shape}: a dimension is negative")
     if len(shape) > MAX_AXES:

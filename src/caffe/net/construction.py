@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import CaffeError, NetError
+from ..errors import ArgumentError, CaffeError, NetError
 from ..paths import PathLike
 from ..phases import NAMES, check_phase
 from ..proto import files
@@ -56,7 +56,7 @@ def read_model(model: PathLike | NetParameter) -> tuple[str | None, NetParameter
     if isinstance(model, str) and "{" in model and not os.path.exists(model):
         return None, files.parse_net(model)
     if not isinstance(model, (str, os.PathLike)):
-        raise CaffeError(
+        raise ArgumentError(
             f"Net() takes a prototxt's path, its text or a NetParameter, not {model!r:.80}"
         )
     return os.fspath(model), files.read_net(model)

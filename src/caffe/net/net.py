@@ -14,7 +14,7 @@ from ..engine import layerwise
 from ..engine.debug_info import report_backward, report_forward
 from ..engine.runner import Runner
 from ..engine.steps import Step
-from ..errors import CaffeError, NetError
+from ..errors import ArgumentError, CaffeError, NetError
 from ..graph import Graph, build_graph, mark_backward
 from ..layers.layer import Layer, create
 from ..memory.blob import Blob
@@ -411,8 +411,10 @@ class Net:
         ------
         WeightsError
             A layer's blobs differ in number or shape.
+        ArgumentError
+            `other` is no net.
         """
-        share_trained(self.inside, other.inside)
+        share_trained(self.inside, checked_net(other).inside)
 
     def save(self, path: PathLike) -> None:
         """Write the net with its parameters as a .caffemodel that Caffe reads.
@@ -487,7 +489,7 @@ def _loss_weights(layer: Layer, tops: int) -> list[float]:
 
 
 def checked_net(net: Any) -> Net:
-    """Return a net as it is; raises CaffeError for what is none, such as the name of its file."""
+    """Return a net as it is; raises ArgumentError for what is none, such as its file."""
     if not isinstance(net, Net):
-        raise CaffeError(f"this takes a caffe.Net, not {type(net).__name__} {net!r:.60}")
+        raise ArgumentError(f"this takes a caffe.Net, not {type(net).__name__} {net!r:.60}")
     return net

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 
-from ..errors import ParseError
+from ..errors import MissingFileError, ParseError
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # How much of a file is looked at to tell text from binary.
@@ -31,8 +31,10 @@ def map_bytes(path: str | os.PathLike[str]) -> mmap.mmap | bytes:
 
     Raises
     ------
+    MissingFileError
+        There is no such file.
     ParseError
-        There is no such file, it is a folder or empty, or it may not be read.
+        It is a folder or empty, or it may not be read.
     """
     source = os.fspath(path)
     try:
@@ -44,7 +46,7 @@ def map_bytes(path: str | os.PathLike[str]) -> mmap.mmap | bytes:
     except IsADirectoryError:
         raise ParseError("this is a folder, not a file", source) from None
     except FileNotFoundError:
-        raise ParseError("there is no such file", source) from None
+        raise MissingFileError("there is no such file", source) from None
     except (OSError, ValueError) as error:
         raise ParseError(f"the file cannot be read: {error}", source) from error
     if not len(data):

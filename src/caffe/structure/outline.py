@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..engine.steps import Step
-from ..errors import CaffeError
+from ..errors import ArgumentError, CaffeError
 from ..graph import Graph, Node, build_graph
 from ..layers.layer import Layer, create
 from ..memory.blob import Blob, Shape, checked_shape
@@ -118,7 +118,7 @@ def outline_of(net: Built) -> Outline:
     """Return the outline of a net that is there, with the shapes that its blobs have now."""
     parts: Parts | None = getattr(net, "inside", None)
     if parts is None:
-        raise CaffeError(f"this takes a caffe.Net, not {type(net).__name__} {net!r:.60}")
+        raise ArgumentError(f"this takes a caffe.Net, not {type(net).__name__} {net!r:.60}")
     graph = parts.graph
     layers = [
         OutlinedLayer(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...errors import CaffeError, NetError, ParseError, ShapeError
+from ...errors import CaffeError, NetError, ParseError, ShapeError, unreadable
 from ...memory.blob import Shape
 from ...proto.caffe_pb2 import DetectionEvaluateParameter, EvalDetectionParameter
 from ..layer import Layer, register
@@ -138,7 +138,7 @@ def read_sizes(path: str) -> list[tuple[int, int]]:
         with open(path, encoding="utf-8", errors="replace") as stream:
             lines = [(n, line.split()) for n, line in enumerate(stream, 1) if line.strip()]
     except OSError as error:
-        raise ParseError(f"the sizes cannot be read: {error.strerror}", path) from error
+        raise unreadable(f"the sizes cannot be read: {error.strerror}", path, error) from error
     sizes = []
     for number, words in lines:
         if len(words) != 3 or not (words[1].isdigit() and words[2].isdigit()):

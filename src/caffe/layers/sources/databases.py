@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from ...errors import ParseError, require
+from ...errors import MissingFileError, ParseError, require
 from ...proto.caffe_pb2 import DataParameter
 
 Entry = tuple[bytes, bytes]
@@ -107,7 +107,8 @@ def open_database(path: str, backend: int) -> Database:
     """
     kind = Lmdb if backend == DataParameter.LMDB else LevelDb
     if not os.path.exists(path):
-        raise ParseError(f"{kind.kind} was expected, but there is no such file or folder", path)
+        what = f"{kind.kind} was expected, but there is no such file or folder"
+        raise MissingFileError(what, path)
     key = (kind.kind, os.path.realpath(path))
     with _lock:
         database = _open.get(key)

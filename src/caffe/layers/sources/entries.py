@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import CaffeError, NetError, ParseError, ShapeError
+from ...errors import CaffeError, NetError, ParseError, ShapeError, unreadable
 from ...proto.caffe_pb2 import DataParameter, DenseImageDataParameter, ImageDataParameter
 from .data_transformer import Shape3, random_source
 from .databases import Entry as Record
@@ -158,7 +158,8 @@ def read_lines(path: str) -> list[str]:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return [line.rstrip() for line in file]
     except OSError as error:
-        raise ParseError(f"the list of pictures cannot be read: {error.strerror}", path) from error
+        what = f"the list of pictures cannot be read: {error.strerror}"
+        raise unreadable(what, path, error) from error
 
 
 class StoreSource(Source[Record]):

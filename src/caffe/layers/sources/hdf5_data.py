@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...atomic import atomic_write
-from ...errors import CaffeError, NetError, ParseError, ShapeError, require
+from ...errors import CaffeError, NetError, ParseError, ShapeError, require, unreadable
 from ...memory.blob import Blob, Shape
 from ...proto.caffe_pb2 import HDF5DataParameter, HDF5OutputParameter
 from ..layer import Layer, register
@@ -77,7 +77,7 @@ class HDF5Data(Layer[HDF5DataParameter]):
             with self._h5py.File(path, "r") as file:
                 arrays = [_read_dataset(self._h5py, file, path, n) for n in self.layer_param.top]
         except OSError as error:
-            raise ParseError(f"an HDF5 file was expected: {error}", path) from error
+            raise unreadable(f"an HDF5 file was expected: {error}", path, error) from error
         counts = [len(array) for array in arrays]
         if len(set(counts)) > 1 or not counts[0]:
             raise ParseError(
@@ -106,7 +106,8 @@ def _read_file_list(path: str) -> list[str]:
         with open(path, encoding="utf-8") as file:
             files = file.read().split()
     except (OSError, UnicodeDecodeError) as error:
-        raise ParseError(f"a text that lists HDF5 files was expected: {error}", path) from error
+        what = f"a text that lists HDF5 files was expected: {error}"
+        raise unreadable(what, path, error) from error
     if not files:
         raise ParseError("the list holds no HDF5 files", path)
     return files

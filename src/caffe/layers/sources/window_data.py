@@ -9,7 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import CaffeError, NetError, ParseError, ShapeError
+from ...errors import (
+    ImageError,
+    MissingImageError,
+    NetError,
+    ParseError,
+    ShapeError,
+    unreadable,
+)
 from ...proto.caffe_pb2 import TransformationParameter, WindowDataParameter
 from ..layer import register
 from .bgr_pictures import BgrPicture, read_picture, resize_picture
@@ -53,7 +60,7 @@ def read_windows(path: str) -> tuple[list[str], list[Window]]:
         with open(path, encoding="utf-8") as file:
             lines = [(number, line.split()) for number, line in enumerate(file, 1) if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise ParseError(f"a window file was expected: {error}", path) from error
+        raise unreadable(f"a window file was expected: {error}", path, error) from error
     words = iter([(number, word) for number, line in lines for word in line])
     images: list[str] = []
     windows: list[Window] = []
@@ -228,7 +235,8 @@ class WindowSampler(Source[Window]):
                 with open(path, "rb") as file:
                     self._contents[image] = file.read()
             except OSError as error:
-                raise CaffeError(f"{path}: {error.strerror}") from error
+                kind = MissingImageError if isinstance(error, FileNotFoundError) else ImageError
+                raise kind(f"{path}: {error.strerror}") from error
         with naming(path):
             return read_picture(self._contents[image])
 
