@@ -6,7 +6,7 @@ RUN := $(VENV)/bin
 # One pip for every machine: older ones know no dependency groups.
 PIP := $(RUN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint proto clean
+.PHONY: demo test lint audit proto clean
 
 demo: $(VENV)/.demo
 	@$(RUN)/python examples/demo.py
@@ -19,6 +19,11 @@ lint: $(VENV)/.test
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
 	$(RUN)/lint-imports --no-cache
+
+# Known faults in what is installed here; asks the package index, so not part of the tests.
+audit: $(VENV)/.test
+	$(PIP) install pip-audit
+	$(RUN)/pip-audit --skip-editable
 
 proto: $(VENV)/.test
 	$(PIP) install "grpcio-tools==1.62.3"

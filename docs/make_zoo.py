@@ -77,8 +77,8 @@ def row(name: str) -> str:
 FETCHED = """
 ## Models that `caffe fetch` brings
 
-`caffe classify --model` and `caffe detect --model` fetch them by themselves. Where somebody
-published a checksum it is checked.
+`caffe classify --model` and `caffe detect --model` fetch them by themselves, each checked
+by its checksum. Where none is known, `caffe fetch NAME --unchecked` brings the model once.
 
 | Name | Model | For | Checksum | Licence | Page |
 |---|---|---|---|---|---|
@@ -90,7 +90,8 @@ def fetched() -> str:
     rows = []
     for name in zoo.names():
         record = zoo.record(name)
-        known = [a for a in ("sha1", "sha256", "sha384") if getattr(record, a) is not None]
+        algorithms = ("md5", "sha1", "sha256", "sha384")
+        known = [algorithm for algorithm in algorithms if getattr(record, algorithm) is not None]
         task = record.task if record.is_model else "files"
         cells = (name, record.title, task, ", ".join(known), record.licence, record.page)
         rows.append("| " + " | ".join(cells) + " |")

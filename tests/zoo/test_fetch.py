@@ -435,16 +435,34 @@ def test_the_environment_may_name_caffenets_weights(
         files.fetch(caffenet.name)
 
 
-def test_where_no_checksum_is_published_the_fetch_says_so(
+def test_what_cannot_be_checked_is_fetched_only_for_who_says_so(
+    site: Site,
     caffenet: records.Record,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(records._BY_NAME, caffenet.name, replace(caffenet, sha1=None))
-    files.fetch(caffenet.name)
+    with pytest.raises(FetchError, match=f"caffe fetch {caffenet.name} --unchecked"):
+        files.fetch(caffenet.name)
+    assert site.seen == []
+    files.fetch(caffenet.name, unchecked=True)
     assert "No checksum is published for CaffeNet; only its size was checked." in (
         capsys.readouterr().out
     )
+    files.fetch(caffenet.name)
+
+
+def test_a_text_that_cannot_be_checked_is_refused_before_its_weights_are_fetched(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = records.record("mobilenet_v1")
+    assert record.text is not None
+    text = replace(record.text, url=site.url, sha256=None)
+    entry = replace(record, url=site.url, text=text)
+    monkeypatch.setitem(records._BY_NAME, entry.name, entry)
+    with pytest.raises(FetchError, match=r"no checksum is known of mobilenet_v1\.prototxt"):
+        files.fetch("mobilenet_v1", quiet=True)
+    assert site.seen == []
 
 
 def archive(**members: bytes) -> bytes:
@@ -469,12 +487,12 @@ def test_an_archive_is_unpacked_within_its_folder(
         members=("synset_words.txt", "synsets.txt"),
     )
     monkeypatch.setitem(records._BY_NAME, "ilsvrc12", entry)
-    paths = files.fetch("ilsvrc12", quiet=True).others
+    paths = files.fetch("ilsvrc12", quiet=True, unchecked=True).others
     assert [path.read_bytes() for path in paths] == [b"n1 a\n", b"n1\n"]
     assert listing(home / "ilsvrc12") == ["synset_words.txt", "synsets.txt"]
     monkeypatch.setitem(records._BY_NAME, "ilsvrc12", replace(entry, members=("absent.txt",)))
     with pytest.raises(FetchError, match=r"has no absent\.txt"):
-        files.fetch("ilsvrc12", quiet=True)
+        files.fetch("ilsvrc12", quiet=True, unchecked=True)
 
 
 def test_a_broken_archive_is_said(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -484,7 +502,7 @@ def test_a_broken_archive_is_said(site: Site, monkeypatch: pytest.MonkeyPatch) -
     )
     monkeypatch.setitem(records._BY_NAME, "ilsvrc12", entry)
     with pytest.raises(FetchError, match="cannot be unpacked"):
-        files.fetch("ilsvrc12", quiet=True)
+        files.fetch("ilsvrc12", quiet=True, unchecked=True)
     assert not (cache.cache_dir() / entry.file_name).exists()
 
 
@@ -688,7 +706,12 @@ def test_every_record_of_a_fork_is_complete() -> None:
         files = [entry] if entry.text is None else [entry, entry.text]
         for published in files:
             assert published.url.startswith(("http://", "https://"))
-            for algorithm, digits in (("sha1", 40), ("sha256", 64), ("sha384", 96)):
+            for algorithm, digits in (
+                ("md5", 32),
+                ("sha1", 40),
+                ("sha256", 64),
+                ("sha384", 96),
+            ):
                 checksum = getattr(published, algorithm)
                 assert checksum is None or re.fullmatch(f"[0-9a-f]{{{digits}}}", checksum)
         assert (entry.recipe is not None) == (entry.task == "classification")

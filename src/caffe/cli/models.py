@@ -18,6 +18,10 @@ def fetch(
         list[str],
         typer.Argument(metavar="NAMES", help="Models, by the names that `caffe zoo` lists."),
     ],
+    unchecked: Annotated[
+        bool,
+        typer.Option("--unchecked", help="Bring files too of which no checksum is known."),
+    ] = False,
 ) -> None:
     """Bring models into the cache directory, checked and ready to use.
 
@@ -29,7 +33,7 @@ def fetch(
     for name in names:
         zoo.record(name)
     for name in names:
-        files = zoo.fetch(name)
+        files = zoo.fetch(name, unchecked=unchecked)
         rows = [("net", files.net), ("weights", files.weights)]
         rows += [("file", path) for path in files.others]
         print_columns([("", label, str(path)) for label, path in rows if path is not None])

@@ -40,7 +40,7 @@ class Files:
     others: tuple[Path, ...] = ()
 
 
-def fetch(name: str, quiet: bool = False) -> Files:
+def fetch(name: str, quiet: bool = False, unchecked: bool = False) -> Files:
     """Make sure that a model's files are in the cache directory.
 
     The weights are downloaded, unless they are there already and right: then
@@ -52,6 +52,8 @@ def fetch(name: str, quiet: bool = False) -> Files:
         A name in the zoo.
     quiet : bool
         Print nothing and show no progress bar.
+    unchecked : bool
+        Bring files too for which no checksum is known. Without it they are refused.
 
     Returns
     -------
@@ -63,12 +65,15 @@ def fetch(name: str, quiet: bool = False) -> Files:
     CaffeError
         The zoo has no such model.
     FetchError
-        The download failed or is not what it should be.
+        The download failed, is not what it should be, or could not be checked.
     """
     entry = record(name)
     try:
+        if not unchecked:
+            _refuse_unchecked(entry)
         weights = _weights(entry, quiet)
-        others = tuple(path for needed in entry.needs for path in fetch(needed, quiet).others)
+        needed = (fetch(needed, quiet, unchecked) for needed in entry.needs)
+        others = tuple(path for files in needed for path in files.others)
         unpacked = _unpacked(entry, weights) if entry.members else ()
         by_name = {path.name: path for path in unpacked}
         if entry.weights_member is not None:
@@ -92,6 +97,28 @@ def published_text(entry: Record) -> Path:
     if entry.text_member is not None:
         return folder / entry.name / entry.text_member
     return folder / entry.net_file_name
+
+
+def _refuse_unchecked(entry: Record) -> None:
+    """Refuse, before anything is fetched, what is neither there nor can be checked.
+
+    Raises
+    ------
+    FetchError
+        No checksum is known of a file that would have to be fetched.
+    """
+    published: dict[Path, Record | Published] = {}
+    if entry.urls:
+        published[cache.cache_dir() / entry.file_name] = entry
+    if entry.text is not None:
+        published[published_text(entry)] = entry.text
+    for path, file in published.items():
+        if _expected(file).checksum is None and not path.is_file():
+            raise FetchError(
+                f"{entry.title}: no checksum is known of {path.name}, so that what {file.url}"
+                f" sends could not be checked; if you trust it: caffe fetch {entry.name}"
+                f" --unchecked, or put the file at {path}"
+            )
 
 
 def _weights(entry: Record, quiet: bool) -> Path:
@@ -162,7 +189,7 @@ def _text(entry: Record, quiet: bool) -> Path:
 
 
 def _expected(entry: Record | Published) -> Expected:
-    for algorithm in ("sha1", "sha256", "sha384"):
+    for algorithm in ("md5", "sha1", "sha256", "sha384"):
         checksum = getattr(entry, algorithm)
         if checksum is not None:
             return Expected(entry.size, algorithm, checksum)

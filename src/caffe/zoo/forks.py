@@ -71,7 +71,7 @@ def _ssd(name: str, title: str, folder: str, weights: str, size: int, sha256: st
     )
 
 
-def _faster_rcnn(name: str, title: str, net: str) -> Record:
+def _faster_rcnn(name: str, title: str, net: str, text_sha256: str) -> Record:
     weights = f"{net}_faster_rcnn_final.caffemodel"
     return Record(
         name=name,
@@ -82,7 +82,9 @@ def _faster_rcnn(name: str, title: str, net: str) -> Record:
         sha1="51bca62727c3fe5d14b66e9331373c1e297df7d1",
         members=(weights,),
         weights_member=weights,
-        text=Published(f"{RCNN_TEXTS}{net}/faster_rcnn_alt_opt/faster_rcnn_test.pt"),
+        text=Published(
+            f"{RCNN_TEXTS}{net}/faster_rcnn_alt_opt/faster_rcnn_test.pt", sha256=text_sha256
+        ),
         labels=labels.voc,
         task=DETECTION,
         preparation=RCNN_PREPARATION,
@@ -97,7 +99,9 @@ def _openpose(
     title: str,
     weights: str,
     text: str,
+    text_sha256: str,
     mirror: str | None = None,
+    md5: str | None = None,
     sha1: str | None = None,
 ) -> Record:
     return Record(
@@ -106,8 +110,9 @@ def _openpose(
         file_name=f"{name}.caffemodel",
         url=f"{OPENPOSE}{weights}",
         mirrors=() if mirror is None else (f"{OPENCV}{mirror}",),
+        md5=md5,
         sha1=sha1,
-        text=Published(f"{OPENPOSE_TEXTS}{text}"),
+        text=Published(f"{OPENPOSE_TEXTS}{text}", sha256=text_sha256),
         task=POSE,
         licence=OPENPOSE_LICENCE,
         citation=OPENPOSE_PAPER,
@@ -116,14 +121,19 @@ def _openpose(
 
 
 def _segnet(
-    name: str, title: str, weights: str, text: str, names: Callable[[], list[str]] | None = None
+    name: str,
+    title: str,
+    weights: str,
+    text: str,
+    text_sha256: str,
+    names: Callable[[], list[str]] | None = None,
 ) -> Record:
     return Record(
         name=name,
         title=title,
         file_name=weights,
         url=f"{SEGNET}{weights}",
-        text=Published(f"{SEGNET_TEXTS}{text}"),
+        text=Published(f"{SEGNET_TEXTS}{text}", sha256=text_sha256),
         labels=names,
         task=SEGMENTATION,
         licence="CC-BY-NC-4.0",
@@ -183,8 +193,18 @@ RECORDS = (
         citation=SSD_PAPER,
         page="https://github.com/opencv/opencv/tree/4.x/samples/dnn/face_detector",
     ),
-    _faster_rcnn("faster_rcnn_vgg16", "Faster R-CNN, VGG-16", "VGG16"),
-    _faster_rcnn("faster_rcnn_zf", "Faster R-CNN, ZF", "ZF"),
+    _faster_rcnn(
+        "faster_rcnn_vgg16",
+        "Faster R-CNN, VGG-16",
+        "VGG16",
+        "d094bdbcb6ff634c023747ad6d0952cb1bf47f6a743a20ca7e92ffda20d705d0",
+    ),
+    _faster_rcnn(
+        "faster_rcnn_zf",
+        "Faster R-CNN, ZF",
+        "ZF",
+        "2f68cd7bfffd59e2de090c9d29aa3e59714c1abb30864b53941b94d5c6b36bce",
+    ),
     Record(
         name="rfcn_resnet50",
         title="R-FCN, ResNet-50",
@@ -196,7 +216,8 @@ RECORDS = (
         weights_member="resnet50_rfcn_final.caffemodel",
         text=Published(
             f"{GITHUB}YuwenXiong/py-R-FCN/master/models/pascal_voc/ResNet-50/rfcn_end2end/"
-            "test_agnostic.prototxt"
+            "test_agnostic.prototxt",
+            sha256="63147db9b683a28332adde97540548ed6a2156d0e4cee26641abba455784d4a8",
         ),
         labels=labels.voc,
         task=DETECTION,
@@ -210,14 +231,16 @@ RECORDS = (
         "OpenPose, COCO",
         "pose/coco/pose_iter_440000.caffemodel",
         "pose/coco/pose_deploy_linevec.prototxt",
-        "openpose_pose_coco.caffemodel",
-        "ac7e97da66f3ab8169af2e601384c144e23a95c1",
+        "17051b87f709aa094e09c5da7b78e9016a1f37b2b452ed1f190fe74cce70b1ad",
+        mirror="openpose_pose_coco.caffemodel",
+        sha1="ac7e97da66f3ab8169af2e601384c144e23a95c1",
     ),
     _openpose(
         "openpose_mpi",
         "OpenPose, MPI",
         "pose/mpi/pose_iter_160000.caffemodel",
         "pose/mpi/pose_deploy_linevec.prototxt",
+        "92b89236213d5473289c37b90cbacd73169c97a2dba53f5d0511c930c4e42d0c",
         sha1="a344f4da6b52892e44a0ca8a4c68ee605fc611cf",
     ),
     _openpose(
@@ -225,30 +248,38 @@ RECORDS = (
         "OpenPose, BODY_25",
         "pose/body_25/pose_iter_584000.caffemodel",
         "pose/body_25/pose_deploy.prototxt",
+        "44d6ed3a5268d8d41ca59b3a040491277d876975c3234d82cf7ec0539b4b1f61",
+        md5="78287b57cf85fa89c03f1393d368e5b7",
     ),
     _openpose(
         "openpose_hand",
         "OpenPose, hands",
         "hand/pose_iter_102000.caffemodel",
         "hand/pose_deploy.prototxt",
+        "d722796d87f251aadf8eb1af9dca03b3732e8a1d1bb524961a29c8e5073a8251",
+        md5="a82cfc3fea7c62f159e11bd3674c1531",
     ),
     _openpose(
         "openpose_face",
         "OpenPose, faces",
         "face/pose_iter_116000.caffemodel",
         "face/pose_deploy.prototxt",
+        "547c361da7fc19ca50b020a2f5e269e3b27ce41c756972378d9d174a31cca43e",
+        md5="e747180d728fa4e4418c465828384333",
     ),
     _segnet(
         "segnet_driving",
         "SegNet, roads",
         "segnet_weights_driving_webdemo.caffemodel",
         "segnet_model_driving_webdemo.prototxt",
+        "2a5d91238d7a55f801c900e612ff0379f1d63f5d6292ee5d3dd94a706b0852ed",
     ),
     _segnet(
         "segnet_basic_camvid",
         "SegNet Basic, CamVid",
         "segnet_basic_camvid.caffemodel",
         "segnet_basic_camvid.prototxt",
+        "611f3956097e8e66e6c9f3643ce0b849ec6c2e18f14f912a394f18a705526b21",
         labels.camvid,
     ),
     Record(
@@ -256,7 +287,10 @@ RECORDS = (
         title="PSPNet-50, ADE20K",
         file_name="pspnet50_ADE20K.caffemodel",
         url=f"{GOOGLE_DRIVE}0BzaU285cX7TCN1R3QnUwQ0hoMTA",
-        text=Published(f"{PSPNET_TEXTS}pspnet50_ADE20K_473.prototxt"),
+        text=Published(
+            f"{PSPNET_TEXTS}pspnet50_ADE20K_473.prototxt",
+            sha256="bc9e7573d673b3236ccd005d19ff396c6e03d88622f72a6b4e038a2d783471a8",
+        ),
         labels=labels.ade20k,
         task=SEGMENTATION,
         licence="BSD-2-Clause",
@@ -268,7 +302,10 @@ RECORDS = (
         title="PSPNet-101, Cityscapes",
         file_name="pspnet101_cityscapes.caffemodel",
         url=f"{GOOGLE_DRIVE}0BzaU285cX7TCT1M3TmNfNjlUeEU",
-        text=Published(f"{PSPNET_TEXTS}pspnet101_cityscapes_713.prototxt"),
+        text=Published(
+            f"{PSPNET_TEXTS}pspnet101_cityscapes_713.prototxt",
+            sha256="4192e617cf3a2773ed363a2e91f6418c964acdcb98425143f55e6e008063ffed",
+        ),
         labels=labels.cityscapes,
         task=SEGMENTATION,
         licence="BSD-2-Clause",
@@ -297,7 +334,10 @@ RECORDS = (
         title="Holistically-nested edges",
         file_name="hed_pretrained_bsds.caffemodel",
         url="http://vcl.ucsd.edu/hed/hed_pretrained_bsds.caffemodel",
-        text=Published(f"{GITHUB}s9xie/hed/master/examples/hed/deploy.prototxt"),
+        text=Published(
+            f"{GITHUB}s9xie/hed/master/examples/hed/deploy.prototxt",
+            sha256="378a9246383da889cf8e0290c47554d75dcf9c5b6bbabd8ab6c481c34aa12b8a",
+        ),
         task="edges",
         licence="BSD-2-Clause",
         citation="Xie and Tu, Holistically-Nested Edge Detection, 2015",

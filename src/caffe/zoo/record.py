@@ -23,13 +23,14 @@ class Published:
     ----------
     url : str
         Its address.
-    sha1, sha256, sha384 : str, optional
-        Its published checksum.
+    md5, sha1, sha256, sha384 : str, optional
+        Its checksum.
     size : int, optional
         Bytes.
     """
 
     url: str
+    md5: str | None = None
     sha1: str | None = None
     sha256: str | None = None
     sha384: str | None = None
@@ -52,9 +53,9 @@ class Record:
         Where it was published; None for what is made from an installed package.
     mirrors : tuple of str
         Where else it is.
-    sha1, sha256, sha384 : str, optional
-        Its published checksum; all are None where none was published, so that only the size
-        (if that is known) can be checked.
+    md5, sha1, sha256, sha384 : str, optional
+        Its published checksum; all are None where none was published, so that it is fetched
+        only for someone who says that it may come unchecked.
     size : int, optional
         Bytes.
     net : callable, optional
@@ -88,6 +89,7 @@ class Record:
     page: str
     url: str | None = None
     mirrors: tuple[str, ...] = ()
+    md5: str | None = None
     sha1: str | None = None
     sha256: str | None = None
     sha384: str | None = None
