@@ -185,6 +185,50 @@ def test_bytes_that_are_no_picture() -> None:
         load_image(42)  # type: ignore[arg-type]
 
 
+FOREIGN = {
+    "EPS": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n{} loop\n",
+    "PDF": b"%PDF-1.4\n",
+    "WMF": b"\xd7\xcd\xc6\x9a\x00\x00" + bytes(40),
+    "PSD": b"8BPS\x00\x01" + bytes(40),
+}
+
+
+@pytest.mark.parametrize("form", FOREIGN)
+def test_formats_that_are_programs_are_refused_by_name(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ghostscript = tmp_path / "gs"
+    ghostscript.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    path = tmp_path / "cat.jpg"
+    path.write_bytes(FOREIGN[form])
+    for source in (path, FOREIGN[form], io.BytesIO(FOREIGN[form])):
+        with pytest.raises(caffe.ImageError, match=f"this is {form}, which is not read"):
+            load_image(source)
+    assert not (tmp_path / "started").exists()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P", "LA", "RGBA", "CMYK", "I;16", "I", "F", "1"])
+@pytest.mark.parametrize("color", [True, False])
+def test_large_pictures_are_unpacked_in_bands(
+    mode: str, color: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.BytesIO()
+    form = "TIFF" if mode in ("CMYK", "I", "F") else "PNG"
+    noise = random_picture("RGB", (9, 13))
+    picture = (
+        noise.convert("L").convert(mode) if mode in ("I;16", "I", "F") else noise.convert(mode)
+    )
+    picture.save(stream, form)
+    whole, white = read_pixels(stream.getvalue(), color)
+    monkeypatch.setattr("caffe.io.pictures._BAND", 20)
+    bands, same_white = read_pixels(stream.getvalue(), color)
+    assert bands.dtype == whole.dtype
+    assert same_white == white
+    np.testing.assert_array_equal(bands, whole)
+
+
 @pytest.mark.parametrize("limit", [30, 5])
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_decompression_bomb_is_refused(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -23,6 +25,15 @@ GREY_WEIGHTS = np.array([0.2125, 0.7154, 0.0721], dtype=np.float32)
 # What white is in the Pillow modes that hold more than eight bits.
 _WHITE = {"I;16": 65535.0, "I;16B": 65535.0, "I;16L": 65535.0, "I;16N": 65535.0, "I": 2.0**31}
 
+FORMATS = (
+    *("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "JPEG2000", "TGA", "DIB", "SUN"),
+    # Pillow's older versions have not heard of it.
+    *(["AVIF"] if find_spec("PIL.AvifImagePlugin") else []),
+)
+"""What is read. Pillow knows more; for some of it (EPS) it starts other programs."""
+
+# How many pixels of a large picture are unpacked at a time.
+_BAND = 1 << 22
 _TOO_LARGE = "too large a picture: {} (raise PIL.Image.MAX_IMAGE_PIXELS if you trust it)"
 
 
@@ -80,22 +91,59 @@ def read_pixels(
     white : float
         What `pixels` are to be divided by.
     """
+    with open_picture(filename) as picture:
+        return pixels_of(picture, color)
+
+
+@contextmanager
+def open_picture(filename: str | os.PathLike[str] | bytes | IO[bytes]) -> Iterator[Image.Image]:
+    """Open a picture of one of the `FORMATS`; inside the block it may be unpacked.
+
+    Raises
+    ------
+    ImageError
+        As `load_image` does; also in place of whatever is raised inside the block.
+    """
     name, source = _picture_source(filename)
     try:
-        with Image.open(source) as picture:
+        with Image.open(source, formats=FORMATS) as picture:
             _check_size(picture, name)
-            return pixels_of(picture, color)
+            yield picture
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        raise ImageError(
-            f"{name}: not a picture in a format that Pillow reads (empty, text or damaged?)"
-        ) from error
+        raise ImageError(f"{name}: {_why_not(source)}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{name}: {_TOO_LARGE.format(error)}") from error
     # Pillow's decoders raise anything on a damaged file: OSError, SyntaxError, struct.error ...
     except Exception as error:
         raise ImageError(f"{name}: the picture cannot be read: {error}") from error
+
+
+def _why_not(source: str | IO[bytes]) -> str:
+    """Why nothing in `FORMATS` could be opened."""
+    head = b""
+    with suppress(OSError, ValueError):
+        if isinstance(source, str):
+            with open(source, "rb") as file:
+                head = file.read(16)
+        else:
+            source.seek(0)
+            head = source.read(16)
+    form = "PDF" if head.startswith(b"%PDF") else _other_format(head)
+    if form is None:
+        return "not a picture in a format that is read (empty, text or damaged?)"
+    return f"this is {form}, which is not read; make it a PNG or JPEG"
+
+
+def _other_format(head: bytes) -> str | None:
+    """What else Pillow takes a file for that begins like this."""
+    Image.init()
+    for name, (_, accepts) in Image.OPEN.items():
+        with suppress(Exception):
+            if name not in FORMATS and accepts is not None and accepts(head) is True:
+                return name
+    return None
 
 
 def _picture_source(
@@ -129,19 +177,39 @@ def _check_size(picture: Image.Image, name: str) -> None:
 
 def pixels_of(picture: Image.Image, color: bool = True) -> tuple[NDArray[Any], float]:
     """Unpack an opened picture into what `read_pixels` returns; raises what Pillow does."""
+    # Of some TIFFs the sides are swapped when they are unpacked.
+    picture.load()
     mode, white = picture.mode, 255.0
+    turned = None
     if mode == "F":
         white = 1.0
     elif mode in _WHITE:
         # Pillow hands out some 16-bit pictures as 32-bit integers.
         white = 65535.0 if picture.format in ("PNG", "PPM") else _WHITE[mode]
     elif mode not in ("L", "RGB"):
-        picture = picture.convert("L" if mode in ("1", "LA") else "RGB")
-    pixels = np.asarray(picture)
+        turned = "L" if mode in ("1", "LA") else "RGB"
+    width, height = picture.size
+    rows = max(1, _BAND // width)
+    if height <= rows:
+        return _band(picture, turned, color), white
+    # In one piece a large picture would lie in memory three and four times.
+    pixels = None
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        band = _band(picture.crop((0, top, width, bottom)), turned, color)
+        if pixels is None:
+            pixels = np.empty((height, *band.shape[1:]), band.dtype)
+        pixels[top:bottom] = band
+    assert pixels is not None
+    return pixels, white
+
+
+def _band(picture: Image.Image, turned: str | None, color: bool) -> NDArray[Any]:
+    pixels = np.asarray(picture if turned is None else picture.convert(turned))
     if pixels.ndim == 2:
         pixels = pixels[:, :, np.newaxis]
-        return (np.repeat(pixels, 3, axis=2) if color else pixels), white
-    return (pixels if color else (pixels @ GREY_WEIGHTS)[:, :, np.newaxis]), white
+        return np.repeat(pixels, 3, axis=2) if color else pixels
+    return pixels if color else (pixels @ GREY_WEIGHTS)[:, :, np.newaxis]
 
 
 def resize_image(im: ArrayLike, new_dims: Dims, interp_order: int = 1) -> NDArray[np.float32]:

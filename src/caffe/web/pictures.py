@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, features
+from PIL import ExifTags, Image, features
 
 from ..io.pictures import pixels_of
 from .refusals import Refusal
@@ -56,8 +58,11 @@ def read_sent_picture(content: bytes, most_pixels: int, color: bool = True) -> S
     try:
         with _opened(content, most_pixels) as opened:
             name = opened.format or ""
-            pixels, white = pixels_of(_upright(opened), color)
-            return SentPicture(pixels, white, "JPEG" if name == "MPO" else name)
+            pixels, white = pixels_of(opened, color)
+            # Only now: some formats turn themselves when they are unpacked.
+            orientation = _orientation(opened)
+        pixels = np.ascontiguousarray(_UPRIGHT.get(orientation, _as_it_is)(pixels))
+        return SentPicture(pixels, white, "JPEG" if name == "MPO" else name)
     except Refusal:
         raise
     # Pillow's decoders raise anything on a damaged file: OSError, SyntaxError, struct.error ...
@@ -65,15 +70,32 @@ def read_sent_picture(content: bytes, most_pixels: int, color: bool = True) -> S
         raise Refusal(400, "damaged", "the picture is damaged and cannot be read") from error
 
 
-def _upright(opened: Image.Image) -> Image.Image:
+# Its first name.
+read_picture = read_sent_picture
+
+
+def _orientation(opened: Image.Image) -> Any:
     try:
-        picture = ImageOps.exif_transpose(opened)
+        return opened.getexif().get(ExifTags.Base.Orientation)
     # Notes that cannot be read say nothing; a picture that cannot be is found out later.
     except Exception:
-        return opened
-    # What 16 bits mean depends on it.
-    picture.format = opened.format
-    return picture
+        return None
+
+
+def _as_it_is(pixels: NDArray[Any]) -> NDArray[Any]:
+    return pixels
+
+
+# What turns a picture upright, by how its camera was held.
+_UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: pixels[::-1].swapaxes(0, 1),
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: lambda pixels: pixels[:, ::-1].swapaxes(0, 1),
+}
 
 
 def media_type(content: bytes, most_pixels: int) -> str:
@@ -94,7 +116,9 @@ def _opened(content: bytes, most_pixels: int) -> Image.Image:
     except Exception as error:
         known = ", ".join(FORMATS)
         raise Refusal(415, "no_picture", f"this is no picture in one of {known}") from error
-    if picture.width * picture.height > most_pixels:
+    # Some formats hold each number in 16 or 32 bits.
+    depth = 4 if picture.mode in ("I", "F") else 2 if picture.mode.startswith("I;16") else 1
+    if picture.width * picture.height * depth > most_pixels:
         raise _too_many_pixels(most_pixels)
     return picture
 
@@ -103,5 +127,6 @@ def _too_many_pixels(most: int) -> Refusal:
     return Refusal(
         413,
         "too_many_pixels",
-        f"the picture has more than the {most / 1e6:g} million pixels allowed",
+        f"the picture has more than the {most / 1e6:g} million pixels allowed (of 16 bits "
+        "a value each counts twice, of 32 four times)",
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import os
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from ...io.pictures import load_image
+from ...io.pictures import open_picture, pixels_of, read_pixels
 
 BgrPicture = NDArray[np.uint8]
 """Channels x height x width, 0 to 255; one channel is grey, three are BGR, four BGRA."""
@@ -23,7 +22,7 @@ def read_picture(source: str | os.PathLike[str] | bytes, color: bool = True) -> 
     Parameters
     ----------
     source : path or bytes
-        Any format that Pillow reads.
+        One of the formats that `caffe.io.load_image` reads.
     color : bool
         Three channels if true, else one.
 
@@ -32,7 +31,14 @@ def read_picture(source: str | os.PathLike[str] | bytes, color: bool = True) -> 
     ImageError
         There is no such file, or it is no picture.
     """
-    rgb = np.rint(np.clip(load_image(source), 0, 1) * 255).astype(np.uint8)
+    return _as_bgr(*read_pixels(source), color)
+
+
+def _as_bgr(pixels: NDArray[Any], white: float, color: bool = True) -> BgrPicture:
+    if pixels.dtype == np.uint8:
+        rgb = pixels
+    else:
+        rgb = np.rint(np.clip(pixels / np.float32(white), 0, 1) * 255).astype(np.uint8)
     if color:
         return np.ascontiguousarray(rgb[:, :, ::-1].transpose(2, 0, 1))
     # OpenCV's weights of red, green and blue (ITU-R BT.601) in 14 bits.
@@ -48,8 +54,8 @@ def read_native_picture(content: bytes) -> BgrPicture:
     ImageError
         It is no picture.
     """
-    bgr = read_picture(content)
-    with Image.open(io.BytesIO(content)) as picture:
+    with open_picture(content) as picture:
+        bgr = _as_bgr(*pixels_of(picture))
         if picture.mode in GREY_MODES:
             return bgr[:1]
         if not picture.has_transparency_data:
