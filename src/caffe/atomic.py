@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 from .errors import CaffeError, WriteError
+from .paths import PathLike, path_text
 
 try:
     import fcntl
@@ -28,7 +29,7 @@ _cleared: set[str] = set()
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
+def atomic_write(path: PathLike, mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a file under way that takes its name only when all went well.
 
     An exception or Ctrl-C inside the block leaves whatever stood at `path` untouched, and so does
@@ -53,7 +54,7 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
         The operating system refuses; the text names `path`, not the file under way.
     """
     try:
-        with _draft_of(os.fsdecode(path), mode) as stream:
+        with _draft_of(path_text(path), mode) as stream:
             yield stream
     except OSError as error:
         if isinstance(error, CaffeError) or error.errno is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -17,6 +16,7 @@ from .io.read_ahead import read_ahead
 from .io.recipe import STRETCH, PictureRecipe, cut_crops, said_recipe
 from .io.transformer import recipe_of, transformer_of
 from .net.net import Net
+from .paths import PathLike, path_text
 from .proto import caffe_pb2
 
 CROPS = 10
@@ -62,8 +62,8 @@ class Classifier(Net):
 
     def __init__(
         self,
-        model_file: str | os.PathLike[str],
-        pretrained_file: str | os.PathLike[str],
+        model_file: PathLike,
+        pretrained_file: PathLike,
         image_dims: Sequence[int] | None = None,
         mean: ArrayLike | None = None,
         input_scale: float | None = None,
@@ -72,7 +72,7 @@ class Classifier(Net):
     ) -> None:
         super().__init__(model_file, pretrained_file, caffe_pb2.TEST)
         if not self.inputs:
-            raise NetError(f"{model_file}: the net has no input to put pictures into")
+            raise NetError(f"{path_text(model_file)}: the net has no input to put pictures into")
         self.recipe = said_recipe(mean, input_scale, raw_scale, channel_swap, image_dims)
 
     @property

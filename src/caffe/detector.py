@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -14,6 +13,7 @@ from .io.pictures import load_image, resize_image
 from .io.recipe import said_recipe
 from .io.transformer import transformer_of
 from .net.net import Net
+from .paths import PathLike, path_text
 from .proto import caffe_pb2
 
 
@@ -54,8 +54,8 @@ class Detector(Net):
 
     def __init__(
         self,
-        model_file: str | os.PathLike[str],
-        pretrained_file: str | os.PathLike[str],
+        model_file: PathLike,
+        pretrained_file: PathLike,
         mean: ArrayLike | None = None,
         input_scale: float | None = None,
         raw_scale: float | None = None,
@@ -64,7 +64,7 @@ class Detector(Net):
     ) -> None:
         super().__init__(model_file, pretrained_file, caffe_pb2.TEST)
         if not self.inputs:
-            raise NetError(f"{model_file}: the net has no input to put pictures into")
+            raise NetError(f"{path_text(model_file)}: the net has no input to put pictures into")
         in_ = self.inputs[0]
         recipe = said_recipe(mean, input_scale, raw_scale, channel_swap)
         self.transformer = transformer_of(recipe, in_, self.blobs[in_].shape)
@@ -93,9 +93,7 @@ class Detector(Net):
 
     def detect_windows(
         self,
-        images_windows: Iterable[
-            tuple[str | os.PathLike[str] | NDArray[Any], Iterable[Sequence[int]]]
-        ],
+        images_windows: Iterable[tuple[PathLike | NDArray[Any], Iterable[Sequence[int]]]],
     ) -> list[dict[str, Any]]:
         """Classify windows of pictures.
 
@@ -125,7 +123,7 @@ class Detector(Net):
             if isinstance(filename, np.ndarray):
                 name, image = "picture", filename
             else:
-                name = os.fspath(filename)
+                name = path_text(filename)
                 image = load_image(filename, color=self.crop_dims[2] != 1)
             for window in windows:
                 try:

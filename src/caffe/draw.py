@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from .atomic import atomic_write
 from .errors import CaffeError, MissingExtraError, require
 from .graph import filter_layers
+from .paths import PathLike, path_text
 from .proto.caffe_pb2 import (
     ConvolutionParameter,
     LayerParameter,
@@ -381,7 +382,7 @@ def check_format(ext: str) -> None:
         )
 
 
-def format_of(path: str | os.PathLike[str]) -> str:
+def format_of(path: PathLike) -> str:
     """The format that a file's name asks for by its ending.
 
     Raises
@@ -389,10 +390,10 @@ def format_of(path: str | os.PathLike[str]) -> str:
     CaffeError
         It has no ending, or that of no format in which nets can be drawn.
     """
-    ext = os.path.splitext(path)[1][1:].lower()
+    ext = os.path.splitext(path_text(path))[1][1:].lower()
     if not ext:
         raise CaffeError(
-            f"{os.fspath(path)}: the name says no picture format; end it in .png, .svg or .pdf"
+            f"{path_text(path)}: the name says no picture format; end it in .png, .svg or .pdf"
         )
     check_format(ext)
     return ext
@@ -444,7 +445,7 @@ def _font_warnings_kept() -> Iterator[None]:
 
 def draw_net_to_file(
     caffe_net: NetParameter,
-    filename: str | os.PathLike[str],
+    filename: PathLike,
     rankdir: str = "LR",
     phase: int | None = None,
     display_lrm: bool = False,

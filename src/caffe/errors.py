@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
+    PathLike = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
 
 class CaffeError(RuntimeError):
     """Any failure that Recaffe reports; its text says what, where and what to do."""
@@ -107,7 +109,7 @@ class WriteError(CaffeError, OSError):
         What the operating system said.
     """
 
-    def __init__(self, path: str | os.PathLike[str], cause: OSError) -> None:
+    def __init__(self, path: PathLike, cause: OSError) -> None:
         super().__init__(f"{os.fsdecode(path)}: cannot be written: {cause.strerror}")
         self.path = path
         self.errno = cause.errno

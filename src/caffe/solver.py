@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, NoReturn
 
 from .errors import CaffeError
+from .paths import PathLike
 
 
 class Solver:
@@ -17,7 +17,7 @@ class Solver:
         Always: this version cannot train yet.
     """
 
-    def __init__(self, solver_file: str | os.PathLike[str], *arguments: Any) -> None:
+    def __init__(self, solver_file: PathLike, *arguments: Any) -> None:
         _refuse(type(self).__name__)
 
 
@@ -45,7 +45,7 @@ class AdamSolver(SGDSolver):
     """Adam (Kingma and Ba, 2015)."""
 
 
-def get_solver(solver_file: str | os.PathLike[str]) -> Solver:
+def get_solver(solver_file: PathLike) -> Solver:
     """Return the solver that a solver's text asks for in `type`.
 
     Raises

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ from ..io.pictures import load_image
 from ..io.recipe import Frame
 from ..net.construction import read_model
 from ..net.net import Net
-from ..paths import PathLike
+from ..paths import PathLike, is_path, path_text
 from ..phases import TEST
 from .preparation import guess_preparation, settle_preparation
 
@@ -158,7 +157,7 @@ class ObjectDetector:
 
     def detect(
         self,
-        image: str | os.PathLike[str] | bytes | NDArray[Any],
+        image: PathLike | NDArray[Any],
         threshold: float = 0.5,
     ) -> list[Detection]:
         """Find objects in a picture.
@@ -228,7 +227,7 @@ class ObjectDetector:
             info[...] = np.resize(numbers[: info.size], info.shape)
 
 
-def as_picture(image: str | os.PathLike[str] | bytes | NDArray[Any]) -> Array:
+def as_picture(image: PathLike | NDArray[Any]) -> Array:
     """Return a picture as H x W x 3 floats from 0 to 1, RGB; see `ObjectDetector.detect`."""
     if not isinstance(image, np.ndarray):
         return load_image(image)
@@ -242,9 +241,7 @@ def as_picture(image: str | os.PathLike[str] | bytes | NDArray[Any]) -> Array:
     return picture.astype(np.float32)
 
 
-def draw(
-    image: str | os.PathLike[str] | bytes | NDArray[Any], found: Sequence[Detection]
-) -> Image.Image:
+def draw(image: PathLike | NDArray[Any], found: Sequence[Detection]) -> Image.Image:
     """Return the picture with boxes, names and scores drawn into it.
 
     Parameters
@@ -259,4 +256,5 @@ def draw(
 
 
 def _named(net: Any) -> str:
-    return f"'{net}'" if isinstance(net, (str, os.PathLike)) and "{" not in str(net) else "the net"
+    name = path_text(net) if is_path(net) else "{"
+    return "the net" if "{" in name else f"'{name}'"

@@ -14,6 +14,7 @@ from ..graph import Node
 from ..layers.layer import Count, Layer, as_tensors
 from ..memory.blob import Blob, Shape
 from ..memory.stores import Store
+from ..vectors import BlobVec
 
 
 @dataclass
@@ -68,10 +69,13 @@ class Step:
                 raise NetError("the layer cannot run in place: give its top a name of its own")
             if layer.on_blobs:
                 layer.setup_blobs(self.bottoms, self.tops)
+                # A list of somebody's own making holds parameters, too.
+                if not isinstance(layer.blobs, BlobVec):
+                    layer.blobs = BlobVec(layer.blobs)
             else:
                 shapes = [blob.shape for blob in self.bottoms]
                 layer.setup(*shapes)
-                layer.blobs = [wanted.blob() for wanted in layer.parameters(*shapes)]
+                layer.blobs = BlobVec(wanted.blob() for wanted in layer.parameters(*shapes))
         self.reshape()
 
     def reshape(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +10,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ParseError, ShapeError, unreadable
+from ..paths import PathLike, path_text
 from ..proto import caffe_pb2
 from ..weights.files import read_blob
 
@@ -163,7 +163,7 @@ def datum_to_array(datum: caffe_pb2.Datum) -> NDArray[Any]:
     return values.reshape(shape)
 
 
-def load_mean(path: str | os.PathLike[str]) -> NDArray[np.float32]:
+def load_mean(path: PathLike) -> NDArray[np.float32]:
     """Read a mean file: NumPy's .npy or Caffe's .binaryproto, told apart by content.
 
     Parameters
@@ -182,7 +182,7 @@ def load_mean(path: str | os.PathLike[str]) -> NDArray[np.float32]:
     ParseError
         The file cannot be read, is neither, or does not hold one mean.
     """
-    name = os.fspath(path)
+    name = path_text(path)
     try:
         with open(name, "rb") as file:
             is_npy = file.read(6) == b"\x93NUMPY"

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from ..errors import CaffeError, ParseError
+from ..paths import PathLike, is_path, path_text
 
 FLICKR_STYLES = (
     "Detailed",
@@ -117,7 +118,7 @@ PUBLISHED = {"voc": voc, "coco": coco, "cityscapes": cityscapes, "camvid": camvi
 """Label sets by name."""
 
 
-def read_labels(labels: str | os.PathLike[str] | Sequence[str]) -> list[str]:
+def read_labels(labels: PathLike | Sequence[str]) -> list[str]:
     """Return the names of classes.
 
     Parameters
@@ -136,9 +137,9 @@ def read_labels(labels: str | os.PathLike[str] | Sequence[str]) -> list[str]:
     >>> read_labels("voc")[:3]
     ['aeroplane', 'bicycle', 'bird']
     """
-    if not isinstance(labels, (str, os.PathLike)):
+    if not is_path(labels):
         return [str(name) for name in labels]
-    path = os.fspath(labels)
+    path = path_text(labels)
     if path in PUBLISHED and not os.path.exists(path):
         return PUBLISHED[path]()
     try:

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, UnidentifiedImageError
 
 from ..errors import CaffeError, ImageError, MissingImageError, ShapeError, require
+from ..paths import PathLike, is_path, path_text
 
 Dims = Sequence[int] | NDArray[np.integer[Any]]
 """A height and a width."""
@@ -37,9 +38,7 @@ _BAND = 1 << 22
 _TOO_LARGE = "too large a picture: {} (raise PIL.Image.MAX_IMAGE_PIXELS if you trust it)"
 
 
-def load_image(
-    filename: str | os.PathLike[str] | bytes | IO[bytes], color: bool = True
-) -> NDArray[np.float32]:
+def load_image(filename: PathLike | IO[bytes], color: bool = True) -> NDArray[np.float32]:
     """Read a picture into an array of floats between 0 (black) and 1 (white).
 
     An alpha channel is dropped, palettes are looked up, CMYK is converted, 16-bit values are
@@ -49,7 +48,7 @@ def load_image(
     Parameters
     ----------
     filename : path, bytes or binary file object
-        The picture's path, its encoded content, or a file open for reading.
+        The picture's path (as bytes, too), its encoded content, or a file open for reading.
     color : bool
         RGB if true (grey pictures are repeated), one grey channel if false.
 
@@ -79,9 +78,7 @@ def load_image(
     return image
 
 
-def read_pixels(
-    filename: str | os.PathLike[str] | bytes | IO[bytes], color: bool = True
-) -> tuple[NDArray[Any], float]:
+def read_pixels(filename: PathLike | IO[bytes], color: bool = True) -> tuple[NDArray[Any], float]:
     """Read a picture as `load_image` does, but leave its numbers as they are stored.
 
     Returns
@@ -96,7 +93,7 @@ def read_pixels(
 
 
 @contextmanager
-def open_picture(filename: str | os.PathLike[str] | bytes | IO[bytes]) -> Iterator[Image.Image]:
+def open_picture(filename: PathLike | IO[bytes]) -> Iterator[Image.Image]:
     """Open a picture of one of the `FORMATS`; inside the block it may be unpacked.
 
     Raises
@@ -147,16 +144,16 @@ def _other_format(head: bytes) -> str | None:
 
 
 def _picture_source(
-    filename: str | os.PathLike[str] | bytes | IO[bytes],
+    filename: PathLike | IO[bytes],
 ) -> tuple[str, str | IO[bytes]]:
     """A name for messages, and what Pillow is to open."""
-    if isinstance(filename, bytes):
+    if isinstance(filename, bytes) and not _names_a_file(filename):
         return f"<{len(filename)} bytes>", io.BytesIO(filename)
-    if not isinstance(filename, (str, os.PathLike)):
+    if not is_path(filename):
         if not hasattr(filename, "read"):
             raise ImageError(f"{filename!r} is neither a path, nor bytes, nor a file of a picture")
         return str(getattr(filename, "name", "<stream>")), filename
-    name = os.fspath(filename)
+    name = path_text(filename)
     # Opening a pipe or a device could wait for ever.
     if os.path.isfile(name):
         return name, name
@@ -165,6 +162,12 @@ def _picture_source(
     if os.path.exists(name):
         raise ImageError(f"{name}: not a regular file")
     raise MissingImageError(f"{name}: no such file")
+
+
+def _names_a_file(content: bytes) -> bool:
+    """Whether bytes are the path of a file that is there, and not a picture's content."""
+    # Every picture's content holds zeros, or is longer than any path.
+    return len(content) < 4096 and b"\0" not in content and os.path.isfile(content)
 
 
 def _check_size(picture: Image.Image, name: str) -> None:

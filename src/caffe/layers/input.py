@@ -17,6 +17,7 @@ from ..proto.caffe_pb2 import (
     InputParameter,
     ParameterParameter,
 )
+from ..vectors import BlobVec
 from .layer import Layer, Parameter, register
 
 T = TypeVar("T")
@@ -101,7 +102,7 @@ class ParameterLayer(Layer[ParameterParameter]):
     on_blobs = True
 
     def setup_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
-        self.blobs = [Parameter(tuple(self.param.shape.dim)).blob()]
+        self.blobs = BlobVec([Parameter(tuple(self.param.shape.dim)).blob()])
         tops[0].reshape(*self.blobs[0].shape)
 
     def forward_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:

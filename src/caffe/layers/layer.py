@@ -19,6 +19,7 @@ from typing_extensions import TypeVar
 from ..errors import NetError, ShapeError, did_you_mean
 from ..fillers import filler_for
 from ..memory.blob import Blob, Shape
+from ..vectors import BlobVec, StringVec
 from ..weights.layer_weights import WeightBlob
 from .reach import Alignment, Along, Reach, middles, same_place
 
@@ -101,7 +102,7 @@ class Layer(Generic[P]):
         The layer type as the text names it.
     param : message
         The layer's own parameter message, ``layer_param.<message>``.
-    blobs : list of Blob
+    blobs : BlobVec
         The learned parameters.
     """
 
@@ -208,7 +209,7 @@ class Layer(Generic[P]):
         self.phase: int = layer_param.phase
         own: Any = None if self.message is None else getattr(self.layer_param, self.message)
         self.param: P = own
-        self.blobs: list[Blob] = []
+        self.blobs = BlobVec()
 
     @classmethod
     def for_param(cls, layer_param: LayerParameter) -> type[Layer]:
@@ -516,9 +517,9 @@ def family_of(layer_type: str) -> Family:
     return "plain" if found is None else found.family
 
 
-def layer_type_list() -> list[str]:
+def layer_type_list() -> StringVec:
     """Return the names of all known layer types, sorted."""
-    return sorted(registry())
+    return StringVec(sorted(registry()))
 
 
 def create(layer_param: LayerParameter) -> Layer:

@@ -10,6 +10,7 @@ from ..errors import NetError
 from ..memory.blob import Blob
 from ..phases import TEST
 from ..proto.caffe_pb2 import PythonParameter
+from ..vectors import BlobVec, BoolVec
 from . import layer as base
 
 if TYPE_CHECKING:
@@ -25,14 +26,6 @@ BUILT_IN = {
 of that name on ``sys.path`` goes first."""
 
 
-class BlobVec(list[Blob]):
-    """A layer's parameters."""
-
-    def add_blob(self, *shape: int) -> None:
-        """Append a blob of zeros."""
-        self.append(Blob(shape))
-
-
 class Layer:
     """What a layer of one's own derives from: ``caffe.Layer``.
 
@@ -45,7 +38,7 @@ class Layer:
         ``python_param.param_str`` of the net's text.
     phase : int
         caffe.TRAIN or caffe.TEST.
-    blobs : list of Blob
+    blobs : BlobVec
         The parameters; ``self.blobs.add_blob(2, 3)`` in `setup` adds one. They are saved,
         loaded, shared and trained like any layer's.
     type : str
@@ -162,6 +155,9 @@ class PythonLayer(base.Layer[PythonParameter]):
         own.param_str = self.param.param_str
         own.phase = self.phase
         own.setup(bottoms, tops)
+        # A list of its own making is one of the layer's parameters, too.
+        if not isinstance(own.blobs, BlobVec):
+            own.blobs = BlobVec(own.blobs)
         self.blobs = own.blobs
 
     def reshape_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
@@ -173,4 +169,4 @@ class PythonLayer(base.Layer[PythonParameter]):
     def backward_blobs(
         self, tops: list[Blob], propagate_down: list[bool], bottoms: list[Blob]
     ) -> None:
-        self._own.backward(tops, propagate_down, bottoms)
+        self._own.backward(tops, BoolVec(propagate_down), bottoms)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import ArgumentError, CaffeError, NetError
-from ..paths import PathLike
+from ..paths import PathLike, is_path, path_text
 from ..phases import NAMES, check_phase
 from ..proto import files
 from ..proto.caffe_pb2 import NetParameter
@@ -28,7 +28,7 @@ def sort_arguments(
     if legacy:
         raise TypeError(f"Net() got an unexpected keyword argument {next(iter(legacy))!r}")
     rest = list(arguments)
-    if rest and isinstance(rest[0], (str, os.PathLike)) and rest[0] not in NAMES:
+    if rest and is_path(rest[0]) and rest[0] not in NAMES:
         weights = rest.pop(0)
         names = ["phase"]
     else:
@@ -49,17 +49,17 @@ def sort_arguments(
     )
 
 
-def read_model(model: PathLike | NetParameter) -> tuple[str | None, NetParameter]:
+def read_model(model: PathLike | NetParameter | None) -> tuple[str | None, NetParameter]:
     """Return the net's upgraded description, and the file's path where it came from one."""
     if isinstance(model, NetParameter):
         return None, upgrade_net(model)
     if isinstance(model, str) and "{" in model and not os.path.exists(model):
         return None, files.parse_net(model)
-    if not isinstance(model, (str, os.PathLike)):
+    if not is_path(model):
         raise ArgumentError(
             f"Net() takes a prototxt's path, its text or a NetParameter, not {model!r:.80}"
         )
-    return os.fspath(model), files.read_net(model)
+    return path_text(model), files.read_net(model)
 
 
 def name_source(error: CaffeError, source: str | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from .. import mode
 from ..engine import layerwise
+from ..engine.callbacks import Callback, Callbacks
 from ..engine.debug_info import report_backward, report_forward
 from ..engine.runner import Runner
 from ..engine.steps import Step
@@ -20,6 +20,7 @@ from ..layers.layer import Layer, create
 from ..memory.blob import Blob
 from ..paths import PathLike
 from ..proto.caffe_pb2 import NetParameter
+from ..vectors import BlobVec, IntVec, RawBlobVec
 from .alignment import warn_of_unsaid_offsets
 from .batch import batches
 from .checks import assign, check_all_given, known_blobs, known_layer
@@ -27,23 +28,24 @@ from .construction import name_source, read_model, sort_arguments
 from .inside import Inside
 from .parameters import ParameterList
 from .trained import copy_trained, save_caffemodel, save_hdf5, share_trained
+from .views import View, Views
 
 if TYPE_CHECKING:
     from ..structure.summary import Summary
 
 
-class Net:
+class Net(Views):
     """A net of layers, as pycaffe's ``caffe.Net``.
 
     Parameters
     ----------
-    model : path, NetParameter or text of a net
+    network_file : path, NetParameter or text of a net
         The net's prototxt; older forms are upgraded on the way.
     weights : path, optional
         A .caffemodel or HDF5 file, chosen by content; layers are matched by name.
     phase : {caffe.TRAIN, caffe.TEST}
-        Which layers there are, and how Dropout, BatchNorm and the like run. The orders
-        ``Net(model, phase)`` and ``Net(model, weights, phase)`` both work, as in pycaffe.
+        Which layers there are, and how Dropout, BatchNorm and the like run. It may stand second,
+        or third behind the weights, as in pycaffe.
     level : int
         For `min_level` and `max_level` rules.
     stages : sequence of str, optional
@@ -69,7 +71,7 @@ class Net:
 
     def __init__(
         self,
-        model: PathLike | NetParameter,
+        network_file: PathLike | NetParameter | None = None,
         *arguments: Any,
         phase: int | None = None,
         weights: PathLike | None = None,
@@ -77,10 +79,12 @@ class Net:
         stages: Sequence[str] | None = None,
         **legacy: Any,
     ) -> None:
+        # The name that the first argument had here before.
+        network_file = legacy.pop("model", network_file)
         weights, phase, level, stages = sort_arguments(
             arguments, weights, phase, level, stages, legacy
         )
-        source, param = read_model(model)
+        source, param = read_model(network_file)
         try:
             graph = build_graph(param, phase, level, stages or ())
             self._build(graph, param)
@@ -98,13 +102,13 @@ class Net:
         self._parameters = ParameterList()
         layers = [create(node.param) for node in graph.nodes]
         graph.add_automatic_tops([layer.added_tops for layer in layers])
-        self._blobs = [Blob() for _ in graph.blob_names]
+        blobs = BlobVec(Blob() for _ in graph.blob_names)
         for node, layer in zip(graph.nodes, layers, strict=True):
             step = Step(
                 node,
                 layer,
-                [self._blobs[b] for b in node.bottoms],
-                [self._blobs[t] for t in node.tops],
+                RawBlobVec(blobs[b] for b in node.bottoms),
+                RawBlobVec(blobs[t] for t in node.tops),
                 [graph.blob_names[b] for b in node.bottoms],
                 [graph.blob_names[t] for t in node.tops],
             )
@@ -124,7 +128,8 @@ class Net:
         warn_of_unsaid_offsets(self._steps)
         self._mark_backward(param.force_backward)
         self._runner = Runner(self._steps)
-        self._make_views()
+        self._callbacks = Callbacks()
+        self._view = View.of(graph, self._steps, blobs)
 
     def _mark_backward(self, force: bool) -> None:
         may_force = [
@@ -133,46 +138,16 @@ class Net:
         ]
         mark_backward(self._graph, force, may_force)
 
-    def _make_views(self) -> None:
-        graph = self._graph
-        nodes = graph.nodes
-        self._layer_names = [node.param.name for node in nodes]
-        self._blob_names = list(graph.blob_names)
-        self._inputs = list(graph.inputs)
-        self._outputs = list(graph.outputs)
-        self.layers = [step.layer.face for step in self._steps]
-        self.layer_dict = OrderedDict(zip(self._layer_names, self.layers, strict=True))
-        self.blobs = OrderedDict(zip(self._blob_names, self._blobs, strict=True))
-        self.params = OrderedDict(
-            (name, step.layer.blobs)
-            for name, step in zip(self._layer_names, self._steps, strict=True)
-            if step.layer.blobs
-        )
-        self.inputs = [self._blob_names[i] for i in self._inputs]
-        self.outputs = [self._blob_names[i] for i in self._outputs]
-        self.bottom_names = OrderedDict(
-            (node.param.name, [self._blob_names[b] for b in node.bottoms]) for node in nodes
-        )
-        self.top_names = OrderedDict(
-            (node.param.name, [self._blob_names[t] for t in node.tops]) for node in nodes
-        )
-        weights = [0.0] * len(self._blobs)
-        for node in nodes:
-            for top, weight in zip(node.tops, node.loss_weights, strict=True):
-                weights[top] = weight
-        self._blob_loss_weights = weights
-        self.blob_loss_weights = OrderedDict(zip(self._blob_names, weights, strict=True))
-
     @property
     def inside(self) -> Inside:
         """The parts that the net is made of, for the package's own modules."""
         return Inside(self._graph, self._steps, self._parameters)
 
-    def _bottom_ids(self, layer: int) -> list[int]:
-        return list(self._graph.nodes[layer].bottoms)
+    def _bottom_ids(self, layer: int) -> IntVec:
+        return IntVec(self._graph.nodes[layer].bottoms)
 
-    def _top_ids(self, layer: int) -> list[int]:
-        return list(self._graph.nodes[layer].tops)
+    def _top_ids(self, layer: int) -> IntVec:
+        return IntVec(self._graph.nodes[layer].tops)
 
     # Running.
 
@@ -276,7 +251,7 @@ class Net:
             Copies, by blob name.
         """
         outputs: dict[str, list[np.ndarray]] = {}
-        for batch in self._batches(inputs):
+        for batch in self._batch(inputs):
             for name, values in self.forward(blobs=blobs, **batch).items():
                 outputs.setdefault(name, []).extend(np.atleast_1d(values.copy()))
         return self._trimmed(outputs, inputs)
@@ -307,7 +282,7 @@ class Net:
         gradients: dict[str, list[np.ndarray]] = {}
         nothing: dict[str, Any] = {}
         for batch, tops in zip_longest(
-            self._batches(inputs), self._batches(top_diffs), fillvalue=nothing
+            self._batch(inputs), self._batch(top_diffs), fillvalue=nothing
         ):
             for name, values in self.forward(blobs=blobs, **batch).items():
                 found.setdefault(name, []).extend(np.atleast_1d(values.copy()))
@@ -352,10 +327,11 @@ class Net:
 
     def _forward(self, first: int, last: int) -> float:
         steps, store = self._steps[first : last + 1], mode.current_store()
+        as_whole = len(steps) == len(self._steps)
         with mode.gpu_arithmetic():
-            if len(steps) == len(self._steps) and not self.debug_info:
+            if as_whole and not self.debug_info and not self._callbacks.heed_forward:
                 return self._runner.forward(store)
-            loss = layerwise.forward(steps, store)
+            loss = layerwise.forward(steps, store, self._callbacks, first)
         if self.debug_info:
             report_forward(steps, store)
         return loss
@@ -383,9 +359,39 @@ class Net:
     def _backward(self, first: int, last: int) -> None:
         steps, store = self._steps[last : first + 1], mode.current_store()
         with mode.gpu_arithmetic():
-            layerwise.backward(steps, store)
+            layerwise.backward(steps, store, self._callbacks, last)
         if self.debug_info:
             report_backward(steps, store)
+
+    def before_forward(self, function: Callback) -> None:
+        """Let `function` be called with each layer's number before the layer runs forward.
+
+        As long as there is such a function, or one for after it, each layer runs by itself. The
+        functions are called in the order in which they were given; a copy of the net has none.
+
+        Examples
+        --------
+        >>> net = Net('layer { name: "data" type: "Input" top: "data" }', 1)
+        >>> net.before_forward(print)
+        >>> _ = net.forward()
+        0
+        """
+        self._callbacks.before_forward.append(_checked_function(function))
+
+    def after_forward(self, function: Callback) -> None:
+        """Let `function` be called with each layer's number after the layer has run forward."""
+        self._callbacks.after_forward.append(_checked_function(function))
+
+    def before_backward(self, function: Callback) -> None:
+        """Let `function` be called with each layer's number before its gradients are computed.
+
+        It is called for layers whose gradients nobody needs, too.
+        """
+        self._callbacks.before_backward.append(_checked_function(function))
+
+    def after_backward(self, function: Callback) -> None:
+        """Let `function` be called with each layer's number after its gradients are computed."""
+        self._callbacks.after_backward.append(_checked_function(function))
 
     # Weights.
 
@@ -448,8 +454,8 @@ class Net:
         last = len(names) - 1 if end is None else names.index(known_layer(end, names))
         return first, last
 
-    def _batches(self, arrays: dict[str, np.ndarray]) -> Iterator[dict[str, Any]]:
-        return batches(arrays, self._blobs[0].shape[0] if arrays else 0)
+    def _batch(self, blobs: dict[str, np.ndarray]) -> Iterator[dict[str, Any]]:
+        return batches(blobs, self._blobs[0].shape[0] if blobs else 0)
 
     @staticmethod
     def _trimmed(
@@ -486,6 +492,12 @@ def _loss_weights(layer: Layer, tops: int) -> list[float]:
             word=layer.name,
         )
     return given + [0.0] * (tops - len(given))
+
+
+def _checked_function(function: Callback) -> Callback:
+    if not callable(function):
+        raise ArgumentError(f"this takes a function of a layer's number, not {function!r:.60}")
+    return function
 
 
 def checked_net(net: Any) -> Net:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ import torch
 from ..errors import WeightsError
 from ..memory.allocation import empty
 from ..memory.blob import Blob, Shape
-from ..paths import PathLike
+from ..paths import PathLike, path_text
 from ..proto.caffe_pb2 import LayerParameter
 from ..weights import files as weight_files
 from ..weights.layer_weights import WeightBlob
@@ -28,7 +27,7 @@ def copy_trained(net: Inside, path: PathLike) -> None:
         target = targets.get(source.name)
         if target is None:
             continue
-        where = f"{os.fspath(path)}: layer '{source.name}'"
+        where = f"{path_text(path)}: layer '{source.name}'"
         # HDF5 files leave out the blobs that belong to another layer.
         shared = [net.parameters.is_shared(blob) for blob in target]
         blobs = source.blobs

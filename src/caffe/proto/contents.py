@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import mmap
-import os
 
 from ..errors import MissingFileError, ParseError
+from ..paths import PathLike, path_text
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # How much of a file is looked at to tell text from binary.
@@ -26,7 +26,7 @@ _SIGNATURES = {
 _MARKUP = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")
 
 
-def map_bytes(path: str | os.PathLike[str]) -> mmap.mmap | bytes:
+def map_bytes(path: PathLike) -> mmap.mmap | bytes:
     """A file's content, mapped where that is possible; it is read as it is looked at.
 
     Raises
@@ -36,7 +36,7 @@ def map_bytes(path: str | os.PathLike[str]) -> mmap.mmap | bytes:
     ParseError
         It is a folder or empty, or it may not be read.
     """
-    source = os.fspath(path)
+    source = path_text(path)
     try:
         with open(source, "rb") as stream:
             try:
@@ -54,7 +54,7 @@ def map_bytes(path: str | os.PathLike[str]) -> mmap.mmap | bytes:
     return data
 
 
-def read_bytes(path: str | os.PathLike[str]) -> bytes:
+def read_bytes(path: PathLike) -> bytes:
     """A file's whole content; raises as `map_bytes` does."""
     return bytes(map_bytes(path))
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from ..errors import ParseError
+from ..paths import PathLike, path_text
 from . import caffe_pb2, contents
 from .text import check_required, decode, parse_text
 from .upgrade import upgrade_net_in_place, upgrade_solver
@@ -16,7 +17,7 @@ from .upgrade import upgrade_net_in_place, upgrade_solver
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 
-def read_net(path: str | os.PathLike[str]) -> caffe_pb2.NetParameter:
+def read_net(path: PathLike) -> caffe_pb2.NetParameter:
     """A net from a prototxt or a .caffemodel, upgraded; layer types are not checked.
 
     Raises
@@ -24,7 +25,7 @@ def read_net(path: str | os.PathLike[str]) -> caffe_pb2.NetParameter:
     ParseError
         The file is missing or no net; says line and column where it is a text.
     """
-    source = os.fspath(path)
+    source = path_text(path)
     net = read_message(path, caffe_pb2.NetParameter())
     upgrade_net_in_place(net, source)
     return net
@@ -44,7 +45,7 @@ def parse_net(text: str, source: str = "<text>") -> caffe_pb2.NetParameter:
     return net
 
 
-def read_solver(path: str | os.PathLike[str]) -> caffe_pb2.SolverParameter:
+def read_solver(path: PathLike) -> caffe_pb2.SolverParameter:
     """A solver from its prototxt (or binary), upgraded.
 
     As in Caffe, snapshots are named after the file where ``snapshot_prefix`` is absent or names
@@ -55,7 +56,7 @@ def read_solver(path: str | os.PathLike[str]) -> caffe_pb2.SolverParameter:
     ParseError
         The file is missing or no solver; says line and column where it is a text.
     """
-    source = os.fspath(path)
+    source = path_text(path)
     solver = upgrade_solver(read_message(path, caffe_pb2.SolverParameter()), source)
     stem = os.path.splitext(source)[0]
     if not solver.HasField("snapshot_prefix"):
@@ -65,7 +66,7 @@ def read_solver(path: str | os.PathLike[str]) -> caffe_pb2.SolverParameter:
     return solver
 
 
-def read_message(path: str | os.PathLike[str], message: AnyMessage) -> AnyMessage:
+def read_message(path: PathLike, message: AnyMessage) -> AnyMessage:
     """Merge a file into a message, not upgraded; text or binary is told by its content.
 
     Raises
@@ -73,7 +74,7 @@ def read_message(path: str | os.PathLike[str], message: AnyMessage) -> AnyMessag
     ParseError
         The file is missing or holds no such message.
     """
-    source = os.fspath(path)
+    source = path_text(path)
     data = contents.read_bytes(path)
     if contents.is_text(data):
         return parse_text(decode(data, source), message, source)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 
+from ..paths import PathLike
 
-def find_line(path: str | os.PathLike[str], word: str) -> int | None:
+
+def find_line(path: PathLike, word: str) -> int | None:
     """Return the line, counted from 1, where `word` first stands in quotes; None if nowhere."""
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:

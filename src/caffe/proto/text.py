@@ -7,7 +7,6 @@ schema does not know, so that the texts of Caffe's forks load.
 
 from __future__ import annotations
 
-import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from google.protobuf.message import Message
 
 from ..atomic import atomic_write
 from ..errors import CaffeWarning, ParseError
+from ..paths import PathLike, path_text
 from . import contents
 from .kept import keep, to_text
 
@@ -101,12 +101,12 @@ def parse_text(text: str, message: AnyMessage, source: str = "<text>") -> AnyMes
     return message
 
 
-def read_text(path: str | os.PathLike[str], message: AnyMessage) -> AnyMessage:
+def read_text(path: PathLike, message: AnyMessage) -> AnyMessage:
     """Merge a prototxt file into a message; see `parse_text`.
 
     Windows line ends, a byte order mark, and comments that are not UTF-8 are taken as they come.
     """
-    source = os.fspath(path)
+    source = path_text(path)
     return parse_text(decode(contents.read_bytes(path), source), message, source)
 
 
@@ -115,7 +115,7 @@ def format_text(message: Message) -> str:
     return to_text(message)
 
 
-def write_text(path: str | os.PathLike[str], message: Message) -> None:
+def write_text(path: PathLike, message: Message) -> None:
     """Write the message as a prototxt file, wholly or not at all."""
     with atomic_write(path, "w") as stream:
         stream.write(format_text(message))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from google.protobuf.message import Message
 from ..errors import NetError
 from ..graph import filter_layers
 from ..memory.blob import Shape
+from ..paths import PathLike
 from ..phases import TEST, TRAIN
 from ..proto.caffe_pb2 import LayerParameter, NetParameter, NetState
 from ..weights.files import read_weights
@@ -299,8 +299,8 @@ def _per_item(shape: Shape, batch: int | None) -> Shape:
 
 
 def compare_weights(
-    first: str | os.PathLike[str],
-    second: str | os.PathLike[str],
+    first: PathLike,
+    second: PathLike,
     tolerance: float = 0.0,
     advance: Callable[[], None] = lambda: None,
 ) -> WeightsDifference:

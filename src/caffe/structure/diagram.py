@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from ..draw import (
 )
 from ..errors import CaffeError, require
 from ..layers.layer import Family, family_of
+from ..paths import PathLike
 from ..proto.caffe_pb2 import EltwiseParameter, LayerParameter
 from .outline import Outline, OutlinedLayer
 from .summary import shape_text, summarize
@@ -103,7 +103,7 @@ class Repeat:
 
 def draw_outline(
     outline: Outline,
-    path: str | os.PathLike[str],
+    path: PathLike,
     rankdir: str = "TB",
     fold: bool = True,
 ) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from ..atomic import atomic_write
 from ..errors import ParseError
+from ..paths import PathLike, path_text
 from ..proto import contents
 from ..proto.caffe_pb2 import LayerParameter
 from . import caffemodel, hdf5
@@ -16,7 +16,7 @@ from .layer_weights import LayerWeights
 from .wire import WireError
 
 
-def read_weights(path: str | os.PathLike[str]) -> list[LayerWeights]:
+def read_weights(path: PathLike) -> list[LayerWeights]:
     """The layers of a .caffemodel (V0, V1 or V2) or HDF5 weight file, in file order.
 
     Which of them it is is told by its content. Layers without blobs are listed too.
@@ -28,7 +28,7 @@ def read_weights(path: str | os.PathLike[str]) -> list[LayerWeights]:
     MissingExtraError
         It is an HDF5 file, and h5py is not installed.
     """
-    source = os.fspath(path)
+    source = path_text(path)
     data = contents.map_bytes(path)
     if data[: len(contents.HDF5_SIGNATURE)] == contents.HDF5_SIGNATURE:
         return list(hdf5.read_layers(source))
@@ -37,7 +37,7 @@ def read_weights(path: str | os.PathLike[str]) -> list[LayerWeights]:
     return list(caffemodel.read_layers(data, source))
 
 
-def read_blob(path: str | os.PathLike[str]) -> np.ndarray:
+def read_blob(path: PathLike) -> np.ndarray:
     """The array of a blob's file, such as a mean picture's ``.binaryproto``.
 
     Returns
@@ -51,7 +51,7 @@ def read_blob(path: str | os.PathLike[str]) -> np.ndarray:
     ParseError
         The file is missing, damaged, or holds no blob.
     """
-    source = os.fspath(path)
+    source = path_text(path)
     data = contents.map_bytes(path)
     try:
         blob = caffemodel.read_blob(data)
@@ -64,7 +64,7 @@ def read_blob(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def write_weights(
-    path: str | os.PathLike[str],
+    path: PathLike,
     net_name: str,
     layers: Iterable[tuple[LayerParameter, Sequence[np.ndarray]]],
     diffs: Iterable[Sequence[np.ndarray]] | None = None,
@@ -87,7 +87,7 @@ def write_weights(
 
 
 def write_weights_hdf5(
-    path: str | os.PathLike[str],
+    path: PathLike,
     layers: Iterable[tuple[str, Sequence[np.ndarray | None]]],
     diffs: Iterable[tuple[str, Sequence[np.ndarray | None]]] | None = None,
 ) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..atomic import atomic_write
 from ..errors import CaffeError, ParseError, require
+from ..paths import PathLike
 from .layer_weights import LayerWeights, WeightBlob
 
 # Layer names with slashes make groups in groups; more than this is a file that goes in circles.
@@ -43,7 +44,7 @@ def read_layers(path: str) -> Iterator[LayerWeights]:
 
 
 def write_groups(
-    path: str | os.PathLike[str],
+    path: PathLike,
     groups: dict[str, Iterable[tuple[str, Sequence[np.ndarray | None]]]],
 ) -> None:
     """Write each group's layers and their blobs, wholly or not at all.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from ..classifier import Classifier
 from ..errors import ShapeError
 from ..io import load_image
+from ..paths import PathLike
 from ..predictions import Predictions, likeliest
 from .files import Files
 from .records import Record
@@ -41,7 +41,7 @@ class Model(Classifier):
 
     def classify(
         self,
-        image: str | os.PathLike[str] | bytes | NDArray[Any],
+        image: PathLike | NDArray[Any],
         top: int = 5,
         oversample: bool = False,
     ) -> Predictions:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...io.pictures import open_picture, pixels_of, read_pixels
+from ...paths import PathLike
 
 BgrPicture = NDArray[np.uint8]
 """Channels x height x width, 0 to 255; one channel is grey, three are BGR, four BGRA."""
@@ -16,7 +16,7 @@ BgrPicture = NDArray[np.uint8]
 GREY_MODES = ("1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
 
-def read_picture(source: str | os.PathLike[str] | bytes, color: bool = True) -> BgrPicture:
+def read_picture(source: PathLike, color: bool = True) -> BgrPicture:
     """Read a picture from its file or encoded content.
 
     Parameters
