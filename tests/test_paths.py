@@ -58,7 +58,7 @@ def test_nets_and_weights_are_read_and_written_by_any_path(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_texts_solvers_means_and_pictures_are_read_by_any_path(
+def test_texts_solvers_and_means_are_read_by_any_path(
     kind: Callable[[str], str], tmp_path: Path
 ) -> None:
     solver = kind(str(tmp_path / "solver.prototxt"))
@@ -67,10 +67,15 @@ def test_texts_solvers_means_and_pictures_are_read_by_any_path(
     assert read_solver(solver).snapshot_prefix == str(tmp_path / "solver")
     np.save(tmp_path / "mean.npy", np.ones((3, 2, 2)))
     assert caffe.io.load_mean(kind(str(tmp_path / "mean.npy"))).shape == (3, 2, 2)
-    picture = str(tmp_path / "a.png")
+
+
+def test_bytes_are_a_pictures_content_and_open_no_file(tmp_path: Path) -> None:
+    picture = tmp_path / "a.png"
     Image.new("RGB", (4, 2), (255, 0, 0)).save(picture)
-    assert caffe.io.load_image(kind(picture)).shape == (2, 4, 3)
-    assert caffe.io.load_image(Path(picture).read_bytes()).shape == (2, 4, 3)
+    assert caffe.io.load_image(InBytes(str(picture))).shape == (2, 4, 3)
+    assert caffe.io.load_image(picture.read_bytes()).shape == (2, 4, 3)
+    with pytest.raises(caffe.ImageError, match="not a picture"):
+        caffe.io.load_image(os.fsencode(picture))
 
 
 def test_what_is_no_path_is_a_type_error() -> None:

@@ -48,7 +48,8 @@ def load_image(filename: PathLike | IO[bytes], color: bool = True) -> NDArray[np
     Parameters
     ----------
     filename : path, bytes or binary file object
-        The picture's path (as bytes, too), its encoded content, or a file open for reading.
+        The picture's path, its encoded content, or a file open for reading. Bytes are content
+        and never a path, as they may come from anywhere.
     color : bool
         RGB if true (grey pictures are repeated), one grey channel if false.
 
@@ -147,7 +148,7 @@ def _picture_source(
     filename: PathLike | IO[bytes],
 ) -> tuple[str, str | IO[bytes]]:
     """A name for messages, and what Pillow is to open."""
-    if isinstance(filename, bytes) and not _names_a_file(filename):
+    if isinstance(filename, bytes):
         return f"<{len(filename)} bytes>", io.BytesIO(filename)
     if not is_path(filename):
         if not hasattr(filename, "read"):
@@ -162,12 +163,6 @@ def _picture_source(
     if os.path.exists(name):
         raise ImageError(f"{name}: not a regular file")
     raise MissingImageError(f"{name}: no such file")
-
-
-def _names_a_file(content: bytes) -> bool:
-    """Whether bytes are the path of a file that is there, and not a picture's content."""
-    # Every picture's content holds zeros, or is longer than any path.
-    return len(content) < 4096 and b"\0" not in content and os.path.isfile(content)
 
 
 def _check_size(picture: Image.Image, name: str) -> None:
