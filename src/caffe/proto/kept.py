@@ -7,7 +7,6 @@ whoever writes the message as text gets it back.
 from __future__ import annotations
 
 import io
-import textwrap
 
 from google.protobuf import text_format
 from google.protobuf.message import Message
@@ -47,10 +46,19 @@ def _formatted(message: Message, indent: int, as_one_line: bool) -> str | None:
         for one in values:
             text_format.PrintField(field, one, out, indent=indent, message_formatter=_formatted)
     for text in texts:
-        first, _, rest = text.partition("\n")
-        lines = first + ("\n" + textwrap.dedent(rest) if rest else "")
-        out.write(textwrap.indent(lines, " " * indent) + "\n")
+        out.write(" " * indent + _indented(text, indent) + "\n")
     return out.getvalue().rstrip("\n")[indent:]
+
+
+def _indented(text: str, indent: int) -> str:
+    """Let the lines behind the first stand so far in that the least of them is at `indent`.
+
+    Only a line feed ends a line: whatever else looks like a line's end may be part of a string.
+    """
+    first, *rest = text.split("\n")
+    rest = [line if line.strip(" \t") else "" for line in rest]
+    least = min((len(line) - len(line.lstrip(" \t")) for line in rest if line), default=0)
+    return "\n".join([first, *(line and " " * indent + line[least:] for line in rest)])
 
 
 def _varint(number: int) -> bytes:

@@ -1,20 +1,18 @@
 """Prototxt: messages read from text and written as text.
 
-protobuf's own parser does the reading. What it does not do is done by a walk over the tokens,
-only when that parser refuses a text: saying which brace is open, and finding the fields that the
-schema does not know, so that the texts of Caffe's forks load.
+The reader goes over the tokens once, beside the schema. A field that the schema does not know is
+passed over and kept, so that the texts of Caffe's forks load; brackets that do not match are told
+before anything else that is wrong, since they are mostly its cause.
 """
 
 from __future__ import annotations
 
-import re
+import functools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from dataclasses import field as dataclass_field
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
-from google.protobuf import text_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
@@ -23,22 +21,12 @@ from ..errors import CaffeWarning, ParseError
 from ..paths import PathLike, path_text
 from . import contents
 from .kept import keep, to_text
+from .tokens import Places, Token, integer, number, string, tokens
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
-_TOKEN = re.compile(
-    r"""(?P<skip>\s+|\#[^\n]*)
-    |(?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
-    |(?P<mark>[{}<>\[\]:;,])
-    |(?P<quote>["'])
-    |(?P<word>[^\s\#"'{}<>\[\]:;,]+)""",
-    re.VERBOSE,
-)
 _CLOSERS = {"{": "}", "<": ">", "[": "]"}
-_PLACE = re.compile(r"^\d+:\d+ : (?:(?P<quoted>'.*'|\".*\"): )?(?P<rest>.*)$", re.DOTALL)
-_BAD_ENUM = re.compile(
-    r'Enum type "(?P<type>[\w.]+)" has no value (?:named|with number) (?P<value>\S+?)\.?$'
-)
+_BOOLEANS = {"true": True, "True": True, "t": True, "false": False, "False": False, "f": False}
 
 
 def parse_text(text: str, message: AnyMessage, source: str = "<text>") -> AnyMessage:
@@ -73,30 +61,8 @@ def parse_text(text: str, message: AnyMessage, source: str = "<text>") -> AnyMes
     >>> parse_text('name: "LeNet"', caffe_pb2.NetParameter()).name
     'LeNet'
     """
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     parsed = type(message)()
-    unknown: list[_Unknown] = []
-    try:
-        text_format.Parse(text, parsed)
-    except text_format.ParseError as error:
-        descriptor = cast(Descriptor, message.DESCRIPTOR)
-        walk = _Walk(text, descriptor, source)
-        unknown = walk.unknown_fields()
-        parsed = type(message)()
-        try:
-            if not unknown:
-                raise error
-            text_format.Parse(_blank(text, unknown), parsed)
-        except text_format.ParseError as last:
-            raise _translate(last, text, descriptor, source) from None
-    if unknown and not parsed.ListFields():
-        name = message.DESCRIPTOR.name
-        what = f"nothing of a {name} is in it; is this another kind of file?"
-        raise ParseError(what, source, *_place(text, min(field.start for field in unknown)))
-    check_required(parsed, source)
-    for field in unknown:
-        keep(_at(parsed, field.path), text[field.start : field.end].rstrip(",; \t\n"))
-    _report(unknown, text, source)
+    _Reader(text.removeprefix("\ufeff").replace("\r\n", "\n"), parsed, source).read()
     message.MergeFrom(parsed)
     return message
 
@@ -143,17 +109,38 @@ def decode(data: bytes, source: str) -> str:
     return data.decode("latin-1")
 
 
-@dataclass
-class _Token:
-    kind: str
-    text: str
-    start: int
-    end: int
+class _Bad(ValueError):
+    """A value that its field does not take; says why."""
+
+
+class _Field(NamedTuple):
+    """A field of the schema."""
+
+    descriptor: FieldDescriptor
+    name: str
+    is_repeated: bool
+    is_message: bool
+
+
+@functools.cache
+def _fields_of(descriptor: Descriptor) -> dict[str, _Field]:
+    return {
+        field.name: _Field(
+            field,
+            field.name,
+            # Older versions of protobuf have only the label, later ones warn of it.
+            cast(Any, field).is_repeated
+            if hasattr(FieldDescriptor, "is_repeated")
+            else cast(Any, field).label == FieldDescriptor.LABEL_REPEATED,
+            field.message_type is not None,
+        )
+        for field in descriptor.fields
+    }
 
 
 @dataclass
 class _Layer:
-    """A layer that the walk is in; its name may come after what it encloses."""
+    """A layer that the reader is in; its name may come after what it encloses."""
 
     name: str = ""
 
@@ -162,269 +149,432 @@ class _Layer:
 class _Unknown:
     """A field that the schema does not know, and the text that says it."""
 
-    message: str
+    around: Message
     field: str
     start: int
     end: int
     layer: _Layer | None
-    # The message that it stands in, from the outermost: names of fields, and which of several.
-    path: tuple[tuple[str, int], ...] = ()
     # A known field's value that the schema does not know; empty for a whole field.
     value: str = ""
+
+    @property
+    def message(self) -> str:
+        """The type of the message that it stands in."""
+        return self.around.DESCRIPTOR.name
 
 
 @dataclass
 class _Open:
-    """A brace or bracket that the walk is inside of."""
+    """A bracket that the reader is inside of.
 
-    field: str
-    opener: _Token | None
-    # None inside something that the schema does not know.
-    descriptor: Descriptor | None
+    `message` is None inside something that the schema does not know. Of a list, `message` is the
+    one that its field belongs to.
+    """
+
+    name: str
+    opener: Token | None
+    message: Message | None
     layer: _Layer | None = None
     unknown: _Unknown | None = None
-    misplaced: _Token | None = None
-    path: tuple[tuple[str, int], ...] = ()
-    # How many messages of each field there were so far.
-    counts: dict[str, int] = dataclass_field(default_factory=dict)
+    misplaced: Token | None = None
+    # Of a list: its field, and whether an element or a comma stood last.
+    field: _Field | None = None
+    last: str = ""
 
 
-class _Walk:
-    """One pass over a prototxt's tokens beside the schema."""
+class _Reader:
+    """One pass over a prototxt's tokens beside the schema.
 
-    def __init__(self, text: str, descriptor: Descriptor, source: str) -> None:
-        self.text = text
-        self.source = source
-        self.open = [_Open("", None, descriptor)]
-        self.unknown: list[_Unknown] = []
-        self.tokens = list(self._tokenize())
-        self.at = 0
+    Parameters
+    ----------
+    text : str
+        The prototxt.
+    message : Message
+        What it is read into.
+    source : str
+        The file's name, for the errors.
+    """
 
-    def _tokenize(self) -> Iterator[_Token]:
-        for match in _TOKEN.finditer(self.text):
-            kind = match.lastgroup or ""
-            if kind == "quote":
-                raise self._error("this string has no closing quote", match.start())
-            if kind != "skip":
-                yield _Token(kind, match.group(), match.start(), match.end())
+    def __init__(self, text: str, message: Message, source: str) -> None:
+        self._text = text
+        self._source = source
+        self._message = message
+        self._places = Places(text)
+        self._open = [_Open("", None, message)]
+        self._unknown: list[_Unknown] = []
+        self._mistake: ParseError | None = None
+        self._at = 0
 
-    def _error(self, what: str, position: int) -> ParseError:
-        return ParseError(what, self.source, *_place(self.text, position))
-
-    def unknown_fields(self) -> list[_Unknown]:
-        """The fields that the schema does not know, in order.
-
-        Raises
-        ------
-        ParseError
-            Braces or quotes do not match. Other mistakes end the walk early: protobuf's parser
-            names them.
-        """
-        while self.at < len(self.tokens):
-            token = self.tokens[self.at]
-            self.at += 1
-            if token.text in ("}", ">", "]") and token.kind == "mark":
+    def read(self) -> None:
+        """Fill the message; report and keep what the schema does not know."""
+        self._check_characters()
+        self._tokens = list(tokens(self._text))
+        for token in self._tokens:
+            if token.kind == "quote":
+                raise self._error("this string has no closing quote", token.start)
+        while self._at < len(self._tokens):
+            token = self._next()
+            inner = self._open[-1]
+            if token.kind == "mark" and token.text in ("}", ">", "]"):
                 self._close(token)
-            elif token.text in (",", ";"):
-                continue
-            elif not (self._element(token) if self._in_list() else self._field(token)):
-                return self.unknown
-        inner = self.open[-1]
-        if inner.opener is not None:
-            what = f"the text ends inside {inner.field!r}: this {inner.opener.text!r} is not closed"
-            if inner.layer is not None and inner.layer.name:
-                what += f" (layer {inner.layer.name!r})"
-            if inner.misplaced is not None:
-                line = _place(self.text, inner.misplaced.start)[0]
-                what += f"; a {_CLOSERS[inner.opener.text]!r} may be missing before line {line}"
-            raise self._error(what, inner.opener.start)
-        for field in self.unknown:
-            if field.field in ("layer", "layers") and field.layer is not None:
-                what = (
-                    f"{field.field!r} inside layer {field.layer.name!r}: is a '}}' missing above?"
-                )
-                raise self._error(what, field.start)
-        return self.unknown
+            elif inner.message is None:
+                self._pass_over(token, inner)
+            elif inner.field is not None:
+                self._element(token, inner, inner.field)
+            else:
+                self._field(token, inner, inner.message)
+        self._check_end()
+        check_required(self._message, self._source)
+        for unknown in self._unknown:
+            keep(unknown.around, self._text[unknown.start : unknown.end])
+        self._report()
 
-    def _in_list(self) -> bool:
-        opener = self.open[-1].opener
-        return opener is not None and opener.text == "["
+    def _check_characters(self) -> None:
+        try:
+            self._text.encode()
+        except UnicodeEncodeError as error:
+            what = "half a character (a surrogate without its other) stands here"
+            line, column, _ = self._places.at(error.start)
+            raise ParseError(what, self._source, line, column) from None
 
-    def _close(self, token: _Token) -> None:
-        inner = self.open[-1]
+    # Tokens.
+
+    def _next(self) -> Token:
+        token = self._tokens[self._at]
+        self._at += 1
+        return token
+
+    def _peek(self) -> Token | None:
+        return self._tokens[self._at] if self._at < len(self._tokens) else None
+
+    def _takes(self, *marks: str) -> bool:
+        """Step over one of these marks, if it comes next."""
+        token = self._peek()
+        found = token is not None and token.kind == "mark" and token.text in marks
+        self._at += found
+        return found
+
+    def _value_words(self, first: Token) -> list[Token]:
+        """Take the rest of a value: further strings, or the number behind a sign."""
+        found = [first]
+        while (token := self._peek()) is not None and (
+            (first.kind == "string" and token.kind == "string")
+            or (first.text == "-" and token.kind == "word" and len(found) == 1)
+        ):
+            found.append(self._next())
+        return found
+
+    # Brackets.
+
+    def _enter(self, name: str, opener: Token, message: Message | None) -> _Open:
+        around = self._open[-1]
+        inner = _Open(name, opener, message, around.layer)
+        self._open.append(inner)
+        return inner
+
+    def _enter_message(self, field: _Field, opener: Token, around: Message) -> None:
+        """Go on inside a message's brackets."""
+        value = getattr(around, field.name)
+        if field.is_repeated:
+            value = value.add()
+        else:
+            value.SetInParent()
+        inner = self._enter(field.name, opener, value)
+        if value.DESCRIPTOR.name.endswith("LayerParameter"):
+            # A V0 layer's name stands one level further in; both levels are one layer.
+            inner.layer = inner.layer or _Layer()
+
+    def _close(self, token: Token) -> None:
+        inner = self._open[-1]
         if inner.opener is None:
             raise self._error(f"this {token.text!r} closes nothing", token.start)
         wanted = _CLOSERS[inner.opener.text]
         if token.text != wanted:
-            line = _place(self.text, inner.opener.start)[0]
             raise self._error(
-                f"{wanted!r} is wanted here, for the {inner.opener.text!r} of {inner.field!r} "
-                f"in line {line}",
+                f"{wanted!r} is wanted here, for the {inner.opener.text!r} of {inner.name!r} "
+                f"in line {self._places.line(inner.opener.start)}",
                 token.start,
             )
-        self.open.pop()
+        if inner.field is not None and inner.last == ",":
+            self._note("an element is wanted behind the ','", token)
+        self._open.pop()
+        if self._open[-1].field is not None:
+            return
         if inner.unknown is not None:
             self._record(inner.unknown, token.end)
+        elif self._open[-1].message is not None:
+            self._takes(",", ";")
+
+    def _pass_over(self, token: Token, inner: _Open) -> None:
+        """One token of something that the schema does not know."""
+        if token.kind == "mark" and token.text in _CLOSERS:
+            self._enter(inner.name, token, None)
+        elif token.kind == "word":
+            inner.name = token.text
+
+    # Fields and elements.
+
+    def _field(self, token: Token, around: _Open, message: Message) -> None:
+        """One field, its value or what opens that, and the separator behind it."""
+        name = self._field_name(token)
+        field = _fields_of(cast(Descriptor, message.DESCRIPTOR)).get(name)
+        has_colon = self._takes(":")
+        value = self._peek()
+        if value is None:
+            if len(self._open) == 1:
+                what = f"the text ends before the value of {name!r}"
+                raise self._error(what, token.start)
+            return
+        if value.kind == "mark" and value.text not in _CLOSERS:
+            raise self._error(f"the value of {name!r} is wanted here", value.start)
+        self._at += 1
+        if field is None:
+            if name in ("layer", "layers") and around.misplaced is None:
+                around.misplaced = token
+            unknown = _Unknown(message, name, token.start, token.end, around.layer)
+            self._skip(name, value, unknown)
+            return
+        if not field.is_repeated and message.HasField(name):
+            self._note(
+                f"there are multiple values of {name!r}, which may stand only once in its "
+                f"{message.DESCRIPTOR.name}",
+                value,
+            )
+            self._skip(name, value)
+        elif value.text == "[" and value.kind == "mark" and field.is_repeated:
+            if not (has_colon or field.is_message):
+                self._note(f"a ':' is wanted behind {name!r}", value)
+            self._enter(name, value, message).field = field
+        elif field.is_message:
+            if value.kind == "mark" and value.text != "[":
+                self._enter_message(field, value, message)
+            else:
+                self._note(f"{name!r} is a message: its fields are wanted here, in {{ }}", value)
+                self._skip(name, value)
+        elif value.kind == "mark":
+            self._note(f"one value of {name!r} is wanted here", value)
+            self._skip(name, value)
+        else:
+            if not has_colon:
+                self._note(f"a ':' is wanted behind {name!r}", value)
+            words = self._value_words(value)
+            self._read_value(field, words, message, around, token)
+
+    def _read_value(
+        self, field: _Field, words: list[Token], message: Message, around: _Open, name: Token
+    ) -> None:
+        """Set a field that is no message."""
+        if _is_unknown_engine(field.descriptor, words[0]):
+            start, value = name.start, words[0].text
+            unknown = _Unknown(message, field.name, start, start, around.layer, value)
+            self._record(unknown, words[-1].end)
+            return
+        self._put(field, words, message)
+        self._takes(",", ";")
+        if field.name == "name" and around.layer is not None and words[0].kind == "string":
+            around.layer.name = words[0].text[1:-1]
+
+    def _element(self, token: Token, inner: _Open, field: _Field) -> None:
+        """One element of a list in brackets, or the comma between two."""
+        assert inner.message is not None
+        is_comma = token.kind == "mark" and token.text == ","
+        if is_comma != (inner.last == "element"):
+            wanted = "a ','" if inner.last == "element" else "an element"
+            self._note(f"{wanted} is wanted here, in the list of {field.name!r}", token)
+        inner.last = "," if is_comma else "element"
+        opens = token.kind == "mark" and token.text in ("{", "<", "[")
+        if opens and field.is_message and token.text != "[":
+            self._enter_message(field, token, inner.message)
+        elif opens:
+            self._note(f"a value of {field.name!r} is wanted here", token)
+            self._enter(field.name, token, None)
+        elif token.kind == "mark":
+            if not is_comma:
+                self._note(f"this {token.text!r} has no place in a list", token)
+        elif field.is_message:
+            self._note(f"{field.name!r} is a message: its fields are wanted here, in {{ }}", token)
+        else:
+            self._put(field, self._value_words(token), inner.message)
+
+    def _field_name(self, token: Token) -> str:
+        if token.kind == "mark" and token.text == "[":
+            # An extension.
+            name = "["
+            while not name.endswith("]") and self._peek() is not None:
+                name += self._next().text
+            return name
+        if token.kind != "word":
+            raise self._error(f"a field's name is wanted here, not {token.text:.40}", token.start)
+        return token.text
+
+    def _skip(self, name: str, value: Token, unknown: _Unknown | None = None) -> None:
+        """Pass over a value that cannot be read."""
+        if value.kind == "mark":
+            self._enter(name, value, None).unknown = unknown
+            return
+        end = self._value_words(value)[-1].end
+        if unknown is not None:
+            self._record(unknown, end)
+        else:
+            self._takes(",", ";")
 
     def _record(self, unknown: _Unknown, end: int) -> None:
-        # A separator left alone behind a removed field would be an error of its own.
-        if self.at < len(self.tokens) and self.tokens[self.at].text in (",", ";"):
-            end = self.tokens[self.at].end
-            self.at += 1
+        self._takes(",", ";")
         unknown.end = end
-        self.unknown.append(unknown)
+        self._unknown.append(unknown)
 
-    def _enter(self, opener: _Token, name: str, field: FieldDescriptor | None) -> _Open:
-        around = self.open[-1]
-        inner = _Open(name, opener, field.message_type if field else None, around.layer)
-        inner.path = around.path
-        if opener.text != "[":
-            inner.path = self._step(around, name)
-        if inner.descriptor is not None and inner.descriptor.name.endswith("LayerParameter"):
-            # A V0 layer's name stands one level further in; both levels are one layer.
-            inner.layer = inner.layer or _Layer()
-        self.open.append(inner)
-        return inner
+    # Values.
 
-    @staticmethod
-    def _step(around: _Open, name: str) -> tuple[tuple[str, int], ...]:
-        """The path of the next message of a field."""
-        count = around.counts.get(name, 0)
-        around.counts[name] = count + 1
-        return (*around.path, (name, count))
+    def _put(self, field: _Field, words: list[Token], message: Message) -> None:
+        try:
+            value = _VALUES[field.descriptor.cpp_type](field.descriptor, words)
+            if field.is_repeated:
+                getattr(message, field.name).append(value)
+            else:
+                setattr(message, field.name, value)
+        except _Bad as error:
+            self._note(str(error), words[0])
 
-    def _element(self, token: _Token) -> bool:
-        """One element of a list in brackets."""
-        around = self.open[-1]
-        if token.text in ("{", "<", "[") and token.kind == "mark":
-            inner = _Open(around.field, token, around.descriptor, around.layer)
-            inner.path = self._step(self.open[-2], around.field)
-            if around.descriptor is not None and around.descriptor.name.endswith("LayerParameter"):
-                inner.layer = _Layer()
-            self.open.append(inner)
-        return True
+    # Mistakes.
 
-    def _field(self, name: _Token) -> bool:
-        """One field with its value; false where the text is not of that form."""
-        around = self.open[-1]
-        field_name = name.text
-        if field_name == "[":
-            field_name = self._extension()
-        elif name.kind != "word":
-            return False
-        known = around.descriptor.fields_by_name.get(field_name) if around.descriptor else None
-        unknown = None
-        if known is None and around.descriptor is not None:
-            where = around.descriptor.name
-            unknown = _Unknown(where, field_name, name.start, name.end, around.layer, around.path)
-            if field_name in ("layer", "layers") and around.misplaced is None:
-                around.misplaced = name
-        if self._peek() == ":":
-            self.at += 1
-        if self.at >= len(self.tokens):
-            return self._ended(name)
-        value = self.tokens[self.at]
-        if value.kind == "mark":
-            if value.text not in _CLOSERS:
-                return False
-            self.at += 1
-            self._enter(value, field_name, known).unknown = unknown
-            return True
-        self._scalar()
-        if known is not None and around.descriptor and _is_unknown_engine(known, value):
-            where = around.descriptor.name
-            unknown = _Unknown(
-                where, field_name, name.start, name.end, around.layer, around.path, value.text
+    def _error(self, what: str, position: int) -> ParseError:
+        if self._text.lstrip()[:9].lower().startswith(("<!doctype", "<html")):
+            what = "a prototxt was expected, but this is a web page (a download that failed?)"
+        return ParseError(what, self._source, *self._places.at(position))
+
+    def _note(self, what: str, token: Token) -> None:
+        """Remember a mistake, which is told unless a bracket turns out to be its cause."""
+        if self._mistake is None:
+            self._mistake = self._error(what, token.start)
+
+    def _check_end(self) -> None:
+        inner = self._open[-1]
+        if inner.opener is not None:
+            raise self._not_closed()
+        for unknown in self._unknown:
+            if unknown.field in ("layer", "layers") and unknown.layer is not None:
+                what = (
+                    f"{unknown.field!r} inside layer {unknown.layer.name!r}: "
+                    "is a '}' missing above?"
+                )
+                raise self._error(what, unknown.start)
+        if self._mistake is not None:
+            raise self._mistake
+        if self._unknown and not self._message.ListFields():
+            name = self._message.DESCRIPTOR.name
+            what = f"nothing of a {name} is in it; is this another kind of file?"
+            raise self._error(what, min(unknown.start for unknown in self._unknown))
+
+    def _not_closed(self) -> ParseError:
+        inner = self._open[-1]
+        assert inner.opener is not None
+        what = f"the text ends inside {inner.name!r}: this {inner.opener.text!r} is not closed"
+        if inner.layer is not None and inner.layer.name:
+            what += f" (layer {inner.layer.name!r})"
+        if inner.misplaced is not None:
+            line = self._places.line(inner.misplaced.start)
+            what += f"; a {_CLOSERS[inner.opener.text]!r} may be missing before line {line}"
+        return self._error(what, inner.opener.start)
+
+    def _report(self) -> None:
+        seen: dict[tuple[str, str, str], list[_Unknown]] = {}
+        for unknown in sorted(self._unknown, key=lambda unknown: unknown.start):
+            key = (unknown.message, unknown.field, unknown.value)
+            seen.setdefault(key, []).append(unknown)
+        for (message, name, value), fields in seen.items():
+            first = fields[0]
+            where = f"{self._source}:{self._places.line(first.start)}: "
+            if first.layer is not None and first.layer.name:
+                where += f"layer {first.layer.name!r}: "
+            times = f" ({len(fields)} times)" if len(fields) > 1 else ""
+            what = f"{message} has no field {name!r}"
+            if value:
+                what = f"{message} has no {name} {value!r}"
+            warnings.warn(
+                f"{where}{what}; it is kept, but ignored{times}", CaffeWarning, stacklevel=4
             )
-        if field_name == "name" and around.layer is not None and around.descriptor is not None:
-            around.layer.name = value.text.strip("\"'")
-        if unknown is not None:
-            self._record(unknown, self.tokens[self.at - 1].end)
-        return True
-
-    def _peek(self) -> str:
-        return self.tokens[self.at].text if self.at < len(self.tokens) else ""
-
-    def _extension(self) -> str:
-        """The name of a field in brackets, with them."""
-        name = "["
-        while self.at < len(self.tokens) and not name.endswith("]"):
-            name += self.tokens[self.at].text
-            self.at += 1
-        return name
-
-    def _scalar(self) -> None:
-        """Step over a word, or over strings that stand one behind the other."""
-        first = self.tokens[self.at]
-        self.at += 1
-        while (
-            first.kind == "string"
-            and self.at < len(self.tokens)
-            and self.tokens[self.at].kind == "string"
-        ):
-            self.at += 1
-
-    def _ended(self, name: _Token) -> bool:
-        if len(self.open) == 1:
-            raise self._error(f"the text ends before the value of {name.text!r}", name.start)
-        return True
 
 
-def _is_unknown_engine(field: FieldDescriptor, value: _Token) -> bool:
+def _is_unknown_engine(field: FieldDescriptor, value: Token) -> bool:
     # Any other value that nobody knows would change what is computed, and is an error.
-    if field.enum_type is None or field.name != "engine" or value.kind != "word":
+    if field.name != "engine" or field.enum_type is None or value.kind != "word":
         return False
-    return value.text not in field.enum_type.values_by_name and not value.text.isdigit()
+    return value.text not in field.enum_type.values_by_name and integer(value.text) is None
 
 
-def _at(message: Message, path: tuple[tuple[str, int], ...]) -> Message:
-    """The message that a path leads to."""
-    for name, index in path:
-        value = getattr(message, name)
-        message = value if isinstance(value, Message) else value[index]
-    return message
+def _shown(words: list[Token]) -> str:
+    text = " ".join(word.text for word in words)
+    return text if len(text) <= 40 else f"{text[:36]} ..."
 
 
-def _place(text: str, position: int) -> tuple[int, int, str | None]:
-    """Line and column of a position, counted from 1, and the line itself."""
-    start = text.rfind("\n", 0, position) + 1
-    end = text.find("\n", position)
-    line = text[start : end if end >= 0 else len(text)]
-    return text.count("\n", 0, position) + 1, position - start + 1, _printable(line)
+def _integer(field: FieldDescriptor, words: list[Token]) -> int:
+    least, most = _RANGES[field.cpp_type]
+    word = "".join(part.text for part in words)
+    value = integer(word) if words[0].kind == "word" else None
+    if value is None:
+        raise _Bad(f"{field.name!r} takes an integer, not {_shown(words)}")
+    if not least <= value <= most or (least == 0 and word[0] == "-"):
+        raise _Bad(f"{_shown(words)} is out of range: {field.name!r} takes {least} to {most}")
+    return value
 
 
-def _printable(line: str) -> str | None:
-    return line if len(line) <= 200 else None
+def _number(field: FieldDescriptor, words: list[Token]) -> float:
+    word = "".join(part.text for part in words)
+    value = number(word) if words[0].kind == "word" else None
+    if value is None:
+        raise _Bad(f"{field.name!r} takes a decimal number, not {_shown(words)}")
+    return value
 
 
-def _blank(text: str, unknown: list[_Unknown]) -> str:
-    """The text without these fields, everything else where it was."""
-    pieces = []
-    at = 0
-    for field in sorted(unknown, key=lambda field: field.start):
-        pieces += [text[at : field.start], re.sub(r"[^\n]", " ", text[field.start : field.end])]
-        at = field.end
-    return "".join([*pieces, text[at:]])
+def _boolean(field: FieldDescriptor, words: list[Token]) -> bool:
+    word = words[0].text if len(words) == 1 else ""
+    value = _BOOLEANS.get(word)
+    if value is None and word[:1].isdigit():
+        value = {0: False, 1: True}.get(cast(int, integer(word)))
+    if value is None:
+        raise _Bad(f"{field.name!r} takes true or false, not {_shown(words)}")
+    return value
 
 
-def _report(unknown: list[_Unknown], text: str, source: str) -> None:
-    seen: dict[tuple[str, str, str], list[_Unknown]] = {}
-    for field in sorted(unknown, key=lambda field: field.start):
-        seen.setdefault((field.message, field.field, field.value), []).append(field)
-    for (message, name, value), fields in seen.items():
-        first = fields[0]
-        where = f"{source}:{_place(text, first.start)[0]}: "
-        if first.layer is not None and first.layer.name:
-            where += f"layer {first.layer.name!r}: "
-        times = f" ({len(fields)} times)" if len(fields) > 1 else ""
-        what = f"{message} has no field {name!r}"
-        if value:
-            what = f"{message} has no {name} {value!r}"
-        warnings.warn(
-            f"{where}{what}; it is kept, but ignored{times}",
-            CaffeWarning,
-            stacklevel=3,
-        )
+def _enum(field: FieldDescriptor, words: list[Token]) -> int:
+    kind = field.enum_type
+    assert kind is not None
+    word = "".join(part.text for part in words) if words[0].kind == "word" else ""
+    value = kind.values_by_name.get(word)
+    if value is None and (code := integer(word)) is not None:
+        value = kind.values_by_number.get(code)
+    if value is None:
+        names = ", ".join(value.name for value in kind.values)
+        raise _Bad(f"{_shown(words)} is not a {kind.name}; there are: {names}")
+    return value.number
+
+
+def _string(field: FieldDescriptor, words: list[Token]) -> str | bytes:
+    if words[0].kind != "string":
+        raise _Bad(f"{field.name!r} takes a string in quotes, not {_shown(words)}")
+    try:
+        data = b"".join(string(word.text) for word in words)
+        return data if field.type == FieldDescriptor.TYPE_BYTES else data.decode()
+    except UnicodeDecodeError:
+        raise _Bad(f"the string of {field.name!r} is not UTF-8") from None
+    except ValueError as error:
+        raise _Bad(f"{field.name!r}: {error}") from None
+
+
+_RANGES = {
+    FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
+    FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
+    FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
+    FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
+}
+_VALUES: dict[int, Callable[[FieldDescriptor, list[Token]], Any]] = {
+    **dict.fromkeys(_RANGES, _integer),
+    FieldDescriptor.CPPTYPE_FLOAT: _number,
+    FieldDescriptor.CPPTYPE_DOUBLE: _number,
+    FieldDescriptor.CPPTYPE_BOOL: _boolean,
+    FieldDescriptor.CPPTYPE_ENUM: _enum,
+    FieldDescriptor.CPPTYPE_STRING: _string,
+}
 
 
 def check_required(message: Message, source: str) -> None:
@@ -432,24 +582,3 @@ def check_required(message: Message, source: str) -> None:
     missing = cast(Any, message).FindInitializationErrors()
     if missing:
         raise ParseError(f"these fields must be given: {', '.join(missing)}", source)
-
-
-def _translate(
-    error: text_format.ParseError, text: str, descriptor: Descriptor, source: str
-) -> ParseError:
-    """protobuf's error with the line itself and, for an enum, the values that exist."""
-    line, column = error.GetLine(), error.GetColumn()
-    what = str(error)
-    if match := _PLACE.match(what):
-        what = match.group("rest")
-    if match := _BAD_ENUM.search(what):
-        enum = descriptor.file.pool.FindEnumTypeByName(match.group("type"))
-        names = ", ".join(value.name for value in enum.values)
-        what = f"{match.group('value')} is not a {enum.name}; there are: {names}"
-    elif text.lstrip()[:9].lower().startswith(("<!doctype", "<html")):
-        what = "a prototxt was expected, but this is a web page (a download that failed?)"
-    if line is None:
-        return ParseError(what, source)
-    lines = text.split("\n")
-    shown = _printable(lines[line - 1]) if 0 < line <= len(lines) else None
-    return ParseError(what, source, line, column, shown)
