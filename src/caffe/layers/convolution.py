@@ -342,13 +342,32 @@ def _not_two_axes(layer: Kernels, *bottoms: Shape) -> str | None:
     return None
 
 
-@openvino.rule(Convolution, PaddedConvolution, ConvolutionDepthwise, unless=_not_two_axes)
+def _sides(layer: Convolution, spatial: Shape) -> list[int]:
+    """The padding: left, right, top, bottom."""
+    if isinstance(layer, PaddedConvolution):
+        return layer.sides(spatial)
+    return [p for pad in reversed(layer.pad) for p in (pad, pad)]
+
+
+def _not_convolution(layer: Convolution, *bottoms: Shape) -> str | None:
+    refusal = _not_two_axes(layer, *bottoms)
+    if refusal is not None:
+        return refusal
+    spatial = bottoms[0][2:]
+    left, right, top, bottom = _sides(layer, spatial)
+    padded = (spatial[0] + top + bottom, spatial[1] + left + right)
+    if any(e > size for e, size in zip(layer.extent, padded, strict=True)):
+        return "a window that reaches past the padding"
+    height, width = layer.extent
+    if max(top, bottom) >= height or max(left, right) >= width:
+        # Of one channel, OpenVINO computes otherwise what lies far from the picture.
+        return "windows in the padding"
+    return None
+
+
+@openvino.rule(Convolution, PaddedConvolution, ConvolutionDepthwise, unless=_not_convolution)
 def _convolution(layer: Convolution, graph: Graph, x: Value) -> Value:
-    left, right, top, bottom = (
-        layer.sides(graph.shape(x)[2:])
-        if isinstance(layer, PaddedConvolution)
-        else [p for pad in reversed(layer.pad) for p in (pad, pad)]
-    )
+    left, right, top, bottom = _sides(layer, graph.shape(x)[2:])
     windows = (list(layer.stride), [top, left], [bottom, right], list(layer.dilation))
     if layer.param.group == 1:
         y = graph.ops.convolution(x, graph.parameter(layer, 0), *windows)

@@ -26,6 +26,10 @@ class Power(Layer[PowerParameter]):
     takes_short_numbers = True
     asks_no_values = True
 
+    @property
+    def stays_finite(self) -> bool:
+        return self.param.power >= 0 and float(self.param.power).is_integer()
+
     def forward(self, x: Tensor) -> Tensor:
         power, scale, shift = self.param.power, self.param.scale, self.param.shift
         if scale * power == 0:
@@ -56,6 +60,11 @@ class Exp(Layer[ExpParameter]):
     family = "activation"
     pointwise = True
 
+    @property
+    def stays_finite(self) -> bool:
+        # Powers grow beyond all numbers soon.
+        return False
+
     def setup(self, *bottoms: Shape) -> None:
         _check_base(self.param.base)
 
@@ -77,6 +86,10 @@ class Log(Layer[LogParameter]):
     family = "activation"
     keeps_bottom = True
     pointwise = True
+
+    @property
+    def stays_finite(self) -> bool:
+        return False
 
     def setup(self, *bottoms: Shape) -> None:
         _check_base(self.param.base)

@@ -255,6 +255,15 @@ class Layer(Generic[P]):
         return True
 
     @property
+    def stays_finite(self) -> bool:
+        """Whether finite numbers give finite tops, but where they outgrow float32.
+
+        A layer that may divide by zero, or take a root or logarithm of what is negative, says no;
+        so does, unless it says otherwise, any layer that is not Recaffe's own.
+        """
+        return True
+
+    @property
     def face(self) -> Any:
         """The object that stands for the layer in `Net.layers`."""
         return self
@@ -421,7 +430,7 @@ PROMISES = frozenset(
 )
 """What holds of one forward and not of another."""
 
-OWN_PROMISES = frozenset({"is_pure", "takes_any_strides"})
+OWN_PROMISES = frozenset({"is_pure", "stays_finite", "takes_any_strides"})
 """What Recaffe's own layers hold unless they say otherwise, and other people's if they say so."""
 
 BESIDE_COMPUTING = (

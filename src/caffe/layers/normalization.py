@@ -49,6 +49,10 @@ class LRN(Layer[LRNParameter]):
         self.is_across = self.param.norm_region == LRNParameter.ACROSS_CHANNELS
         self.ignores_propagate_down = self.is_across
 
+    @property
+    def stays_finite(self) -> bool:
+        return self.param.alpha >= 0 and (self.param.k > 0 or not self.is_across)
+
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         if len(bottoms[0]) != 4:
             raise ShapeError(
@@ -302,6 +306,10 @@ class MVN(Layer[MVNParameter]):
     keeps_bottom = True
     ignores_propagate_down = True
 
+    @property
+    def stays_finite(self) -> bool:
+        return self.param.eps > 0 or not self.param.normalize_variance
+
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         return [four_axes(bottoms[0])]
 
@@ -354,6 +362,10 @@ class Normalize(Layer[NormalizeParameter]):
         self.channels = bottoms[0][1]
         if self.layer_param.HasField("normalize_bbox_param"):
             self.param = self.layer_param.normalize_bbox_param
+
+    @property
+    def stays_finite(self) -> bool:
+        return self.param.eps > 0
 
     def adjust_trained(self, blobs: Sequence[WeightBlob]) -> Sequence[WeightBlob]:
         return in_own_shapes(blobs, self.blobs)

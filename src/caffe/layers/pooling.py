@@ -226,6 +226,10 @@ class Pooling(Layer[PoolingParameter]):
         ]
 
     @property
+    def stays_finite(self) -> bool:
+        return self.param.pool != STOCHASTIC
+
+    @property
     def asks_no_values(self) -> bool:
         # MAX looks for what is not a number.
         return self.param.pool != MAX

@@ -7,7 +7,8 @@ What it makes of a layer stands beside that layer, see `caffe.layers.translation
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from ...layers.layer import Layer
 from ...layers.translation import Value, openvino
 from ...memory.blob import Shape
 from ..plan.operation import Operation, Part
+from ..steps import as_caffe_error
 
 PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
 
@@ -53,7 +55,24 @@ class OpenVINO:
     ) -> CompiledModel:
         """Compile operations; see `Backend.compile`."""
         shapes = {key: tuple(value.shape) for key, value in inputs.items()}
-        return CompiledModel(operations, shapes, outputs, self._precision)
+        with _clean_errors(_label(operations)):
+            return CompiledModel(operations, shapes, outputs, self._precision)
+
+
+def _label(operations: Sequence[Operation]) -> str:
+    return f"{operations[0].label} and what follows it"
+
+
+@contextmanager
+def _clean_errors(label: str) -> Iterator[None]:
+    """Turn what OpenVINO raises into an error that tells the layer and what to do."""
+    try:
+        yield
+    except CaffeError:
+        raise
+    except Exception as error:
+        hint = "as OpenVINO says; use caffe.set_engine('torch')"
+        raise as_caffe_error(error, label, hint) from error
 
 
 def _refusal(part: Part) -> str | None:
@@ -61,6 +80,9 @@ def _refusal(part: Part) -> str | None:
         return "a bottom is empty"
     if part.layer.passes_on:
         return None
+    if not part.layer.stays_finite:
+        # Of NaN, which it may make, OpenVINO's maxima make numbers.
+        return "it may make what is no finite number"
     if part.layer.is_affine:
         return None if len(part.read_shapes[0]) > 1 else "the bottom has no axis of channels"
     return openvino.refusal(part.layer, *part.read_shapes)
@@ -97,6 +119,7 @@ class CompiledModel:
         graph = _Graph(operations, inputs)
         # OpenVINO's layers pass over what is not a number in another way than Caffe's.
         self._is_odd = graph.has_odd_params
+        self._label = _label(operations)
         self.outputs = list(outputs)
         model = ov.Model(
             [graph.values[key] for key in self.outputs],
@@ -127,8 +150,9 @@ class CompiledModel:
 
     def run(self) -> dict[int, Tensor]:
         """Compute from the inputs; the results are overwritten by the next run."""
-        self._request.start_async()
-        self._request.wait()
+        with _clean_errors(self._label):
+            self._request.start_async()
+            self._request.wait()
         return {
             key: torch.from_numpy(values)
             for key, values in zip(self.outputs, self._results, strict=True)
@@ -151,7 +175,8 @@ class _Graph:
         }
         for operation in operations:
             for part in operation.parts:
-                self._add(part, operation.label)
+                with _clean_errors(operation.label):
+                    self._add(part, operation.label)
 
     def _add(self, part: Part, label: str) -> None:
         xs = [

@@ -104,6 +104,9 @@ class Plan:
         self._snapshot: Values = {}
         self._has_odd_sources = False
         self._keeps_nan = False
+        self._makes_nan = not all(
+            part.layer.stays_finite for made in self._operations for part in made.parts
+        )
         self._in_use: list[Compiled] = []
         self._looks = Looks(self._survey.written, self._compute)
         # Operations whose parameters PyTorch must pack before it runs them next: they may have
@@ -340,7 +343,11 @@ class Plan:
 
     def _heed_nan(self) -> None:
         """Let operations keep NaN where there may be any, which takes longer."""
-        is_odd = self._has_odd_sources or any(o.has_odd_params for o in self._operations)
+        is_odd = (
+            self._makes_nan
+            or self._has_odd_sources
+            or any(o.has_odd_params for o in self._operations)
+        )
         if is_odd != self._keeps_nan:
             self._keeps_nan = is_odd
             for operation in self._operations:

@@ -1,0 +1,1 @@
+"""What tries to make Recaffe crash, hang, raise what is no CaffeError, or compute otherwise."""

@@ -1,0 +1,159 @@
+"""Whether an engine computes what the layers compute, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import caffe
+from caffe.layers.layer import as_tensors
+
+Arrays = dict[str, NDArray[np.float32]]
+
+TOLERANCE = {"float32": 1e-4, "bfloat16": 0.1, "float16": 0.02}
+"""By how much of the largest value another engine's values may differ, by precision."""
+
+OVERFLOW = 1e30
+"""Numbers above this may outgrow float32 in one order of computing and not in another."""
+
+ROUNDING = 30
+"""How many times float32's own error, as it is found, they may differ besides."""
+
+
+@contextmanager
+def running(engine: str, precision: str = "float32") -> Iterator[None]:
+    """Run nets so inside, and as before behind."""
+    before = caffe.mode.engine()
+    caffe.set_engine(engine)
+    caffe.set_precision(precision)
+    try:
+        yield
+    finally:
+        caffe.set_precision("float32")
+        caffe.set_engine(before)
+
+
+def fill(net: caffe.Net, seed: int) -> None:
+    """Give a net's inputs and parameters values by chance, variances positive ones."""
+    rng = np.random.default_rng(seed)
+    for name in net.inputs:
+        net.blobs[name].data[...] = rng.normal(size=net.blobs[name].shape)
+    for name, blobs in net.params.items():
+        kind = net.layer_dict[name].type
+        for blob in blobs:
+            values = rng.normal(size=blob.shape)
+            # What is a variance, and what is not, need not be told apart.
+            blob.data[...] = np.abs(values) + 0.1 if kind in ("BatchNorm", "BN") else values
+
+
+def exact(net: caffe.Net) -> Arrays:
+    """Return all blobs as the layers' forwards give them in double precision."""
+    values = {id(net.blobs[name]): net.blobs[name].data.copy() for name in net.inputs}
+    found = {key: torch.from_numpy(array).double() for key, array in values.items()}
+    with torch.no_grad():
+        for step in net.inside.steps:
+            if step.layer.is_given:
+                continue
+            inputs = [found[id(blob)] for blob in step.bottoms]
+            inputs += [blob.data_tensor().double() for blob in step.layer.blobs]
+            tops = as_tensors(step.layer.forward(*inputs))
+            for blob, top in zip(step.tops, tops, strict=False):
+                found[id(blob)] = top.reshape(blob.shape)
+    return {name: found[id(blob)].numpy() for name, blob in net.blobs.items() if id(blob) in found}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A blob that an engine computes otherwise."""
+
+    blob: str
+    by: float
+    largest: float
+
+    def __str__(self) -> str:
+        return f"'{self.blob}' differs by {self.by:.3g} where the largest is {self.largest:.3g}"
+
+
+def differences(
+    found: Mapping[str, NDArray[np.float32]],
+    wanted: Arrays,
+    truth: Arrays,
+    precision: str = "float32",
+) -> list[Difference]:
+    """Return the blobs whose values are not those that the layers give.
+
+    Parameters
+    ----------
+    found : mapping of str to array
+        An engine's values.
+    wanted, truth : dict of str to array
+        The layers' values, and those in double precision, which tell how much float32 loses.
+    precision : str
+        What the engine computed in.
+    """
+    result = []
+    for name, values in found.items():
+        expected = wanted[name]
+        if values.shape != expected.shape:
+            result.append(Difference(name, np.inf, np.inf))
+            continue
+        sound = np.isfinite(expected)
+        odd = ~sound & ~(values == expected) & ~(np.isnan(values) & np.isnan(expected))
+        lost = np.abs(expected - truth[name])[sound].max(initial=0)
+        largest = float(np.abs(expected)[sound].max(initial=0))
+        allowed = max(TOLERANCE[precision] * largest, ROUNDING * lost, 1e-6)
+        by = np.abs(values - expected)[sound]
+        if odd.any() or not (by <= allowed).all():
+            result.append(Difference(name, np.nan if odd.any() else float(by.max()), largest))
+    return result
+
+
+def compare(text: str, seed: int, engine: str) -> list[Difference] | None:
+    """Run a net by an engine and by its layers.
+
+    Parameters
+    ----------
+    text : str
+        The net's.
+    seed : int
+        What the inputs' and parameters' values are drawn by.
+    engine : str
+        Which is compared with "layerwise".
+
+    Returns
+    -------
+    list of Difference or None
+        The blobs that differ; None where the net is refused when it is made, or its numbers
+        outgrow float32.
+    """
+    try:
+        net = caffe.Net(text, caffe.TEST)
+    except caffe.CaffeError:
+        return None
+    fill(net, seed)
+    given = {name: net.blobs[name].data.copy() for name in net.inputs}
+    truth = exact(net)
+    with running("layerwise"):
+        net.forward()
+    wanted = {name: blob.data.copy() for name, blob in net.blobs.items()}
+    if any((np.abs(values) > OVERFLOW).any() for values in truth.values()):
+        return None
+    other = caffe.Net(text, caffe.TEST)
+    other.share_with(net)
+    for name, values in given.items():
+        other.blobs[name].data[...] = values
+    # Held arrays are written by the forward itself, and not computed by PyTorch when looked at.
+    found = held(other) if seed % 2 else {}
+    with running(engine):
+        other.forward()
+        return differences(found or held(other), wanted, truth)
+
+
+def held(net: caffe.Net) -> Arrays:
+    """Return all blobs' arrays, which each forward now writes."""
+    return {name: blob.data for name, blob in net.blobs.items() if name not in net.inputs}
