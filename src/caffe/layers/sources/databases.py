@@ -6,10 +6,11 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ...errors import MissingFileError, ParseError, require
 from ...proto.caffe_pb2 import DataParameter
+from .lmdb_file import LmdbError, LmdbFile
 
 Entry = tuple[bytes, bytes]
 
@@ -40,26 +41,18 @@ class Lmdb(Database):
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
-        self._lmdb = require("lmdb", "lmdb", "Data layers that read LMDB")
-        folder = os.path.isdir(path)
+        file = os.path.join(path, "data.mdb") if os.path.isdir(path) else path
+        if not os.path.isfile(file):
+            raise ParseError(f"{self.kind} was expected, but there is no file {file}", path)
         try:
-            self._environment: Any = self._lmdb.open(
-                path, subdir=folder, readonly=True, lock=False, create=False, max_readers=1024
-            )
-            pages = self._environment.info()["last_pgno"] + 1
-            size = pages * self._environment.stat()["psize"]
-        except self._lmdb.Error as error:
+            self._file = LmdbFile(file)
+        except (LmdbError, OSError) as error:
             raise ParseError(f"{self.kind} was expected: {error}", path) from error
-        file = os.path.join(path, "data.mdb") if folder else path
-        if os.path.getsize(file) < size:
-            # LMDB maps the file and would crash on reading beyond its end.
-            raise ParseError(f"the LMDB is cut off: {os.path.getsize(file)} bytes of {size}", path)
 
     def entries(self) -> Iterator[Entry]:
         try:
-            with self._environment.begin() as transaction:
-                yield from transaction.cursor()
-        except self._lmdb.Error as error:
+            yield from self._file.records()
+        except (LmdbError, OSError) as error:
             raise ParseError(f"the LMDB cannot be read: {error}", self.path) from error
 
 
