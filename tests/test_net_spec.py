@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from caffe import net_spec
 from caffe.net_spec import NetSpec, Top, assign_proto, param_name_dict, to_proto
 from caffe.net_spec import layers as L
 from caffe.net_spec import params as P
@@ -267,3 +268,13 @@ def test_param_name_dict_knows_the_irregular_names() -> None:
     assert names["HDF5Data"] == "hdf5_data"
     assert names["ReLU"] == "relu"
     assert names["MVN"] == "mvn"
+
+
+def test_a_programs_own_entry_says_where_a_types_keywords_go() -> None:
+    assert net_spec._param_names["InnerProduct"] == "inner_product"
+    net_spec._param_names["MyOwnConvolution"] = "convolution"
+    try:
+        text = L.MyOwnConvolution(L.Input(), num_output=3, kernel_size=2).to_proto()
+    finally:
+        del net_spec._param_names["MyOwnConvolution"]
+    assert text.layer[1].convolution_param.num_output == 3

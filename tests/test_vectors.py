@@ -92,3 +92,13 @@ def test_a_layers_own_list_of_parameters_becomes_one_of_them():
     net = caffe.Net(text, caffe.TEST)
     assert type(net.params["k"]) is _caffe.BlobVec
     assert net.params["k"][0].shape == (5,)
+
+
+def test_a_layer_that_does_without_its_parents_init_has_parameters_all_the_same():
+    class Terse(caffe.Layer):
+        def __init__(self, *arguments):
+            pass
+
+    terse = Terse()
+    terse.blobs.add_blob(2)
+    assert [blob.shape for blob in terse.blobs] == [(2,)]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import homes
 from .errors import CaffeError, NetError, ShapeError
 from .io.read_ahead import read_ahead
 from .io.recipe import STRETCH, PictureRecipe, cut_crops, said_recipe
@@ -21,6 +22,10 @@ from .proto import caffe_pb2
 
 CROPS = 10
 """Of a picture that is oversampled."""
+
+
+def __getattr__(name: str) -> Any:
+    return homes.imported(__name__, name, ("caffe",))
 
 
 class Classifier(Net):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import homes
 from .errors import CaffeError
 from .layers.reach import Alignment
 from .net_spec import Function, Top
@@ -38,7 +39,7 @@ IDENTITY: CoordMap = (None, 1, 0)
 
 def __getattr__(name: str) -> Any:
     if name != "PASS_THROUGH_LAYERS":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return homes.imported(__name__, name, ("division",))
     # Only when it is asked for, as it loads PyTorch.
     from .layers.layer import registry
 

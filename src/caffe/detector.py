@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import homes
 from .errors import CaffeError, NetError, ShapeError
 from .io.pictures import load_image, resize_image
 from .io.recipe import said_recipe
@@ -15,6 +16,10 @@ from .io.transformer import transformer_of
 from .net.net import Net
 from .paths import PathLike, path_text
 from .proto import caffe_pb2
+
+
+def __getattr__(name: str) -> Any:
+    return homes.imported(__name__, name, ("caffe", "os"))
 
 
 class Detector(Net):

@@ -17,6 +17,7 @@ from .atomic import atomic_write
 from .errors import CaffeError, MissingExtraError, require
 from .graph import filter_layers
 from .paths import PathLike, path_text
+from .proto import caffe_pb2 as caffe_pb2
 from .proto.caffe_pb2 import (
     ConvolutionParameter,
     LayerParameter,
@@ -49,6 +50,14 @@ EDGE_STYLE = {
     "fontsize": "9",
     "fontcolor": "#505050",
 }
+
+
+def __getattr__(name: str) -> Any:
+    # pycaffe's module has it by its imports; here it is an extra, and named where it is missing.
+    if name == "pydot":
+        return require("pydot", "draw", "drawing nets")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 RANKDIRS = ("TB", "BT", "LR", "RL")
 PICTURE_FORMATS = ("png", "svg", "pdf", "jpg", "jpeg", "gif", "eps", "ps", "svgz")

@@ -80,6 +80,43 @@ MODULES = {
 """By name the module that is known under it; two of them stand in a room."""
 
 
+IMPORTED = {
+    "OrderedDict": "collections:OrderedDict",
+    "caffe": "caffe",
+    "division": "__future__:division",
+    "izip_longest": "itertools:zip_longest",
+    "np": "numpy",
+    "os": "os",
+    "protobuf": "google.protobuf",
+    "six": "six",
+}
+"""What pycaffe's modules have only as they import it, for programs that reach it through them."""
+
+
+def imported(module: str, name: str, names: Container[str]) -> Any:
+    """Return what pycaffe's module imports under a name.
+
+    Parameters
+    ----------
+    module : str
+        The module that is asked.
+    name : str
+        What it is asked for.
+    names : container of str
+        Those of `IMPORTED` that it has.
+
+    Raises
+    ------
+    AttributeError
+        It is none of these.
+    """
+    from pkgutil import resolve_name
+
+    if name not in names:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    return resolve_name(IMPORTED[name])
+
+
 def find(namespace: dict[str, Any], name: str, known: Container[str]) -> Any:
     """Import what a module hands out under a name, and keep it in the module (PEP 562).
 

@@ -35,20 +35,25 @@ class _Stderr(logging.StreamHandler[TextIO]):
         super().emit(record)
 
 
-def init_log(level: int = INFO) -> None:
+def init_log(level: int = INFO, stderr: bool = True) -> None:
     """Let the logger "caffe" write to stderr what is as grave as `level` or graver.
 
     Parameters
     ----------
     level : int
         0 for everything, 1 from warnings on, 2 from errors on, 3 only what is fatal.
+    stderr : bool
+        Write all of it there. If false only errors and what is fatal: the original wrote the rest
+        into files of its own, which is left to handlers of the logger.
     """
-    if not any(isinstance(handler, _Stderr) for handler in logger.handlers):
+    handler = next((h for h in logger.handlers if isinstance(h, _Stderr)), None)
+    if handler is None:
         handler = _Stderr()
         handler.setFormatter(_Formatter())
         logger.addHandler(handler)
         # Otherwise a program that has set logging up itself would see every line twice.
         logger.propagate = False
+    handler.setLevel(logging.NOTSET if stderr else logging.ERROR)
     logger.setLevel(_LEVELS[min(max(int(level), INFO), FATAL)])
 
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from . import homes
 from .errors import did_you_mean
 from .proto import caffe_pb2
 from .proto.caffe_pb2 import LayerParameter, NetParameter
@@ -33,7 +34,6 @@ FIRST_OF_FORKS = 1000
 LSTMParameter is not what LSTM reads, but Lstm."""
 
 
-@cache
 def param_name_dict() -> dict[str, str]:
     """Layer types and the stems of their parameter fields, such as ``InnerProduct: inner_product``.
 
@@ -45,6 +45,10 @@ def param_name_dict() -> dict[str, str]:
             type_name = field.message_type.name.removesuffix("Parameter")
             names.setdefault(type_name, field.name.removesuffix("_param"))
     return names
+
+
+_param_names = param_name_dict()
+"""Where a keyword is looked for; programs add layer types of their own."""
 
 
 @cache
@@ -190,13 +194,18 @@ class Function:
     def _update(self, params: dict[str, Any]) -> None:
         self.params.update(params)
 
-    def _name(
-        self, item: Top | Function, names: dict[Top | Function, str], autonames: Counter[str]
+    def _get_name(self, names: dict[Top | Function, str], autonames: Counter[str]) -> str:
+        """The layer's name: its first top's, or its own where it has none."""
+        named = self.tops[0] if self.tops else self
+        return self._get_top_name(named, names, autonames)
+
+    def _get_top_name(
+        self, top: Top | Function, names: dict[Top | Function, str], autonames: Counter[str]
     ) -> str:
-        if item not in names:
+        if top not in names:
             autonames[self.type_name] += 1
-            names[item] = f"{self.type_name}{autonames[self.type_name]}"
-        return names[item]
+            names[top] = f"{self.type_name}{autonames[self.type_name]}"
+        return names[top]
 
     def _to_proto(
         self,
@@ -227,8 +236,8 @@ class Function:
         if self.in_place:
             layer.top.extend(layer.bottom)
         else:
-            layer.top.extend(self._name(top, names, autonames) for top in self.tops)
-        layer.name = self._name(self.tops[0] if self.tops else self, names, autonames)
+            layer.top.extend(self._get_top_name(top, names, autonames) for top in self.tops)
+        layer.name = self._get_name(names, autonames)
         for name, value in self.params.items():
             self._assign(layer, name, value)
         return layer
@@ -261,7 +270,7 @@ class Function:
 
     def _own_field(self) -> str | None:
         """The field of the parameter message that is called after the layer's type."""
-        stem = param_name_dict().get(self.type_name)
+        stem = _param_names.get(self.type_name)
         return None if stem is None else f"{stem}_param"
 
     def _parameter_fields(self) -> Sequence[str]:
@@ -379,6 +388,10 @@ class Parameters:
         if message is None:
             raise AttributeError(f"there is no {name}Parameter")
         return message
+
+
+def __getattr__(name: str) -> Any:
+    return homes.imported(__name__, name, ("OrderedDict", "protobuf", "six"))
 
 
 layers = Layers()

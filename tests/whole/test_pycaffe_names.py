@@ -7,11 +7,12 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 
 import caffe
-from caffe import logs
+from caffe import _caffe, logs
 from caffe.errors import CaffeError
 
 IMPORTS = {
@@ -119,18 +120,70 @@ def test_one_solver_trains_alone_and_settings_are_kept() -> None:
         caffe.NCCL(None, "uid")
 
 
+@pytest.fixture
+def own_log() -> Iterator[None]:
+    """The log is set up afterwards as it was before."""
+    logger = logs.logger
+    before = logger.handlers[:], logger.level, logger.propagate
+    logger.handlers[:] = []
+    yield
+    logger.handlers[:], logger.level, logger.propagate = before
+
+
+@pytest.mark.usefixtures("own_log")
 def test_log_lines_are_those_that_caffe_tools_read(capsys: pytest.CaptureFixture[str]) -> None:
-    before = logs.logger.handlers[:], logs.logger.level, logs.logger.propagate
-    try:
-        caffe.init_log(0)
-        caffe.init_log(0)
-        caffe.log("Iteration 0, loss = 1")
-        caffe.init_log(1)
-        caffe.log("too small to tell")
-    finally:
-        logs.logger.handlers[:], logs.logger.level, logs.logger.propagate = before
+    caffe.init_log(0)
+    caffe.init_log(0)
+    caffe.log("Iteration 0, loss = 1")
+    caffe.init_log(1)
+    caffe.log("too small to tell")
     (line,) = capsys.readouterr().err.splitlines()
     assert re.fullmatch(
         r"I\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ test_pycaffe_names\.py:\d+\] Iteration 0, loss = 1",
         line,
     )
+
+
+@pytest.mark.usefixtures("own_log")
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), ["a line", "an error"]),
+        ((0, True), ["a line", "an error"]),
+        ((0, False), ["an error"]),
+        ((2,), ["an error"]),
+        ((3, True), []),
+    ],
+)
+def test_init_log_takes_a_level_and_whether_all_goes_to_stderr(
+    arguments: tuple[int, ...], told: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    caffe.init_log(*arguments)
+    caffe.log("a line")
+    logs.logger.error("an error")
+    assert [line.split("] ")[1] for line in capsys.readouterr().err.splitlines()] == told
+
+
+def test_bottom_names_can_be_made_as_pycaffe_makes_them() -> None:
+    net = caffe.Net(
+        """layer { name: "data" type: "Input" top: "x" input_param { shape { dim: 1 } } }
+        layer { name: "sum" type: "Eltwise" bottom: "x" bottom: "x" top: "y" }""",
+        caffe.TEST,
+    )
+    made = caffe.pycaffe._Net_get_id_name(type(net)._bottom_ids, "_found")
+    assert made.fget(net) == net.bottom_names
+    assert caffe.pycaffe._Net_forward(net)["y"].shape == (1,)
+    assert caffe.pycaffe._Net_blobs.fget(net) is net.blobs
+
+
+def test_layers_give_tops_their_shapes_by_hand() -> None:
+    net = caffe.Net(
+        """layer { name: "data" type: "Input" top: "x" input_param { shape { dim: [1, 4] } } }
+        layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y"
+          inner_product_param { num_output: 2 } }""",
+        caffe.TEST,
+    )
+    net.blobs["x"].reshape(3, 4)
+    bottom, top = _caffe.RawBlobVec([net.blobs["x"]]), _caffe.RawBlobVec([net.blobs["y"]])
+    net.layer_dict["ip"].reshape(bottom, top)
+    assert net.blobs["y"].shape == (3, 2)

@@ -269,6 +269,10 @@ class Transformer:
             steps.append(("input_scale", f"times {number_text(self.input_scale[in_])}"))
         return steps or [("as it is", "")]
 
+    def __check_input(self, in_: str) -> None:
+        # Subclasses of pycaffe's class call it, by the name that Python makes of it.
+        self._item_shape(in_)
+
     def _item_shape(self, in_: str) -> tuple[int, ...]:
         """The input's shape without its batch axis."""
         if in_ not in self.inputs:

@@ -271,6 +271,17 @@ class Layer(Generic[P]):
     def setup(self, *bottoms: Shape) -> None:
         """Read and check the parameter message; called once, with the bottoms' shapes."""
 
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Give `top` the shapes that follow from those of `bottom`, as pycaffe's layers do.
+
+        A net does so by itself, at each forward.
+        """
+        if self.on_blobs:
+            self.reshape_blobs(list(bottom), list(top))
+            return
+        for blob, shape in zip(top, self.top_shapes(*(b.shape for b in bottom)), strict=False):
+            blob.reshape(*shape)
+
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         """Say which parameter blobs the layer wants; called once, after `setup`."""
         return []

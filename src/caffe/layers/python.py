@@ -72,12 +72,22 @@ class Layer:
     type = "Python"
 
     def __init__(self, layer_param: LayerParameter | None = None, *args: Any, **kwargs: Any):
-        self.blobs = BlobVec()
         self.param_str = ""
         self.phase = TEST
         if layer_param is not None:
             self.param_str = layer_param.python_param.param_str
             self.phase = layer_param.phase
+
+    @property
+    def blobs(self) -> BlobVec:
+        """The parameters; a list that is put here becomes a vector."""
+        # Here and not in `__init__`, which a subclass may have written without its parent's.
+        found: BlobVec = vars(self).setdefault("blobs", BlobVec())
+        return found
+
+    @blobs.setter
+    def blobs(self, blobs: Sequence[Blob]) -> None:
+        vars(self)["blobs"] = blobs if isinstance(blobs, BlobVec) else BlobVec(blobs)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Read `param_str` and make parameters; called once."""
@@ -155,9 +165,6 @@ class PythonLayer(base.Layer[PythonParameter]):
         own.param_str = self.param.param_str
         own.phase = self.phase
         own.setup(bottoms, tops)
-        # A list of its own making is one of the layer's parameters, too.
-        if not isinstance(own.blobs, BlobVec):
-            own.blobs = BlobVec(own.blobs)
         self.blobs = own.blobs
 
     def reshape_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:

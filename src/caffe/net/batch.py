@@ -48,3 +48,9 @@ def batches(arrays: Arrays, size: int) -> Iterator[Arrays]:
                 for name, v in batch.items()
             }
         yield batch
+
+
+def trimmed(results: dict[str, list[np.ndarray]], arrays: Arrays) -> Arrays:
+    """Return what came of the pieces as arrays, without what came of the zeros at their end."""
+    count = len(next(iter(arrays.values()))) if arrays else None
+    return {name: np.asarray(values)[:count] for name, values in results.items()}

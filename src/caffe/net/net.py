@@ -22,7 +22,7 @@ from ..paths import PathLike
 from ..proto.caffe_pb2 import NetParameter
 from ..vectors import BlobVec, IntVec, RawBlobVec
 from .alignment import warn_of_unsaid_offsets
-from .batch import batches
+from .batch import batches, trimmed
 from .checks import assign, check_all_given, known_blobs, known_layer
 from .construction import name_source, read_model, sort_arguments
 from .inside import Inside
@@ -254,7 +254,7 @@ class Net(Views):
         for batch in self._batch(inputs):
             for name, values in self.forward(blobs=blobs, **batch).items():
                 outputs.setdefault(name, []).extend(np.atleast_1d(values.copy()))
-        return self._trimmed(outputs, inputs)
+        return trimmed(outputs, inputs)
 
     def forward_backward_all(
         self,
@@ -288,7 +288,7 @@ class Net(Views):
                 found.setdefault(name, []).extend(np.atleast_1d(values.copy()))
             for name, values in self.backward(diffs=diffs, **tops).items():
                 gradients.setdefault(name, []).extend(np.atleast_1d(values.copy()))
-        return self._trimmed(found, inputs), self._trimmed(gradients, inputs)
+        return trimmed(found, inputs), trimmed(gradients, inputs)
 
     def reshape(self) -> None:
         """Let every layer follow the shapes that the input blobs now have."""
@@ -389,9 +389,13 @@ class Net(Views):
         """
         self._callbacks.before_backward.append(_checked_function(function))
 
-    def after_backward(self, function: Callback) -> None:
-        """Let `function` be called with each layer's number after its gradients are computed."""
-        self._callbacks.after_backward.append(_checked_function(function))
+    def after_backward(self, function: Callback | None = None) -> None:
+        """Let `function` be called with each layer's number after its gradients are computed.
+
+        Without one nothing is done; pycaffe takes none, here alone.
+        """
+        if function is not None:
+            self._callbacks.after_backward.append(_checked_function(function))
 
     # Weights.
 
@@ -456,13 +460,6 @@ class Net(Views):
 
     def _batch(self, blobs: dict[str, np.ndarray]) -> Iterator[dict[str, Any]]:
         return batches(blobs, self._blobs[0].shape[0] if blobs else 0)
-
-    @staticmethod
-    def _trimmed(
-        lists: dict[str, list[np.ndarray]], inputs: dict[str, np.ndarray]
-    ) -> dict[str, np.ndarray]:
-        count = len(next(iter(inputs.values()))) if inputs else None
-        return {name: np.asarray(values)[:count] for name, values in lists.items()}
 
     def __str__(self) -> str:
         """A table of layers, with shapes, parameters and multiply-adds, and the totals."""
