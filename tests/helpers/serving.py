@@ -5,9 +5,10 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -48,6 +49,7 @@ class Site:
 
     service: Service
     port: int
+    server: Server
 
     @property
     def address(self) -> str:
@@ -73,10 +75,32 @@ class Site:
         finally:
             connection.close()
 
+    def connect(self, sent: bytes = b"") -> socket.socket:
+        """Open a connection, and send something on it."""
+        stream = socket.create_connection(("127.0.0.1", self.port), 30)
+        stream.sendall(sent)
+        return stream
+
     def link(self, address: str, path: str = "/classify") -> Answer:
         """Send a link."""
         body = json.dumps({"link": address})
         return self.ask(path, body, {"Content-Type": "application/json"})
+
+
+def read_answer(stream: socket.socket) -> Answer:
+    """What comes back on a connection until it is closed, or the answer ends."""
+    response = http.client.HTTPResponse(stream)
+    response.begin()
+    found = {name.lower(): value for name, value in response.getheaders()}
+    return Answer(response.status, found, response.read())
+
+
+def wait_until(ready: Callable[[], object], seconds: float = 20) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 @contextmanager
@@ -91,7 +115,7 @@ def serving(offers: Sequence[Offer] | None = None, **settings: Any) -> Iterator[
     thread.start()
     try:
         assert listening.wait(20)
-        yield Site(service, port)
+        yield Site(service, port, server)
     finally:
         server.should_exit = True
         thread.join(30)

@@ -6,7 +6,6 @@ import base64
 import io
 import json
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +18,15 @@ from PIL import Image
 import caffe
 from caffe.web.app import routes
 from caffe.web.models import Mode, from_zoo
-from tests.helpers.serving import HOSTILE, SMALL_NET, Site, picture, serving, small_offer
+from tests.helpers.serving import (
+    HOSTILE,
+    SMALL_NET,
+    Site,
+    picture,
+    serving,
+    small_offer,
+    wait_until,
+)
 
 MODEL = "efficientnet_lite0"
 EGYPTIAN_CAT = 285
@@ -331,6 +338,27 @@ def test_a_full_house_asks_to_come_back(tmp_path: Path) -> None:
         assert site.service.places_taken == 0
 
 
+def test_an_address_has_no_more_than_its_share_of_the_places(tmp_path: Path) -> None:
+    # What a proxy on this machine says of whom it asks for is believed.
+    mine, other = {"X-Forwarded-For": "203.0.113.7"}, {"X-Forwarded-For": "203.0.113.8"}
+    with serving([small_offer(tmp_path)], queue=8, places_each=2) as site:
+        site.ask("/classify", picture())
+        hold = threading.Event()
+        site.service.worker("small").run(Mode(), lambda _: hold.wait(20))
+        with ThreadPoolExecutor(6) as pool:
+            asked = [pool.submit(site.ask, "/classify", picture(), mine) for _ in range(2)]
+            wait_until(lambda: site.service.places_taken == 2)
+            third = site.ask("/classify", picture(), mine)
+            asked += [pool.submit(site.ask, "/classify", picture(), other)]
+            asked += [pool.submit(site.ask, "/classify", picture()) for _ in range(3)]
+            wait_until(lambda: site.service.places_taken == 6)
+            hold.set()
+            assert [one.result().status for one in asked] == [200] * 6
+        assert (third.status, third.code) == (503, "busy")
+        assert int(third.headers["retry-after"]) >= 1
+        assert site.ask("/classify", picture(), mine).status == 200
+
+
 def test_a_net_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
     with serving([small_offer(tmp_path)], answer_seconds=0.2) as site:
         site.ask("/classify", picture())
@@ -381,13 +409,6 @@ def test_a_bug_is_no_stack_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (answer.status, answer.code) == (500, "failed")
     assert "secret" not in answer.body.decode()
     assert answer.headers["x-content-type-options"] == "nosniff"
-
-
-def wait_until(ready: Any, seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_json_that_is_none(small: Site) -> None:

@@ -159,25 +159,6 @@ def test_an_upload_that_stands_still_is_given_up(site: Site) -> None:
         assert stream.recv(4096).startswith(b"HTTP/1.1 408 ")
 
 
-def test_silent_connections_keep_nobody_out(tmp_path: Path) -> None:
-    with serving([small_offer(tmp_path)], head_seconds=1.0, connections=4) as site:
-        silent = [socket.create_connection(("127.0.0.1", site.port), 30) for _ in range(4)]
-        silent[0].sendall(b"GET /healthz HTTP/1.1\r\nHost: local")
-        # One that asked before is no less silent the second time.
-        silent[1].sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert silent[1].recv(4096).startswith(b"HTTP/1.1 200 ")
-        silent[1].sendall(b"GET /healthz HTTP/1.1\r\n")
-        full = site.ask("/healthz")
-        assert refused(full) == (503, "busy")
-        assert int(full.headers["retry-after"]) >= 1
-        for stream in silent:
-            while stream.recv(4096):
-                pass
-        assert site.ask("/healthz").status == 200
-        for stream in silent:
-            stream.close()
-
-
 def test_forms_that_are_none(site: Site) -> None:
     headers = {"Content-Type": "multipart/form-data; boundary=edge"}
     for body in (b"", b"nothing", b"--edge\r\n\r\n", b"--edge--\r\n"):

@@ -135,7 +135,7 @@ def classify(
     input_scale: InputScale = None,
     channel_swap: ChannelSwap = None,
     image_dims: ImageDims = None,
-    gpu: Annotated[int | None, typer.Option(metavar="N", help="Run on this GPU.")] = None,
+    gpu: Annotated[int | None, typer.Option(metavar="N", min=0, help="Run on this GPU.")] = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 5,
     oversample: Annotated[
         bool, typer.Option("--oversample", help="Average over ten crops; slower, a bit better.")

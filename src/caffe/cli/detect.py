@@ -112,7 +112,7 @@ def detect(
             help="Where the picture with its boxes goes; with several pictures, a folder.",
         ),
     ] = None,
-    gpu: Annotated[int | None, typer.Option(metavar="N", help="Run on this GPU.")] = None,
+    gpu: Annotated[int | None, typer.Option(metavar="N", min=0, help="Run on this GPU.")] = None,
     as_json: Annotated[
         bool,
         typer.Option(

@@ -12,7 +12,9 @@ from .terminal import complain, print_columns
 def device_query(
     gpu: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Ask for this GPU alone; exit code 1 if it is unusable."),
+        typer.Option(
+            metavar="N", min=0, help="Ask for this GPU alone; exit code 1 if it is unusable."
+        ),
     ] = None,
 ) -> None:
     """Show the GPUs, and whether Caffe can use them; if not, why and what to do."""

@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from ..errors import CaffeError
 from ..version import __version__
 from .classify import classify
+from .commands import Command
 from .detect import detect
 from .device_query import device_query
 from .diff import diff
@@ -74,19 +75,11 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(classify)
-app.command()(detect)
-app.command()(diff)
-app.command()(draw)
-app.command()(fetch)
-app.command()(zoo)
-app.command("device_query")(device_query)
-app.command("device-query", hidden=True)(device_query)
-app.command()(serve)
-app.command()(look)
-app.command()(show)
-app.command("time")(time_net)
-app.command()(upgrade)
+for function in (classify, detect, diff, draw, fetch, zoo, serve, look, show, upgrade):
+    app.command(cls=Command)(function)
+app.command("device_query", cls=Command)(device_query)
+app.command("device-query", cls=Command, hidden=True)(device_query)
+app.command("time", cls=Command)(time_net)
 
 
 def _print_version(wanted: bool) -> None:

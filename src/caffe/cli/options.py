@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -40,6 +41,8 @@ def _parsed(
 ) -> list[Number]:
     try:
         parsed = [parse(part) for part in text.replace("x", ",").split(",")]
+        if not all(map(math.isfinite, parsed)):
+            raise ValueError(text)
     except ValueError:
         parsed = []
     if not parsed or count not in (None, len(parsed)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout
@@ -171,6 +172,8 @@ def _with_mean(recipe: PictureRecipe, mean: str) -> PictureRecipe:
         numbers = tuple(float(number) for number in mean.split(","))
     except ValueError:
         return recipe.changed(f"from {mean}", mean=load_mean(mean))
+    if not all(map(math.isfinite, numbers)):
+        raise typer.BadParameter(f"--mean takes a file or finite numbers, not {mean!r}")
     return recipe.changed("--mean", mean=numbers)
 
 

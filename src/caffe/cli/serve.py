@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 PORT = 8000
 LIMITS = "Limits and safety"
 PURPOSE = "caffe serve"
+MOST_PLACES = 10_000
+# What is more holds no net's picture, and would only be a way to fill the memory.
+MOST_MEBIBYTES = 4096
+MOST_MILLIONS = 4000
 
 
 def serve(
@@ -71,20 +75,41 @@ def serve(
     input_scale: InputScale = None,
     channel_swap: ChannelSwap = None,
     image_dims: ImageDims = None,
-    gpu: Annotated[int, typer.Option(metavar="N", help="The GPU to offer beside the CPU.")] = 0,
+    gpu: Annotated[
+        int, typer.Option(metavar="N", min=0, help="The GPU to offer beside the CPU.")
+    ] = 0,
     queue: Annotated[
         int,
         typer.Option(
             min=1,
+            max=MOST_PLACES,
             help="Requests at work at once; who comes then is asked to come back.",
             rich_help_panel=LIMITS,
         ),
     ] = 64,
-    batch: Annotated[int, typer.Option(min=1, help="Pictures that go through a net at once.")] = 16,
+    queue_each: Annotated[
+        int | None,
+        typer.Option(
+            "--queue-each",
+            min=1,
+            max=MOST_PLACES,
+            help="How many of them one address may have; this machine may have all.",
+            show_default="a quarter",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
+    batch: Annotated[
+        int, typer.Option(min=1, max=MOST_PLACES, help="Pictures that go through a net at once.")
+    ] = 16,
     most_bytes: Annotated[
         float,
         typer.Option(
-            "--max-upload", metavar="MIB", min=0.01, help="Largest file.", rich_help_panel=LIMITS
+            "--max-upload",
+            metavar="MIB",
+            min=0.01,
+            max=MOST_MEBIBYTES,
+            help="Largest file.",
+            rich_help_panel=LIMITS,
         ),
     ] = 16.0,
     most_pixels: Annotated[
@@ -93,6 +118,7 @@ def serve(
             "--max-pixels",
             metavar="MILLIONS",
             min=0.01,
+            max=MOST_MILLIONS,
             help="Largest picture.",
             rich_help_panel=LIMITS,
         ),
@@ -150,6 +176,7 @@ def serve(
         host_names=tuple(name or ()),
         gpu=gpu,
         queue=queue,
+        places_each=queue_each,
         batch=batch,
         most_bytes=int(most_bytes * 2**20),
         most_pixels=int(most_pixels * 1e6),

@@ -82,7 +82,7 @@ def time_net(
         int | None, typer.Option(min=1, help="Pictures at once.", show_default="the net's own")
     ] = None,
     phase: Annotated[Phase, typer.Option(help="Which of the net's phases.")] = Phase.TEST,
-    gpu: Annotated[int | None, typer.Option(metavar="N", help="Run on this GPU.")] = None,
+    gpu: Annotated[int | None, typer.Option(metavar="N", min=0, help="Run on this GPU.")] = None,
     precision: Annotated[
         str | None,
         typer.Option(

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from starlette.types import ASGIApp
 from ..predictions import are_probabilities, likeliest
 from ..version import __version__
 from . import inside
+from .arrivals import whose
 from .guard import Guard
 from .models import Loaded, Mode
 from .openapi import description
@@ -34,6 +36,19 @@ PAGE = Path(__file__).parent / "page"
 MOST_MAPS = 256
 TOP, MAPS = 5, 36
 Handler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A picture that is there, and what is to look at it."""
+
+    worker: Worker
+    mode: Mode
+    content: bytes
+    since: float = field(default_factory=time.monotonic)
+
+
+PictureHandler = Callable[[Request, Asked], Awaitable[Response]]
 
 
 def create_app(service: Service) -> ASGIApp:
@@ -66,10 +81,10 @@ def routes(service: Service) -> list[BaseRoute]:
         Route("/models/{model}", answers.placed(answers.structure)),
         Route("/models/{model}/labels", answers.placed(answers.labels)),
         Route("/models/{model}/filters", answers.placed(answers.filters)),
-        Route("/fetch", answers.placed(answers.fetch), methods=["POST"]),
-        Route("/classify", answers.placed(answers.classify), methods=["POST"]),
-        Route("/responses", answers.placed(answers.responses), methods=["POST"]),
-        Route("/grad-cam", answers.placed(answers.grad_cam), methods=["POST"]),
+        Route("/fetch", answers.fetch, methods=["POST"]),
+        Route("/classify", answers.pictured(answers.classify), methods=["POST"]),
+        Route("/responses", answers.pictured(answers.responses), methods=["POST"]),
+        Route("/grad-cam", answers.pictured(answers.grad_cam), methods=["POST"]),
     ]
 
 
@@ -109,10 +124,34 @@ class Answers:
         """Let a handler run while it has one of the places."""
 
         async def answer(request: Request) -> Response:
-            with self._service.place():
+            with self._service.place(whose(request.scope["client"])):
                 return await handler(request)
 
         return answer
+
+    def pictured(self, handler: PictureHandler) -> Handler:
+        """Let a handler run with a picture, while it has one of the places.
+
+        The place is taken when the picture is there: who sends slowly has none.
+        """
+
+        async def answer(request: Request) -> Response:
+            service, since = self._service, time.monotonic()
+            worker = service.worker(_word(request, "model", service.default))
+            mode = service.mode(
+                _word(request, "device", "cpu"), _word(request, "precision", "float32")
+            )
+            asked = Asked(worker, mode, await self._picture(request), since)
+            with service.place(whose(request.scope["client"])):
+                return await handler(request, asked)
+
+        return answer
+
+    async def _picture(self, request: Request, by_link: bool = False) -> bytes:
+        sent = await read_sent(request, self._settings, self._service.arrivals)
+        if by_link and sent.link is None:
+            raise Refusal(400, "bad_json", 'the request must be {"link": "..."}')
+        return await self._service.content(sent, whose(request.scope["client"]))
 
     # What there is.
 
@@ -184,22 +223,18 @@ class Answers:
 
     async def fetch(self, request: Request) -> Response:
         """The picture that a link leads to, as it is there."""
-        sent = await read_sent(request, self._settings)
-        if sent.link is None:
-            raise Refusal(400, "bad_json", 'the request must be {"link": "..."}')
-        content = await self._service.content(sent)
+        content = await self._picture(request, by_link=True)
         kind = media_type(content, self._settings.most_pixels)
         return Response(content, media_type=kind)
 
-    async def classify(self, request: Request) -> Response:
+    async def classify(self, request: Request, asked: Asked) -> Response:
         """A picture's most probable classes."""
         top = _whole(request, "top", TOP)
         if top < 1:
             raise Refusal(400, "bad_option", "top must be at least 1")
-        start = time.monotonic()
-        worker, mode, prepared = await self._taken_in(request)
+        worker, prepared = asked.worker, await self._prepared(asked)
         read = time.monotonic()
-        row = await self._service.classify(worker, mode, prepared.crops)
+        row = await self._service.classify(worker, asked.mode, prepared.crops)
         assert worker.loaded is not None
         predictions = [
             {
@@ -210,13 +245,13 @@ class Answers:
             for i in likeliest(row.values, top)
         ]
         times = {
-            "reading": _milliseconds(read - start),
+            "reading": _milliseconds(read - asked.since),
             "waiting": _milliseconds(row.waited),
             "net": _milliseconds(row.seconds),
-            "all": _milliseconds(time.monotonic() - start),
+            "all": _milliseconds(time.monotonic() - asked.since),
         }
         answer = {
-            **self._facts(worker, mode, prepared),
+            **self._facts(asked, prepared),
             "predictions": predictions,
             "probabilities": are_probabilities(row.values),
             "milliseconds": times,
@@ -226,7 +261,7 @@ class Answers:
             answer["seen"] = inside.seen(worker.loaded, prepared.crops)
         return JSONResponse(answer)
 
-    async def responses(self, request: Request) -> Response:
+    async def responses(self, request: Request, asked: Asked) -> Response:
         """What a layer makes of a picture."""
         scale = _word(request, "scale", inside.SCALES[0])
         if scale not in inside.SCALES:
@@ -238,36 +273,32 @@ class Answers:
             count=_count(request),
             scale=scale,
         )
-        return await self._looked(request, look)
+        return await self._looked(asked, look)
 
-    async def grad_cam(self, request: Request) -> Response:
+    async def grad_cam(self, request: Request, asked: Asked) -> Response:
         """Where in a picture a class is seen."""
         index, name = _whole(request, "class"), _word(request, "layer", "") or None
         look = partial(inside.grad_cam, class_index=index, name=name)
-        return await self._looked(request, look)
+        return await self._looked(asked, look)
 
-    async def _looked(self, request: Request, look: Callable[..., dict[str, Any]]) -> Response:
-        worker, mode, prepared = await self._taken_in(request)
+    async def _looked(self, asked: Asked, look: Callable[..., dict[str, Any]]) -> Response:
+        prepared = await self._prepared(asked)
 
         def task(loaded: Loaded) -> dict[str, Any]:
             return look(loaded, prepared.crops)
 
-        found = await self._service.run(worker, mode, task)
-        return JSONResponse({**self._facts(worker, mode, prepared), **found})
+        found = await self._service.run(asked.worker, asked.mode, task)
+        return JSONResponse({**self._facts(asked, prepared), **found})
 
-    async def _taken_in(self, request: Request) -> tuple[Worker, Mode, PreparedPicture]:
-        service = self._service
-        worker = service.worker(_word(request, "model", service.default))
-        mode = service.mode(_word(request, "device", "cpu"), _word(request, "precision", "float32"))
-        content = await service.content(await read_sent(request, self._settings))
-        return worker, mode, await service.prepare(worker, content)
+    async def _prepared(self, asked: Asked) -> PreparedPicture:
+        return await self._service.prepare(asked.worker, asked.content)
 
     @staticmethod
-    def _facts(worker: Worker, mode: Mode, prepared: PreparedPicture) -> dict[str, Any]:
+    def _facts(asked: Asked, prepared: PreparedPicture) -> dict[str, Any]:
         return {
-            "model": worker.offer.name,
-            "device": mode.device,
-            "precision": mode.precision,
+            "model": asked.worker.offer.name,
+            "device": asked.mode.device,
+            "precision": asked.mode.precision,
             "picture": prepared.picture.facts,
         }
 

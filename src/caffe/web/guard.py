@@ -18,7 +18,6 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-TOO_SLOW = 408
 PASSED_BYTES = 64 << 20
 PASSED_SECONDS = 10.0
 HEADERS = {
@@ -55,7 +54,8 @@ class Guard:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 # Many clients read no answer before they have sent everything.
-                if message["status"] == TOO_SLOW or not await body.let_pass():
+                closes = headers.get("connection") == "close"
+                if closes or not await body.let_pass():
                     headers["Connection"] = "close"
                 for name, value in HEADERS.items():
                     headers[name] = value

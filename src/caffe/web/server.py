@@ -6,69 +6,29 @@ import asyncio
 import ctypes
 import platform
 import socket
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
-from typing import Any
+from math import ceil
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..errors import CaffeError
 from .app import create_app
-from .guard import Guard
-from .refusals import Refusal
+from .connection import Connection
 from .service import Service
-from .settings import Settings
 
-SECONDS_TO_FINISH = 10
+SECONDS_TO_FINISH = 5.0
+"""For all that a net that is at work does not account for."""
+SECONDS_TO_ACCEPT = 0.1
+SECONDS_BETWEEN_LOOKS = 0.5
 WAITING_CONNECTIONS = 2048
 M_ARENA_MAX = -8
 
 
-class Connection(H11Protocol):
-    """A connection, which is not kept for whoever never says what they want.
-
-    uvicorn waits without end for a request's head, so that a thousand silent connections would
-    keep everybody else out for good.
-    """
-
-    def __init__(self, *arguments: Any, settings: Settings, **more: Any) -> None:
-        super().__init__(*arguments, **more)
-        self._settings = settings
-        self._end: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for a request, which is refused where there are too many connections."""
-        super().connection_made(transport)
-        if len(self.connections) > self._settings.connections:
-            refusal = Refusal(503, "busy", "too many are connected; try again", retry_after=5)
-            self.app = Guard(refusal.response(), self._settings)
-        self._wait_for_head()
-
-    def data_received(self, data: bytes) -> None:
-        """Read on; a request whose head is here has its own limits."""
-        super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._stop_waiting()
-        elif self._end is None:
-            self._wait_for_head()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
-        self._stop_waiting()
-        super().connection_lost(exc)
-
-    def _wait_for_head(self) -> None:
-        self._end = self.loop.call_later(self._settings.head_seconds, self.transport.close)
-
-    def _stop_waiting(self) -> None:
-        if self._end is not None:
-            self._end.cancel()
-            self._end = None
-
-
 class Server(uvicorn.Server):
-    """uvicorn's server, which tells when it listens."""
+    """uvicorn's server, which tells when it listens, and refuses in words when it ends."""
 
     def __init__(self, service: Service, listening: Callable[[], None] = lambda: None) -> None:
         config = uvicorn.Config(
@@ -79,17 +39,39 @@ class Server(uvicorn.Server):
             http=partial(Connection, settings=service.settings),  # type: ignore[arg-type]
             ws="none",
             lifespan="on",
-            timeout_graceful_shutdown=SECONDS_TO_FINISH,
+            timeout_graceful_shutdown=ceil(service.settings.answer_seconds + SECONDS_TO_FINISH),
             log_config=None,
         )
         super().__init__(config)
+        self._service = service
         self._listening = listening
+        self._looking: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""
         await super().startup(sockets)
         if self.started:
+            self._looking = asyncio.create_task(self._look_after_connections())
             self._listening()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Finish what is being done, and refuse what waits, comes in, or is connected by now."""
+        self._service.refuse()
+        # Whom the system has connected already is to be answered, too.
+        await asyncio.sleep(SECONDS_TO_ACCEPT)
+        await super().shutdown(sockets)
+        if self._looking is not None:
+            self._looking.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._looking
+
+    async def _look_after_connections(self) -> None:
+        while True:
+            now = time.monotonic()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Connection):
+                    connection.look_after(now)
+            await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 def share_one_heap() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -18,12 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CaffeError
+from .arrivals import LOOPBACK, Arrivals
 from .links import fetch_link, too_slow
 from .models import Loaded, Mode, Offer, devices
 from .pictures import SentPicture, read_sent_picture
-from .refusals import Refusal
+from .refusals import Refusal, stopping
 from .settings import Settings
-from .uploads import Sent
+from .uploads import FORM_BYTES, Sent
 from .worker import Row, Worker
 
 T = TypeVar("T")
@@ -37,6 +39,39 @@ class PreparedPicture:
 
     picture: SentPicture
     crops: NDArray[np.float32]
+
+
+class Shares:
+    """How much each address has of something; this machine, where a proxy may be, has no limit.
+
+    Parameters
+    ----------
+    each : int
+        The most for one address.
+    """
+
+    def __init__(self, each: int) -> None:
+        self._each = each
+        self._taken: Counter[str] = Counter()
+
+    @property
+    def taken(self) -> int:
+        """How much all have together."""
+        return self._taken.total()
+
+    @contextmanager
+    def one(self, address: str, what: str, retry_after: float) -> Iterator[None]:
+        """Take one more; raises Refusal (503) where an address has all that it may."""
+        if address != LOOPBACK and self._taken[address] >= self._each:
+            reason = f"{self._each} {what} of one address are enough; try again in a moment"
+            raise Refusal(503, "busy", reason, retry_after=retry_after)
+        self._taken[address] += 1
+        try:
+            yield
+        finally:
+            self._taken[address] -= 1
+            if not self._taken[address]:
+                del self._taken[address]
 
 
 class Service:
@@ -58,7 +93,12 @@ class Service:
         self.workers = {
             offer.name: Worker(offer, min(settings.batch, settings.queue)) for offer in offers
         }
-        self.places_taken = 0
+        # Two of the largest pictures always find room.
+        least = 2 * (settings.most_bytes + FORM_BYTES)
+        self.arrivals = Arrivals(settings.arrivals, max(settings.arriving_bytes, least))
+        self._places = Shares(settings.places_each or max(1, settings.queue // 4))
+        self._link_shares = Shares(settings.links_each)
+        self._stopping = False
         self._seconds = 0.1
         self._readers: anyio.CapacityLimiter | None = None
         self._links: anyio.CapacityLimiter | None = None
@@ -72,20 +112,33 @@ class Service:
         for worker in self.workers.values():
             worker.stop()
 
+    def refuse(self) -> None:
+        """Refuse what waits and what comes, in the event loop; what is being done is finished."""
+        self._stopping = True
+        self.arrivals.close(stopping())
+        for worker in self.workers.values():
+            worker.refuse()
+
+    @property
+    def places_taken(self) -> int:
+        """How many requests are at work."""
+        return self._places.taken
+
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Take one of the places; raises Refusal (503) when all are taken."""
+    def place(self, address: str) -> Iterator[None]:
+        """Take one of the places; raises Refusal (503) when all are taken, or all of an address."""
+        if self._stopping:
+            raise stopping()
         if self.places_taken >= self.settings.queue:
             reason = f"all {self.settings.queue} places are taken; try again in a moment"
             raise Refusal(503, "busy", reason, retry_after=min(self._seconds, 60))
-        self.places_taken += 1
         start = time.monotonic()
-        try:
-            yield
-        finally:
-            # By then most of those who have a place now will have left.
-            self._seconds += 0.1 * (time.monotonic() - start - self._seconds)
-            self.places_taken -= 1
+        with self._places.one(address, "requests at work", min(self._seconds, 60)):
+            try:
+                yield
+            finally:
+                # By then most of those who have a place now will have left.
+                self._seconds += 0.1 * (time.monotonic() - start - self._seconds)
 
     def mode(self, device: str, precision: str) -> Mode:
         """The mode of these names; raises Refusal (400) where it cannot be chosen."""
@@ -109,19 +162,29 @@ class Service:
             raise Refusal(404, "no_model", f"there is no model '{name}' here; there are {known}")
         return self.workers[name]
 
-    async def content(self, sent: Sent) -> bytes:
+    async def content(self, sent: Sent, address: str) -> bytes:
         """A picture's bytes, fetched where a link was sent."""
         if sent.link is None:
             return sent.content
         if self._links is None:
             self._links = anyio.CapacityLimiter(LINKS_AT_ONCE)
-        async with self._links:
-            # The name's own server may keep the resolver waiting, which knows no limit of ours.
-            with anyio.move_on_after(self.settings.link_seconds + 1):
-                return await anyio.to_thread.run_sync(
-                    fetch_link, sent.link, self.settings, abandon_on_cancel=True
-                )
-        raise too_slow(self.settings)
+        seconds = self.settings.link_seconds
+        with self._link_shares.one(address, "links", seconds):
+            with self.arrivals.begin(address) as arrival, arrival.scope:
+                with anyio.move_on_after(seconds) as waiting:
+                    await self._links.acquire_on_behalf_of(arrival)
+                if waiting.cancelled_caught:
+                    reason = "too many links are being followed; try again"
+                    raise Refusal(503, "busy", reason, retry_after=seconds)
+                try:
+                    # The name's own server may keep the resolver waiting, which knows no limit.
+                    with anyio.move_on_after(seconds + 1):
+                        return await anyio.to_thread.run_sync(
+                            fetch_link, sent.link, self.settings, abandon_on_cancel=True
+                        )
+                finally:
+                    self._links.release_on_behalf_of(arrival)
+            raise arrival.refusal or too_slow(self.settings)
 
     async def prepare(self, worker: Worker, content: bytes) -> PreparedPicture:
         """Read a picture and do to it what the model's net wants."""

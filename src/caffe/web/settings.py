@@ -20,16 +20,26 @@ class Settings:
     gpu : int
         The GPU, counted from 0, that is offered beside the CPU.
     queue : int
-        The most requests at work at once, from a picture's first byte to the answer; whoever
+        The most requests at work at once, from when the picture is there to the answer; whoever
         comes when all places are taken is asked to come back.
+    places_each : int or None
+        The most of these places for one address; a quarter of them if nothing is said. This machine
+        has them all.
     batch : int
         The most pictures that go through a net together.
     most_bytes, most_pixels : int
         The largest picture, as a file and unpacked.
-    head_seconds, upload_seconds, link_seconds, answer_seconds : float
-        How long a request's first lines, an upload, a link and a net may take.
+    head_seconds, upload_seconds, link_seconds, answer_seconds, sending_seconds : float
+        How long a request's first lines, an upload, a link, a net and the sending of an answer may
+        take.
+    arrivals, arriving_bytes : int
+        The most pictures on their way in at once, and the most of their bytes; where there are
+        more, the oldest of whoever has most of them is given up.
     connections : int
-        The most connections at once, also of those who say nothing.
+        The most connections at once, also of those who say nothing; where there are more, the
+        oldest of whoever has most of them is closed.
+    links_each : int
+        The most links of one address that are followed at once.
     redirects : int
         How often a link may lead on.
     permitted : tuple of str
@@ -40,6 +50,7 @@ class Settings:
     host_names: tuple[str, ...] = ()
     gpu: int = 0
     queue: int = 64
+    places_each: int | None = None
     batch: int = 16
     most_bytes: int = 16 << 20
     most_pixels: int = 50_000_000
@@ -47,6 +58,10 @@ class Settings:
     upload_seconds: float = 30.0
     link_seconds: float = 15.0
     answer_seconds: float = 60.0
+    sending_seconds: float = 30.0
+    arrivals: int = 512
+    arriving_bytes: int = 256 << 20
+    links_each: int = 4
     connections: int = 900
     redirects: int = 5
     permitted: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
+from .arrivals import Arrivals, whose
 from .refusals import Refusal
 from .settings import Settings
 
@@ -28,17 +29,17 @@ class Sent:
     link: str | None = None
 
 
-async def read_sent(request: Request, settings: Settings) -> Sent:
+async def read_sent(request: Request, settings: Settings, arrivals: Arrivals) -> Sent:
     """Read a picture or a link: a form, JSON with a link, or the picture itself.
 
     Raises
     ------
     Refusal
         It is too large (413), too slow (408), not finished (400), or a form that cannot be read
-        (400).
+        (400); or others need the room, or the server ends (503).
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    content = await _read(request, settings)
+    content = await _read(request, settings, arrivals)
     if kind == FORM:
         return await _from_form(request, content, settings)
     if kind == "application/json":
@@ -52,23 +53,31 @@ def _checked(sent: Sent, settings: Settings) -> Sent:
     return sent
 
 
-async def _read(request: Request, settings: Settings) -> bytes:
+async def _read(request: Request, settings: Settings, arrivals: Arrivals) -> bytes:
     limit = settings.most_bytes + FORM_BYTES
     length = request.headers.get("content-length", "0")
     if length.isdigit() and int(length) > limit:
         raise _too_large(settings)
     content = bytearray()
     try:
-        with anyio.fail_after(settings.upload_seconds):
+        with (
+            arrivals.begin(whose(request.scope["client"])) as arrival,
+            # The whole of it, and not each piece: a byte a second would never be too slow.
+            anyio.move_on_after(settings.upload_seconds) as waiting,
+            arrival.scope,
+        ):
             async for chunk in request.stream():
                 content += chunk
+                arrivals.grow(arrival, len(chunk))
                 if len(content) > limit:
                     break
-    except TimeoutError as error:
-        seconds = f"{settings.upload_seconds:g} s"
-        raise Refusal(408, "upload_slow", f"the upload took longer than {seconds}") from error
     except ClientDisconnect as error:
         raise Refusal(400, "broken_off", "the upload was broken off") from error
+    if arrival.refusal is not None:
+        raise arrival.refusal
+    if waiting.cancelled_caught:
+        reason = f"the upload took longer than {settings.upload_seconds:g} s"
+        raise Refusal(408, "upload_slow", reason, closes=True)
     if len(content) > limit:
         del content
         raise _too_large(settings)

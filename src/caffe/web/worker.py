@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..memory.allocation import give_back_freed_memory
 from .models import Loaded, Mode, Offer
-from .refusals import Refusal
+from .refusals import stopping
 
 T = TypeVar("T")
 IDLE_SECONDS = 1.0
@@ -85,20 +85,24 @@ class Worker:
 
     def stop(self) -> None:
         """Refuse what waits, and end the thread when it is through with what it does."""
+        self.refuse()
+        if self._thread is not None:
+            self._thread.join()
+
+    def refuse(self) -> None:
+        """Refuse what waits and what comes; what is being done is finished."""
         with self._changed:
             self._stopping = True
             waiting, self._jobs = self._jobs, deque()
             self._changed.notify_all()
         for job in waiting:
             if job.future.set_running_or_notify_cancel():
-                job.future.set_exception(_stopping())
-        if self._thread is not None:
-            self._thread.join()
+                job.future.set_exception(stopping())
 
     def _queue(self, job: _Job) -> Future[Any]:
         with self._changed:
             if self._stopping:
-                job.future.set_exception(_stopping())
+                job.future.set_exception(stopping())
                 return job.future
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name=self.offer.name)
@@ -180,7 +184,3 @@ class Worker:
         self._tidy = True
         gc.collect()
         give_back_freed_memory()
-
-
-def _stopping() -> Refusal:
-    return Refusal(503, "stopping", "the server is being stopped", retry_after=10)
