@@ -71,7 +71,7 @@ def test_debug_shows_the_traceback(tmp_path, by, monkeypatch):
     )
     assert done.returncode == 1
     assert "Traceback" in done.stderr
-    assert "ParseError" in done.stderr
+    assert "MissingFileError" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["device_query", "device-query"])
