@@ -72,3 +72,40 @@ def test_padding_of_both_forks() -> None:
     close(found, np.pad(x, [(0, 1), (2, 0), (1, 1), (0, 3)], constant_values=-1))
     with pytest.raises(NetError, match="positive or negative"):
         run('type: "Padding" padding_param { pad_beg: -1 pad_end: 1 }', x)
+
+
+@pytest.mark.parametrize("message", ["pixel_shuffle_param", "pixelshuffle_param"])
+def test_pixel_shuffle_makes_blocks_of_neighbouring_channels(message: str) -> None:
+    x = np.random.default_rng(0).normal(size=(2, 12, 3, 4)).astype(np.float32)
+    (top,) = run(f'type: "PixelShuffle" {message} {{ upscale_factor: 2 }}', x)
+    expected = np.zeros((2, 3, 6, 8), np.float32)
+    for c, row, column in np.ndindex(3, 2, 2):
+        expected[:, c, row::2, column::2] = x[:, 4 * c + 2 * row + column]
+    np.testing.assert_array_equal(top, expected)
+
+
+def test_pass_through_makes_channels_of_blocks() -> None:
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 9)).astype(np.float32)
+    (top,) = run('type: "PassThrough" pass_through_param { block_height: 2 block_width: 3 }', x)
+    expected = np.concatenate([x[:, :, y::2, z::3] for y in range(2) for z in range(3)], 1)
+    np.testing.assert_array_equal(top, expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ('type: "PixelShuffle"', NetError, "upscale_factor must be at least 1"),
+        ('type: "PixelShuffle" pixel_shuffle_param { upscale_factor: 3 }', ShapeError, "3 x 3"),
+        ('type: "PassThrough"', NetError, "block_height and block_width must be positive"),
+        (
+            'type: "PassThrough" pass_through_param { block_height: 2 block_width: 2 }',
+            ShapeError,
+            "does not divide into blocks of 2 x 2",
+        ),
+    ],
+)
+def test_rearrangements_name_what_does_not_fit(
+    text: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        run(text, np.zeros((1, 4, 3, 4)))

@@ -156,3 +156,38 @@ def test_resize(rule: str, seed: int) -> None:
         close(run(text, x)[0], wanted, 1e-4)
         text = f'type: "{kind}" {field} {{ {size} }}'
         close(run(text, x.transpose(0, 2, 3, 1))[0].transpose(0, 3, 1, 2), wanted, 1e-4)
+
+
+def test_interp_takes_its_size_from_a_second_bottom() -> None:
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 5))
+    (top,) = run('type: "Interp"', x, np.zeros((1, 7, 9, 6)))
+    close(top, interpolated(x, 9, 6))
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("", (6, 9)),
+        ("size_divisible_by: 4", (8, 12)),
+        # Only where both are larger.
+        ("size_divisible_by: 3", (6, 9)),
+        ("top_height: 10 top_width: 11", (10, 11)),
+        ("top_height: 4 top_width: 20", (6, 9)),
+    ],
+)
+def test_accum_brings_maps_to_one_size(text: str, size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    maps = [rng.normal(size=(2, 3, 6, 5)), rng.normal(size=(2, 1, 4, 9))]
+    (top,) = run(f'type: "Accum" accum_param {{ {text} }}', *maps)
+    close(top, np.concatenate([interpolated(x, *size) for x in maps], 1))
+
+
+def test_accum_takes_its_size_from_a_reference() -> None:
+    x = np.random.default_rng(0).normal(size=(2, 3, 6, 5))
+    text = 'type: "Accum" accum_param { have_reference: true }'
+    (top,) = run(text, x, np.zeros((2, 4, 3, 8)))
+    close(top, interpolated(x, 3, 8))
+    with pytest.raises(NetError, match="beside the reference"):
+        run(text, x)
+    with pytest.raises(ShapeError, match="as many pictures"):
+        run('type: "Accum"', x, x[:1])

@@ -14,6 +14,8 @@ from ..proto.caffe_pb2 import (
     DepthToSpaceParameter,
     PaddingParameter,
     PadParameter,
+    PassThroughParameter,
+    PixelShuffleParameter,
     ReverseParameter,
     ShuffleChannelParameter,
     TransposeParameter,
@@ -142,6 +144,79 @@ class DepthToSpace(Layer[DepthToSpaceParameter]):
         blocks = x.reshape(n, height, width, size, size, channels // size**2)
         y = blocks.permute(0, 1, 3, 2, 4, 5).reshape(n, height * size, width * size, -1)
         return y if last else y.permute(0, 3, 1, 2)
+
+
+@register("PixelShuffle")
+class PixelShuffle(Layer[PixelShuffleParameter]):
+    """Each r^2 neighbouring channels become a block of r x r places (Shi et al., ESPCN, 2016)."""
+
+    message = "pixel_shuffle_param"
+    further_messages = ("pixelshuffle_param",)
+    rearranges = True
+    differences = "of the forks"
+    forbids_in_place = True
+
+    def setup(self, *bottoms: Shape) -> None:
+        if self.layer_param.HasField("pixelshuffle_param"):
+            self.param = self.layer_param.pixelshuffle_param
+        if self.param.upscale_factor < 1:
+            raise NetError(f"upscale_factor must be at least 1, not {self.param.upscale_factor}")
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        height, width = picture_size(bottoms[0])
+        num, channels, *_ = bottoms[0]
+        factor = self.param.upscale_factor
+        if channels % factor**2:
+            raise ShapeError(
+                f"the {channels} channels of a bottom of shape {bottoms[0]} do not make blocks of "
+                f"{factor} x {factor}"
+            )
+        return [(num, channels // factor**2, height * factor, width * factor)]
+
+    def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
+        return [Reach(stride=Fraction(1, self.param.upscale_factor))] * 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(x, self.param.upscale_factor)
+
+
+@register("PassThrough")
+class PassThrough(Layer[PassThroughParameter]):
+    """Each block of block_height x block_width places becomes channels, all of a place together.
+
+    Channel (y * block_width + x) * C + c of the top is channel c at row y and column x of the
+    blocks (YOLO v2; darknet's own order is Reorg's).
+    """
+
+    message = "pass_through_param"
+    rearranges = True
+    differences = "of the forks"
+    forbids_in_place = True
+
+    def setup(self, *bottoms: Shape) -> None:
+        self._block = (self.param.block_height, self.param.block_width)
+        if min(self._block) < 1:
+            raise NetError(f"block_height and block_width must be positive, not {self._block}")
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        height, width = picture_size(bottoms[0])
+        rows, columns = self._block
+        if height % rows or width % columns:
+            raise ShapeError(
+                f"a bottom of shape {bottoms[0]} does not divide into blocks of {rows} x {columns}"
+            )
+        num, channels, *_ = bottoms[0]
+        return [(num, channels * rows * columns, height // rows, width // columns)]
+
+    def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
+        return [Reach(n, Fraction(n)) for n in self._block]
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = self._block
+        shape = self.top_shapes(tuple(x.shape))[0]
+        num, channels, _, _ = x.shape
+        blocks = x.reshape(num, channels, shape[2], rows, shape[3], columns)
+        return blocks.permute(0, 3, 5, 1, 2, 4).reshape(shape)
 
 
 @register("Padding")

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..errors import CaffeError, NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import (
+    AccumParameter,
     InterpParameter,
     ResizeBilinearParameter,
     ResizeNearestNeighborParameter,
@@ -33,11 +34,14 @@ class Interp(Layer[InterpParameter]):
     The size is shrink_factor's ((n - 1) / shrink + 1), zoom_factor's ((n - 1) * zoom + 1),
     height and width, or, with both factors, first the one and then the other;
     full_zoom_factor's is n * zoom. n leaves out -pad_beg rows and columns in front and
-    -pad_end behind.
+    -pad_end behind. A second bottom gives its own size instead, and nothing else (detectors
+    with feature pyramids).
     """
 
     message = "interp_param"
     family = "resizing"
+    bottoms = (1, 2)
+    no_gradient_for = frozenset({1})
     differences = "of the forks"
     forbids_in_place = True
 
@@ -48,8 +52,10 @@ class Interp(Layer[InterpParameter]):
             if self.param.HasField(factor) and getattr(self.param, factor) < 1:
                 raise NetError(f"{factor} must be at least 1, not {getattr(self.param, factor)}")
 
-    def _size(self, height: int, width: int) -> tuple[int, int]:
+    def _size(self, height: int, width: int, like: Shape | None = None) -> tuple[int, int]:
         param = self.param
+        if like is not None:
+            return picture_size(like)
         shrinks, zooms = param.HasField("shrink_factor"), param.HasField("zoom_factor")
         sized = param.HasField("height") and param.HasField("width")
         if sized and shrinks == zooms:
@@ -69,7 +75,7 @@ class Interp(Layer[InterpParameter]):
         # A blob of fewer axes counts as a picture of 1 x 1, as labels in memory do.
         lead, sizes = four_axes(bottoms[0])[:2], four_axes(bottoms[0])[2:]
         height, width = (n + cut for n in sizes)
-        size = self._size(height, width)
+        size = self._size(height, width, *bottoms[1:])
         if min(height, width, *size) < 1:
             raise ShapeError(
                 f"from a bottom of shape {bottoms[0]}, {(height, width)} (height, width) would "
@@ -78,6 +84,8 @@ class Interp(Layer[InterpParameter]):
         return [(*lead, *size)]
 
     def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
+        if len(self.layer_param.bottom) > 1:
+            return None
         (top,) = self.top_shapes(bottom)
         cut = self.param.pad_beg + self.param.pad_end
         if len(bottom) != 4 or min(top[2:]) < 2:
@@ -87,12 +95,57 @@ class Interp(Layer[InterpParameter]):
         ]
         return [Reach(2, stride, Fraction(-self.param.pad_beg)) for stride in strides]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *like: Tensor) -> Tensor:
         x = x.reshape(four_axes(tuple(x.shape)))
         beg, end = self.param.pad_beg, self.param.pad_end
         x = F.pad(x, [beg, end, beg, end]) if beg or end else x
-        size = self._size(*x.shape[2:])
+        size = self._size(*x.shape[2:], *(tuple(other.shape) for other in like))
         return F.interpolate(x, size, mode="bilinear", align_corners=True)
+
+
+@register("Accum")
+class Accum(Layer[AccumParameter]):
+    """All bottoms' channels, one behind the other, each map brought to one size (FlowNet 2).
+
+    Bilinear, corner on corner. The size is the largest bottom's; or top_height and top_width,
+    or the next multiples of size_divisible_by, where both are larger; with have_reference the
+    last bottom's, which gives nothing else.
+    """
+
+    message = "accum_param"
+    family = "resizing"
+    bottoms = (1, None)
+    differences = "of the forks"
+    forbids_in_place = True
+
+    def setup(self, *bottoms: Shape) -> None:
+        self._count = len(bottoms) - self.param.have_reference
+        if self._count < 1:
+            raise NetError("have_reference needs a bottom beside the reference")
+        if self.param.have_reference:
+            self.no_gradient_for = frozenset({self._count})
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        sizes = [picture_size(shape) for shape in bottoms]
+        maps = bottoms[: self._count]
+        if any(shape[0] != bottoms[0][0] for shape in maps):
+            raise ShapeError(f"the bottoms must hold as many pictures, but are of shapes {maps}")
+        size = sizes[-1] if self.param.have_reference else self._common(sizes)
+        return [(bottoms[0][0], sum(shape[1] for shape in maps), *size)]
+
+    def _common(self, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+        height, width = (max(lengths) for lengths in zip(*sizes, strict=True))
+        divisor = self.param.size_divisible_by
+        asked = (self.param.top_height, self.param.top_width)
+        if divisor:
+            asked = (-(-height // divisor) * divisor, -(-width // divisor) * divisor)
+        return asked if asked[0] > height and asked[1] > width else (height, width)
+
+    def forward(self, *bottoms: Tensor) -> Tensor:
+        size = self.top_shapes(*(tuple(x.shape) for x in bottoms))[0][2:]
+        maps = bottoms[: self._count]
+        resized = [F.interpolate(x, size, mode="bilinear", align_corners=True) for x in maps]
+        return torch.cat(resized, 1)
 
 
 @register("Upsample")

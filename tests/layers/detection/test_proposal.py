@@ -174,3 +174,35 @@ def test_proposal_refuses_bottoms_that_do_not_belong_together(
 def test_python_proposal_says_what_its_settings_lack(text: str) -> None:
     with pytest.raises(NetError, match="param_str"):
         run(PYTHON_PROPOSAL % text, *rpn(0))
+
+
+def test_tensorrt_rproi_proposes_and_pools() -> None:
+    scores, deltas, info = rpn(3)
+    features = np.random.default_rng(0).normal(size=(1, 3, *scores.shape[2:]))
+    text = "feature_stride: 16 prenms_top: 40 nms_max_out: 60 iou_threshold: 0.6 min_box_size: 8"
+    pooling = "roi_pooling_param { pooled_h: 2 pooled_w: 3 spatial_scale: 0.0625 }"
+    regions, pooled = run(
+        f'type: "RPROI" region_proposal_param {{ {text} }} {pooling}',
+        scores,
+        deltas,
+        features,
+        info,
+        tops=2,
+    )
+    boxes, _ = reference_proposals(
+        scores, deltas, info[0], stride=16, anchors=reference_anchors(16, [0.5, 1, 2], [8, 16, 32]),
+        smallest=8, before=40, after=60, threshold=0.6, drops=True,
+    )  # fmt: skip
+    assert 1 < len(boxes) < 60
+    np.testing.assert_allclose(regions[0, 0, : len(boxes)], boxes, atol=2e-4)
+    assert not regions[0, 0, len(boxes) :].any()
+    rows = np.pad(regions[0, 0], ((0, 0), (1, 0)))
+    (expected,) = run(f'type: "ROIPooling" {pooling}', features, rows)
+    np.testing.assert_array_equal(pooled, expected)
+
+
+def test_tensorrt_rproi_refuses_a_count_that_is_not_its_anchors() -> None:
+    scores, deltas, info = rpn(0)
+    text = "region_proposal_param { anchor_ratio_count: 2 }"
+    with pytest.raises(NetError, match="anchor_ratio_count is 2, but there are 3"):
+        run(f'type: "RPROI" {text}', scores, deltas, np.zeros((1, 3, 4, 4)), info, tops=2)

@@ -214,3 +214,59 @@ def test_psroi_pooling_refuses_a_map_of_other_channels() -> None:
             np.zeros((1, 5, 4, 4)),
             np.zeros((1, 5)),
         )
+
+
+def interpolated_at(x: np.ndarray, v: float, u: float) -> float:
+    """A map's value between its places."""
+    top, left, low, right = math.floor(v), math.floor(u), math.ceil(v), math.ceil(u)
+    dv, du = v - top, u - left
+    upper = x[top, left] * (1 - du) + x[top, right] * du
+    return float(upper * (1 - dv) + (x[low, left] * (1 - du) + x[low, right] * du) * dv)
+
+
+@pytest.mark.parametrize("moving", [True, False])
+@pytest.mark.parametrize("seed", range(6))
+def test_deformable_psroi_pooling_moves_its_bins(seed: int, moving: bool) -> None:
+    rng = np.random.default_rng(seed)
+    group, part, samples, channels, classes, scale = 3, 2, 2, 4, 2, 0.5
+    x = floats(rng.normal(size=(2, channels * group * group, *rng.integers(5, 12, 2))))
+    height, width = x.shape[2:]
+    rois = random_regions(rng, 5, 2, (height / scale, width / scale))
+    offsets = floats(rng.normal(size=(5, 2 * classes, part, part)))
+    text = f"output_dim: {channels} group_size: {group} spatial_scale: {scale} part_size: {part} "
+    text += f"sample_per_part: {samples} trans_std: 0.2 no_trans: {str(not moving).lower()}"
+    (top,) = run(
+        f'type: "DeformablePSROIPooling" deformable_psroi_pooling_param {{ {text} }}',
+        x,
+        rois,
+        offsets,
+    )
+    expected = np.zeros((5, channels, group, group))
+    for r, c, i, j in np.ndindex(expected.shape):
+        picture, *corners = rois[r].astype(np.float64)
+        x1, y1 = (c_round(corner) * scale - 0.5 for corner in corners[:2])
+        x2, y2 = ((c_round(corner) + 1) * scale - 0.5 for corner in corners[2:])
+        wide, high = max(x2 - x1, 0.1), max(y2 - y1, 0.1)
+        own = 2 * (c // (channels // classes))
+        at = (i * part // group, j * part // group)
+        dx, dy = (offsets[r, own + k][at] * 0.2 if moving else 0.0 for k in (0, 1))
+        values = []
+        for a, b in np.ndindex(samples, samples):
+            u = x1 + (j + b / samples) * wide / group + dx * wide
+            v = y1 + (i + a / samples) * high / group + dy * high
+            if -0.5 <= u <= width - 0.5 and -0.5 <= v <= height - 0.5:
+                u, v = min(max(u, 0), width - 1), min(max(v, 0), height - 1)
+                channel = x[int(picture), (c * group + i) * group + j]
+                values.append(interpolated_at(channel, v, u))
+        expected[r, c, i, j] = np.mean(values) if values else 0
+    np.testing.assert_allclose(top, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_deformable_psroi_pooling_names_offsets_that_do_not_fit() -> None:
+    text = "output_dim: 4 group_size: 2 spatial_scale: 1 part_size: 2"
+    layer = f'type: "DeformablePSROIPooling" deformable_psroi_pooling_param {{ {text} }}'
+    x, rois = np.zeros((1, 16, 5, 5)), np.zeros((3, 5))
+    with pytest.raises(ShapeError, match=r"offsets of the shape \(3, 2 K, 2, 2\)"):
+        run(layer, x, rois, np.zeros((3, 2, 3, 3)))
+    with pytest.raises(ShapeError, match="does not divide by the offsets' 3 classes"):
+        run(layer, x, rois, np.zeros((3, 6, 2, 2)))

@@ -112,3 +112,26 @@ def test_region_yolo_activates_and_flattens() -> None:
 def test_yolo_layers_refuse_maps_that_do_not_fit(text: str, message: str) -> None:
     with pytest.raises(CaffeError, match=message):
         run(text, np.zeros((1, 6, 4, 4)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_tensorrt_yolo_counts_its_boxes(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    maps = [floats(rng.normal(size=(2, 24, side, side + 1)) * 2) for side in (2, 4, 8)]
+    (top,) = run('type: "Yolo"', *maps)
+    priors = [(116, 90, 156, 198, 373, 326), (30, 61, 62, 45, 59, 119), (10, 13, 16, 30, 33, 23)]
+    for n in range(2):
+        rows = []
+        for x, prior in zip(maps, priors, strict=True):
+            height, width = x.shape[2:]
+            for i, j, k in np.ndindex(height, width, 3):
+                values = x[n, 8 * k : 8 * k + 8, i, j]
+                scores = np.array([sigmoid(v) * sigmoid(values[4]) for v in values[5:]])
+                if scores.max() > 0.5:
+                    middle = [(j + sigmoid(values[0])) / width, (i + sigmoid(values[1])) / height]
+                    sides = np.exp(values[2:4]) * prior[2 * k : 2 * k + 2]
+                    rows.append([*middle, *sides, scores.argmax(), scores.max()])
+        found = top[n].ravel()
+        assert found[0] == len(rows) > 0
+        np.testing.assert_allclose(found[1 : 1 + 6 * len(rows)], np.ravel(rows), rtol=1e-4)
+        assert not found[1 + 6 * len(rows) :].any()

@@ -15,10 +15,11 @@ from ... import mode
 from ...errors import CaffeError, NetError, ShapeError
 from ...memory.blob import Blob, Shape
 from ...phases import TEST
-from ...proto.caffe_pb2 import ProposalParameter
+from ...proto.caffe_pb2 import ProposalParameter, RegionProposalParameter
 from .. import python
 from ..layer import Layer, register
 from .boxes import growth, non_maximum_suppression
+from .regions import ROIPooling
 
 RATIOS = (0.5, 1.0, 2.0)
 SCALES = (8.0, 16.0, 32.0)
@@ -229,6 +230,60 @@ class Proposal(Layer[ProposalParameter]):
 
     def forward(self, scores: Tensor, offsets: Tensor, info: Tensor) -> Sequence[Tensor]:
         return self._propose(scores, offsets, info)
+
+
+@register("RPROI")
+class RPROI(Layer[RegionProposalParameter]):
+    """Proposal and ROIPooling in one, as TensorRT's plugin has them.
+
+    Bottoms: scores, offsets, the map that is pooled, and the picture's height, width and scale.
+    Tops: regions (1, 1, nms_max_out, 4), x1, y1, x2, y2, and what they pool, (nms_max_out, C,
+    pooled_h, pooled_w). Where fewer regions are found, the rest are 0.
+    """
+
+    message = "region_proposal_param"
+    further_messages = ("roi_pooling_param",)
+    bottoms = 4
+    tops = 2
+    has_gradient = False
+    no_gradient_for = frozenset({0, 1, 2, 3})
+    differences = "of TensorRT"
+
+    def setup(self, *bottoms: Shape) -> None:
+        param = self.param
+        ratios: Sequence[float] = list(param.anchor_ratio) or RATIOS
+        scales: Sequence[float] = list(param.anchor_scale) or SCALES
+        for name, values in (("ratio", ratios), ("scale", scales)):
+            count = f"anchor_{name}_count"
+            if param.HasField(count) and getattr(param, count) != len(values):
+                raise NetError(f"{count} is {getattr(param, count)}, but there are {len(values)}")
+        if min(*ratios, *scales, param.feature_stride, param.nms_max_out) <= 0:
+            raise NetError("feature_stride, nms_max_out and the anchors must be positive")
+        self._propose = Proposer(
+            param.feature_stride,
+            anchors(16, ratios, scales),
+            param.min_box_size,
+            param.prenms_top,
+            param.nms_max_out,
+            param.iou_threshold,
+            drops_small=True,
+        )
+        self._pooling = ROIPooling(self.layer_param)
+        self._pooling.setup()
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        scores, offsets, features, info = bottoms
+        self._propose.check(scores, offsets, info)
+        count = self.param.nms_max_out
+        return [(1, 1, count, 4), *self._pooling.top_shapes(features, (count, 5))]
+
+    def forward(
+        self, scores: Tensor, offsets: Tensor, features: Tensor, info: Tensor
+    ) -> Sequence[Tensor]:
+        regions, _ = self._propose(scores, offsets, info)
+        missing = self.param.nms_max_out - len(regions)
+        regions = torch.nn.functional.pad(regions, (0, 0, 0, missing))
+        return [regions[None, None, :, 1:], self._pooling.forward(features, regions)]
 
 
 class ProposalLayer(python.Layer):

@@ -9,13 +9,24 @@ from torch import Tensor
 
 from ...errors import CaffeError, NetError, ShapeError
 from ...memory.blob import Shape
-from ...proto.caffe_pb2 import PSROIPoolingParameter, ROIAlignParameter, ROIPoolingParameter
-from ..layer import Layer, register
+from ...proto.caffe_pb2 import (
+    DeformablePSROIPoolingParameter,
+    PSROIPoolingParameter,
+    ROIAlignParameter,
+    ROIPoolingParameter,
+)
+from ..layer import Count, Layer, register
 
 G = TypeVar("G", bound=ROIPoolingParameter | ROIAlignParameter)
 """The messages of layers with a grid of bins."""
 
-R = TypeVar("R", bound=ROIPoolingParameter | ROIAlignParameter | PSROIPoolingParameter)
+R = TypeVar(
+    "R",
+    bound=ROIPoolingParameter
+    | ROIAlignParameter
+    | PSROIPoolingParameter
+    | DeformablePSROIPoolingParameter,
+)
 """The messages of layers on regions."""
 
 
@@ -26,7 +37,7 @@ class OfRegions(Layer[R]):
     """
 
     family = "pooling"
-    bottoms = 2
+    bottoms: ClassVar[Count] = 2
     no_gradient_for = frozenset({1})
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
@@ -168,6 +179,22 @@ def _maxima(x: Tensor, edges: list[list[int]]) -> Tensor:
     return torch.stack(kept)
 
 
+def bins_by_channel(channels: int, group: int, features: Shape) -> Shape:
+    """Return channels, height and width of regions whose bins have channels of their own.
+
+    Raises
+    ------
+    ShapeError
+        The map has another number of channels.
+    """
+    if features[1] != channels * group * group:
+        raise ShapeError(
+            f"output_dim {channels} and group_size {group} need {channels * group * group} "
+            f"channels, but the map has {features[1]}: its shape is {features}"
+        )
+    return channels, group, group
+
+
 @register("PSROIPooling")
 class PSROIPooling(OfRegions[PSROIPoolingParameter]):
     """The mean of each of group_size x group_size bins, each from a channel of its own.
@@ -186,13 +213,7 @@ class PSROIPooling(OfRegions[PSROIPoolingParameter]):
             )
 
     def bins_of(self, features: Shape) -> Shape:
-        channels, group = self.param.output_dim, self.param.group_size
-        if features[1] != channels * group * group:
-            raise ShapeError(
-                f"output_dim {channels} and group_size {group} need {channels * group * group} "
-                f"channels, but the map has {features[1]}: its shape is {features}"
-            )
-        return channels, group, group
+        return bins_by_channel(self.param.output_dim, self.param.group_size, features)
 
     def forward(self, features: Tensor, regions: Tensor) -> Tensor:
         index, corners = self.read(features, regions)
@@ -228,6 +249,120 @@ class PSROIPooling(OfRegions[PSROIPoolingParameter]):
         low = (number * step + start[:, None]).floor().clamp(0, size).long()
         high = ((number + 1) * step + start[:, None]).ceil().clamp(0, size).long()
         return low, torch.maximum(low, high)
+
+
+@register("DeformablePSROIPooling")
+class DeformablePSROIPooling(OfRegions[DeformablePSROIPoolingParameter]):
+    """PSROIPooling by interpolated points, each bin moved by an offset (Dai et al., 2017).
+
+    A third bottom (R, 2 K, part_size, part_size) holds for each of K classes how far bins move
+    to the right and downwards, in trans_std of the region's sides; without it, or with no_trans,
+    they stay. top[r, c, i, j] is the mean over sample_per_part^2 points of channel
+    (c * group_size + i) * group_size + j, points half a place outside the map left out.
+    """
+
+    message = "deformable_psroi_pooling_param"
+    bottoms = (2, 3)
+    differences = "of the forks"
+
+    def setup(self, *bottoms: Shape) -> None:
+        for name in ("output_dim", "group_size", "part_size", "sample_per_part"):
+            if getattr(self.param, name) < 1:
+                raise NetError(f"{name} must be positive, not {getattr(self.param, name)}")
+        self._moves = len(bottoms) > 2 and not self.param.no_trans
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        shapes = super().top_shapes(*bottoms[:2])
+        part = self.param.part_size
+        if self._moves:
+            offsets = bottoms[2]
+            classes = offsets[1] // 2 if len(offsets) == 4 else 0
+            if not classes or offsets != (bottoms[1][0], 2 * classes, part, part):
+                raise ShapeError(
+                    f"{bottoms[1][0]} regions need offsets of the shape ({bottoms[1][0]}, 2 K, "
+                    f"{part}, {part}), not {offsets}"
+                )
+            if self.param.output_dim % classes:
+                raise ShapeError(
+                    f"output_dim {self.param.output_dim} does not divide by the offsets' {classes} "
+                    "classes"
+                )
+        return shapes
+
+    def bins_of(self, features: Shape) -> Shape:
+        return bins_by_channel(self.param.output_dim, self.param.group_size, features)
+
+    def forward(self, features: Tensor, regions: Tensor, *offsets: Tensor) -> Tensor:
+        index, corners = self.read(features, regions)
+        channels, group, _ = self.bins_of(tuple(features.shape))
+        scale = self.param.spatial_scale
+        start = rounded(corners[:, :2]) * scale - 0.5
+        sides = ((rounded(corners[:, 2:]) + 1) * scale - 0.5 - start).clamp(min=0.1)
+        samples = self.param.sample_per_part
+        number = torch.arange(group, dtype=sides.dtype, device=sides.device)
+        step = torch.arange(samples, dtype=sides.dtype, device=sides.device) / samples
+        # (R, 1 or classes, bins, bins): how far each bin moves, in the region's sides.
+        moved = self._moved(*offsets) if self._moves else sides.new_zeros(len(sides), 2, 1, 1, 1)
+        points = []
+        for axis in (0, 1):
+            length = sides[:, axis].view(-1, 1, 1, 1, 1)
+            bins = number.view(-1, 1) if axis else number
+            place = start[:, axis].view(-1, 1, 1, 1, 1) + (
+                (bins[..., None] + step) * length / group + moved[:, axis, ..., None] * length
+            )
+            points.append(place)
+        x, y = points
+        x, y = torch.broadcast_tensors(x[..., None, :], y[..., :, None])
+        classes = moved.shape[2]
+        maps = features.view(len(features), classes, -1, group, group, *features.shape[2:])
+        return self._means(maps, index, x, y).reshape(len(regions), channels, group, group)
+
+    def _moved(self, offsets: Tensor) -> Tensor:
+        """How far each bin moves, (R, 2, classes, bins, bins), x first."""
+        group, part = self.param.group_size, self.param.part_size
+        which = torch.arange(group, device=offsets.device) * part // group
+        own = offsets[:, :, which][:, :, :, which] * self.param.trans_std
+        return own.view(len(offsets), -1, 2, group, group).transpose(1, 2)
+
+    def _means(self, maps: Tensor, index: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """Means over the points of each bin.
+
+        Parameters
+        ----------
+        maps : Tensor
+            (N, classes, channels of a class, bins, bins, H, W)
+        index : Tensor
+            The picture of each region, (R).
+        x, y : Tensor
+            Points in places of the map, (R, classes, bins, bins, samples, samples).
+        """
+        height, width = maps.shape[-2:]
+        inside = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
+        x, y = x.clamp(0, width - 1), y.clamp(0, height - 1)
+        left, upper = x.floor(), y.floor()
+        dx, dy = x - left, y - upper
+        classes, group = maps.shape[1], maps.shape[3]
+        each = torch.arange(classes, device=maps.device).view(-1, 1, 1, 1, 1)
+        row = torch.arange(group, device=maps.device).view(-1, 1, 1, 1)
+        column = torch.arange(group, device=maps.device).view(-1, 1, 1)
+        # The channels come last.
+        flat = maps.permute(0, 1, 3, 4, 5, 6, 2)
+        picture = index.view(-1, 1, 1, 1, 1, 1)
+
+        def at(v: Tensor, u: Tensor) -> Tensor:
+            return flat[picture, each, row, column, v.long(), u.long()]
+
+        right, lower = x.ceil(), y.ceil()
+        values = (
+            at(upper, left) * ((1 - dx) * (1 - dy))[..., None]
+            + at(lower, left) * ((1 - dx) * dy)[..., None]
+            + at(upper, right) * (dx * (1 - dy))[..., None]
+            + at(lower, right) * (dx * dy)[..., None]
+        )
+        counted = inside[..., None].to(values.dtype)
+        total = (values * counted).sum((-3, -2))
+        means = total / counted.sum((-3, -2)).clamp(min=1)
+        return means.permute(0, 1, 4, 2, 3)
 
 
 @register("ROIAlign")

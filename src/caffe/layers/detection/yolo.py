@@ -17,9 +17,19 @@ from ...proto.caffe_pb2 import (
     YoloDetectionOutputParameter,
     Yolov3DetectionOutputParameter,
 )
+from ..axes import picture_size
 from ..layer import Layer, P, register
 from .boxes import growth, non_maximum_suppression
 from .detection_output import GivesDetections, detection_rows
+
+YOLO_V3_PRIORS = (
+    *(116, 90, 156, 198, 373, 326),
+    *(30, 61, 62, 45, 59, 119),
+    *(10, 13, 16, 30, 33, 23),
+)
+"""Width and height in pixels of YOLO v3's nine boxes, three for each map."""
+
+YOLO_V3_THRESHOLD = 0.5
 
 
 def read_maps(x: Tensor, boxes_of_place: int, priors: Tensor) -> tuple[Tensor, Tensor]:
@@ -41,16 +51,27 @@ def read_maps(x: Tensor, boxes_of_place: int, priors: Tensor) -> tuple[Tensor, T
     scores : Tensor
         (N, H W A, 1 + classes), before any activation: of an object, and of each class.
     """
+    centers, sides, scores = read_places(x, boxes_of_place, priors)
+    return torch.cat([centers - sides / 2, centers + sides / 2], -1), scores
+
+
+def read_places(x: Tensor, boxes_of_place: int, priors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Read a map as `read_maps` does: boxes' middles, their width and height, and all the rest.
+
+    The middles, (N, H W A, 2), are in parts of the picture, width and height in what `priors` are.
+    """
     num, _, height, width = x.shape
     values = x.reshape(num, boxes_of_place, -1, height, width).permute(0, 3, 4, 1, 2)
     row = torch.arange(height, dtype=x.dtype, device=x.device)[:, None, None]
     column = torch.arange(width, dtype=x.dtype, device=x.device)[:, None]
     at_x = (values[..., 0].sigmoid() + column) / width
     at_y = (values[..., 1].sigmoid() + row) / height
-    center = torch.stack([at_x, at_y], -1)
-    half = growth(values[..., 2:4]) * priors / 2
-    boxes = torch.cat([center - half, center + half], -1).reshape(num, -1, 4)
-    return boxes, values[..., 4:].reshape(num, boxes.shape[1], -1)
+    centers = torch.stack([at_x, at_y], -1)
+    parts = (centers, growth(values[..., 2:4]) * priors, values[..., 4:])
+    centers, sides, scores = (
+        part.reshape(num, height * width * boxes_of_place, part.shape[-1]) for part in parts
+    )
+    return centers, sides, scores
 
 
 V = TypeVar("V", bound=YoloDetectionOutputParameter | Yolov3DetectionOutputParameter)
@@ -198,6 +219,49 @@ class Yolov3DetectionOutput(Versioned[Yolov3DetectionOutputParameter]):
             box, label = (scores[i] > param.confidence_threshold).nonzero(as_tuple=True)
             found.append(self.rows(boxes[i, box], scores[i, box, label], label, i))
         return detection_rows(found, len(scores), maps[0])
+
+
+@register("Yolo")
+class Yolo(Layer):
+    """How many boxes YOLO v3's maps show, then x, y, width, height, class and score of each.
+
+    TensorRT's plugin: the top is (N, 1 + 6 B, 1, 1), B being 3 for each place of the three
+    bottoms (N, 3 (5 + classes), H, W), the coarsest map first. The middle is in parts of the
+    picture, width and height are in pixels of what the net gets; those are counted whose best
+    sigmoid(object) * sigmoid(class) lies above 0.5, and nothing is thinned out. What follows the
+    last box is 0.
+    """
+
+    bottoms = 3
+    has_gradient = False
+    no_gradient_for = frozenset({0, 1, 2})
+    differences = "of TensorRT"
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        places = 0
+        for number, shape in enumerate(bottoms):
+            height, width = picture_size(shape)
+            if shape[:2] != bottoms[0][:2] or shape[1] % 3 or shape[1] < 18:
+                raise ShapeError(
+                    f"the maps must hold as many pictures, and 3 boxes of 5 numbers and the "
+                    f"classes, but bottom {number} has the shape {shape}, bottom 0 {bottoms[0]}"
+                )
+            places += height * width
+        return [(bottoms[0][0], 1 + 3 * places * 6, 1, 1)]
+
+    def forward(self, *maps: Tensor) -> Tensor:
+        top = maps[0].new_zeros(self.top_shapes(*(tuple(x.shape) for x in maps))[0])
+        priors = maps[0].new_tensor(YOLO_V3_PRIORS).view(3, 3, 2)
+        every = [read_places(x, 3, prior) for x, prior in zip(maps, priors, strict=True)]
+        centers, sides, raw = (torch.cat(parts, 1) for parts in zip(*every, strict=True))
+        scores = raw.sigmoid()
+        best, labels = (scores[..., 1:] * scores[..., :1]).max(-1)
+        rows = torch.cat([centers, sides, labels[..., None].to(sides), best[..., None]], -1)
+        for picture, shown in enumerate(best > YOLO_V3_THRESHOLD):
+            found = rows[picture, shown]
+            top[picture, 0] = len(found)
+            top[picture, 1 : 1 + found.numel()] = found.reshape(-1, 1, 1)
+        return top
 
 
 @register("Region")
