@@ -5,8 +5,9 @@
 Most requests are pictures to classify; among them are looks inside, damaged pictures, what is no
 HTTP, and uploads that are broken off. Every answer must be complete and the right one. Memory is
 what the process has resident (Linux) when nobody has asked for a moment, after the first 500
-requests and after the last. At the end the server gets a SIGTERM while all clients ask: what runs must be finished, the rest refused in
-words. Exit status 1 if anything was lost or wrong, or memory grew by more than 50 MB.
+requests and after the last. At the end the server gets a SIGTERM while all clients ask: what runs
+must be finished, the rest refused in words. Exit status 1 if anything was lost or wrong, or memory
+grew by more than 50 MB.
 """
 
 from __future__ import annotations
