@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
+import torch
 
 import caffe
-from caffe.errors import CaffeError
+from caffe.errors import CaffeError, ShapeError
+from caffe.fillers import filler_for
+from caffe.proto.caffe_pb2 import FillerParameter
+from caffe.proto.text import parse_text
 
 
 def weights(filler: str, outputs: int = 200, inputs: int = 300) -> np.ndarray:
@@ -97,3 +103,41 @@ def test_a_seed_settles_the_weights_whatever_is_looked_at_first_or_seeded_later(
     for first, second in zip(*found, strict=True):
         assert np.array_equal(first, second)
     assert not np.array_equal(found[0][0], found[0][2])
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("type: 'positive_unitball'", 1), ("type: 'constant' value: 3", 3)],
+)
+def test_a_number_without_axes_is_filled(text: str, wanted: float) -> None:
+    array = torch.zeros(1)
+    filler_for((), parse_text(text, FillerParameter()))(array)
+    assert array.tolist() == [wanted]
+
+
+@pytest.mark.parametrize("kind", ["xavier", "msra", "uniform", "gaussian"])
+@pytest.mark.parametrize("shape", [(), (3,), (0, 3), (3, 0)])
+def test_any_shape_is_filled(kind: str, shape: tuple[int, ...]) -> None:
+    array = torch.full((math.prod(shape),), math.nan)
+    filler_for(shape, FillerParameter(type=kind))(array)
+    assert array.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "type: 'uniform' max: inf",
+        "type: 'uniform' min: nan",
+        "type: 'uniform' min: -3e38 max: 3e38",
+        "type: 'gaussian' std: inf",
+        "type: 'gaussian' mean: nan",
+    ],
+)
+def test_numbers_are_drawn_from_finite_bounds(text: str) -> None:
+    with pytest.raises(ShapeError, match="filler"):
+        filler_for((2, 2), parse_text(text, FillerParameter()))
+
+
+def test_a_sparse_filler_needs_an_axis() -> None:
+    with pytest.raises(ShapeError, match="needs an axis of outputs"):
+        filler_for((), FillerParameter(type="gaussian", sparse=1))

@@ -142,6 +142,10 @@ class MissingExtraError(CaffeError, ImportError):
     """An optional package is needed; the text names the extra that brings it."""
 
 
+class OutOfMemoryError(CaffeError, MemoryError):
+    """Memory, the computer's or a GPU's, does not suffice."""
+
+
 class CaffeWarning(UserWarning):
     """Something was ignored that the reader of the file should know of."""
 
@@ -180,6 +184,45 @@ def unreadable(message: str, source: str, cause: Exception) -> ParseError:
     """Return the error for a file that cannot be read: a `MissingFileError` if there is none."""
     kind = MissingFileError if isinstance(cause, FileNotFoundError) else ParseError
     return kind(message, source)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of Python, numpy or PyTorch says that memory does not suffice."""
+    return (
+        isinstance(error, MemoryError)
+        # PyTorch's own class, which is not to be loaded for this.
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )
+
+
+def as_caffe_error(error: Exception, label: str = "", facts: str = "") -> CaffeError:
+    """Return what somebody else's code raised as an error of ours.
+
+    Parameters
+    ----------
+    error : Exception
+        PyTorch's, numpy's or Python's; or one of ours, which is only given the label.
+    label : str
+        Whose work it was, to stand in front ("layer 'conv1' (Convolution)").
+    facts : str
+        On what, to stand behind.
+    """
+    place = f"{label}: " if label else ""
+    if isinstance(error, CaffeError):
+        if place and not str(error).startswith("layer '"):
+            error.args = (f"{place}{error}", *error.args[1:])
+        return error
+    text = str(error).strip()
+    text = text.splitlines()[0] if text else ""
+    behind = f" ({facts})" if facts else ""
+    if is_out_of_memory(error):
+        what = f"out of memory ({text})" if text else "out of memory"
+        return OutOfMemoryError(f"{place}{what}; a smaller batch needs less{behind}")
+    # By themselves the texts of others (a KeyError's, which is a key) may not say what is wrong.
+    if type(error) is not RuntimeError:
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return CaffeError(f"{place}{text or 'an error without a text'}{behind}")
 
 
 def require(module: str, extra: str, purpose: str) -> ModuleType:

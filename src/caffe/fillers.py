@@ -40,7 +40,7 @@ def gaussian(array: Tensor, filler: FillerParameter) -> None:
 def positive_unitball(array: Tensor, filler: FillerParameter) -> None:
     """Positive numbers that sum to 1 for each first index."""
     array.uniform_(0, 1, generator=mode.generator())
-    rows = array.view(array.shape[0], -1)
+    rows = array.view(array.shape[0] if array.dim() else 1, -1)
     rows.div_(rows.sum(dim=1, keepdim=True))
 
 
@@ -91,11 +91,9 @@ def filler_for(shape: Sequence[int], filler: FillerParameter) -> Callable[[Tenso
     if write is bilinear and (len(shape) != 4 or shape[2] != shape[3]):
         write(torch.empty(tuple(shape)), filler)
 
-    if write is uniform and filler.min > filler.max:
-        raise ShapeError(f"a uniform filler's min, {filler.min:g}, is above its max {filler.max:g}")
-    if write is gaussian and filler.std < 0:
-        raise ShapeError(f"a gaussian filler's std must not be negative, but is {filler.std:g}")
-
+    _check_bounds(write, filler)
+    if write is gaussian and filler.sparse >= 0 and not shape:
+        raise ShapeError("a sparse gaussian filler needs an axis of outputs, but the shape is ()")
     if write in (constant, bilinear):
         return lambda flat: write(flat.view(tuple(shape)), filler)
     # Drawn now, as the original draws: what is looked at first, or seeded later, changes nothing.
@@ -103,15 +101,30 @@ def filler_for(shape: Sequence[int], filler: FillerParameter) -> Callable[[Tenso
 
     def fill(flat: Tensor) -> None:
         with mode.seeded(seed):
-            write(flat.view(tuple(shape)), filler)
+            if flat.numel():
+                write(flat.view(tuple(shape)), filler)
 
     return fill
+
+
+def _check_bounds(write: Callable[..., None], filler: FillerParameter) -> None:
+    """Raise a ShapeError where numbers cannot be drawn as the filler says."""
+    bounds = {uniform: ("min", "max"), gaussian: ("mean", "std")}.get(write, ())
+    for name in bounds:
+        if not math.isfinite(getattr(filler, name)):
+            raise ShapeError(f"a {filler.type} filler's {name} is {getattr(filler, name)}")
+    if write is uniform and filler.min > filler.max:
+        raise ShapeError(f"a uniform filler's min, {filler.min:g}, is above its max {filler.max:g}")
+    if write is uniform and filler.max - filler.min > torch.finfo(torch.float32).max:
+        raise ShapeError(f"from {filler.min:g} to {filler.max:g} is too far for a uniform filler")
+    if write is gaussian and filler.std < 0:
+        raise ShapeError(f"a gaussian filler's std must not be negative, but is {filler.std:g}")
 
 
 def _fan(array: Tensor, filler: FillerParameter) -> float:
     """The number of inputs or outputs of one unit, as Caffe counts them by the first two axes."""
     count = array.numel()
-    fan_in = count / array.shape[0]
+    fan_in = count / array.shape[0] if array.dim() else count
     fan_out = count / array.shape[1] if array.dim() > 1 else count
     if filler.variance_norm == AVERAGE:
         return (fan_in + fan_out) / 2

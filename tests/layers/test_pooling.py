@@ -275,3 +275,15 @@ def test_ceil_mode_is_the_old_rule_or_floor() -> None:
     for ceil, size in (("true", 3), ("false", 2)):
         text = f'type: "Pooling" pooling_param {{ kernel_size: 3 stride: 2 ceil_mode: {ceil} }}'
         assert run(text, x)[0].shape == (1, 1, size, size)
+
+
+@pytest.mark.parametrize("levels", [0, 33, 2**32 - 1])
+def test_a_pyramid_has_as_many_levels_as_a_picture_can_have(levels: int) -> None:
+    with pytest.raises(CaffeError, match="pyramid_height"):
+        layer_net(f'type: "SPP" spp_param {{ pyramid_height: {levels} }}', [(1, 1, 8, 8)])
+
+
+@pytest.mark.parametrize("shape", [(), (6,), (1, 6)])
+def test_a_pyramid_is_of_pictures(shape: tuple[int, ...]) -> None:
+    with pytest.raises(CaffeError, match="must have 4 axes"):
+        layer_net('type: "SPP" spp_param { pyramid_height: 2 }', [shape])

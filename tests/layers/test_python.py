@@ -150,6 +150,8 @@ def test_a_missing_method_is_named() -> None:
         (own_layer("Nothing"), "layers_of_mine.py.*no class 'Nothing'"),
         (own_layer("NotALayer"), "no subclass of caffe.Layer"),
         (own_layer("X", module="nowhere.at_all"), "no module 'nowhere.at_all' on sys.path"),
+        (own_layer("X", module=".."), "'..' is no name of a module"),
+        (own_layer("X", module="os."), "'os.' is no name of a module"),
         ('layer { name: "own" type: "Python" top: "y" }', "needs module and layer"),
     ],
 )

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..errors import CaffeError, NetError
+from ..errors import CaffeError, NetError, as_caffe_error
 from ..graph import Node
 from ..layers.layer import Count, Layer, as_tensors
 from ..memory.blob import Blob, Shape
 from ..memory.stores import Store
 from ..vectors import BlobVec
+
+MOST_NAMED = 8
+"""How many of a layer's bottoms an error names."""
 
 
 @dataclass
@@ -95,9 +98,9 @@ class Step:
                 for top, shape in zip(self.tops, shapes, strict=True):
                     top.reshape(*shape)
             self._share()
-        for top, weight, old in zip(self.tops, self.loss_weights, before, strict=False):
-            if weight and top.shape != old:
-                self._set_loss_weight(top, weight)
+            for top, weight, old in zip(self.tops, self.loss_weights, before, strict=False):
+                if weight and top.shape != old:
+                    self._set_loss_weight(top, weight)
 
     def _check_in_place(self, top: Blob, shape: Shape) -> None:
         if any(top is bottom for bottom in self.bottoms) and top.shape != shape:
@@ -119,15 +122,16 @@ class Step:
 
     def put_loss_weights(self) -> None:
         """Put into the tops' diffs what each of them adds to the loss."""
-        for top, weight in zip(self.tops, self.loss_weights, strict=False):
-            if weight:
-                self._set_loss_weight(top, weight)
+        with self.blame():
+            for top, weight in zip(self.tops, self.loss_weights, strict=False):
+                if weight:
+                    self._set_loss_weight(top, weight)
 
     def forward(self, store: Store | None) -> float:
         """Compute the tops; return what they add to the loss."""
         layer = self.layer
-        self.follow()
         with self.blame():
+            self.follow()
             if layer.on_blobs:
                 layer.reshape_blobs(self.bottoms, self.tops)
                 layer.forward_blobs(self.bottoms, self.tops)
@@ -139,10 +143,11 @@ class Step:
 
     def loss(self, store: Store | None) -> float:
         """Return what the tops add to the loss as they stand."""
-        return sum(
-            (_dot(top, store) for top, w in zip(self.tops, self.loss_weights, strict=False) if w),
-            0.0,
-        )
+        weighted = [top for top, w in zip(self.tops, self.loss_weights, strict=False) if w]
+        if not weighted:
+            return 0.0
+        with self.blame():
+            return sum((_dot(top, store) for top in weighted), 0.0)
 
     def backward(self, store: Store | None) -> None:
         """Compute the gradients by the bottoms and add those by the parameters."""
@@ -162,27 +167,32 @@ class Step:
                 (need or layer.ignores_propagate_down) and i not in layer.no_gradient_for
                 for i, need in enumerate(self.node.bottom_need_backward)
             ] + self.node.param_need_backward
-            with _torch_errors(self._shapes_of_inputs):
-                gradients = layer.backward(diffs, tops, inputs, needs)
+            gradients = layer.backward(diffs, tops, inputs, needs)
             self._keep(gradients, needs, store)
 
     @contextmanager
     def blame(self) -> Iterator[None]:
-        """Put the layer's name before whatever error is raised inside."""
+        """Turn whatever is raised inside into an error that names the layer and its blobs."""
         try:
             yield
-        except CaffeError as error:
-            if not str(error).startswith("layer '"):
-                error.args = (f"{self.label}: {error}", *error.args[1:])
-            raise
+        except Exception as error:
+            if self.layer.passes_errors_on and not isinstance(error, CaffeError):
+                raise
+            named = as_caffe_error(error, self.label, self.facts())
+            if named is error:
+                raise
+            raise named from error
+
+    def facts(self) -> str:
+        """Return the bottoms' names and shapes and the parameters' shapes, for errors."""
+        return said_of(zip(self.bottom_names, self._bottom_shapes(), strict=True), self.layer.blobs)
 
     def _compute(self, store: Store | None) -> None:
         inputs = self._inputs(store)
         in_place = bool(self.tops) and bool(self.bottoms) and self.tops[0] is self.bottoms[0]
         if in_place and self.layer.keeps_bottom and self.need_backward:
             self._original = inputs[0].clone()
-        with _torch_errors(self._shapes_of_inputs):
-            results = as_tensors(self.layer.forward(*inputs))
+        results = as_tensors(self.layer.forward(*inputs))
         taken = {x.untyped_storage().data_ptr() for x in inputs}
         for top, result in zip(self.tops, results, strict=False):
             if in_place and _is_same(result, inputs[0]) and result.shape == top.shape:
@@ -228,11 +238,6 @@ class Step:
     def _bottom_shapes(self) -> tuple[Shape, ...]:
         return tuple(blob.shape for blob in self.bottoms)
 
-    def _shapes_of_inputs(self) -> str:
-        bottoms = ", ".join(str(blob.shape) for blob in self.bottoms)
-        params = ", ".join(str(blob.shape) for blob in self.layer.blobs)
-        return f"bottoms {bottoms or 'none'}; parameters {params or 'none'}"
-
     @staticmethod
     def _set_loss_weight(top: Blob, weight: float) -> None:
         top.put_diff(torch.full(top.shape, weight))
@@ -256,35 +261,10 @@ def _check_count(what: str, count: int, allowed: Count) -> None:
         raise NetError(f"the layer takes {wanted} {what}(s), but {count} are given")
 
 
-@contextmanager
-def _torch_errors(shapes: Callable[[], str]) -> Iterator[None]:
-    """Turn what PyTorch raises into an error that tells the shapes."""
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, CaffeError):
-            raise
-        raise as_caffe_error(error, "", shapes()) from error
-
-
-def as_caffe_error(error: Exception, label: str, facts: str) -> Exception:
-    """Return what a layer raised as an error that tells the layer and its shapes.
-
-    Parameters
-    ----------
-    error : Exception
-        PyTorch's, or one of ours.
-    label : str
-        The layer, as errors name it; empty where the caller puts it in front.
-    facts : str
-        The shapes.
-    """
-    place = f"{label}: " if label else ""
-    if isinstance(error, CaffeError):
-        if place and not str(error).startswith("layer '"):
-            error.args = (f"{place}{error}", *error.args[1:])
-        return error
-    text = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-    if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text:
-        text = f"out of memory ({text}); a smaller batch needs less"
-    return CaffeError(f"{place}{text} ({facts})")
+def said_of(bottoms: Iterable[tuple[str, Shape]], params: Sequence[Blob]) -> str:
+    """Return names and shapes of a layer's bottoms and shapes of its parameters, for errors."""
+    named = [f"'{name}' {shape}" for name, shape in bottoms]
+    shown = ", ".join(named[:MOST_NAMED]) or "none"
+    if len(named) > MOST_NAMED:
+        shown += f" and {len(named) - MOST_NAMED} more"
+    return f"bottoms {shown}; parameters {', '.join(str(blob.shape) for blob in params) or 'none'}"

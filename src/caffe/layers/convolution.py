@@ -180,6 +180,8 @@ class Kernels(Windowed[C]):
         group, outputs = self.param.group, self.param.num_output
         if outputs < 1:
             raise NetError("num_output must be at least 1")
+        if not self.channels:
+            raise ShapeError(f"a bottom of shape {bottoms[0]} has no channels to slide over")
         if group < 1 or self.channels % group or outputs % group:
             raise NetError(
                 f"the {self.channels} channels and the {outputs} outputs must both be multiples "

@@ -31,7 +31,8 @@ class ChannelNorm(Layer):
     forbids_in_place = True
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
-        return [(bottoms[0][0], 1, *picture_size(bottoms[0]))]
+        height, width = picture_size(bottoms[0])
+        return [(bottoms[0][0], 1, height, width)]
 
     def forward(self, x: Tensor) -> Tensor:
         return x.square().sum(1, keepdim=True).sqrt()

@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from torch import Tensor
 from typing_extensions import TypeVar
 
-from ..errors import NetError, ShapeError, did_you_mean
+from ..errors import CaffeError, NetError, ShapeError, as_caffe_error, did_you_mean
 from ..fillers import filler_for
 from ..memory.blob import Blob, Shape
 from ..vectors import BlobVec, StringVec
@@ -137,6 +137,9 @@ class Layer(Generic[P]):
     on_blobs: ClassVar[bool] = False
     """The layer works on blobs as they are (data sources, Python layers): the engine calls
     `setup_blobs`, `reshape_blobs`, `forward_blobs` and `backward_blobs` and nothing else."""
+
+    passes_errors_on: ClassVar[bool] = False
+    """What the layer's methods raise reaches the person as it is, as theirs is the code."""
 
     has_gradient: ClassVar[bool] = True
     """False for layers through which no gradient passes at all."""
@@ -452,7 +455,7 @@ BESIDE_COMPUTING = (
         | {"computes_as", "coordinates", "declared_shapes", "default_loss_weight", "differences"}
         | {"equal_tops", "face", "family", "for_param", "forbids_in_place", "further_messages"}
         | {"has_gradient", "ignores_propagate_down", "keeps_bottom", "members", "message"}
-        | {"methods", "multiply_adds", "no_gradient_for", "pointwise"}
+        | {"methods", "multiply_adds", "no_gradient_for", "passes_errors_on", "pointwise"}
         | {"rearranges", "receptive_field", "statistics", "takes_scores", "tops"}
     )
 )
@@ -549,6 +552,8 @@ def create(layer_param: LayerParameter) -> Layer:
     ------
     NetError
         The type is unknown.
+    CaffeError
+        The layer's class refuses what it is told, or fails.
     """
     known = registry()
     if layer_param.type not in known:
@@ -562,6 +567,14 @@ def create(layer_param: LayerParameter) -> Layer:
     kind = known[layer_param.type]
     # A fork's fields choose a class that computes otherwise: not in the place of somebody's own.
     chooser = next(b for b in kind.__mro__ if issubclass(b, Layer) and "for_param" in vars(b))
-    if kind.computes_as is chooser.computes_as:
-        kind = kind.for_param(layer_param)
-    return kind(layer_param)
+    try:
+        if kind.computes_as is chooser.computes_as:
+            kind = kind.for_param(layer_param)
+        return kind(layer_param)
+    except Exception as error:
+        if kind.passes_errors_on and not isinstance(error, CaffeError):
+            raise
+        named = as_caffe_error(error, f"layer '{layer_param.name}' ({layer_param.type})")
+        if named is error:
+            raise
+        raise named from error

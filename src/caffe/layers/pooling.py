@@ -345,6 +345,10 @@ class PaddedPooling(Pooling):
         return (mean / average_pool(inside, windows))[kept]
 
 
+MOST_LEVELS = 32
+"""How many levels a pyramid can have: the last has a window for each place of the longest axis."""
+
+
 @register("SPP")
 class SPP(Layer[SPPParameter]):
     """Spatial pyramid pooling (He et al., 2014): 1, 4, 16, ... windows, laid end to end."""
@@ -355,6 +359,11 @@ class SPP(Layer[SPPParameter]):
     def setup(self, *bottoms: Shape) -> None:
         if self.param.pyramid_height < 1:
             raise NetError("pyramid_height must be at least 1")
+        if self.param.pyramid_height > MOST_LEVELS:
+            raise NetError(
+                f"pyramid_height is {self.param.pyramid_height}, but no picture has more than "
+                f"{MOST_LEVELS} levels"
+            )
         self._stochastic = [StochasticPool(self.phase) for _ in range(self.param.pyramid_height)]
 
     def _levels(self, height: int, width: int) -> list[Windows]:
@@ -377,8 +386,8 @@ class SPP(Layer[SPPParameter]):
         return levels
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
-        num, channels = bottoms[0][:2]
         height, width = picture_size(bottoms[0])
+        num, channels = bottoms[0][:2]
         outs = [level.out_sizes(height, width) for level in self._levels(height, width)]
         if len(outs) == 1:
             return [(num, channels, *outs[0])]

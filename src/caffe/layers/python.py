@@ -121,6 +121,7 @@ class PythonLayer(base.Layer[PythonParameter]):
     tops = (0, None)
     on_blobs = True
     is_pure = False
+    passes_errors_on = True
 
     def __init__(self, layer_param: LayerParameter) -> None:
         super().__init__(layer_param)
@@ -135,6 +136,8 @@ class PythonLayer(base.Layer[PythonParameter]):
         module_name, class_name = self.param.module, self.param.layer
         if not module_name or not class_name:
             raise NetError(f"{where}: python_param needs module and layer", word=self.name)
+        if not all(module_name.split(".")) or "\0" in module_name:
+            raise NetError(f"{where}: {module_name!r} is no name of a module", word=self.name)
         try:
             module = importlib.import_module(module_name)
         except ModuleNotFoundError as error:

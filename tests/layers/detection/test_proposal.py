@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 from pathlib import Path
@@ -11,8 +12,10 @@ import pytest
 
 import caffe
 from caffe.errors import CaffeError, NetError, ShapeError
+from caffe.layers.detection.proposal import read_settings
 from tests.helpers.boxes import suppress
 from tests.helpers.running import floats, run
+from tests.helpers.stopwatch import MOST, growth
 
 
 def reference_anchors(base: int, ratios: list[float], scales: list[float]) -> list[np.ndarray]:
@@ -206,3 +209,33 @@ def test_tensorrt_rproi_refuses_a_count_that_is_not_its_anchors() -> None:
     text = "region_proposal_param { anchor_ratio_count: 2 }"
     with pytest.raises(NetError, match="anchor_ratio_count is 2, but there are 3"):
         run(f'type: "RPROI" {text}', scores, deltas, np.zeros((1, 3, 4, 4)), info, tops=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "settings"),
+    [
+        ("'feat_stride': 16", {"feat_stride": 16}),
+        ("{a: 1, 'b' : [1, 2.5], c: (3,), d: true,\n e: x}", None),
+        ("{a: 1, 'b' : [1, 2.5], c: (3,), d: true,\n e: 'x'}",
+         {"a": 1, "b": [1, 2.5], "c": (3,), "d": True, "e": "x"}),
+        ("a: " + "-" * 100000 + "1", None),
+        ("a: " + "[" * 1000, None),
+    ],
+)  # fmt: skip
+def test_settings_are_read_or_refused(text: str, settings: dict[str, object] | None) -> None:
+    if settings is None:
+        with pytest.raises(NetError, match="param_str is not read"):
+            read_settings(text)
+    else:
+        assert read_settings(text) == settings
+
+
+@pytest.mark.parametrize(
+    "part", ["x", "x ", " ", "a: [, ", "a: 1\n", "!!", "a:" + " " * 9 + "1\n", ",:"]
+)
+def test_reading_settings_takes_time_with_their_length(part: str) -> None:
+    def read(text: str) -> None:
+        with contextlib.suppress(NetError):
+            read_settings(text)
+
+    assert growth(read, lambda n: part * n, 20000) <= MOST

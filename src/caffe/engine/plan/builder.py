@@ -44,7 +44,8 @@ class Builder:
             if reason:
                 self.reasons[number] = reason
             elif number not in self._taken:
-                made = self._operation(number)
+                with step.blame():
+                    made = self._operation(number)
                 self.reasons.setdefault(number, made.how)
                 if not (isinstance(made, PassOn) and made.reads == made.writes):
                     self.operations.append(made)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...errors import CaffeError, as_caffe_error
 from ...layers.layer import Activation, Layer, as_tensors
 from ...layers.rules import Rules
 from ...memory.blob import Shape
-from ..steps import Step
+from ..steps import Step, said_of
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -95,6 +97,7 @@ class Operation:
         self._dtype = settings.precision
         self.label = step.label
         part = Part.of(step)
+        self._names = dict(zip(part.reads, step.bottom_names, strict=True))
         self.parts = [part]
         self.reads, self.read_shapes = part.reads, part.read_shapes
         self.writes, self.shapes = part.writes, part.shapes
@@ -129,9 +132,20 @@ class Operation:
         return self.has_raw_params and self.is_held
 
     def facts(self) -> str:
-        """Return the shapes, for errors."""
-        params = [blob.shape for blob in self.params]
-        return f"bottoms {self.read_shapes}; parameters {params or 'none'}"
+        """Return names and shapes, for errors."""
+        names = (self._names.get(key, "") for key in self.reads)
+        return said_of(zip(names, self.read_shapes, strict=True), self.params)
+
+    @contextmanager
+    def blame(self) -> Iterator[None]:
+        """Turn whatever is raised inside into an error that names the layer and its blobs."""
+        try:
+            yield
+        except Exception as error:
+            named = as_caffe_error(error, self.label, self.facts())
+            if named is error:
+                raise
+            raise named from error
 
     def run(self, values: Values) -> None:
         """Compute."""
@@ -203,6 +217,17 @@ class LayerOperation(Operation):
         for blob, copy in zip(self.params, self._copies, strict=True):
             inputs.append(blob.data_tensor(self._store).to(self._dtype) if copy is None else copy)
         results = as_tensors(self._layer.forward(*inputs))
+        if len(results) < len(self.writes):
+            raise CaffeError(
+                f"forward returned {len(results)} results for {len(self.writes)} tops, "
+                "as a layer may only that does not say is_pure"
+            )
+        for result, shape in zip(results, self.shapes, strict=False):
+            if result.shape != shape:
+                raise CaffeError(
+                    f"forward returned the shape {tuple(result.shape)}, but top_shapes {shape}, "
+                    "as a layer may only that does not say is_pure"
+                )
         values.update(zip(self.writes, results, strict=False))
 
 

@@ -23,7 +23,7 @@ from ...memory.blob import Blob, Layout
 from ...memory.synced import SyncedMemory
 from ..backends.backend import Compiled
 from ..backends.choice import Choice, backend_for, stretches
-from ..steps import Step, as_caffe_error
+from ..steps import Step
 from . import convolution, lrn, max_pool, product, summing  # noqa: F401 (their rules enter)
 from .builder import Builder
 from .looks import Look, Looks
@@ -372,7 +372,7 @@ class Plan:
     def _refresh(self, numbers: Container[int]) -> None:
         """Pack for PyTorch what parameters of these operations have changed."""
         due = {i for i in self._stale if i in numbers}
-        self._stale -= {i for i in due if not self._operations[i].refresh()}
+        self._stale -= {i for i in due if not _refresh(self._operations[i])}
         self._unpacked -= due
 
     def _release(self, numbers: Iterable[int]) -> None:
@@ -406,7 +406,7 @@ class Plan:
                 if stretch.choice is not None and i in stretch.numbers:
                     stretch.choice.parameter_changes(self._operations[i])
         for i in self._unpacked.intersection(users):
-            self._operations[i].refresh()
+            _refresh(self._operations[i])
             self._unpacked.discard(i)
         first = min((i for i in users if self._operations[i].has_raw_params), default=None)
         if first is not None:
@@ -422,7 +422,7 @@ class Plan:
     def _computed(self, key: int) -> Tensor:
         for i in self._unpacked:
             # What the last run had was dropped; no parameter has changed since.
-            self._operations[i].refresh()
+            _refresh(self._operations[i])
         self._unpacked.clear()
         looks = self._looks
         if looks.look is None:
@@ -452,13 +452,16 @@ class Plan:
 
 
 def _run(operation: Operation, values: Values, apart: bool) -> None:
-    try:
+    with operation.blame():
         if apart:
             operation.run_apart(values)
         else:
             operation.run(values)
-    except Exception as error:
-        raise as_caffe_error(error, operation.label, operation.facts()) from error
+
+
+def _refresh(operation: Operation) -> bool:
+    with operation.blame():
+        return operation.refresh()
 
 
 def blobs_of(steps: Sequence[Step]) -> list[Blob]:

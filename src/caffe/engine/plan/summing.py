@@ -34,6 +34,7 @@ class SumOperation(Operation):
     ) -> None:
         super().__init__(step, settings)
         self._convolution = convolution
+        self._names |= convolution._names
         self._other = next(key for key in self.reads if key != convolution.writes[0])
         self._attr = "relu" if followers else None
         self.reads = [*convolution.reads, self._other]

@@ -48,6 +48,8 @@ class BoxAnnotatorOHEM(Layer[BoxAnnotatorOHEMParameter]):
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         regions, losses, labels, weights = bottoms
+        if not regions or not weights:
+            raise ShapeError(f"regions and weights need an axis, but the shapes are {bottoms}")
         count = regions[0]
         if any(torch.Size(shape).numel() != count for shape in (losses, labels)) or (
             weights[0] != count

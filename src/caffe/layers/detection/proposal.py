@@ -328,6 +328,11 @@ class ProposalLayer(python.Layer):
         """Regions have no gradient."""
 
 
+# A name begins only where no letter stands before it, and a list ends before the next colon: each
+# letter is looked at a few times only.
+_SETTING = re.compile(r"(?<![^:,\s])([^:,\s]+)\s*:\s*(\[[^\]:]*\]|\([^):]*\)|[^,\n]*)[,\s]*")
+
+
 def read_settings(text: str) -> dict[str, Any]:
     """Read a Python layer's ``param_str``: the little of YAML that nets use.
 
@@ -349,13 +354,14 @@ def read_settings(text: str) -> dict[str, Any]:
     """
     plain = re.sub(r"!!\S+|#[^\n]*", "", text).strip().removeprefix("{").removesuffix("}")
     settings = {}
-    for match in re.finditer(r"\s*([^:,\s]+)\s*:\s*(\[[^\]]*\]|\([^)]*\)|[^,\n]*)[,\s]*", plain):
+    for match in _SETTING.finditer(plain):
         name, value = match.group(1).strip("'\""), match.group(2).strip()
         constant = {"true": True, "false": False}.get(value.lower())
         if constant is None:
             try:
                 constant = ast.literal_eval(value)
-            except (SyntaxError, ValueError) as error:
-                raise NetError(f"param_str is not read: {value!r} in {text!r}") from error
+            except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
+                where = text if len(text) <= 200 else f"{text[:200]} ..."
+                raise NetError(f"param_str is not read: {value!r:.80} in {where!r}") from error
         settings[name] = constant
     return settings

@@ -114,9 +114,10 @@ class SmoothL1LossOHEM(Loss[LossParameter]):
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         _check_alike(bottoms)
+        single = super().top_shapes(*bottoms)
         num, *rest = bottoms[0]
         places = [*rest, 1, 1, 1][1:3]
-        shapes: list[Shape] = [*super().top_shapes(*bottoms), (num, 1, *places)]
+        shapes: list[Shape] = [*single, (num, 1, *places)]
         return shapes[: max(1, len(self.layer_param.top))]
 
     def forward(self, a: Tensor, b: Tensor, *weights: Tensor) -> Sequence[Tensor]:
