@@ -16,12 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...errors import CaffeError, require
+from ...errors import CaffeError, as_caffe_error, require
 from ...layers.layer import Layer
 from ...layers.translation import Value, openvino
 from ...memory.blob import Shape
 from ..plan.operation import Operation, Part
-from ..steps import as_caffe_error
 
 PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
 
