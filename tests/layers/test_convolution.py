@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 import caffe
 from caffe.errors import CaffeError, NetError
+from tests.helpers.places import REPOSITORY
 from tests.helpers.running import SEEDS, close, feed, layer_net, run
 
 
@@ -272,3 +275,26 @@ def test_padding_given_twice_is_refused() -> None:
     text = 'type: "Convolution" convolution_param { num_output: 1 kernel_size: 3 pad: 1 pad_l: 1 }'
     with pytest.raises(NetError, match="not both"):
         run(text, np.ones((1, 1, 5, 5)))
+
+
+IN_PADDING = """
+import numpy as np
+import caffe
+from tests.helpers.running import run
+
+for engine in ("layerwise", "torch"):
+    caffe.set_engine(engine)
+    (top,) = run(
+        "type: 'Convolution' convolution_param { num_output: 1 kernel_size: 1 stride_h: 7 "
+        "stride_w: 2 pad: 3 dilation: 3 weight_filler { type: 'constant' value: 2 } }",
+        np.ones((1, 2, 5, 1), "f4"),
+    )
+    print(top.shape, top.sum())
+"""
+
+
+def test_windows_that_lie_in_the_padding_do_not_end_the_process() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IN_PADDING], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines() == ["(1, 1, 2, 4) 0.0"] * 2, done

@@ -240,10 +240,8 @@ class Convolution(Kernels[C]):
     def apply(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         convolve = _CONVOLVE.get(len(self.kernel))
         if convolve is not None:
-            group = self.param.group
-            return convolve(
-                self.reaching(x), weight, bias, self.stride, self.pad, self.dilation, group
-            )
+            x, pad = self._padded(self.reaching(x))
+            return convolve(x, weight, bias, self.stride, pad, self.dilation, self.param.group)
         # Any other number of axes (none among them): as a product with the windows.
         group, axes = self.param.group, len(self.kernel)
         windows = self.windows(x)
@@ -253,6 +251,21 @@ class Convolution(Kernels[C]):
         y = torch.matmul(weight.reshape(group, -1, columns.shape[2]), columns)
         y = y.reshape(len(x), -1, *out)
         return y if bias is None else y + bias.view(-1, *[1] * axes)
+
+    @property
+    def has_windows_in_padding(self) -> bool:
+        """Whether a window may lie in the padding altogether.
+
+        oneDNN's dilated convolutions, channels last, end the process there.
+        """
+        return any(p >= e for p, e in zip(self.pad, self.extent, strict=True))
+
+    def _padded(self, x: Tensor) -> tuple[Tensor, Shape]:
+        """Return what is convolved, and the padding that it still needs."""
+        if not self.has_windows_in_padding:
+            return x, self.pad
+        sides = [p for pad in reversed(self.pad) for p in (pad, pad)]
+        return F.pad(x, sides), (0,) * len(self.pad)
 
 
 class PaddedConvolution(Convolution):
