@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import struct
+import time
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +17,7 @@ from caffe.errors import ParseError
 from caffe.proto import caffe_pb2
 from caffe.proto.upgrade import upgrade_net
 from caffe.weights import wire
+from caffe.weights.caffemodel import write_net
 from caffe.weights.files import read_blob, read_weights, write_weights
 from caffe.weights.layer_weights import WeightBlob
 
@@ -107,11 +110,52 @@ def test_values_in_every_form(tmp_path: Path) -> None:
     expect(read_one(path, caffe_pb2.BlobProto(data=[7])), floats([7]), ())
 
 
-def test_values_are_views_of_the_file(tmp_path: Path) -> None:
+def test_values_of_small_files_are_views(tmp_path: Path) -> None:
     blob = read_weights(write(tmp_path / "w", sample_net()))[0].blobs[0]
     assert blob is not None
     assert not blob.data.flags.owndata
     assert not blob.data.flags.writeable
+    own = blob.own_data()
+    own += 1
+    np.testing.assert_array_equal(blob.data + 1, own)
+
+
+def large_net(path: Path) -> np.ndarray:
+    values = np.arange(400_000, dtype=np.float32)
+    layer = caffe_pb2.LayerParameter(name="ip", type="InnerProduct")
+    with open(path, "wb") as stream:
+        write_net(stream, "large", [(layer, [values, values[:3]])], [[-values, values[:3]]])
+    return values
+
+
+def test_values_of_large_files_stay_there_until_they_are_wanted(tmp_path: Path) -> None:
+    values = large_net(tmp_path / "w")
+    blob = read_weights(tmp_path / "w")[0].blobs[0]
+    assert blob is not None
+    assert blob.shape == (400_000,)
+    np.testing.assert_array_equal(blob.data, values)
+    assert blob.diff is not None
+    np.testing.assert_array_equal(blob.diff, -values)
+    assert blob.own_data() is not blob.own_data()
+
+
+def test_a_file_that_is_cut_off_meanwhile_is_an_error(tmp_path: Path) -> None:
+    large_net(tmp_path / "w")
+    blob = read_weights(tmp_path / "w")[0].blobs[0]
+    assert blob is not None
+    os.truncate(tmp_path / "w", 1000)
+    with pytest.raises(ParseError, match="changed while it was read"):
+        blob.own_data()
+
+
+def test_many_short_runs_take_no_longer_than_their_length() -> None:
+    def seconds(count: int) -> float:
+        data = b"\x0d1234\x15abcd" * count
+        begin = time.perf_counter()
+        assert sum(1 for _ in wire.fields(wire.whole(data))) == 2 * count
+        return time.perf_counter() - begin
+
+    assert min(seconds(8000) for _ in range(3)) < 8 * min(seconds(2000) for _ in range(3))
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,54 @@ def test_groups_in_a_circle_end(tmp_path: Path) -> None:
         read_weights(tmp_path / "w.h5")
 
 
+def test_more_than_the_file_can_hold_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.h5"
+    with h5py.File(path, "w") as file:
+        for i in range(60):
+            file.create_dataset(f"data/ip/{i}", (1_000_000,), "f4", chunks=(1000,))
+    with pytest.raises(
+        ParseError, match=r"blob \d+: the shape \(1000000,\) is more than a file of"
+    ):
+        read_weights(path)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("data/ip/0", (2,), "f4", chunks=(1 << 28,), maxshape=(None,))
+    with pytest.raises(ParseError, match="is more than a file"):
+        read_weights(path)
+
+
+def test_what_is_compressed_well_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "w.h5"
+    zeros = np.zeros(5_000_000, "f4")
+    with h5py.File(path, "w") as file:
+        file.create_dataset("data/ip/0", data=zeros, compression="gzip", compression_opts=9)
+    assert path.stat().st_size < zeros.nbytes / 300
+    blob = read_weights(path)[0].blobs[0]
+    assert blob is not None
+    np.testing.assert_array_equal(blob.data, zeros)
+
+
+def test_values_kept_in_other_files_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "w.h5"
+    (tmp_path / "secret").write_bytes(b"secret..")
+    with h5py.File(path, "w") as file:
+        file.create_dataset("data/ip/0", (2,), "f4", external=[(tmp_path / "secret", 0, 8)])
+    with pytest.raises(ParseError, match="kept in other files"):
+        read_weights(path)
+
+
+def test_groups_that_are_linked_into_very_many_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("caffe.weights.hdf5.MOST_GROUPS", 100)
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        group = file.create_group("data")
+        for _ in range(25):
+            group["a"] = group["b"] = group.create_group("c")
+            group = group["c"]
+    with pytest.raises(ParseError, match="have no end"):
+        read_weights(tmp_path / "w.h5")
+
+
 def test_damage_gives_no_other_error(tmp_path: Path) -> None:
     write_weights_hdf5(tmp_path / "good", LAYERS)
     good = (tmp_path / "good").read_bytes()
@@ -92,7 +140,7 @@ def test_damage_gives_no_other_error(tmp_path: Path) -> None:
             data[chance.randrange(8, len(data))] = chance.randrange(256)
         path.write_bytes(data)
         with contextlib.suppress(CaffeError):
-            read_weights(path)
+            [blob.data for layer in read_weights(path) for blob in layer.blobs if blob]
 
 
 def test_without_h5py_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

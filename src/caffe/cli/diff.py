@@ -66,7 +66,7 @@ def _holds_weights(name: str) -> bool:
 
     if name.endswith(TEXT_ENDINGS) or not Path(name).is_file():
         return False
-    return not contents.is_text(contents.map_bytes(name))
+    return not contents.is_text(contents.open_bytes(name))
 
 
 def _diff_nets(first: str, second: str, as_json: bool) -> bool:

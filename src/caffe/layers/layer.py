@@ -485,7 +485,7 @@ def in_own_shapes(blobs: Sequence[WeightBlob], own: Sequence[Blob]) -> Sequence[
     if len(blobs) != len(own):
         return blobs
     return [
-        WeightBlob(tuple(blob.shape), given.data) if given.data.size == blob.count else given
+        given.in_shape(tuple(blob.shape)) if given.count == blob.count else given
         for given, blob in zip(blobs, own, strict=True)
     ]
 

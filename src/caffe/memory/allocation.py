@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
-import mmap
 import platform
 
 import torch
 from torch import Tensor
+
+from .. import pages
 
 LARGE = 2**20
 """From how many numbers on an array gets pages of its own."""
@@ -21,16 +21,11 @@ MOST_KEPT = 2**31 - 1
 def empty(count: int) -> Tensor:
     """Return a flat float32 CPU tensor that is to be filled and kept, such as weights.
 
-    A large one lies in large pages where the system has them: it is read faster, since its
-    addresses are found faster, and costs a fraction of the page faults when it is filled.
+    A large one lies in large pages where the system has them, see `pages.allocate`.
     """
-    if count < LARGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+    if count < LARGE:
         return torch.empty(count)
-    memory = mmap.mmap(-1, 4 * count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    # A kernel without them refuses; the memory will do.
-    with contextlib.suppress(OSError):
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    return torch.frombuffer(memory, dtype=torch.float32, count=count)
+    return torch.frombuffer(pages.allocate(4 * count), dtype=torch.float32, count=count)
 
 
 @functools.cache

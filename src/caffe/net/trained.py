@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from ..errors import WeightsError
-from ..memory.allocation import empty
 from ..memory.blob import Blob, Shape
 from ..paths import PathLike, path_text
 from ..proto.caffe_pb2 import LayerParameter
@@ -21,7 +20,7 @@ def copy_trained(net: Inside, path: PathLike) -> None:
     """Copy into `net` what the file holds for layers of its names; see `Net.copy_from`."""
     targets = _by_name(net)
     layers = {layer.name: layer for layer in reversed(net.layers)}
-    # Only when all of it fits is anything copied, so that a refused file changes nothing.
+    # Only when all of it fits and is read is the net changed; a refused file changes nothing.
     copies: list[tuple[Blob, WeightBlob]] = []
     for source in weight_files.read_weights(path):
         target = targets.get(source.name)
@@ -43,8 +42,9 @@ def copy_trained(net: Inside, path: PathLike) -> None:
                 continue
             _check_shape(where, i, values, blob.shape)
             copies.append((blob, values))
-    for blob, values in copies:
-        blob.put_data(_as_tensor(values.data).view(blob.shape))
+    arrays = [values.own_data() for _, values in copies]
+    for (blob, _), array in zip(copies, arrays, strict=True):
+        blob.put_data(torch.from_numpy(array).view(blob.shape))
 
 
 def share_trained(net: Inside, other: Inside) -> None:
@@ -113,7 +113,7 @@ def fits_shape(source: WeightBlob, target: Shape) -> bool:
     """Whether a file's blob can be taken for a parameter of this shape."""
     if source.legacy:
         # C3D's first version has a fifth number of its own, which cannot be told here.
-        by_count = len(target) == 5 and source.data.size == math.prod(target)
+        by_count = len(target) == 5 and source.count == math.prod(target)
         return by_count or (len(target) <= 4 and source.shape == (1,) * (4 - len(target)) + target)
     return source.shape == target
 
@@ -125,13 +125,6 @@ def _check_shape(where: str, index: int, source: WeightBlob, target: Shape) -> N
             f"{target}; "
             "to learn the layer anew instead of copying it, rename it in the net"
         )
-
-
-def _as_tensor(values: np.ndarray) -> torch.Tensor:
-    """Copy once: the file's view may be read-only and lie at any byte."""
-    tensor = empty(values.size)
-    np.copyto(tensor.numpy().reshape(values.shape), values, casting="same_kind")
-    return tensor
 
 
 def _values(blob: Blob) -> np.ndarray:

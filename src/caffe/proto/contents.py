@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import mmap
+import os
+import stat
+import weakref
+from typing import BinaryIO
 
 from ..errors import MissingFileError, ParseError
 from ..paths import PathLike, path_text
@@ -26,23 +30,94 @@ _SIGNATURES = {
 _MARKUP = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")
 
 
-def map_bytes(path: PathLike) -> mmap.mmap | bytes:
-    """A file's content, mapped where that is possible; it is read as it is looked at.
+# Up to how many bytes a file is read at once, and how many are read ahead of a larger one.
+SMALL, _WINDOW = 1 << 20, 1 << 14
+MOST_STREAMED = 1 << 30
+"""The most bytes that are taken from a pipe or a device."""
+
+
+class FileBytes:
+    """The bytes of a large file, copied as they are asked for.
+
+    Not mapped: whoever looks at a mapping of a file that another program cuts off is killed.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    handle : int
+        It, open for reading; becomes this object's own.
+    """
+
+    def __init__(self, path: str, handle: int) -> None:
+        self._path = path
+        self._handle = handle
+        weakref.finalize(self, os.close, handle)
+        self._state = self._state_now()
+        self._window = 0, b""
+
+    def __len__(self) -> int:
+        return self._state[0]
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(len(self))
+        stop = max(start, stop)
+        if stop - start > _WINDOW:
+            return self._read(start, stop - start)
+        begin, window = self._window
+        if not begin <= start <= stop <= begin + len(window):
+            ahead = self._read(start, min(_WINDOW, len(self) - start))
+            begin, window = self._window = start, ahead
+        return window[start - begin : stop - begin]
+
+    def read_into(self, start: int, target: bytearray | mmap.mmap) -> None:
+        """Fill `target` with the bytes that begin at `start`.
+
+        Raises
+        ------
+        ParseError
+            The file was changed since it was opened, or cannot be read.
+        """
+        rest = memoryview(target)
+        try:
+            while rest:
+                count = os.preadv(self._handle, [rest], start)
+                if not count:
+                    break
+                start, rest = start + count, rest[count:]
+        except OSError as error:
+            raise ParseError(f"the file cannot be read: {error.strerror}", self._path) from error
+        if rest or self._state_now() != self._state:
+            raise ParseError("the file was changed while it was read", self._path)
+
+    def _read(self, start: int, size: int) -> bytes:
+        content = bytearray(size)
+        self.read_into(start, content)
+        return bytes(content)
+
+    def _state_now(self) -> tuple[int, int]:
+        now = os.fstat(self._handle)
+        return now.st_size, now.st_mtime_ns
+
+
+Content = FileBytes | bytes
+"""A file's bytes, of which parts can be taken."""
+
+
+def open_bytes(path: PathLike) -> Content:
+    """A file's content; of a large one what is looked at.
 
     Raises
     ------
     MissingFileError
         There is no such file.
     ParseError
-        It is a folder or empty, or it may not be read.
+        It is a folder or empty, or it may not be read, or has no end.
     """
     source = path_text(path)
     try:
         with open(source, "rb") as stream:
-            try:
-                data: mmap.mmap | bytes = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-            except (OSError, ValueError):
-                data = stream.read()
+            data = _content(source, stream)
     except IsADirectoryError:
         raise ParseError("this is a folder, not a file", source) from None
     except FileNotFoundError:
@@ -54,12 +129,23 @@ def map_bytes(path: PathLike) -> mmap.mmap | bytes:
     return data
 
 
+def _content(source: str, stream: BinaryIO) -> Content:
+    state = os.fstat(stream.fileno())
+    is_file = stat.S_ISREG(state.st_mode)
+    if is_file and state.st_size > SMALL and hasattr(os, "preadv"):
+        return FileBytes(source, os.dup(stream.fileno()))
+    data = stream.read() if is_file else stream.read(MOST_STREAMED + 1)
+    if not is_file and len(data) > MOST_STREAMED:
+        raise ParseError(f"more than {MOST_STREAMED} bytes come out of this", source)
+    return data
+
+
 def read_bytes(path: PathLike) -> bytes:
-    """A file's whole content; raises as `map_bytes` does."""
-    return bytes(map_bytes(path))
+    """A file's whole content; raises as `open_bytes` does."""
+    return open_bytes(path)[:]
 
 
-def is_text(data: mmap.mmap | bytes) -> bool:
+def is_text(data: Content) -> bool:
     """Whether the first bytes hold no control characters, as those of any binary format do."""
     head = data[:HEAD]
     return head.startswith((b"\xff\xfe", b"\xfe\xff")) or len(head) == len(
@@ -67,7 +153,7 @@ def is_text(data: mmap.mmap | bytes) -> bool:
     )
 
 
-def describe(data: mmap.mmap | bytes) -> str:
+def describe(data: Content) -> str:
     """What the content looks like, to be read after "this is"."""
     head = data[:HEAD]
     for signature, description in _SIGNATURES.items():

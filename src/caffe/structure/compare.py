@@ -357,7 +357,7 @@ def _compare_blobs(
     found = BlobDifference(layer, index, (shapes[0], shapes[1]), None, None)
     if one is None or other is None or _extents(one, other) != _extents(other, one):
         return found
-    if not one.data.size:
+    if not one.count:
         found.largest = found.relative = 0.0
         return found
     a, b = (blob.data.astype(np.float64) for blob in (one, other))

@@ -1,14 +1,13 @@
 """The binary form of weights: ``.caffemodel`` of any age, and ``.binaryproto`` blobs.
 
-A .caffemodel is float32 runs inside protobuf framing. They are found and viewed, not parsed, so
-that loading costs one copy at most, the one into the net. Of a layer only its name, its type and
-its blobs are believed: the numbers of forks' other fields collide.
+A .caffemodel is float32 runs inside protobuf framing. They are found, not parsed, and read when
+they are wanted, so that loading costs one copy, from the file into the net. Of a layer only its
+name, its type and its blobs are believed: the numbers of forks' other fields collide.
 """
 
 from __future__ import annotations
 
 import math
-import mmap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from ..errors import ParseError
 from ..proto import caffe_pb2, upgrade_v0, upgrade_v1
+from ..proto.contents import Content
 from . import wire
 from .layer_weights import LayerWeights, WeightBlob
 from .wire import BYTES, VARINT, Span, WireError
@@ -33,13 +33,13 @@ _RAW_TYPES = {0: "<f8", 1: "<f4", 2: "<f2"}
 _NET_WIRES = {1: BYTES, 2: BYTES, 3: BYTES, 5: VARINT, 6: BYTES, 7: VARINT, 8: BYTES, 100: BYTES}
 
 
-def read_layers(data: mmap.mmap | bytes, source: str) -> Iterator[LayerWeights]:
+def read_layers(data: Content, source: str) -> Iterator[LayerWeights]:
     """Yield the layers of a V0, V1 or V2 net in file order, those without blobs too.
 
     Parameters
     ----------
-    data : mmap or bytes
-        The file's content; the blobs' values are views of it.
+    data : FileBytes or bytes
+        The file's content, of which the blobs' values are read.
     source : str
         The file's name, for errors.
 
@@ -54,7 +54,7 @@ def read_layers(data: mmap.mmap | bytes, source: str) -> Iterator[LayerWeights]:
         raise ParseError(f"this is no .caffemodel, or a damaged one: {error}", source) from None
 
 
-def read_blob(data: mmap.mmap | bytes) -> WeightBlob:
+def read_blob(data: Content) -> WeightBlob:
     """Return the blob that is all of the content.
 
     Raises
@@ -178,12 +178,12 @@ def _read_blob(message: Span) -> WeightBlob:
     if raw_type not in _RAW_TYPES and _RAW_DATA in values:
         raise WireError(f"its values are of the unknown type {raw_type}")
     kinds = {_DOUBLE_DATA: "<f8", _DATA: "<f4", _RAW_DATA: _RAW_TYPES.get(raw_type, "")}
-    data = _values(values, kinds)
-    diff = _values(values, {_DOUBLE_DIFF: "<f8", _DIFF: "<f4"})
+    data = _Stored(values, kinds)
+    diff = _Stored(values, {_DOUBLE_DIFF: "<f8", _DIFF: "<f4"})
     for what, array in (("values", data), ("gradients", diff)):
-        if len(array) != math.prod(extents) and (what == "values" or len(array)):
-            raise WireError(f"its shape {_shown(extents)} is not that of {len(array)} {what}")
-    return WeightBlob(extents, data, legacy, diff if len(diff) else None)
+        if array.count != math.prod(extents) and (what == "values" or array.count):
+            raise WireError(f"its shape {_shown(extents)} is not that of {array.count} {what}")
+    return WeightBlob(extents, data.read, legacy, diff.read if diff.count else None)
 
 
 def _read_shape(message: Span) -> list[int]:
@@ -201,15 +201,30 @@ def _read_shape(message: Span) -> list[int]:
     return extents
 
 
-def _values(values: dict[int, list[Span]], kinds: dict[int, str]) -> np.ndarray:
-    """The values of the first of these fields that has any, as float32."""
-    for number, dtype in kinds.items():
-        if number in values:
-            arrays = [span.array(dtype) for span in values[number]]
-            joined = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-            with np.errstate(over="ignore"):
-                return joined.astype(np.float32, copy=False)
-    return np.empty(0, np.float32)
+class _Stored:
+    """Values where they stand.
+
+    Parameters
+    ----------
+    values : dict
+        The stretches of each field of the blob.
+    kinds : dict
+        The fields that may hold them, and their types; the first that is there counts.
+    """
+
+    def __init__(self, values: dict[int, list[Span]], kinds: dict[int, str]) -> None:
+        number, self._dtype = next(
+            (kind for kind in kinds.items() if kind[0] in values), (0, "<f4")
+        )
+        self._spans = values.get(number, [])
+        self.count = sum(span.count(self._dtype) for span in self._spans)
+
+    def read(self) -> np.ndarray:
+        """The values as float32."""
+        arrays = [span.array(self._dtype) for span in self._spans] or [np.empty(0, "<f4")]
+        joined = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+        with np.errstate(over="ignore"):
+            return joined.astype(np.float32, copy=False)
 
 
 def _shown(extents: tuple[int, ...]) -> str:

@@ -29,7 +29,7 @@ def read_weights(path: PathLike) -> list[LayerWeights]:
         It is an HDF5 file, and h5py is not installed.
     """
     source = path_text(path)
-    data = contents.map_bytes(path)
+    data = contents.open_bytes(path)
     if data[: len(contents.HDF5_SIGNATURE)] == contents.HDF5_SIGNATURE:
         return list(hdf5.read_layers(source))
     if (what := contents.describe(data)) != contents.BINARY:
@@ -52,7 +52,7 @@ def read_blob(path: PathLike) -> np.ndarray:
         The file is missing, damaged, or holds no blob.
     """
     source = path_text(path)
-    data = contents.map_bytes(path)
+    data = contents.open_bytes(path)
     try:
         blob = caffemodel.read_blob(data)
     except WireError as error:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -13,10 +13,13 @@ import numpy as np
 from ..atomic import atomic_write
 from ..errors import CaffeError, ParseError, require
 from ..paths import PathLike
+from .datasets import Allowance, unpack
 from .layer_weights import LayerWeights, WeightBlob
 
 # Layer names with slashes make groups in groups; more than this is a file that goes in circles.
-_MAX_DEPTH = 32
+_MOST_LEVELS = 32
+MOST_GROUPS = 100_000
+"""The most groups in groups that are looked at; few of them can be linked into very many."""
 
 
 def read_layers(path: str) -> Iterator[LayerWeights]:
@@ -31,12 +34,13 @@ def read_layers(path: str) -> Iterator[LayerWeights]:
     """
     h5py = _h5py()
     try:
-        with h5py.File(path, "r") as file:
-            data = file.get("data")
-            if not isinstance(data, h5py.Group):
-                hint = " (it is a solver's state)" if "history" in file else ""
-                raise ParseError(f"the HDF5 file has no group 'data'{hint}", path)
-            yield from _layers(h5py, data, file.get("diff"), "", path, 0)
+        # Left open for the blobs, which are read when they are wanted.
+        file = h5py.File(path, "r")
+        data = file.get("data")
+        if not isinstance(data, h5py.Group):
+            hint = " (it is a solver's state)" if "history" in file else ""
+            raise ParseError(f"the HDF5 file has no group 'data'{hint}", path)
+        yield from _Reader(h5py, file, path).layers(data, file.get("diff"), "", 0)
     except CaffeError:
         raise
     except Exception as error:
@@ -74,62 +78,73 @@ def _h5py() -> ModuleType:
     return require("h5py", "hdf5", "HDF5 weights (.caffemodel.h5)")
 
 
-def _layers(
-    h5py: ModuleType, group: Any, diffs: Any, prefix: str, path: str, depth: int
-) -> Iterator[LayerWeights]:
-    if depth > _MAX_DEPTH:
-        raise ParseError(f"the HDF5 groups under {prefix!r} have no end", path)
-    for key, item in _members(h5py, group).items():
-        if not isinstance(item, h5py.Group):
-            continue
-        name = f"{prefix}{key}"
-        diff = diffs.get(key) if isinstance(diffs, h5py.Group) else None
-        members = _members(h5py, item)
-        inner = any(isinstance(member, h5py.Group) for member in members.values())
-        blobs = {
-            int(index): member
-            for index, member in members.items()
-            if index.isdecimal() and not isinstance(member, h5py.Group)
-        }
-        if blobs and max(blobs) > 1000:
-            raise ParseError(f"layer {name!r} has a blob numbered {max(blobs)}", path)
-        if blobs or not inner:
-            arrays = [
-                (
-                    _array(h5py, blobs.get(index), name, index, path),
-                    _array(h5py, _dataset(h5py, diff, index), name, index, path),
+class _Reader:
+    """An open file, and how much of it may still be looked at and unpacked."""
+
+    def __init__(self, h5py: ModuleType, file: Any, path: str) -> None:
+        self._h5py = h5py
+        self._file = file
+        self._path = path
+        self._allowance = Allowance(path)
+        self._groups = 0
+
+    def layers(self, group: Any, diffs: Any, prefix: str, depth: int) -> Iterator[LayerWeights]:
+        """Yield the layers in a group, and in the groups in it."""
+        self._groups += 1
+        if depth > _MOST_LEVELS or self._groups > MOST_GROUPS:
+            raise ParseError(f"the HDF5 groups under {prefix!r} have no end", self._path)
+        Group = self._h5py.Group
+        for key, item in self._members(group).items():
+            if not isinstance(item, Group):
+                continue
+            name = f"{prefix}{key}"
+            diff = diffs.get(key) if isinstance(diffs, Group) else None
+            members = self._members(item)
+            inner = any(isinstance(member, Group) for member in members.values())
+            blobs = {
+                int(index): member
+                for index, member in members.items()
+                if index.isdecimal() and not isinstance(member, Group)
+            }
+            if blobs and max(blobs) > 1000:
+                raise ParseError(f"layer {name!r} has a blob numbered {max(blobs)}", self._path)
+            if blobs or not inner:
+                gradients = self._members(diff) if isinstance(diff, Group) else {}
+                yield LayerWeights(
+                    name,
+                    "",
+                    [
+                        self._blob(blobs.get(index), gradients.get(str(index)), name, index)
+                        for index in range(max(blobs, default=-1) + 1)
+                    ],
                 )
-                for index in range(max(blobs, default=-1) + 1)
-            ]
-            yield LayerWeights(name, "", [_blob(*pair) for pair in arrays])
-        if inner:
-            yield from _layers(h5py, item, diff, f"{name}/", path, depth + 1)
+            if inner:
+                yield from self.layers(item, diff, f"{name}/", depth + 1)
+
+    def _members(self, group: Any) -> dict[str, Any]:
+        """What a group holds itself; links elsewhere, perhaps to other files, are not followed."""
+        link = self._h5py.HardLink
+        return {key: group[key] for key in group if isinstance(group.get(key, getlink=True), link)}
+
+    def _blob(self, data: Any, gradient: Any, layer: str, index: int) -> WeightBlob | None:
+        if data is None:
+            return None
+        where = f"layer {layer!r}, blob {index}"
+        values = self._values(data, where)
+        diff = None if gradient is None else self._values(gradient, where)
+        return WeightBlob(data.shape, values, False, diff)
+
+    def _values(self, dataset: Any, where: str) -> Callable[[], np.ndarray]:
+        is_array = isinstance(dataset, self._h5py.Dataset) and dataset.dtype.kind == "f"
+        if not is_array or dataset.shape is None:
+            raise ParseError(f"{where}: this is no array of floating-point numbers", self._path)
+        self._allowance.take(dataset, where)
+        # With the last of these functions the file is closed.
+        return partial(_read, self._file, dataset, where, self._path)
 
 
-def _blob(array: np.ndarray | None, diff: np.ndarray | None) -> WeightBlob | None:
-    if array is None:
-        return None
-    return WeightBlob(array.shape, array.reshape(-1), False, None if diff is None else diff.ravel())
-
-
-def _members(h5py: ModuleType, group: Any) -> dict[str, Any]:
-    """What a group holds itself; links elsewhere, perhaps to other files, are not followed."""
-    return {
-        key: group[key] for key in group if isinstance(group.get(key, getlink=True), h5py.HardLink)
-    }
-
-
-def _dataset(h5py: ModuleType, group: Any, index: int) -> Any:
-    return group.get(str(index)) if isinstance(group, h5py.Group) else None
-
-
-def _array(h5py: ModuleType, dataset: Any, name: str, index: int, path: str) -> np.ndarray | None:
-    if dataset is None:
-        return None
-    where = f"layer {name!r}, blob {index}"
-    if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind != "f" or dataset.shape is None:
-        raise ParseError(f"{where}: this is no array of floating-point numbers", path)
-    # A damaged shape would ask for memory that no machine has.
-    if math.prod(dataset.shape) > 1024 * os.path.getsize(path):
-        raise ParseError(f"{where}: its shape {dataset.shape} is impossible", path)
-    return np.asarray(dataset, np.float32)
+def _read(file: Any, dataset: Any, where: str, path: str) -> np.ndarray:
+    try:
+        return unpack(dataset).reshape(-1)
+    except Exception as error:
+        raise ParseError(f"{where}: the HDF5 file is damaged: {error}", path) from error

@@ -2,32 +2,82 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from .. import pages
 
-@dataclass(slots=True)
+Values = np.ndarray | Callable[[], np.ndarray]
+"""A blob's numbers, or what reads them from its file."""
+
+
+@dataclass(frozen=True, slots=True)
 class WeightBlob:
-    """A parameter blob as a file has it.
+    """A parameter blob as a file has it; its numbers stay there until they are asked for.
 
-    Attributes
+    Parameters
     ----------
     shape : tuple of int
         Its extents.
-    data : ndarray
-        Its float32 values, flat; possibly a read-only, unaligned view of the file.
+    values : ndarray or callable
+        Its numbers.
     legacy : bool
         The shape was given as num, channels, height and width, and is to be compared with a
         net's by its trailing axes.
-    diff : ndarray or None
+    gradient : ndarray or callable, optional
         Its gradient, where the file has one.
     """
 
     shape: tuple[int, ...]
-    data: np.ndarray
+    values: Values
     legacy: bool = False
-    diff: np.ndarray | None = None
+    gradient: Values | None = None
+
+    @property
+    def count(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
+
+    @property
+    def data(self) -> np.ndarray:
+        """Its float32 values, flat and perhaps read-only; from the file each time anew.
+
+        Raises
+        ------
+        ParseError
+            The file was changed since it was opened, or is damaged.
+        """
+        return _read(self.values)
+
+    @property
+    def diff(self) -> np.ndarray | None:
+        """Its gradient likewise, or None."""
+        return None if self.gradient is None else _read(self.gradient)
+
+    def own_data(self) -> np.ndarray:
+        """Return `data` as an array that the caller may keep and write into; raises likewise."""
+        values = self.data
+        if callable(self.values) and values.flags.writeable and values.dtype == np.float32:
+            return values.reshape(-1)
+        own = new_array(values.size)
+        np.copyto(own.reshape(values.shape), values, casting="same_kind")
+        return own
+
+    def in_shape(self, shape: tuple[int, ...]) -> WeightBlob:
+        """Return the same numbers in another shape."""
+        return WeightBlob(shape, self.values)
+
+
+def _read(values: Values) -> np.ndarray:
+    return values() if callable(values) else values
+
+
+def new_array(count: int) -> np.ndarray:
+    """A flat float32 array that is to be filled."""
+    return np.frombuffer(pages.allocate(4 * count), np.float32) if count else np.empty(0, "f4")
 
 
 @dataclass(slots=True)

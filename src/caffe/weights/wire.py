@@ -1,16 +1,18 @@
 """protobuf's wire format, as far as weight files need it: walked over, not parsed.
 
 A message is a sequence of fields: a number, a wire type, and the value's bytes. Walking needs
-only the lengths, so the float32 runs of a .caffemodel become numpy views of the mapped file.
+only the lengths, so the float32 runs of a .caffemodel stay where they are until they are wanted.
 """
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+
+from .. import pages
+from ..proto.contents import Content
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _SIZES = {FIXED64: 8, FIXED32: 4}
@@ -24,7 +26,7 @@ class WireError(ValueError):
 class Span:
     """A stretch of a buffer: a whole message, or a value inside one."""
 
-    data: mmap.mmap | bytes
+    data: Content
     start: int
     end: int
 
@@ -35,13 +37,22 @@ class Span:
         return self.end - self.start
 
     def array(self, dtype: str) -> np.ndarray:
-        """The stretch as a flat, read-only view."""
-        size = np.dtype(dtype).itemsize
-        if len(self) % size:
-            raise WireError(f"{len(self)} bytes at {self.start} are no whole number of {dtype}")
-        if not len(self):
+        """The stretch as a flat array: of a small file a view, read-only, else a copy."""
+        count = self.count(dtype)
+        if not count:
             return np.empty(0, dtype)
-        return np.frombuffer(self.data, dtype, len(self) // size, self.start)
+        if isinstance(self.data, bytes):
+            return np.frombuffer(self.data, dtype, count, self.start)
+        memory = pages.allocate(len(self))
+        self.data.read_into(self.start, memory)
+        return np.frombuffer(memory, dtype)
+
+    def count(self, dtype: str) -> int:
+        """How many values of a type the stretch holds."""
+        count, rest = divmod(len(self), np.dtype(dtype).itemsize)
+        if rest:
+            raise WireError(f"{len(self)} bytes at {self.start} are no whole number of {dtype}")
+        return count
 
     def text(self) -> str:
         """The stretch as characters; names that are not UTF-8 are taken for Latin-1."""
@@ -70,23 +81,21 @@ class Field:
         return value - (1 << 64) if value >> 63 else value
 
 
-def whole(data: mmap.mmap | bytes) -> Span:
+def whole(data: Content) -> Span:
     """All of a buffer."""
     return Span(data, 0, len(data))
 
 
-def read_varint(data: mmap.mmap | bytes, at: int, end: int) -> tuple[int, int]:
+def read_varint(data: Content, at: int, end: int) -> tuple[int, int]:
     """A number in protobuf's variable-length form, and where the next byte stands."""
     value = 0
-    for shift in range(0, 70, 7):
-        if at >= end:
-            raise WireError(f"it breaks off at byte {at}")
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
+    for count, byte in enumerate(data[at : min(at + 10, end)], 1):
+        value |= (byte & 0x7F) << 7 * (count - 1)
         if byte < 0x80:
-            return value & 0xFFFFFFFFFFFFFFFF, at
-    raise WireError(f"the number at byte {at - 10} has no end")
+            return value & 0xFFFFFFFFFFFFFFFF, at + count
+    if at + 10 > end:
+        raise WireError(f"it breaks off at byte {end}")
+    raise WireError(f"the number at byte {at} has no end")
 
 
 def write_varint(value: int) -> bytes:
@@ -147,10 +156,21 @@ def _run(message: Span, begin: int, start: int, end: int) -> tuple[bytes, int]:
     The first element's key is at `begin`, its value from `start` to `end`.
     """
     stride = end - begin
-    count = (message.end - begin) // stride
-    rows = np.frombuffer(message.data, np.uint8, count * stride, begin).reshape(count, stride)
-    key = rows[:, : start - begin]
-    differs = (key != key[0]).any(axis=1)
-    if differs.any():
-        count = int(differs.argmax())
-    return rows[:count, start - begin :].tobytes(), begin + count * stride
+    most = (message.end - begin) // stride
+    count = 0
+    parts: list[bytes] = []
+    # In ever larger pieces, so that many short runs take no longer than one long one.
+    piece = 16
+    while count < most:
+        piece = min(2 * piece, most - count)
+        at = begin + count * stride
+        rows = np.frombuffer(message.data[at : at + piece * stride], np.uint8).reshape(-1, stride)
+        if not parts:
+            key = rows[0, : start - begin]
+        differs = (rows[:, : start - begin] != key).any(axis=1)
+        same = int(differs.argmax()) if differs.any() else piece
+        parts.append(rows[:same, start - begin :].tobytes())
+        count += same
+        if same < piece:
+            break
+    return b"".join(parts), begin + count * stride

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +61,47 @@ def test_hdf5_data_shuffles_rows_together(tmp_path: Path) -> None:
         assert sorted(seen) == list(range(9))
         rounds.append(tuple(seen))
     assert len(set(rounds)) > 1
+
+
+def test_hdf5_data_refuses_more_than_the_file_can_hold(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    (tmp_path / "list.txt").write_text(f"{tmp_path}/0.h5")
+    with h5py.File(tmp_path / "0.h5", "w") as file:
+        file.create_dataset("data", (2_000_000_000,), "f4", chunks=(1 << 20,))
+        file["label"] = np.zeros(3)
+    with pytest.raises(caffe.ParseError, match=r"'/data': the shape \(2000000000,\) is more than"):
+        hdf5_net(tmp_path)
+
+
+def test_hdf5_data_follows_links_but_reads_no_other_kind_of_file(tmp_path: Path) -> None:
+    write_hdf5(tmp_path, rows(0, 3))
+    h5py = pytest.importorskip("h5py")
+    (tmp_path / "raw").write_bytes(bytes(8))
+    (tmp_path / "list.txt").write_text(f"{tmp_path}/links.h5")
+    with h5py.File(tmp_path / "links.h5", "w") as file:
+        file["data"] = h5py.ExternalLink(f"{tmp_path}/0.h5", "data")
+        file["label"] = h5py.ExternalLink(f"{tmp_path}/0.h5", "label")
+    net = hdf5_net(tmp_path)
+    net.forward()
+    assert net.blobs["label"].data.tolist() == [0, 1, 2]
+    with h5py.File(tmp_path / "links.h5", "w") as file:
+        file.create_dataset("data", (2,), "f4", external=[(tmp_path / "raw", 0, 8)])
+        file["label"] = np.zeros(2)
+    with pytest.raises(caffe.ParseError, match="kept in other files"):
+        hdf5_net(tmp_path)
+
+
+def test_hdf5_data_damage_gives_no_other_error(tmp_path: Path) -> None:
+    write_hdf5(tmp_path, rows(0, 4))
+    path = tmp_path / "0.h5"
+    good, chance = path.read_bytes(), random.Random(0)
+    for step in range(200):
+        data = bytearray(good[: chance.randrange(8, len(good))] if step % 4 == 0 else good)
+        for _ in range(3):
+            data[chance.randrange(8, len(data))] = chance.randrange(256)
+        path.write_bytes(data)
+        with contextlib.suppress(caffe.CaffeError):
+            hdf5_net(tmp_path)
 
 
 def test_hdf5_data_names_what_is_missing(tmp_path: Path) -> None:

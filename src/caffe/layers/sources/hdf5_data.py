@@ -14,6 +14,7 @@ from ...atomic import atomic_write
 from ...errors import CaffeError, NetError, ParseError, ShapeError, require, unreadable
 from ...memory.blob import Blob, Shape
 from ...proto.caffe_pb2 import HDF5DataParameter, HDF5OutputParameter
+from ...weights.datasets import Allowance, unpack
 from ..layer import Layer, register
 from .data_transformer import random_source
 
@@ -74,10 +75,12 @@ class HDF5Data(Layer[HDF5DataParameter]):
     def _load(self) -> None:
         path = self._files[self._file]
         try:
-            with self._h5py.File(path, "r") as file:
-                arrays = [_read_dataset(self._h5py, file, path, n) for n in self.layer_param.top]
-        except OSError as error:
-            raise unreadable(f"an HDF5 file was expected: {error}", path, error) from error
+            arrays = self._read(path)
+        except CaffeError:
+            raise
+        # h5py names damage in as many ways: OSError, KeyError, RuntimeError, MemoryError ...
+        except Exception as error:
+            raise ParseError(f"an HDF5 file was expected: {error}", path) from error
         counts = [len(array) for array in arrays]
         if len(set(counts)) > 1 or not counts[0]:
             raise ParseError(
@@ -94,6 +97,16 @@ class HDF5Data(Layer[HDF5DataParameter]):
                 )
         self._arrays = arrays
         self._start()
+
+    def _read(self, path: str) -> list[NDArray[np.float32]]:
+        with self._h5py.File(path, "r") as file:
+            found = [_find(self._h5py, file, path, name) for name in self.layer_param.top]
+            # A link may lead to another file.
+            homes = {dataset.file.filename for dataset in found}
+            allowances = {home: Allowance(home) for home in homes}
+            for dataset in found:
+                allowances[dataset.file.filename].take(dataset, f"data set '{dataset.name}'")
+            return [unpack(dataset) for dataset in found]
 
     def _start(self) -> None:
         count = len(self._arrays[0])
@@ -113,21 +126,21 @@ def _read_file_list(path: str) -> list[str]:
     return files
 
 
-def _read_dataset(h5py: Any, file: Any, path: str, name: str) -> NDArray[np.float32]:
+def _find(h5py: Any, file: Any, path: str, name: str) -> Any:
     found = file.get(name)
     if not isinstance(found, h5py.Dataset):
-        there = ", ".join(key for key in file if isinstance(file[key], h5py.Dataset))
+        there = ", ".join(key for key in file if file.get(key, getclass=True) is h5py.Dataset)
         raise ParseError(
             f"there is no data set '{name}' for the top of that name; there is {there or 'none'}",
             path,
         )
-    if found.dtype.kind not in "iuf" or not found.ndim:
+    if found.dtype.kind not in "iuf" or not found.shape:
         raise ParseError(
             f"data set '{name}' must hold rows of numbers, but it has the type {found.dtype} and "
             f"the shape {found.shape}",
             path,
         )
-    return np.asarray(found[()], np.float32)
+    return found
 
 
 @register("HDF5Output")
