@@ -460,16 +460,12 @@ def _columns(table: Sequence[Sequence[str]], width: int | None) -> list[str]:
         names = columns["LAYER"]
         longest = max(_SHORTEST_NAME, widest(names) - (total() - width))
         columns["LAYER"] = [_shortened(name, longest) for name in names]
-    lines = []
-    for cells in zip(*columns.values(), strict=True):
-        aligned = [
-            cell.rjust(widest(columns[heading]))
-            if heading in _RIGHT
-            else cell.ljust(widest(columns[heading]))
-            for heading, cell in zip(columns, cells, strict=True)
-        ]
-        lines.append("  ".join(aligned).rstrip())
-    return lines
+    aligned = []
+    for heading, cells in columns.items():
+        room = widest(cells)
+        to_the_right = heading in _RIGHT
+        aligned.append([c.rjust(room) if to_the_right else c.ljust(room) for c in cells])
+    return ["  ".join(cells).rstrip() for cells in zip(*aligned, strict=True)]
 
 
 def _shortened(name: str, width: int) -> str:

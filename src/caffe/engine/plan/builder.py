@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from ...layers.layer import Activation
@@ -27,6 +28,8 @@ class Builder:
         What has been made so far.
     reasons : dict of int to str
         By a step's number: what becomes of it, or why it has no quicker form.
+    touching : dict of int to list of int
+        By a memory's identity: the numbers of the steps that read or write it.
     """
 
     def __init__(self, steps: Sequence[Step], settings: Settings) -> None:
@@ -34,6 +37,13 @@ class Builder:
         self.settings = settings
         self.operations: list[Operation] = []
         self.reasons: dict[int, str] = {}
+        self.touching: dict[int, list[int]] = {}
+        for number, step in enumerate(steps):
+            for key in {id(blob.memory) for blob in (*step.bottoms, *step.tops)}:
+                self.touching.setdefault(key, []).append(number)
+        # For each memory the operation that wrote it last, and how many there had been.
+        self._writers: dict[int, tuple[Operation, int]] = {}
+        self._made = 0
         self._fresh: set[int] = set()
         self._taken: set[int] = set()
 
@@ -48,9 +58,34 @@ class Builder:
                     made = self._operation(number)
                 self.reasons.setdefault(number, made.how)
                 if not (isinstance(made, PassOn) and made.reads == made.writes):
-                    self.operations.append(made)
-                    note_fresh(self._fresh, made)
+                    self._append(made)
         return self.operations
+
+    def _append(self, made: Operation) -> None:
+        self.operations.append(made)
+        note_fresh(self._fresh, made)
+        self._made += 1
+        self._writers.update((key, (made, self._made)) for key in made.writes)
+
+    def writer(self, key: int) -> tuple[Operation, int] | None:
+        """Return the operation that wrote a memory last, if what it read is still as it was.
+
+        Beside it stands how many had been made by then.
+        """
+        found = self._writers.get(key)
+        if found is None or any(self._written(read) > found[1] for read in found[0].reads):
+            return None
+        return found
+
+    def _written(self, key: int) -> int:
+        return self._writers[key][1] if key in self._writers else 0
+
+    def take_back(self, made: Operation) -> None:
+        """Take an operation out, which becomes part of another one."""
+        for k in reversed(range(len(self.operations))):
+            if self.operations[k] is made:
+                del self.operations[k]
+                return
 
     @staticmethod
     def _nothing_to_run(step: Step) -> str:
@@ -101,10 +136,9 @@ class Builder:
         """
         memory = self.steps[start].tops[0].memory
         found: list[int] = []
-        for number in range(start + 1, len(self.steps)):
+        touching = self.touching[id(memory)]
+        for number in touching[bisect_right(touching, start) :]:
             step, layer = self.steps[number], self.steps[number].layer
-            if not any(blob.memory is memory for blob in (*step.bottoms, *step.tops)):
-                continue
             in_place = step.bottoms == step.tops and len(step.tops) == 1
             if not in_place or step.tops[0].shape != self.steps[start].tops[0].shape:
                 break

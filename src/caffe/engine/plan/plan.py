@@ -125,6 +125,7 @@ class Plan:
         """Part the operations into stretches by what can run them."""
         backend = self._backend = backend_for(self._settings)
         found: list[_Stretch] = []
+        last_read = {key: i for i, made in enumerate(self._operations) for key in made.reads}
         start = 0
         for end, takes in stretches(self._operations, backend):
             mine = self._operations[start:end]
@@ -133,15 +134,13 @@ class Plan:
             for operation in mine:
                 reads.update(dict.fromkeys(key for key in operation.reads if key not in written))
                 written.update(operation.writes)
-            later = {key for operation in self._operations[end:] for key in operation.reads}
+            later = {key for key in written if last_read.get(key, -1) >= end}
             choice = None
             if takes and backend is not None:
                 choice = Choice(mine, backend, self._settings)
             finals = [final for i in range(start, end) for final in self._survey.finals[i]]
             released = {key for i in range(start, end) for key in self._survey.released[i]}
-            found.append(
-                _Stretch(start, end, choice, list(reads), written & later, finals, released)
-            )
+            found.append(_Stretch(start, end, choice, list(reads), later, finals, released))
             start = end
             for operation in mine:
                 # What OpenVINO packs need not be packed for PyTorch.
@@ -369,9 +368,9 @@ class Plan:
 
     # Parameters.
 
-    def _refresh(self, numbers: Container[int]) -> None:
+    def _refresh(self, numbers: Iterable[int]) -> None:
         """Pack for PyTorch what parameters of these operations have changed."""
-        due = {i for i in self._stale if i in numbers}
+        due = {i for i in numbers if i in self._stale} if self._stale else set()
         self._stale -= {i for i in due if not _refresh(self._operations[i])}
         self._unpacked -= due
 

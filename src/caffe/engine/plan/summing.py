@@ -53,11 +53,10 @@ class SumOperation(Operation):
     def release(self) -> None:
         self._convolution.release()
 
-    def may_take_place(self, fresh: set[int], later: Sequence[Operation]) -> None:
+    def may_take_place(self, fresh: set[int], is_read_later: bool) -> None:
         """Let the sum take its other summand's place where nobody reads that any more."""
-        read = {key for following in later for key in following.reads}
         other = self.reads[1]
-        self.may_overwrite = other in fresh and other not in read and other != self.reads[0]
+        self.may_overwrite = other in fresh and not is_read_later and other != self.reads[0]
 
     def run(self, values: Values) -> None:
         x, other = self.bottoms(values)
@@ -86,7 +85,7 @@ def _sum(builder: Builder, number: int) -> SumOperation | None:
     convolution = _summand(builder, step)
     if convolution is None:
         return None
-    builder.operations.remove(convolution)
+    builder.take_back(convolution)
     followers = builder.join(number, fold=False, only=RELU)
     return SumOperation(step, convolution, followers, builder.settings)
 
@@ -94,23 +93,29 @@ def _sum(builder: Builder, number: int) -> SumOperation | None:
 def _summand(builder: Builder, step: Step) -> ConvolutionOperation | None:
     """Find the convolution that makes one bottom of a sum, and may run together with it."""
     keys = [id(blob.memory) for blob in step.bottoms]
-    before = builder.operations
-    for k in reversed(range(len(before))):
-        candidate = before[k]
-        if not isinstance(candidate, ConvolutionOperation) or candidate.writes[0] not in keys:
-            continue
-        key = candidate.writes[0]
-        own = [part.layer for part in candidate.parts]
-        readers = sum(
-            id(blob.memory) == key
-            for reader in builder.steps
-            if not (reader.layer.shares or reader.layer in own or _does_nothing(reader))
-            for blob in reader.bottoms
-        )
-        changed = {written for later in before[k + 1 :] for written in later.writes}
-        if readers == 1 and candidate.can_add and not changed.intersection([*candidate.reads, key]):
-            return candidate
+    found = [made for key in keys if (made := builder.writer(key)) is not None]
+    # The one that was made last comes first.
+    for maker, _ in sorted(found, key=lambda made: made[1], reverse=True):
+        if (
+            isinstance(maker, ConvolutionOperation)
+            and maker.writes[0] in keys
+            and maker.can_add
+            and _readers(builder, maker) == 1
+        ):
+            return maker
     return None
+
+
+def _readers(builder: Builder, maker: ConvolutionOperation) -> int:
+    """How often a convolution's top is read by layers that it has not taken along."""
+    own = [part.layer for part in maker.parts]
+    steps = [builder.steps[number] for number in builder.touching[maker.writes[0]]]
+    return sum(
+        id(blob.memory) == maker.writes[0]
+        for step in steps
+        if not (step.layer.shares or step.layer in own or _does_nothing(step))
+        for blob in step.bottoms
+    )
 
 
 def _does_nothing(step: Step) -> bool:
@@ -120,7 +125,8 @@ def _does_nothing(step: Step) -> bool:
 def let_sums_take_places(operations: Sequence[Operation]) -> None:
     """Let sums be written over their other summand where nobody reads that any more."""
     fresh: set[int] = set()
+    last_read = {key: i for i, made in enumerate(operations) for key in made.reads}
     for i, made in enumerate(operations):
         if isinstance(made, SumOperation):
-            made.may_take_place(fresh, operations[i + 1 :])
+            made.may_take_place(fresh, last_read[made.reads[1]] > i)
         note_fresh(fresh, made)
