@@ -140,3 +140,20 @@ def usable_device(device: int) -> torch.device:
         raise DeviceError(f"GPU mode is not possible: {reason}")
     assert facts.backend is not None
     return torch.device(facts.backend, device)
+
+
+def check_process(device: torch.device) -> None:
+    """Check that this process can reach a GPU; a fork of one that has used CUDA cannot.
+
+    Raises
+    ------
+    DeviceError
+        It cannot.
+    """
+    import torch
+
+    if device.type == "cuda" and torch.cuda._is_in_bad_fork():  # noqa: SLF001
+        raise DeviceError(
+            "a process that was forked from one that has used the GPU cannot use it; start "
+            "processes by 'spawn', or call caffe.set_mode_gpu() in the children only"
+        )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from .devices import usable_device
+from .devices import check_process, usable_device
 from .errors import ArgumentError, CaffeError, CaffeWarning, require
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ class _ThreadState(threading.local):
 
 
 _state = _ThreadState()
+_lost_to_parent: set[str] = set()
+"""Engines whose threads stayed behind when this process was forked."""
 
 
 def set_mode_cpu() -> None:
@@ -213,8 +215,30 @@ def set_engine(engine: str) -> None:
 
 
 def engine() -> str:
-    """Return how this thread's nets run."""
+    """Return how this thread's nets run.
+
+    Warns
+    -----
+    CaffeWarning
+        OpenVINO is asked for where it cannot run, see `lose_openvino`; PyTorch runs the nets.
+    """
+    if _lost_to_parent and _state.engine in ("auto", "openvino"):
+        if _state.engine == "openvino":
+            warnings.warn(
+                "OpenVINO cannot run in a process that was forked from one that has used it; "
+                "PyTorch runs the nets (start processes by 'spawn' to have OpenVINO in each)",
+                CaffeWarning,
+                stacklevel=2,
+            )
+            # Said once.
+            _state.engine = "torch"
+        return "torch"
     return _state.engine
+
+
+def lose_openvino() -> None:
+    """Let PyTorch run nets instead of OpenVINO, whose threads are another process's."""
+    _lost_to_parent.add("openvino")
 
 
 def generator() -> torch.Generator:
@@ -247,5 +271,13 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def current_store() -> Store | None:
-    """Return the second store of GPU mode, or None in CPU mode."""
+    """Return the second store of GPU mode, or None in CPU mode.
+
+    Raises
+    ------
+    DeviceError
+        This process was forked from one that has used the GPU.
+    """
+    if _state.store is not None:
+        check_process(_state.store.device)
     return _state.store

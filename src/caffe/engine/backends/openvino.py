@@ -6,7 +6,10 @@ What it makes of a layer stands beside that layer, see `caffe.layers.translation
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
+import sys
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,10 +19,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ... import mode
 from ...errors import CaffeError, as_caffe_error, require
 from ...layers.layer import Layer
 from ...layers.translation import Value, openvino
 from ...memory.blob import Shape
+from ...processes import in_forked_child
 from ..plan.operation import Operation, Part
 
 PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
@@ -115,6 +120,7 @@ class CompiledModel:
         precision: torch.dtype,
     ) -> None:
         ov: Any = require("openvino", "openvino", "the engine of that name")
+        _compiled.add(self)
         graph = _Graph(operations, inputs)
         # OpenVINO's layers pass over what is not a number in another way than Caffe's.
         self._is_odd = graph.has_odd_params
@@ -156,6 +162,20 @@ class CompiledModel:
             key: torch.from_numpy(values)
             for key, values in zip(self.outputs, self._results, strict=True)
         }
+
+
+_compiled: weakref.WeakSet[CompiledModel] = weakref.WeakSet()
+
+
+@in_forked_child
+def _leave_to_parent() -> None:
+    """Do without OpenVINO where its threads are missing, if there are any."""
+    if "openvino" not in sys.modules:
+        return
+    mode.lose_openvino()
+    for compiled in _compiled:
+        # Nor can it be taken apart without them: it stays until the process ends.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(compiled))
 
 
 class _Graph:

@@ -21,6 +21,7 @@ from torch import Tensor
 from ...memory.allocation import give_back_freed_memory, keep_freed_memory
 from ...memory.blob import Blob, Layout
 from ...memory.synced import SyncedMemory
+from ...processes import in_forked_child
 from ..backends.backend import Compiled
 from ..backends.choice import Choice, backend_for, stretches
 from ..steps import Step
@@ -120,6 +121,11 @@ class Plan:
                 blob.memory.watch(self)
         self._stretches = self._part()
         weakref.finalize(self, give_back_freed_memory)
+        _plans.add(self)
+
+    def renew_lock(self) -> None:
+        """Let nobody hold the lock: in a forked process those who did are no more."""
+        self._lock = threading.RLock()
 
     def _part(self) -> list[_Stretch]:
         """Part the operations into stretches by what can run them."""
@@ -448,6 +454,15 @@ class Plan:
             looks.look = None
             return self._computed(key)
         return again
+
+
+_plans: weakref.WeakSet[Plan] = weakref.WeakSet()
+
+
+@in_forked_child
+def _renew_locks() -> None:
+    for plan in _plans:
+        plan.renew_lock()
 
 
 def _run(operation: Operation, values: Values, apart: bool) -> None:

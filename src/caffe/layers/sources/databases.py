@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from ...errors import MissingFileError, ParseError, require
+from ...processes import in_forked_child
 from ...proto.caffe_pb2 import DataParameter
 from .lmdb_file import LmdbError, LmdbFile
 
@@ -79,6 +80,12 @@ class LevelDb(Database):
 
 _lock = threading.Lock()
 _open: weakref.WeakValueDictionary[tuple[str, str], Database] = weakref.WeakValueDictionary()
+
+
+@in_forked_child
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
 
 
 def open_database(path: str, backend: int) -> Database:

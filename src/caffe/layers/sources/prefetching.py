@@ -13,6 +13,7 @@ import torch
 
 from ...errors import NetError
 from ...memory.blob import Blob, Shape
+from ...processes import Birthplace, in_forked_child
 from ..layer import Count, Layer, P
 from .data_transformer import DataTransformer
 from .entries import Batch, Source
@@ -32,6 +33,7 @@ class Prefetcher:
     def __init__(self, batches: Iterator[Batch], depth: int) -> None:
         self._results: Queue[Batch | BaseException] = Queue(max(1, depth))
         self._stopped = threading.Event()
+        self._birthplace = Birthplace()
         self._error: BaseException | None = None
         # A daemon, so that an interpreter that is about to end does not wait for it before
         # `_stop_all` has told it to.
@@ -43,6 +45,11 @@ class Prefetcher:
         )
         self._thread.start()
         _running.add(self)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its thread runs in this process, which may have been forked since."""
+        return self._birthplace.is_here
 
     def next(self) -> Batch:
         """Return the next batch; raises what went wrong in the thread."""
@@ -56,6 +63,9 @@ class Prefetcher:
 
     def stop(self) -> None:
         """Tell the thread to end; it does once the batch in hand is read."""
+        if not self.is_here:
+            # The thread that may have held the locks is no more.
+            return
         self._stopped.set()
         try:
             # Makes room, in case the thread waits for it.
@@ -88,6 +98,7 @@ def _fill(
 
 
 _running: weakref.WeakSet[Prefetcher] = weakref.WeakSet()
+in_forked_child(_running.clear)
 
 
 @atexit.register
@@ -149,7 +160,7 @@ class PrefetchingLayer(Layer[P]):
             top.reshape(self._source.batch_size)
 
     def forward_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
-        if self._prefetcher is None:
+        if self._prefetcher is None or not self._prefetcher.is_here:
             # How far all of these layers read ahead stands in data_param, as in Caffe.
             depth = self.layer_param.data_param.prefetch
             self._prefetcher = Prefetcher(self._source.batches(), depth)
