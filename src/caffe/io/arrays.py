@@ -9,10 +9,12 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import ParseError, ShapeError, unreadable
+from ..errors import ParseError, ShapeError
 from ..paths import PathLike, path_text
 from ..proto import caffe_pb2
+from ..proto.contents import open_bytes
 from ..weights.files import read_blob
+from .npy import MAGIC, NpyError, parse_npy
 
 
 def blobproto_to_array(blob: caffe_pb2.BlobProto, return_diff: bool = False) -> NDArray[Any]:
@@ -183,21 +185,15 @@ def load_mean(path: PathLike) -> NDArray[np.float32]:
         The file cannot be read, is neither, or does not hold one mean.
     """
     name = path_text(path)
-    try:
-        with open(name, "rb") as file:
-            is_npy = file.read(6) == b"\x93NUMPY"
-        if is_npy:
-            # Mapped, so that a header which claims more than the file holds costs no memory.
-            mean = np.array(np.load(name, mmap_mode="r", allow_pickle=False), dtype=np.float32)
-        else:
-            mean = read_blob(name)
-    except OSError as error:
-        if isinstance(error, ParseError):
-            raise
-        raise unreadable(f"the mean file cannot be read: {error.strerror}", name, error) from error
-    # NumPy names a damaged header in as many ways.
-    except (ValueError, TypeError, SyntaxError, OverflowError) as error:
-        raise ParseError(f"not one array in .npy form: {error}", name) from error
+    content = open_bytes(name)
+    if content[: len(MAGIC)] == MAGIC:
+        try:
+            with np.errstate(over="ignore"):
+                mean = parse_npy(content[:]).astype(np.float32)
+        except NpyError as error:
+            raise ParseError(f"not one array in .npy form: {error}", name) from error
+    else:
+        mean = read_blob(name)
     if mean.ndim == 4 and mean.shape[0] == 1:
         mean = mean[0]
     if mean.ndim not in (1, 2, 3) or mean.size == 0:
