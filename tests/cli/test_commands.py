@@ -58,6 +58,29 @@ def test_a_flag_that_is_neither_on_nor_off_is_refused() -> None:
     assert "--backward" in result.stderr
 
 
+def test_the_command_may_stand_behind_its_options() -> None:
+    result = caffe_command("-model", "none.prototxt", "-iterations=1", "time")
+    assert result.exit_code == 1
+    assert "none.prototxt" in result.stderr
+    assert caffe_command("--no-such", "zoo").exit_code == 2
+    assert caffe_command("--version", "time").exit_code == 0
+
+
+@pytest.mark.parametrize("text", ["0,1", "all", "7"])
+def test_several_gpus_may_be_named(text: str) -> None:
+    result = caffe_command("device_query", f"-gpu={text}")
+    assert result.exit_code in (0, 1)
+    assert "GPUs found" in result.stdout
+
+
+def test_what_names_no_gpu_is_refused() -> None:
+    for command in ("device_query", "time", "test"):
+        more = ["--model", "x"] if command == "test" else []
+        result = caffe_command(command, *more, "-gpu", "first")
+        assert result.exit_code == 2
+        assert "--gpu" in result.stderr
+
+
 NUMBERS = [
     ("serve", "--max-upload"),
     ("serve", "--max-pixels"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 
@@ -51,6 +52,29 @@ def test_json_has_the_figures_and_the_shares_add_up(net: Path) -> None:
         assert found[f"layers_{way}_ms"] == pytest.approx(total, abs=0.001)
         assert found[f"net_{way}_ms"] > 0
     assert [layer["backward_ms"] > 0 for layer in layers][1:] == [True, True, True]
+
+
+def test_the_original_s_lines_are_printed_where_they_are_asked_for(net: Path) -> None:
+    result = run("-model", net, "-iterations", 2, "--log")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == ""
+    told = [line.partition("] ")[2] for line in result.stderr.splitlines()]
+    kinds = [re.sub(r"[\d.e-]+ ms", "N ms", line) for line in told]
+    layers = [f"{name:>10}\t{way}: N ms." for name in LAYERS for way in ("forward", "backward")]
+    assert kinds == [
+        "Use CPU.",
+        "*** Benchmark begins ***",
+        "Testing for 2 iterations.",
+        "Iteration: 1 forward-backward time: N ms.",
+        "Iteration: 2 forward-backward time: N ms.",
+        "Average time per layer: ",
+        *layers,
+        "Average Forward pass: N ms.",
+        "Average Backward pass: N ms.",
+        "Average Forward-Backward: N ms.",
+        "Total Time: N ms.",
+        "*** Benchmark ends ***",
+    ]
 
 
 def test_batch_changes_the_inputs(net: Path) -> None:

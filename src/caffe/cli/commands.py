@@ -7,12 +7,22 @@ a space before the value, and ``_`` as good as ``-``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import os
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from io import TextIOWrapper
 from typing import Any, Protocol
 
 import typer
 from typer.core import TyperCommand
 
+from ..errors import CaffeError
+from .terminal import complain, show_warning
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
 MOST = 2**31 - 1
 """The largest number that an option takes: what the original's integers hold."""
 YES, NO = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
@@ -26,6 +36,47 @@ class Option(Protocol):
     name: str | None
     opts: list[str]
     secondary_opts: list[str]
+
+
+@contextmanager
+def failures_told(debug: bool) -> Iterator[None]:
+    """Tell every failure in one line on stderr, and warnings too.
+
+    Parameters
+    ----------
+    debug : bool
+        Let tracebacks through.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = show_warning
+            yield
+        sys.stdout.flush()
+    except KeyboardInterrupt as error:
+        complain("interrupted")
+        raise typer.Exit(INTERRUPTED) from error
+    except BrokenPipeError as error:
+        # Whoever read the output has seen enough; Python's last flush must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(BROKEN_PIPE) from error
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:
+        # What has an exit code is about the command line, and typer's to show.
+        if debug or hasattr(error, "exit_code"):
+            raise
+        known = isinstance(error, CaffeError)
+        name = "" if known else f"{type(error).__name__}: "
+        hint = "" if known else " (caffe --debug COMMAND shows where)"
+        complain(f"{name}{error}{hint}")
+        raise typer.Exit(1) from error
+
+
+def print_anything() -> None:
+    """Let file names and labels be printed that the terminal's encoding has not."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 class Command(TyperCommand):

@@ -6,19 +6,14 @@ Nothing here or in a command's module imports PyTorch before a command needs it,
 
 from __future__ import annotations
 
-import os
-import sys
-import warnings
-from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from ..errors import CaffeError
 from ..version import __version__
 from .classify import classify
-from .commands import Command
+from .commands import Command, failures_told, print_anything
 from .detect import detect
 from .device_query import device_query
 from .diff import diff
@@ -27,43 +22,27 @@ from .look import look
 from .models import fetch, zoo
 from .serve import serve
 from .show import show
-from .terminal import complain, show_warning
+from .test import run_test
 from .time import time_net
 from .upgrade import upgrade
-
-INTERRUPTED = 130
-BROKEN_PIPE = 141
 
 
 class Commands(TyperGroup):
     """The subcommands, with every failure told in one line on stderr."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Let the subcommand stand behind its options too, as in ``caffe -gpu 0 time``."""
+        own = {name for option in self.get_params(ctx) for name in option.opts}
+        if args and args[0].startswith("-") and args[0].partition("=")[0] not in own:
+            named = next((i for i, word in enumerate(args) if word in self.commands), None)
+            if named is not None:
+                args = [args[named], *args[:named], *args[named + 1 :]]
+        rest: list[str] = super().parse_args(ctx, args)
+        return rest
+
     def invoke(self, ctx: Any) -> Any:
-        debug = bool(ctx.params.get("debug"))
-        try:
-            with warnings.catch_warnings():
-                warnings.showwarning = show_warning
-                result = super().invoke(ctx)
-            sys.stdout.flush()
-            return result
-        except KeyboardInterrupt as error:
-            complain("interrupted")
-            raise typer.Exit(INTERRUPTED) from error
-        except BrokenPipeError as error:
-            # Whoever read the output has seen enough; Python's last flush must not complain.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(BROKEN_PIPE) from error
-        except (typer.Exit, typer.Abort):
-            raise
-        except Exception as error:
-            # What has an exit code is about the command line, and typer's to show.
-            if debug or hasattr(error, "exit_code"):
-                raise
-            known = isinstance(error, CaffeError)
-            name = "" if known else f"{type(error).__name__}: "
-            hint = "" if known else " (caffe --debug COMMAND shows where)"
-            complain(f"{name}{error}{hint}")
-            raise typer.Exit(1) from error
+        with failures_told(bool(ctx.params.get("debug"))):
+            return super().invoke(ctx)
 
 
 app = typer.Typer(
@@ -79,6 +58,7 @@ for function in (classify, detect, diff, draw, fetch, zoo, serve, look, show, up
     app.command(cls=Command)(function)
 app.command("device_query", cls=Command)(device_query)
 app.command("device-query", cls=Command, hidden=True)(device_query)
+app.command("test", cls=Command)(run_test)
 app.command("time", cls=Command)(time_net)
 
 
@@ -109,8 +89,5 @@ def caffe(
 
 def run() -> None:
     """Run the command line that Python was started with, and exit with its status."""
-    for stream in (sys.stdout, sys.stderr):
-        # File names and labels may hold characters that the terminal's encoding has not.
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    print_anything()
     app()

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Annotated, TypeVar
 
 import typer
 
 Number = TypeVar("Number", int, float)
+ALL = "all"
+Gpus = Annotated[
+    str | None,
+    typer.Option(metavar="N", help="Run on this GPU; of several (0,1 or all) on the first."),
+]
+Level = Annotated[int, typer.Option(metavar="N", help="For min_level and max_level rules.")]
+Stages = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME,NAME", help="Stages that layers ask for; may be given again."),
+]
 
 
 def numbers(text: str, option: str, count: int | None = None) -> list[float]:
@@ -70,3 +80,38 @@ def use_gpu(number: int | None) -> None:
         from ..mode import set_gpu
 
         set_gpu(number)
+
+
+def gpu_numbers(text: str | None) -> list[int] | None:
+    """The GPUs of an option: ``0``, ``0,1`` or ``all``; None where all are meant, or none said.
+
+    Raises
+    ------
+    typer.BadParameter
+        There is something else.
+    """
+    return None if text in (None, ALL) else whole_numbers(text, "--gpu")
+
+
+def use_gpus(text: str | None) -> int | None:
+    """Run the command on the first GPU that an option names; on the CPU where there is none.
+
+    Returns
+    -------
+    int or None
+        The GPU's number.
+
+    Raises
+    ------
+    DeviceError
+        There is no such GPU.
+    """
+    numbers = gpu_numbers(text)
+    first = None if text is None else numbers[0] if numbers else 0
+    use_gpu(first)
+    return first
+
+
+def stages_of(texts: Sequence[str] | None) -> list[str]:
+    """The stages of options that each may name several, with commas between."""
+    return [stage for text in texts or () for stage in text.split(",") if stage]

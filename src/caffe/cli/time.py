@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +13,7 @@ import typer
 
 from ..errors import CaffeError
 from .nets import Phase, read_named_net
-from .options import use_gpu
+from .options import Gpus, Level, Stages, stages_of, use_gpus
 from .terminal import bar, print_columns, progress
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ class Times:
     layers: list[LayerTime]
     net_forward: float
     net_backward: float
+    runs: list[float] = field(default_factory=list)
+    """Of the layers one by one, forward and backward."""
 
     @property
     def forward(self) -> float:
@@ -82,7 +84,7 @@ def time_net(
         int | None, typer.Option(min=1, help="Pictures at once.", show_default="the net's own")
     ] = None,
     phase: Annotated[Phase, typer.Option(help="Which of the net's phases.")] = Phase.TEST,
-    gpu: Annotated[int | None, typer.Option(metavar="N", min=0, help="Run on this GPU.")] = None,
+    gpu: Gpus = None,
     precision: Annotated[
         str | None,
         typer.Option(
@@ -103,6 +105,12 @@ def time_net(
             help="Tell what runs each layer, what it is joined with, and why not otherwise.",
         ),
     ] = False,
+    level: Level = 0,
+    stage: Stages = None,
+    as_log: Annotated[
+        bool,
+        typer.Option("--log", help="The original's lines, on stderr; the gradients are timed too."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Time a net: each layer on its own, and `net.forward()` as a whole.
@@ -114,19 +122,24 @@ def time_net(
         raise typer.BadParameter("--net and --model are two ways to name one net")
     from .. import mode
 
-    use_gpu(gpu)
+    device = use_gpus(gpu)
     if precision is not None:
         mode.set_precision(precision)
     if engine is not None:
         mode.set_engine(engine)
-    timed = _open(model if net is None else str(net), weights, phase, backward)
+    backward = backward or as_log
+    timed = _open(
+        model if net is None else str(net), weights, phase, backward, level, stages_of(stage)
+    )
     if batch is not None:
         _set_batch(timed, batch)
     with progress("Timing", 2 * iterations, "runs") as (_, advance):
         times = measure(timed, iterations, backward, advance)
-    facts = _facts(timed, iterations, gpu, precision)
+    facts = _facts(timed, iterations, device, precision)
     reasons = timed.explain() if why else []
-    if as_json:
+    if as_log:
+        log_times(times, device)
+    elif as_json:
         print(json.dumps({**facts, **_as_dict(times, backward, reasons)}))
     else:
         _show(facts, times, backward)
@@ -156,8 +169,11 @@ def measure(
     _run_layers(net, layers, backward)
     for layer in layers:
         layer.forward = layer.backward = 0.0
+    runs: list[float] = []
     for _ in range(iterations):
+        before = sum(layer.forward + layer.backward for layer in layers)
         _run_layers(net, layers, backward)
+        runs.append(sum(layer.forward + layer.backward for layer in layers) - before)
         advance()
     for _ in range(RUNS_TO_SETTLE):
         net.forward()
@@ -169,7 +185,28 @@ def measure(
     for layer in layers:
         layer.forward /= iterations
         layer.backward /= iterations
-    return Times(layers, wholes[0] / iterations, wholes[1] / iterations)
+    return Times(layers, wholes[0] / iterations, wholes[1] / iterations, runs)
+
+
+def log_times(times: Times, device: int | None) -> None:
+    """Tell the times in the original's lines, of the layers one by one."""
+    from ..logs import init_log, log
+
+    init_log()
+    log("Use CPU." if device is None else f"Use GPU with device ID {device}")
+    log("*** Benchmark begins ***")
+    log(f"Testing for {len(times.runs)} iterations.")
+    for number, run in enumerate(times.runs, 1):
+        log(f"Iteration: {number} forward-backward time: {run:g} ms.")
+    log("Average time per layer: ")
+    for layer in times.layers:
+        log(f"{layer.name:>10}\tforward: {layer.forward:g} ms.")
+        log(f"{layer.name:>10}\tbackward: {layer.backward:g} ms.")
+    log(f"Average Forward pass: {times.forward:g} ms.")
+    log(f"Average Backward pass: {times.backward:g} ms.")
+    log(f"Average Forward-Backward: {times.forward + times.backward:g} ms.")
+    log(f"Total Time: {sum(times.runs):g} ms.")
+    log("*** Benchmark ends ***")
 
 
 def _run_layers(net: Net, layers: Sequence[LayerTime], backward: bool) -> None:
@@ -197,7 +234,14 @@ def _milliseconds(function: Callable[..., Any], *arguments: Any) -> float:
     return timer.ms
 
 
-def _open(model: str | None, weights: Path | None, phase: Phase, backward: bool) -> Net:
+def _open(
+    model: str | None,
+    weights: Path | None,
+    phase: Phase,
+    backward: bool,
+    level: int,
+    stages: Sequence[str],
+) -> Net:
     from .. import zoo
     from ..net.net import Net
     from ..phases import check_phase
@@ -205,7 +249,7 @@ def _open(model: str | None, weights: Path | None, phase: Phase, backward: bool)
     param = read_named_net(model or zoo.DEFAULT)
     # A net without a loss would compute no gradients.
     param.force_backward = param.force_backward or backward
-    return Net(param, phase=check_phase(phase.value), weights=weights)
+    return Net(param, phase=check_phase(phase.value), weights=weights, level=level, stages=stages)
 
 
 def _set_batch(net: Net, batch: int) -> None:

@@ -1,0 +1,101 @@
+"""`caffe test`: the outputs of a net of the TEST phase over so many batches, and their averages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .nets import read_named_net
+from .options import Gpus, Level, Stages, stages_of, use_gpus
+from .terminal import progress
+
+if TYPE_CHECKING:
+    from ..net.net import Net
+
+
+def run_test(
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", "-m", metavar="NAME|PROTOTXT", help="The net, whose data layers read."
+        ),
+    ],
+    weights: Annotated[
+        Path | None, typer.Option(metavar="CAFFEMODEL|HDF5", help="Its weights.")
+    ] = None,
+    iterations: Annotated[int, typer.Option(min=1, help="How many batches.")] = 50,
+    gpu: Gpus = None,
+    level: Level = 0,
+    stage: Stages = None,
+) -> None:
+    """Run a net of the TEST phase, and tell its outputs of each batch and on average.
+
+    The lines are those of the original Caffe, on stderr. What adds to the loss stands with its
+    weight and what it adds.
+    """
+    from ..logs import init_log, log
+    from ..net.net import Net
+    from ..phases import TEST
+
+    init_log()
+    device = use_gpus(gpu)
+    log("Use CPU." if device is None else f"Use GPU with device ID {device}")
+    net = Net(
+        read_named_net(model), phase=TEST, level=level, stages=stages_of(stage), weights=weights
+    )
+    log(f"Running for {iterations} iterations.")
+    with progress("Testing", iterations, "batches") as (_, advance):
+        scores = run_batches(net, iterations, log, advance)
+    for line in scores.lines():
+        log(line)
+
+
+@dataclass
+class Scores:
+    """What a net's outputs came to, summed over the batches.
+
+    Attributes
+    ----------
+    weights : dict of str to float
+        What each output adds to the loss.
+    """
+
+    weights: dict[str, float]
+    batches: int = 0
+    loss: float = 0.0
+    sums: dict[str, list[float]] = field(default_factory=dict)
+
+    def lines(self) -> Iterator[str]:
+        """The lines of the averages: the loss, and each value of each output."""
+        yield f"Loss: {self.loss / self.batches:g}"
+        for name, values in self.sums.items():
+            for value in values:
+                mean = value / self.batches
+                weight = self.weights[name]
+                added = f" (* {weight:g} = {weight * mean:g} loss)" if weight else ""
+                yield f"{name} = {mean:g}{added}"
+
+
+def run_batches(
+    net: Net,
+    iterations: int,
+    tell: Callable[[str], None],
+    advance: Callable[[], None] = lambda: None,
+) -> Scores:
+    """Run a net so many times, and tell each output of each batch."""
+    scores = Scores({name: net.blob_loss_weights[name] for name in net.outputs})
+    for batch in range(iterations):
+        scores.loss += net._forward(0, len(net.layers) - 1)
+        scores.batches += 1
+        for name in net.outputs:
+            values = net.blobs[name].data.ravel().tolist()
+            for value in values:
+                tell(f"Batch {batch}, {name} = {value:g}")
+            before = scores.sums.get(name, [0.0] * len(values))
+            scores.sums[name] = [sum(pair) for pair in zip(before, values, strict=True)]
+        advance()
+    return scores
