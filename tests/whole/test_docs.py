@@ -22,6 +22,14 @@ def test_the_table_of_layers_is_current() -> None:
     subprocess.run([sys.executable, REPOSITORY / "docs" / "make_layers.py", "--check"], check=True)
 
 
+def test_the_mean_beside_the_package_is_made_of_the_published_means() -> None:
+    subprocess.run([sys.executable, REPOSITORY / "docs" / "make_mean.py", "--check"], check=True)
+
+
+def test_the_table_of_pycaffes_names_is_current() -> None:
+    subprocess.run([sys.executable, REPOSITORY / "docs" / "make_pycaffe.py", "--check"], check=True)
+
+
 def test_the_makefile_has_the_readmes_commands() -> None:
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 import caffe
@@ -187,3 +189,14 @@ def test_layers_give_tops_their_shapes_by_hand() -> None:
     bottom, top = _caffe.RawBlobVec([net.blobs["x"]]), _caffe.RawBlobVec([net.blobs["y"]])
     net.layer_dict["ip"].reshape(bottom, top)
     assert net.blobs["y"].shape == (3, 2)
+
+
+def test_the_mean_of_imagenet_lies_beside_the_package() -> None:
+    path = os.path.join(os.path.dirname(caffe.__file__), "imagenet/ilsvrc_2012_mean.npy")
+    mean = np.load(path)
+    assert mean.shape == (3, 256, 256)
+    by_channel = mean.mean(1).mean(1)
+    assert by_channel.tolist() == [104.00698793, 116.66876762, 122.67891434]
+    transformer = caffe.io.Transformer({"data": (1, 3, 227, 227)})
+    transformer.set_mean("data", mean[:, 14:241, 14:241])
+    np.testing.assert_allclose(transformer.mean["data"][:, 0, 0], by_channel, rtol=1e-6)
