@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from .cli.main import run
+import sys
 
 if __name__ == "__main__":
+    # Python has put the current folder first, where a stranger's modules may lie beside the net;
+    # the `caffe` script does not look there either. PYTHONPATH=. says that it is wanted.
+    if not getattr(sys.flags, "safe_path", False):
+        del sys.path[0]
+
+    from .cli.main import run
+
     run()

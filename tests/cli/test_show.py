@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -161,3 +162,69 @@ def test_a_terminals_width_is_kept() -> None:
     assert len(table) == 144
     assert max(map(len, table)) <= columns
     assert table[0].split() == ["LAYER", "SHAPE"]
+
+
+PYTHON_NET = """layer { name: "i" type: "Input" top: "d" input_param { shape { dim: 1 dim: 3 } } }
+layer { name: "p" type: "Python" bottom: "d" top: "t"
+        python_param { module: "of_a_stranger" layer: "L" } }"""
+THEIRS = """
+import caffe
+
+class L(caffe.Layer):
+    def reshape(self, bottom, top):
+        top[0].reshape(7)
+
+open("code_ran", "w").close()
+"""
+
+
+@pytest.fixture
+def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A stranger's net, in the current folder beside the module that it names."""
+    (tmp_path / "of_a_stranger.py").write_text(THEIRS)
+    (tmp_path / "net.prototxt").write_text(PYTHON_NET)
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    sys.modules.pop("of_a_stranger", None)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["show", "net.prototxt"],
+        ["diff", "net.prototxt", "net.prototxt"],
+        ["draw", "net.prototxt", "net.svg"],
+    ],
+    ids=["show", "diff", "draw"],
+)
+def test_a_look_at_a_net_runs_no_code_of_it(
+    command: list[str], theirs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if command[0] == "draw":
+        pytest.importorskip("pydot")
+    monkeypatch.syspath_prepend(str(theirs))
+    result = caffe_command(*command)
+    assert not (theirs / "code_ran").exists()
+    if command[0] != "diff":
+        assert "--run-python" in result.output
+    caffe_command(*command, "--run-python")
+    assert (theirs / "code_ran").exists()
+
+
+def test_with_run_python_the_layers_shapes_are_known(
+    theirs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(theirs))
+    layers = json.loads(run("net.prototxt", "--run-python", "--json").stdout)["layers"]
+    assert layers[1]["shapes"] == [[7]]
+
+
+def test_modules_of_the_current_folder_are_never_run(theirs: Path) -> None:
+    arguments = [sys.executable, "-m", "caffe", "show", "net.prototxt", "--run-python"]
+    source = str(Path(caffe.__file__).parents[1])
+    result = subprocess.run(
+        arguments, cwd=theirs, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": source},
+    )  # fmt: skip
+    assert "there is no module 'of_a_stranger'" in result.stdout + result.stderr
+    assert not (theirs / "code_ran").exists()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import CaffeError
-from .nets import TEXT_ENDINGS, read_named_net
+from .nets import TEXT_ENDINGS, RunPython, read_named_net
 from .terminal import complain, print_columns, progress
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def diff(
             metavar="X", min=0, help="For weights: a difference up to this does not count."
         ),
     ] = 0.0,
+    run_python: RunPython = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Tell what differs between two nets, or between two weight files.
@@ -53,7 +54,7 @@ def diff(
         if weights[0]:
             differ = _diff_weights(first, second, tolerance, as_json)
         else:
-            differ = _diff_nets(first, second, as_json)
+            differ = _diff_nets(first, second, as_json, run_python)
     except CaffeError as error:
         complain(str(error))
         raise typer.Exit(TROUBLE) from error
@@ -69,10 +70,10 @@ def _holds_weights(name: str) -> bool:
     return not contents.is_text(contents.open_bytes(name))
 
 
-def _diff_nets(first: str, second: str, as_json: bool) -> bool:
+def _diff_nets(first: str, second: str, as_json: bool, run_python: bool) -> bool:
     from ..structure.compare import compare_nets
 
-    found = compare_nets(read_named_net(first), read_named_net(second))
+    found = compare_nets(read_named_net(first), read_named_net(second), run_python)
     if as_json:
         print(json.dumps({"equal": not found, **asdict(found)}))
     elif found:

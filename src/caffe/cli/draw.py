@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .nets import Phase, outline_named_net
+from .nets import Phase, RunPython, outline_named_net
 from .show import read_shapes
 from .terminal import complain
 
@@ -52,6 +52,7 @@ def draw(
         bool,
         typer.Option("--every", help="Draw every repetition of a block, not the first one alone."),
     ] = False,
+    run_python: RunPython = False,
 ) -> None:
     """Draw a net: a node for each layer, with its main parameters and output shape.
 
@@ -63,7 +64,7 @@ def draw(
     from ..structure.diagram import draw_outline
 
     format_of(picture)
-    outline = outline_named_net(net, phase, stage or (), None, read_shapes(shape))
+    outline = outline_named_net(net, phase, stage or (), None, read_shapes(shape), run_python)
     draw_outline(outline, picture, direction.value, not every)
     for note in outline.notes:
         complain(f"note: {note}")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from ..errors import CaffeError, NetError
 from ..phases import TEST, TRAIN, check_phase
@@ -13,6 +15,15 @@ from ..phases import TEST, TRAIN, check_phase
 if TYPE_CHECKING:
     from ..proto.caffe_pb2 import NetParameter
     from ..structure.outline import Outline
+
+RunPython = Annotated[
+    bool,
+    typer.Option(
+        "--run-python",
+        help="Import the modules that Python layers name (from PYTHONPATH), to know their shapes. "
+        "That runs their code: only for nets whose authors you trust.",
+    ),
+]
 
 TEXT_ENDINGS = (".prototxt", ".txt", ".pbtxt")
 
@@ -61,6 +72,7 @@ def outline_named_net(
     stages: Sequence[str] = (),
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    run_python: bool = False,
 ) -> Outline:
     """Outline a net; without a phase in TEST, or in TRAIN where it is whole only there.
 
@@ -76,7 +88,7 @@ def outline_named_net(
     first_error: CaffeError | None = None
     for number in (TEST, TRAIN) if phase is None else (check_phase(phase.value),):
         try:
-            return outline(param, number, 0, stages, batch, shapes)
+            return outline(param, number, 0, stages, batch, shapes, run_python)
         except NetError as error:
             first_error = first_error or error
     assert first_error is not None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import CaffeError
-from .nets import Phase, outline_named_net
+from .nets import Phase, RunPython, outline_named_net
 from .terminal import print_columns, progress
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def show(
             "taken to be as the net's text says.",
         ),
     ] = None,
+    run_python: RunPython = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Show a net layer by layer: shapes, parameters, multiply-adds, receptive fields, memory.
@@ -100,7 +101,7 @@ def show(
     """
     from ..structure.summary import summarize
 
-    outline = outline_named_net(net, phase, stage or (), batch, read_shapes(shape))
+    outline = outline_named_net(net, phase, stage or (), batch, read_shapes(shape), run_python)
     summary = summarize(outline)
     found = None if weights is None else examine(weights, summary)
     if as_json:

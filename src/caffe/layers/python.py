@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NetError
@@ -15,6 +18,22 @@ from . import layer as base
 
 if TYPE_CHECKING:
     from ..proto.caffe_pb2 import LayerParameter
+
+
+_imports_modules: ContextVar[bool] = ContextVar("imports_modules", default=True)
+
+
+@contextmanager
+def modules_left_alone() -> Iterator[None]:
+    """Import no module that a net names: who only looks at a stranger's net runs no code of theirs.
+
+    Modules that the program has imported itself are used.
+    """
+    token = _imports_modules.set(False)
+    try:
+        yield
+    finally:
+        _imports_modules.reset(token)
 
 
 BUILT_IN = {
@@ -138,16 +157,24 @@ class PythonLayer(base.Layer[PythonParameter]):
             raise NetError(f"{where}: python_param needs module and layer", word=self.name)
         if not all(module_name.split(".")) or "\0" in module_name:
             raise NetError(f"{where}: {module_name!r} is no name of a module", word=self.name)
+        is_built_in = (module_name, class_name) in BUILT_IN
+        may_import = _imports_modules.get() or module_name in sys.modules
+        if not may_import and not is_built_in:
+            raise NetError(
+                f"{where}: the module '{module_name}' is not run for a look at the net; "
+                "--run-python, or the argument run_python, lets it",
+                word=module_name,
+            )
         try:
+            if not may_import:
+                return self._find_built_in()
             module = importlib.import_module(module_name)
         except ModuleNotFoundError as error:
             # A module that the person's own module misses is their traceback to see.
             if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
                 raise
-            if (module_name, class_name) in BUILT_IN:
-                own = importlib.import_module(f".{BUILT_IN[module_name, class_name]}", __package__)
-                published: type[Layer] = getattr(own, class_name)
-                return published
+            if is_built_in:
+                return self._find_built_in()
             raise NetError(
                 f"{where}: there is no module '{module_name}' on sys.path; add its folder to "
                 "PYTHONPATH",
@@ -161,6 +188,12 @@ class PythonLayer(base.Layer[PythonParameter]):
                 f"{what} '{class_name}'",
                 word=class_name,
             )
+        return found
+
+    def _find_built_in(self) -> type[Layer]:
+        name = BUILT_IN[self.param.module, self.param.layer]
+        module = importlib.import_module(f".{name}", __package__)
+        found: type[Layer] = getattr(module, self.param.layer)
         return found
 
     def setup_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:

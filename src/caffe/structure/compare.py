@@ -125,7 +125,9 @@ class WeightsDifference:
         return bool(self.only_first or self.only_second or self.blobs)
 
 
-def compare_nets(first: NetParameter, second: NetParameter) -> NetDifference:
+def compare_nets(
+    first: NetParameter, second: NetParameter, run_python: bool = False
+) -> NetDifference:
     """Find out what differs between two nets.
 
     Layers are matched by name, and by their include and exclude rules where a name stands more
@@ -137,10 +139,12 @@ def compare_nets(first: NetParameter, second: NetParameter) -> NetDifference:
     ----------
     first, second : NetParameter
         Both upgraded to the newest form.
+    run_python : bool
+        Import the modules that Python layers name, to know their shapes.
     """
     ours, theirs = (_one_input_each(net) for net in (first, second))
     pairs, only_first, only_second = _match(ours, theirs)
-    shapes = _Shapes(first, second)
+    shapes = _Shapes(first, second, run_python)
     layers = [
         LayerDifference(a.name, a.type, _differing_fields(a, b, ("blobs",)), shapes.of(a, b))
         for a, b in pairs
@@ -253,13 +257,19 @@ def _readable(descriptor: FieldDescriptor, value: Any) -> Any:
 class _Shapes:
     """The shapes of two nets' layers, in the phases that both nets have."""
 
-    def __init__(self, first: NetParameter, second: NetParameter) -> None:
+    def __init__(self, first: NetParameter, second: NetParameter, run_python: bool) -> None:
         self._summaries: dict[int, tuple[Summary, Summary]] = {}
+        self._rows: dict[int, tuple[dict[str, Row], dict[str, Row]]] = {}
         for phase in (TEST, TRAIN):
             # Many have a source in one phase only.
             with suppress(NetError):
-                a, b = (summarize(outline(net, phase)) for net in (first, second))
+                a, b = (
+                    summarize(outline(net, phase, run_python=run_python)) for net in (first, second)
+                )
                 self._summaries[phase] = (a, b)
+                # The first of a name counts.
+                x, y = ({row.name: row for row in reversed(one.rows)} for one in (a, b))
+                self._rows[phase] = (x, y)
 
     def of(self, first: LayerParameter, second: LayerParameter) -> dict[str, Pair]:
         """What differs between a layer's shapes, in the first phase that has both."""
@@ -267,10 +277,8 @@ class _Shapes:
             state = NetState(phase=phase)  # type: ignore[arg-type]
             if not all(filter_layers([layer], state) for layer in (first, second)):
                 continue
-            a, b = (
-                next((row for row in summary.rows if row.name == layer.name), None)
-                for layer, summary in zip((first, second), summaries, strict=True)
-            )
+            rows = self._rows[phase]
+            a, b = rows[0].get(first.name), rows[1].get(second.name)
             if a is not None and b is not None:
                 return _compare_rows(a, summaries[0], b, summaries[1])
         return {}

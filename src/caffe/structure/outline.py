@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..engine.steps import Step
-from ..errors import ArgumentError, CaffeError
+from ..errors import ArgumentError, CaffeError, ShapeError
 from ..graph import Graph, Node, build_graph
 from ..layers.layer import Layer, create
+from ..layers.python import modules_left_alone
 from ..memory.blob import Blob, Shape, checked_shape
 from ..phases import TEST
 from ..proto.caffe_pb2 import LayerParameter, NetParameter
@@ -142,11 +144,12 @@ def outline(
     stages: Sequence[str] = (),
     batch: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    run_python: bool = False,
 ) -> Outline:
     """Find out a net's shapes without making the net.
 
     Nothing is computed and no memory taken for blobs and parameters. Data layers whose data is
-    not there, Python layers whose module is not, and layers of an unknown type are passed over:
+    not there, Python layers, and layers of an unknown type are passed over:
     what is not known then is None, and `notes` says why.
 
     Parameters
@@ -163,6 +166,8 @@ def outline(
         How many pictures at once, instead of what the text says.
     shapes : mapping of str to sequence of int, optional
         Shapes for tops of data and input layers, by name; they go before `batch`.
+    run_python : bool
+        Import the modules that Python layers name, which runs whatever code is in them.
 
     Raises
     ------
@@ -172,7 +177,8 @@ def outline(
         `shapes` names a blob that no data or input layer makes.
     """
     graph = build_graph(param, phase, level, stages)
-    found = _Builder(graph, batch, dict(shapes or {})).build()
+    with nullcontext() if run_python else modules_left_alone():
+        found = _Builder(graph, batch, dict(shapes or {})).build()
     return Outline(graph.name, phase, *found)
 
 
@@ -255,8 +261,12 @@ class _Builder:
     def _open(self, node: Node, step: Step) -> bool:
         """Set up a layer without bottoms; if its data is not there, go by what the text says."""
         names = list(node.param.top)
-        declared, assumed = step.layer.declared_shapes(), step.layer.assumes_shapes
-        if declared is None and assumed and names[0] in self.shapes:
+        try:
+            declared, assumed = step.layer.declared_shapes(), step.layer.assumes_shapes
+        except Exception as error:
+            self._note(node, error)
+            return False
+        if declared is None and assumed and names and names[0] in self.shapes:
             # What stands beside pictures is one for each of them.
             batch = tuple(self.shapes[names[0]])[:1]
             declared = [batch] * len(names)
@@ -266,8 +276,12 @@ class _Builder:
                 return True
             except Exception as error:
                 self.notes.append(_not_opened(node, self._reason(node, error), declared))
-        for top, shape in zip(step.tops, declared or (), strict=False):
-            top.reshape(*shape)
+        try:
+            for top, shape in zip(step.tops, declared or (), strict=False):
+                top.reshape(*shape)
+        except ShapeError as error:
+            self._note(node, error)
+            return False
         return declared is not None
 
     def _give_shapes(self, node: Node, blobs: list[Blob | None]) -> None:
