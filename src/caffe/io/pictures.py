@@ -118,6 +118,22 @@ def open_picture(filename: PathLike | IO[bytes]) -> Iterator[Image.Image]:
         raise ImageError(f"{name}: the picture cannot be read: {error}") from error
 
 
+def read_content(path: str) -> bytes:
+    """Return a picture's file as it is.
+
+    Raises
+    ------
+    ImageError
+        There is no such file, it is no regular one, or it cannot be read.
+    """
+    name, _ = _picture_source(path)
+    try:
+        with open(name, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise ImageError(f"{name}: {error.strerror}") from error
+
+
 def _why_not(source: str | IO[bytes]) -> str:
     """Why nothing in `FORMATS` could be opened."""
     head = b""

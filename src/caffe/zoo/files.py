@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tarfile
 import warnings
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..atomic import atomic_write
-from ..errors import CaffeWarning, FetchError
+from ..errors import CaffeWarning, FetchError, WriteError
 from . import cache
 from .fetch import Expected, download, locked, progress_bar, verify
 from .record import Published, Record
@@ -227,8 +227,12 @@ def _unpacked(entry: Record, archive: Path) -> tuple[Path, ...]:
                 source = tar.extractfile(item) if name in entry.members else None
                 if source is not None:
                     with atomic_write(folder / name) as stream:
-                        stream.write(source.read())
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+                        shutil.copyfileobj(source, stream)
+    except WriteError:
+        # A full disk says nothing of the archive.
+        raise
+    # Of a damaged one tarfile and what unpacks it raise errors of every kind.
+    except Exception as error:
         rejected = _set_aside(archive)
         raise FetchError(f"{archive} cannot be unpacked ({error}); kept as {rejected}") from error
     missing = [path.name for path in paths if not path.is_file()]

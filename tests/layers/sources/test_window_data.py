@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -80,3 +81,11 @@ def test_window_data_names_the_window_outside_its_picture(tmp_path: Path) -> Non
     net = window_net(tmp_path, lines)
     with pytest.raises(caffe.ShapeError, match=r"picture 0, window 2 3 30 10.*20 x 30"):
         net.forward()
+
+
+@pytest.mark.parametrize("cache", ["true", "false"])
+def test_a_pipe_is_not_waited_for(cache: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    lines = window_file(tmp_path / "pipe.png", "5 0.9 0 0 9 9", "0 0.1 5 8 18 11")
+    with pytest.raises(caffe.ImageError, match=r"pipe\.png: not a regular file"):
+        window_net(tmp_path, lines, f"cache_images: {cache}").forward()

@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import (
-    ImageError,
-    MissingImageError,
     NetError,
     ParseError,
     ShapeError,
     unreadable,
 )
+from ...io.pictures import read_content
 from ...proto.caffe_pb2 import TransformationParameter, WindowDataParameter
 from ..layer import register
 from .bgr_pictures import BgrPicture, read_picture, resize_picture
@@ -231,12 +230,7 @@ class WindowSampler(Source[Window]):
         if not self.param.cache_images:
             return read_picture(path)
         if image not in self._contents:
-            try:
-                with open(path, "rb") as file:
-                    self._contents[image] = file.read()
-            except OSError as error:
-                kind = MissingImageError if isinstance(error, FileNotFoundError) else ImageError
-                raise kind(f"{path}: {error.strerror}") from error
+            self._contents[image] = read_content(path)
         with naming(path):
             return read_picture(self._contents[image])
 
