@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .errors import CaffeError, ShapeError
+from .guarded import guarded
 from .memory.blob import Shape
 from .net.beside import build_beside
 from .net.checks import known_blobs
@@ -27,6 +28,7 @@ OCCLUDED_AT_ONCE = 16
 Map = NDArray[np.float32]
 
 
+@guarded
 def saliency_map(net: Net, class_index: int, image: int = 0, output: str | None = None) -> Map:
     """Return how strongly a class's score answers to each pixel (Simonyan et al., 2014).
 
@@ -75,6 +77,7 @@ def saliency_map(net: Net, class_index: int, image: int = 0, output: str | None 
     return steepest
 
 
+@guarded
 def grad_cam_map(
     net: Net, blob: str | None, class_index: int, image: int = 0, output: str | None = None
 ) -> Map:
@@ -117,6 +120,7 @@ def grad_cam_map(
     return enlarged / most if most > 0 else enlarged
 
 
+@guarded
 def occlusion_map(
     net: Net,
     class_index: int,
@@ -188,6 +192,7 @@ def occlusion_map(
     return (fall / times).astype(np.float32)
 
 
+@guarded
 def last_spatial_blob(net: Net, output: str | None = None) -> str:
     """Return the last blob with a height and a width before the score: Grad-CAM's usual one.
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from . import homes
 from .errors import CaffeError
+from .guarded import guarded
 from .layers.reach import Alignment
 from .net_spec import Function, Top
 from .net_spec import layers as L
@@ -64,6 +65,7 @@ class CropError(CaffeError, AssertionError):
     """One top cannot be cropped to the other."""
 
 
+@guarded
 def conv_params(fn: Function) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
     """Return axis, stride, extent of the dilated kernel and padding of a sliding window layer.
 
@@ -88,12 +90,14 @@ def conv_params(fn: Function) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
     return params.get("axis", 1), stride, extent, np.array(params.get("pad", 0), ndmin=1)
 
 
+@guarded
 def crop_params(fn: Function) -> tuple[int, np.ndarray]:
     """Return axis (2 unless given) and offset of a Crop layer."""
     params = _settings(fn)
     return params.get("axis", 2), np.array(params.get("offset", 0), ndmin=1)
 
 
+@guarded
 def coord_map(fn: Function) -> CoordMap:
     """Return the map from a layer's bottom to its top.
 
@@ -132,6 +136,7 @@ def _settings(fn: Function) -> dict[str, Any]:
     return found
 
 
+@guarded
 def compose(base_map: CoordMap, next_map: CoordMap) -> CoordMap:
     """Return the map that is `next_map` first and `base_map` after it.
 
@@ -150,12 +155,14 @@ def compose(base_map: CoordMap, next_map: CoordMap) -> CoordMap:
     return axis, base_scale * next_scale, base_scale * next_shift + base_shift
 
 
+@guarded
 def inverse(coord_map: CoordMap) -> CoordMap:
     """Return the map the other way round."""
     axis, scale, shift = coord_map
     return axis, 1 / scale, -shift / scale
 
 
+@guarded
 def coord_map_from_to(top_from: Top, top_to: Top) -> CoordMap:
     """Return the map that takes coordinates of `top_from` to those of `top_to`.
 
@@ -208,6 +215,7 @@ def _maps_back(top: Top) -> dict[Top, CoordMap]:
     return maps
 
 
+@guarded
 def crop(top_from: Top, top_to: Top) -> Top:
     """Return a Crop layer's top: `top_from` cut to the size and place of `top_to`.
 

@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from .atomic import atomic_write
 from .errors import CaffeError, MissingExtraError, require
 from .graph import filter_layers
+from .guarded import guarded
 from .paths import PathLike, path_text
 from .proto import caffe_pb2 as caffe_pb2
 from .proto.caffe_pb2 import (
@@ -81,6 +82,7 @@ def get_pooling_types_dict() -> dict[int, str]:
     return {number: name for name, number in PoolingParameter.PoolMethod.items()}
 
 
+@guarded
 def choose_color_by_layertype(layertype: str) -> str:
     """Return the colour, as ``#RRGGBB``, in which layers of this type are drawn."""
     return _COLORS.get(_family_of(layertype), _DEFAULT_COLOR)
@@ -109,6 +111,7 @@ def _learns(layer_type: str) -> bool:
     return found.family in _WEIGHTED and found.parameters is not Layer.parameters
 
 
+@guarded
 def get_edge_label(layer: LayerParameter) -> str:
     """Return what stands at the arrow from a layer to its tops: how many outputs, or the batch."""
     family, settings = _family_of(layer.type), own_settings(layer)
@@ -119,6 +122,7 @@ def get_edge_label(layer: LayerParameter) -> str:
     return str(outputs) if outputs else ""
 
 
+@guarded
 def get_layer_lr_mult(layer: LayerParameter) -> tuple[float, float]:
     """Return the learning rate multipliers of a layer's weights and bias.
 
@@ -134,6 +138,7 @@ def get_layer_lr_mult(layer: LayerParameter) -> tuple[float, float]:
     return weights, bias
 
 
+@guarded
 def get_layer_label(layer: LayerParameter, rankdir: str, display_lrm: bool = False) -> str:
     """Return a layer's label in Graphviz's HTML-like form: name, type and main parameters.
 
@@ -226,6 +231,7 @@ class _Value:
     overwriter: int | None = None
 
 
+@guarded
 def get_pydot_graph(
     caffe_net: NetParameter,
     rankdir: str,
@@ -342,6 +348,7 @@ def quoted_all(style: dict[str, str]) -> dict[str, str]:
     return {name: quoted(value) for name, value in style.items()}
 
 
+@guarded
 def draw_net(
     caffe_net: NetParameter,
     rankdir: str,
@@ -452,6 +459,7 @@ def _font_warnings_kept() -> Iterator[None]:
                     os.write(2, line)
 
 
+@guarded
 def draw_net_to_file(
     caffe_net: NetParameter,
     filename: PathLike,

@@ -190,6 +190,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of Python, numpy or PyTorch says that memory does not suffice."""
     return (
         isinstance(error, MemoryError)
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
         # PyTorch's own class, which is not to be loaded for this.
         or type(error).__name__ == "OutOfMemoryError"
         or "can't allocate memory" in str(error)

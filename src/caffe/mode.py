@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .devices import check_process, usable_device
 from .errors import ArgumentError, CaffeError, CaffeWarning, require
+from .guarded import guarded
 
 if TYPE_CHECKING:
     import torch
@@ -65,6 +66,7 @@ def set_gpu(device: int) -> None:
     set_mode_gpu()
 
 
+@guarded
 def set_device(device: int) -> None:
     """Choose the GPU, counted from 0, that this thread's GPU mode uses.
 
@@ -84,6 +86,7 @@ def set_device(device: int) -> None:
         _state.store = DeviceStore(chosen)
 
 
+@guarded
 def set_random_seed(seed: int) -> None:
     """Seed this thread's fillers, Dropout and DummyData.
 
@@ -104,6 +107,7 @@ def _whole(value: Any, what: str) -> int:
         raise ArgumentError(f"{what} must be a whole number, not {value!r}") from error
 
 
+@guarded
 def set_precision(precision: str) -> None:
     """Choose in what this thread's nets compute when no gradients are needed.
 
@@ -186,6 +190,7 @@ def gpu_arithmetic() -> Iterator[None]:
             products.allow_tf32 = before
 
 
+@guarded
 def set_engine(engine: str) -> None:
     """Choose how this thread's nets run.
 

@@ -26,6 +26,7 @@ from google.protobuf.message import Message
 
 from . import homes
 from .errors import did_you_mean
+from .guarded import guarded
 from .proto import caffe_pb2
 from .proto.caffe_pb2 import LayerParameter, NetParameter
 
@@ -59,6 +60,7 @@ def _names_of_parameters() -> frozenset[str]:
     return frozenset(field.name for message in messages for field in message.fields)
 
 
+@guarded
 def to_proto(*tops: Top | Function) -> NetParameter:
     """Return the NetParameter with every layer that `tops` need, each once, bottoms first.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from .errors import CaffeError
+from .guarded import guarded
 
 
 @dataclass
@@ -23,6 +24,7 @@ def solver_count() -> int:
     return _settings.solver_count
 
 
+@guarded
 def set_solver_count(count: int) -> None:
     """Keep the number of solvers that train together; nothing here acts on it."""
     _settings.solver_count = int(count)
@@ -33,6 +35,7 @@ def solver_rank() -> int:
     return _settings.solver_rank
 
 
+@guarded
 def set_solver_rank(rank: int) -> None:
     """Keep which of the solvers this is; nothing here acts on it."""
     _settings.solver_rank = int(rank)

@@ -22,7 +22,8 @@ def check_phase(phase: Any) -> int:
     """
     if isinstance(phase, str) and phase.upper() in NAMES:
         return NAMES.index(phase.upper())
-    if phase in (TRAIN, TEST) and not isinstance(phase, str):
+    # A number of any kind, numpy's too, but no array, whose comparison is one itself.
+    if getattr(phase, "shape", ()) == () and phase in (TRAIN, TEST):
         return int(phase)
     kind = CaffeError if isinstance(phase, (int, str)) else ArgumentError
-    raise kind(f"phase must be caffe.TRAIN or caffe.TEST, not {phase!r}")
+    raise kind(f"phase must be caffe.TRAIN or caffe.TEST, not {phase!r:.60}")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import CaffeError, NetError, ShapeError
+from ..guarded import guarded
 from ..io.annotate import Mark, draw_marks
 from ..io.labels import read_labels
 from ..io.pictures import load_image
@@ -227,6 +228,7 @@ class ObjectDetector:
             info[...] = np.resize(numbers[: info.size], info.shape)
 
 
+@guarded
 def as_picture(image: PathLike | NDArray[Any]) -> Array:
     """Return a picture as H x W x 3 floats from 0 to 1, RGB; see `ObjectDetector.detect`."""
     if not isinstance(image, np.ndarray):
@@ -241,6 +243,7 @@ def as_picture(image: PathLike | NDArray[Any]) -> Array:
     return picture.astype(np.float32)
 
 
+@guarded
 def draw(image: PathLike | NDArray[Any], found: Sequence[Detection]) -> Image.Image:
     """Return the picture with boxes, names and scores drawn into it.
 

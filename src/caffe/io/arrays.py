@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ParseError, ShapeError
+from ..guarded import guarded
 from ..paths import PathLike, path_text
 from ..proto import caffe_pb2
 from ..proto.contents import open_bytes
@@ -17,6 +18,7 @@ from ..weights.files import read_blob
 from .npy import MAGIC, NpyError, parse_npy
 
 
+@guarded
 def blobproto_to_array(blob: caffe_pb2.BlobProto, return_diff: bool = False) -> NDArray[Any]:
     """The values of a BlobProto as an array of its shape.
 
@@ -55,6 +57,7 @@ def blobproto_to_array(blob: caffe_pb2.BlobProto, return_diff: bool = False) -> 
     return values.reshape(shape)
 
 
+@guarded
 def array_to_blobproto(arr: ArrayLike, diff: ArrayLike | None = None) -> caffe_pb2.BlobProto:
     """A BlobProto with the shape and values of an array.
 
@@ -82,6 +85,7 @@ def array_to_blobproto(arr: ArrayLike, diff: ArrayLike | None = None) -> caffe_p
     return blob
 
 
+@guarded
 def arraylist_to_blobprotovector_str(arraylist: Iterable[ArrayLike]) -> bytes:
     """Arrays as the bytes of one BlobProtoVector."""
     vector = caffe_pb2.BlobProtoVector()
@@ -89,6 +93,7 @@ def arraylist_to_blobprotovector_str(arraylist: Iterable[ArrayLike]) -> bytes:
     return vector.SerializeToString()
 
 
+@guarded
 def blobprotovector_str_to_arraylist(str: bytes) -> list[NDArray[Any]]:
     """The arrays in the bytes of a BlobProtoVector.
 
@@ -107,6 +112,7 @@ def blobprotovector_str_to_arraylist(str: bytes) -> list[NDArray[Any]]:
     return [blobproto_to_array(blob) for blob in vector.blobs]
 
 
+@guarded
 def array_to_datum(arr: NDArray[Any], label: int | None = None) -> caffe_pb2.Datum:
     """A Datum with the values of an array: bytes if they are uint8, else floats.
 
@@ -136,6 +142,7 @@ def array_to_datum(arr: NDArray[Any], label: int | None = None) -> caffe_pb2.Dat
     return datum
 
 
+@guarded
 def datum_to_array(datum: caffe_pb2.Datum) -> NDArray[Any]:
     """The values of a Datum: uint8 if it holds bytes, else float64.
 
@@ -165,6 +172,7 @@ def datum_to_array(datum: caffe_pb2.Datum) -> NDArray[Any]:
     return values.reshape(shape)
 
 
+@guarded
 def load_mean(path: PathLike) -> NDArray[np.float32]:
     """Read a mean file: NumPy's .npy or Caffe's .binaryproto, told apart by content.
 

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, UnidentifiedImageError
 
 from ..errors import CaffeError, ImageError, MissingImageError, ShapeError, require
+from ..guarded import guarded
 from ..paths import PathLike, is_path, path_text
 
 Dims = Sequence[int] | NDArray[np.integer[Any]]
@@ -38,6 +39,7 @@ _BAND = 1 << 22
 _TOO_LARGE = "too large a picture: {} (raise PIL.Image.MAX_IMAGE_PIXELS if you trust it)"
 
 
+@guarded
 def load_image(filename: PathLike | IO[bytes], color: bool = True) -> NDArray[np.float32]:
     """Read a picture into an array of floats between 0 (black) and 1 (white).
 
@@ -226,6 +228,7 @@ def _band(picture: Image.Image, turned: str | None, color: bool) -> NDArray[Any]
     return pixels if color else (pixels @ GREY_WEIGHTS)[:, :, np.newaxis]
 
 
+@guarded
 def resize_image(im: ArrayLike, new_dims: Dims, interp_order: int = 1) -> NDArray[np.float32]:
     """Resize an H x W x K array as Caffe does: plain bilinear, without anti-aliasing.
 
@@ -465,6 +468,7 @@ def ten_crops(dims: Dims, crop_dims: Dims) -> list[tuple[slice, slice]]:
     return [(slice(y, y + crop_height), slice(x, x + crop_width)) for y, x in corners]
 
 
+@guarded
 def oversample(
     images: Sequence[NDArray[Any]] | NDArray[Any], crop_dims: Dims
 ) -> NDArray[np.float32]:

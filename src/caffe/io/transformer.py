@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import CaffeError, NetError, ShapeError
+from ..guarded import guarded
 from ..notebook import table
 from .pictures import Dims, resize_planes
 from .recipe import PictureRecipe, fill_item, fit_mean, fits, number_text, said_recipe
@@ -50,6 +51,7 @@ class Transformer:
     [151.0, 138.0, 132.0]
     """
 
+    @guarded
     def __init__(self, inputs: Mapping[str, Sequence[int]]) -> None:
         self.inputs = inputs
         self.transpose: dict[str, Sequence[int]] = {}
@@ -58,6 +60,7 @@ class Transformer:
         self.mean: dict[str, NDArray[np.float32]] = {}
         self.input_scale: dict[str, Any] = {}
 
+    @guarded
     def preprocess(
         self, in_: str, data: ArrayLike, out: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
@@ -115,6 +118,7 @@ class Transformer:
         )
         return out
 
+    @guarded
     def deprocess(self, in_: str, data: ArrayLike) -> NDArray[np.float32]:
         """Turn an item of an input's batch back into a picture; the size stays.
 
@@ -161,6 +165,7 @@ class Transformer:
         order = self.transpose.get(in_)
         return image if order is None else image.transpose(np.argsort(order))
 
+    @guarded
     def set_transpose(self, in_: str, order: Sequence[int]) -> None:
         """Set the order of axes: ``(2, 0, 1)`` turns H x W x K into K x H x W.
 
@@ -177,6 +182,7 @@ class Transformer:
             )
         self.transpose[in_] = order
 
+    @guarded
     def set_channel_swap(self, in_: str, order: Sequence[int]) -> None:
         """Set the order of channels: ``(2, 1, 0)`` turns RGB into BGR.
 
@@ -193,6 +199,7 @@ class Transformer:
             )
         self.channel_swap[in_] = order
 
+    @guarded
     def set_raw_scale(self, in_: str, scale: float | NDArray[Any]) -> None:
         """Set the factor before the mean is subtracted: 255 for nets fed with 0 to 255.
 
@@ -203,6 +210,7 @@ class Transformer:
         """
         self.raw_scale[in_] = self._check_scale(in_, scale)
 
+    @guarded
     def set_input_scale(self, in_: str, scale: float | NDArray[Any]) -> None:
         """Set the factor after the mean was subtracted.
 
@@ -213,6 +221,7 @@ class Transformer:
         """
         self.input_scale[in_] = self._check_scale(in_, scale)
 
+    @guarded
     def set_mean(self, in_: str, mean: ArrayLike) -> None:
         """Set the mean to subtract.
 

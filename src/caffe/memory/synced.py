@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..guarded import memory_told
 from .stores import Store
 
 
@@ -85,7 +86,8 @@ class SyncedMemory:
         elif self.head is Head.AT_GPU:
             assert self._gpu is not None
             assert self._store is not None
-            values = self._store.download(self._gpu)
+            with memory_told():
+                values = self._store.download(self._gpu)
             self._place(values)
             self.head = Head.SYNCED
         assert self._cpu is not None
@@ -97,9 +99,10 @@ class SyncedMemory:
         Until they are there, what makes them must not be gone.
         """
         compute, fill = self._compute, self._fill
-        values = torch.zeros(self.count) if compute is None else compute()
-        if fill is not None:
-            fill(values)
+        with memory_told():
+            values = torch.zeros(self.count) if compute is None else compute()
+            if fill is not None:
+                fill(values)
         if self.head is Head.UNINITIALIZED and self._compute is compute:
             self._cpu = values
             self.head = Head.AT_CPU
@@ -135,7 +138,9 @@ class SyncedMemory:
             self.cpu()
             self.head = Head.AT_CPU
         if self.head in (Head.UNINITIALIZED, Head.AT_CPU):
-            self._gpu = store.upload(self.cpu())
+            values = self.cpu()
+            with memory_told():
+                self._gpu = store.upload(values)
             self._store = store
             self.head = Head.SYNCED
         assert self._gpu is not None

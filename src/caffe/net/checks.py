@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ..errors import CaffeError, ShapeError
+from ..errors import ArgumentError, CaffeError, ShapeError
 
 
 def known_blobs(names: Iterable[str], blobs: Iterable[str]) -> list[str]:
     """Return the names; raises CaffeError where one is not among the net's blobs."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise ArgumentError(f"a list of blobs' names is wanted, not {names!r:.60}")
     return [_known("blob", name, blobs) for name in names]
 
 

@@ -16,6 +16,7 @@ from ..engine.runner import Runner
 from ..engine.steps import Step
 from ..errors import ArgumentError, CaffeError, NetError
 from ..graph import Graph, build_graph, mark_backward
+from ..guarded import guarded
 from ..layers.layer import Layer, create
 from ..memory.blob import Blob
 from ..paths import PathLike
@@ -183,7 +184,7 @@ class Net(Views):
         """
         first, last = self._layer_range(start, end)
         names = self.top_names[end] if end is not None else self.outputs
-        wanted = dict.fromkeys([*names, *known_blobs(blobs or (), self.blobs)])
+        wanted = dict.fromkeys([*names, *known_blobs(() if blobs is None else blobs, self.blobs)])
         if inputs:
             check_all_given("input", inputs, self.inputs)
             for name, values in inputs.items():
@@ -223,7 +224,7 @@ class Net(Views):
         """
         last, first = self._layer_range(end, start)
         names = self.bottom_names[end] if end is not None else self.inputs
-        wanted = dict.fromkeys([*names, *known_blobs(diffs or (), self.blobs)])
+        wanted = dict.fromkeys([*names, *known_blobs(() if diffs is None else diffs, self.blobs)])
         if tops:
             check_all_given("top diff", tops, self.outputs)
             for name, values in tops.items():
@@ -299,6 +300,7 @@ class Net(Views):
         """Set the gradients of all parameters to zero."""
         self._parameters.clear_diffs()
 
+    @guarded
     def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
         """Feed a net whose first layer is MemoryData.
 
@@ -399,6 +401,7 @@ class Net(Views):
 
     # Weights.
 
+    @guarded
     def copy_from(self, weights: PathLike) -> None:
         """Take the parameters that a .caffemodel or HDF5 file holds for layers of these names.
 
@@ -414,6 +417,7 @@ class Net(Views):
         """
         copy_trained(self.inside, weights)
 
+    @guarded
     def share_with(self, other: Net) -> None:
         """Use the other net's parameters, by layer name, as this net's own.
 
@@ -426,6 +430,7 @@ class Net(Views):
         """
         share_trained(self.inside, checked_net(other).inside)
 
+    @guarded
     def save(self, path: PathLike) -> None:
         """Write the net with its parameters as a .caffemodel that Caffe reads.
 
@@ -436,6 +441,7 @@ class Net(Views):
         """
         save_caffemodel(self.name, self.inside, path)
 
+    @guarded
     def save_hdf5(self, path: PathLike, write_diff: bool = False) -> None:
         """Write the parameters as an HDF5 file that Caffe reads; raises as `save` does.
 
@@ -446,6 +452,7 @@ class Net(Views):
         """
         save_hdf5(self.inside, path, write_diff)
 
+    @guarded
     def load_hdf5(self, path: PathLike) -> None:
         """Take the parameters of an HDF5 file, as `copy_from` does."""
         self.copy_from(path)

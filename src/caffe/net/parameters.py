@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import NetError, WeightsError
+from ..guarded import memory_told
 from ..layers.layer import Layer
 from ..memory.blob import Blob
 from ..proto.caffe_pb2 import ParamSpec
@@ -91,7 +92,9 @@ class ParameterList:
     def clear_diffs(self) -> None:
         """Set every gradient to zero."""
         for entry in self.learnable:
-            entry.blob.put_diff(torch.zeros(entry.blob.shape))
+            with memory_told():
+                zeros = torch.zeros(entry.blob.shape)
+            entry.blob.put_diff(zeros)
 
     def _add_sharer(self, blob: Blob, spec: ParamSpec, owner: _Owner) -> None:
         mine, theirs = blob.shape, owner.learnable.blob.shape

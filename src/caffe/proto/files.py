@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from ..errors import ParseError
+from ..guarded import guarded
 from ..paths import PathLike, path_text
 from . import caffe_pb2, contents
 from .text import check_required, decode, parse_text
@@ -17,6 +18,7 @@ from .upgrade import upgrade_net_in_place, upgrade_solver
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 
+@guarded
 def read_net(path: PathLike) -> caffe_pb2.NetParameter:
     """A net from a prototxt or a .caffemodel, upgraded; layer types are not checked.
 
@@ -31,6 +33,7 @@ def read_net(path: PathLike) -> caffe_pb2.NetParameter:
     return net
 
 
+@guarded
 def parse_net(text: str, source: str = "<text>") -> caffe_pb2.NetParameter:
     """A net from a prototxt in a string, upgraded.
 
@@ -45,6 +48,7 @@ def parse_net(text: str, source: str = "<text>") -> caffe_pb2.NetParameter:
     return net
 
 
+@guarded
 def read_solver(path: PathLike) -> caffe_pb2.SolverParameter:
     """A solver from its prototxt (or binary), upgraded.
 
@@ -66,6 +70,7 @@ def read_solver(path: PathLike) -> caffe_pb2.SolverParameter:
     return solver
 
 
+@guarded
 def read_message(path: PathLike, message: AnyMessage) -> AnyMessage:
     """Merge a file into a message, not upgraded; text or binary is told by its content.
 

@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 
 from ..atomic import atomic_write
 from ..errors import CaffeWarning, ParseError
+from ..guarded import guarded
 from ..paths import PathLike, path_text
 from . import contents
 from .kept import keep, to_text
@@ -29,6 +30,7 @@ _CLOSERS = {"{": "}", "<": ">", "[": "]"}
 _BOOLEANS = {"true": True, "True": True, "t": True, "false": False, "False": False, "f": False}
 
 
+@guarded
 def parse_text(text: str, message: AnyMessage, source: str = "<text>") -> AnyMessage:
     """Merge a prototxt into a message.
 
@@ -67,6 +69,7 @@ def parse_text(text: str, message: AnyMessage, source: str = "<text>") -> AnyMes
     return message
 
 
+@guarded
 def read_text(path: PathLike, message: AnyMessage) -> AnyMessage:
     """Merge a prototxt file into a message; see `parse_text`.
 
@@ -76,11 +79,13 @@ def read_text(path: PathLike, message: AnyMessage) -> AnyMessage:
     return parse_text(decode(contents.read_bytes(path), source), message, source)
 
 
+@guarded
 def format_text(message: Message) -> str:
     """The message as a prototxt, in the layout that Caffe writes, with what was kept."""
     return to_text(message)
 
 
+@guarded
 def write_text(path: PathLike, message: Message) -> None:
     """Write the message as a prototxt file, wholly or not at all."""
     with atomic_write(path, "w") as stream:

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from ..errors import NetError
 from ..graph import filter_layers
+from ..guarded import guarded
 from ..memory.blob import Shape
 from ..paths import PathLike
 from ..phases import TEST, TRAIN
@@ -125,6 +126,7 @@ class WeightsDifference:
         return bool(self.only_first or self.only_second or self.blobs)
 
 
+@guarded
 def compare_nets(
     first: NetParameter, second: NetParameter, run_python: bool = False
 ) -> NetDifference:
@@ -306,6 +308,7 @@ def _per_item(shape: Shape, batch: int | None) -> Shape:
     return shape
 
 
+@guarded
 def compare_weights(
     first: PathLike,
     second: PathLike,

@@ -24,6 +24,7 @@ from ..draw import (
     render,
 )
 from ..errors import CaffeError, require
+from ..guarded import guarded
 from ..layers.layer import Family, family_of
 from ..paths import PathLike
 from ..proto.caffe_pb2 import EltwiseParameter, LayerParameter
@@ -101,6 +102,7 @@ class Repeat:
         return self.start + self.length * self.times
 
 
+@guarded
 def draw_outline(
     outline: Outline,
     path: PathLike,
@@ -144,6 +146,7 @@ def draw_outline(
         stream.write(picture)
 
 
+@guarded
 def diagram(outline: Outline, rankdir: str = "TB", fold: bool = True) -> Dot:
     """Return a net as a pydot graph; see `draw_outline`."""
     if rankdir not in RANKDIRS:

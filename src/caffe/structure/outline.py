@@ -10,6 +10,7 @@ from typing import Protocol
 from ..engine.steps import Step
 from ..errors import ArgumentError, CaffeError, ShapeError
 from ..graph import Graph, Node, build_graph
+from ..guarded import guarded
 from ..layers.layer import Layer, create
 from ..layers.python import modules_left_alone
 from ..memory.blob import Blob, Shape, checked_shape
@@ -116,6 +117,7 @@ class Outline:
         return self.blob_names[self.source(blob)]
 
 
+@guarded
 def outline_of(net: Built) -> Outline:
     """Return the outline of a net that is there, with the shapes that its blobs have now."""
     parts: Parts | None = getattr(net, "inside", None)
@@ -137,6 +139,7 @@ def outline_of(net: Built) -> Outline:
     return Outline(net.name, phase, layers, graph.blob_names)
 
 
+@guarded
 def outline(
     param: NetParameter,
     phase: int,

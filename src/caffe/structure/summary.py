@@ -10,6 +10,7 @@ from html import escape
 from typing import Any
 
 from .. import notebook
+from ..guarded import guarded
 from ..layers.layer import Family, Layer, family_of
 from ..layers.reach import SAME, Reach
 from ..memory.blob import Shape
@@ -243,6 +244,7 @@ _DROPPED_FIRST = ("OFFSET", "STRIDE", "FIELD", "TOP", "TYPE", "MULTIPLY-ADDS", "
 _SHORTEST_NAME = 12
 
 
+@guarded
 def summarize(net: Built | Outline) -> Summary:
     """Sum up a `caffe.Net`, or an outline of one.
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import attribution
 from ..attribution import Map
 from ..errors import CaffeError
+from ..guarded import guarded
 from ..io.transformer import Transformer
 from ..net.net import Net
 from .figures import figure_of, labels_of, short, single
@@ -24,6 +25,7 @@ BRIGHTEST = 99.5
 """Percentile at which saliency's colours end: a few pixels are far above all others."""
 
 
+@guarded
 def saliency(
     net: Net,
     class_index: int,
@@ -92,6 +94,7 @@ def saliency(
     )
 
 
+@guarded
 def grad_cam(
     net: Net,
     blob: str | None,
@@ -145,6 +148,7 @@ def grad_cam(
     )
 
 
+@guarded
 def occlusion(
     net: Net,
     class_index: int,

@@ -11,6 +11,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import CaffeError, ShapeError
+from ..guarded import guarded
 from ..net.checks import known_layer
 from ..net.net import Net, checked_net
 from .figures import (
@@ -52,6 +53,7 @@ class Tiles(np.ndarray):
         return self.figure._repr_png_() if isinstance(self.figure, NotebookFigure) else None
 
 
+@guarded
 def vis_square(data: ArrayLike, ax: Axes | None = None) -> Tiles:
     """Draw pictures in a square, as the first notebook that came with Caffe does.
 
@@ -97,6 +99,7 @@ def vis_square(data: ArrayLike, ax: Axes | None = None) -> Tiles:
     return tiled
 
 
+@guarded
 def filters(
     net: Net,
     layer: str,
@@ -163,6 +166,7 @@ def filters(
     return _draw_maps(planes, what, "filter", per_filter, ax, channels)
 
 
+@guarded
 def responses(
     net: Net,
     blob: str,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import CaffeError, ShapeError
+from ..guarded import guarded
 from ..net.net import Net
 from ..predictions import are_probabilities, likeliest
 from .figures import (
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 FEW = 60
 
 
+@guarded
 def values(net: Net, blob: str, image: int = 0, axes: Sequence[Axes] | None = None) -> Figure:
     """Plot a blob's values, and below how those above zero are spread.
 
@@ -80,6 +82,7 @@ def values(net: Net, blob: str, image: int = 0, axes: Sequence[Axes] | None = No
     return figure_of(above)
 
 
+@guarded
 def probabilities(
     net: Net,
     blob: str | None = None,
@@ -153,6 +156,7 @@ def probabilities(
     return figure_of(ax)
 
 
+@guarded
 def top(
     predictions: Sequence[tuple[str, float]] | ArrayLike,
     labels: Sequence[str] | None = None,

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CaffeError
+from ..guarded import guarded
 from .cache import cache_dir
 from .fetch import fetch_url
 from .files import Files, fetch
@@ -38,6 +39,7 @@ __all__ = [
 ]
 
 
+@guarded
 def load(name: str = DEFAULT, quiet: bool = True) -> Model:
     """Return a ready classifier: a ``caffe.Classifier`` that knows its labels and recipe.
 
@@ -71,6 +73,7 @@ def load(name: str = DEFAULT, quiet: bool = True) -> Model:
     return Model(entry, fetch(name, quiet))
 
 
+@guarded
 def load_detector(name: str, quiet: bool = True, **options: Any) -> ObjectDetector:
     """Return a ready detector: a `caffe.detect.ObjectDetector` that knows its labels.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..atomic import atomic_write
 from ..errors import CaffeWarning, FetchError, WriteError
+from ..guarded import guarded
 from . import cache
 from .fetch import Expected, download, locked, progress_bar, verify
 from .record import Published, Record
@@ -40,6 +41,7 @@ class Files:
     others: tuple[Path, ...] = ()
 
 
+@guarded
 def fetch(name: str, quiet: bool = False, unchecked: bool = False) -> Files:
     """Make sure that a model's files are in the cache directory.
 

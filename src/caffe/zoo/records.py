@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import CaffeError, did_you_mean
+from ..guarded import guarded
 from ..io import labels
 from . import forks, nets
 from .cache import cache_dir
@@ -293,6 +294,7 @@ def names() -> list[str]:
     return list(_BY_NAME)
 
 
+@guarded
 def record(name: str) -> Record:
     """Return the record of that name.
 
