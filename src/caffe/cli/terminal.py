@@ -66,10 +66,13 @@ def bar(share: float, width: int = BAR_WIDTH) -> str:
 
 
 @contextmanager
-def progress(title: str, total: int, items: str) -> Iterator[tuple[Console, Callable[[], None]]]:
+def progress(
+    title: str, total: int | None, items: str
+) -> Iterator[tuple[Console, Callable[[], None]]]:
     """A progress bar on stderr where that is a terminal and there are many items.
 
-    `items` is what they are called, for their number per second.
+    `total` is None where nobody knows how many there are; `items` is what they are called, for
+    their number per second.
 
     Yields
     ------
@@ -97,7 +100,7 @@ def progress(title: str, total: int, items: str) -> Iterator[tuple[Console, Call
             return Text(f"{task.speed:.1f} {items}/s" if task.speed else "")
 
     out, err = Console(highlight=False), Console(stderr=True)
-    if not err.is_terminal or total < 2:
+    if not err.is_terminal or (total is not None and total < 2):
         yield out, lambda: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate())

@@ -44,6 +44,17 @@ def upgrade(
         raise CaffeError(f"{target}: HDF5 holds weights alone; name OUT .prototxt or .caffemodel")
     if suffix in TEXT_SUFFIXES + BINARY_SUFFIXES:
         binary = suffix in BINARY_SUFFIXES
+    write_upgraded(source, target, solver, binary)
+
+
+def write_upgraded(source: Path, target: Path, solver: bool, binary: bool) -> None:
+    """Write a net or solver in today's form, and tell what was changed.
+
+    Raises
+    ------
+    CaffeError
+        The file cannot be read, or holds something else.
+    """
     message, changes = _upgraded_solver(source) if solver else _upgraded_net(source)
     _write(target, message, binary)
     for change in changes:

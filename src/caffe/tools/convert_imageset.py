@@ -1,0 +1,178 @@
+"""`convert_imageset`: an LMDB or LevelDB of the pictures that a list names."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..cli.terminal import complain, progress
+from ..errors import CaffeError, ImageError
+from .command import run_tool
+
+if TYPE_CHECKING:
+    from ..proto.caffe_pb2 import Datum
+
+AHEAD = 32
+TOLD_EVERY = 1000
+JPEG_QUALITY = 95
+"""OpenCV's."""
+
+
+def convert_imageset(
+    root: Annotated[
+        str, typer.Argument(metavar="ROOTFOLDER/", help="What stands before each picture's path.")
+    ],
+    listfile: Annotated[
+        Path, typer.Argument(metavar="LISTFILE", help="On each line a path, a space and a label.")
+    ],
+    database: Annotated[
+        Path, typer.Argument(metavar="DB_NAME", help="The database; must not be there yet.")
+    ],
+    gray: Annotated[bool, typer.Option("--gray", help="Read the pictures in grey.")] = False,
+    shuffle: Annotated[bool, typer.Option("--shuffle", help="Shuffle the list.")] = False,
+    backend: Annotated[str, typer.Option(metavar="lmdb|leveldb", help="The kind.")] = "lmdb",
+    resize_width: Annotated[int, typer.Option(min=0, help="Resize to this; 0: do not.")] = 0,
+    resize_height: Annotated[int, typer.Option(min=0, help="Resize to this; 0: do not.")] = 0,
+    check_size: Annotated[
+        bool, typer.Option("--check-size", help="Refuse pictures of another size than the first.")
+    ] = False,
+    encoded: Annotated[
+        bool, typer.Option("--encoded", help="Keep the pictures encoded, as their files are.")
+    ] = False,
+    encode_type: Annotated[
+        str, typer.Option(metavar="png|jpg|...", help="Encode them so; means --encoded.")
+    ] = "",
+) -> None:
+    """Write the pictures of a list, with their labels, into a database for Data layers.
+
+    Pictures that cannot be read are told and left out. The database is there when all is in it.
+    """
+    from ..io.database_writer import write_database
+    from ..io.read_ahead import read_ahead
+    from ..layers.sources.image_data import read_list
+    from ..logs import init_log, log
+
+    init_log()
+    entries = read_list(os.fspath(listfile))
+    if shuffle:
+        log("Shuffling data")
+        random.shuffle(entries)
+    log(f"A total of {len(entries)} images.")
+    kind = encode_type.lower().lstrip(".")
+    taker = Taker(root, not gray, resize_height, resize_width, bool(encoded or kind), kind)
+    size: int | None = None
+    written = 0
+    with (
+        write_database(database, backend) as store,
+        progress("Converting", len(entries), "pictures") as (_, advance),
+        closing(read_ahead(taker, enumerate(entries), AHEAD)) as taken,
+    ):
+        for key, datum in told(taken):
+            advance()
+            if datum is None:
+                continue
+            if check_size and size not in (None, len(datum.data)):
+                raise CaffeError(f"{key}: {len(datum.data)} bytes of data, the first has {size}")
+            size = len(datum.data) if size is None else size
+            store.put(os.fsencode(key), datum.SerializeToString())
+            written += 1
+            if written % TOLD_EVERY == 0:
+                log(f"Processed {written} files.")
+    if written % TOLD_EVERY:
+        log(f"Processed {written} files.")
+
+
+@dataclass(frozen=True)
+class Taker:
+    """What becomes of a list's entry.
+
+    Attributes
+    ----------
+    height, width : int
+        What pictures are resized to, where both are given.
+    encoded : bool
+        Whether they are kept encoded, in `kind`, or in what their names say if that is empty.
+    """
+
+    root: str
+    color: bool
+    height: int
+    width: int
+    encoded: bool
+    kind: str
+
+    def __call__(self, numbered: tuple[int, tuple[str, int]]) -> tuple[str, Datum | ImageError]:
+        """Return the entry's key and its Datum, or why there is none."""
+        number, (name, label) = numbered
+        key = f"{number:08d}_{name}"
+        try:
+            return key, self.datum(self.root + name, label)
+        except ImageError as error:
+            return key, error
+
+    def datum(self, path: str, label: int) -> Datum:
+        """A picture's Datum; raises ImageError."""
+        from ..io.arrays import array_to_datum
+        from ..layers.sources.bgr_pictures import read_picture, resize_picture
+        from ..proto.caffe_pb2 import Datum
+
+        picture = read_picture(path, self.color)
+        resizes = self.height > 0 and self.width > 0
+        if resizes:
+            picture = resize_picture(picture, self.height, self.width)
+        if not self.encoded:
+            datum = array_to_datum(picture, label)
+            datum.encoded = False
+            return datum
+        own = os.path.splitext(path)[1].lower().lstrip(".")
+        kind = self.kind or own
+        if not resizes and _alike(own) == _alike(kind):
+            content = Path(path).read_bytes()
+        else:
+            content = encode(picture, kind)
+        return Datum(data=content, label=label, encoded=True)
+
+
+def encode(picture: object, kind: str) -> bytes:
+    """Encode a picture, channels x height x width in BGR order, in a format by its ending."""
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.asarray(picture).transpose(1, 2, 0)[:, :, ::-1].squeeze()
+    form = Image.registered_extensions().get(f".{kind}")
+    if form is None:
+        raise CaffeError(f"there is no format of pictures '{kind}' to encode in; try png or jpg")
+    stream = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(stream, form, quality=JPEG_QUALITY)
+    return stream.getvalue()
+
+
+def told(taken: Iterator[tuple[str, Datum | ImageError]]) -> Iterator[tuple[str, Datum | None]]:
+    """Tell of the pictures that cannot be read."""
+    for key, found in taken:
+        if isinstance(found, ImageError):
+            complain(f"left out: {found}")
+            yield key, None
+        else:
+            yield key, found
+
+
+def _alike(kind: str) -> str:
+    return "jpg" if kind == "jpeg" else kind
+
+
+def run() -> None:
+    """Run the tool."""
+    run_tool(convert_imageset)
+
+
+if __name__ == "__main__":
+    run()

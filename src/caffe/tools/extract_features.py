@@ -1,0 +1,154 @@
+"""`extract_features`: what blobs of a net hold, in LMDB, LevelDB or HDF5."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..atomic import atomic_write
+from ..cli.options import use_gpu
+from ..cli.terminal import progress
+from ..errors import CaffeError, require
+from .command import run_tool
+
+HDF5 = ("hdf5", "h5")
+TOLD_EVERY = 1000
+Put = Callable[[Any], None]
+
+
+def extract_features(
+    weights: Annotated[Path, typer.Argument(metavar="PRETRAINED_NET_PARAM", help="The weights.")],
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="FEATURE_EXTRACTION_PROTO_FILE", help="The net, with data layers."),
+    ],
+    blobs: Annotated[str, typer.Argument(metavar="BLOB[,BLOB...]", help="Whose values.")],
+    places: Annotated[
+        str, typer.Argument(metavar="DB[,DB...]", help="Where they go, one for each blob.")
+    ],
+    batches: Annotated[int, typer.Argument(metavar="NUM_MINI_BATCHES", min=1)],
+    kind: Annotated[str, typer.Argument(metavar="lmdb|leveldb|hdf5")],
+    mode: Annotated[str, typer.Argument(metavar="[CPU|GPU]")] = "CPU",
+    device: Annotated[str, typer.Argument(metavar="[DEVICE_ID=0]")] = "0",
+) -> None:
+    """Run a net of the TEST phase, and write what blobs hold for each picture.
+
+    A database has a Datum of floats for each picture, with the picture's number as its key; an
+    HDF5 file has a data set of the blob's name, as HDF5Data layers take it.
+    """
+    import numpy as np
+
+    from ..logs import init_log, log
+    from ..net.net import Net
+    from ..phases import TEST
+
+    init_log()
+    names, targets = blobs.split(","), places.split(",")
+    if len(names) != len(targets):
+        raise CaffeError(f"there are {len(names)} blobs, but {len(targets)} places for them")
+    number = device.rpartition("=")[2]
+    if not number.isdecimal() or mode.upper() not in ("CPU", "GPU"):
+        raise typer.BadParameter("the last arguments are CPU, or GPU and its number")
+    use_gpu(int(number) if mode.upper() == "GPU" else None)
+    log(f"Using {mode.upper()}")
+    net = Net(model, weights, TEST)
+    for name in names:
+        if name not in net.blobs:
+            raise CaffeError(f"the net has no blob '{name}'; it has {', '.join(net.blobs)}")
+    log("Extracting Features")
+    with ExitStack() as stack:
+        _, advance = stack.enter_context(progress("Extracting", batches, "batches"))
+        puts = [
+            stack.enter_context(_writer(target, name, kind))
+            for name, target in zip(names, targets, strict=True)
+        ]
+        done = dict.fromkeys(names, 0)
+        for _ in range(batches):
+            net.forward()
+            for name, put in zip(names, puts, strict=True):
+                for item in np.atleast_1d(net.blobs[name].data):
+                    put(item)
+                    done[name] += 1
+                    if done[name] % TOLD_EVERY == 0:
+                        log(f"Extracted features of {done[name]} query images for {name}")
+            advance()
+    for name, count in done.items():
+        log(f"Extracted features of {count} query images for feature blob {name}")
+    log("Successfully extracted the features!")
+
+
+@contextmanager
+def _writer(place: str, blob: str, kind: str) -> Iterator[Put]:
+    """Yield what takes one picture's values after the other."""
+    if kind.lower() in HDF5:
+        with _hdf5_writer(place, blob) as put:
+            yield put
+        return
+    import numpy as np
+
+    from ..io.arrays import array_to_datum
+    from ..io.database_writer import write_database
+
+    with write_database(place, kind.lower()) as store:
+        count = 0
+
+        def put(item: Any) -> None:
+            nonlocal count
+            values = np.asarray(item, np.float32)
+            # A Datum has three axes, as the original's blobs count them.
+            shape = (*values.shape, 1, 1, 1)[:3] if values.ndim <= 3 else (values.size, 1, 1)
+            datum = array_to_datum(values.reshape(shape))
+            store.put(b"%010d" % count, datum.SerializeToString())
+            count += 1
+
+        yield put
+
+
+@contextmanager
+def _hdf5_writer(place: str, blob: str) -> Iterator[Put]:
+    import numpy as np
+
+    h5py = require("h5py", "hdf5", "features in HDF5")
+    with (
+        atomic_write(place) as stream,
+        # HDF5 reads back what it wrote, so that the stream alone does not do.
+        os.fdopen(os.dup(stream.fileno()), "r+b") as both,
+        h5py.File(both, "w") as file,
+    ):
+        rows: list[Any] = []
+
+        def flush() -> None:
+            if not rows:
+                return
+            values = np.stack(rows)
+            rows.clear()
+            if blob not in file:
+                shape = (None, *values.shape[1:])
+                file.create_dataset(blob, data=values, maxshape=shape, chunks=True)
+                return
+            dataset = file[blob]
+            first = len(dataset)
+            dataset.resize(first + len(values), axis=0)
+            dataset[first:] = values
+
+        def put(item: Any) -> None:
+            rows.append(np.array(item, np.float32))
+            if len(rows) == TOLD_EVERY:
+                flush()
+
+        yield put
+        flush()
+
+
+def run() -> None:
+    """Run the tool."""
+    run_tool(extract_features)
+
+
+if __name__ == "__main__":
+    run()
