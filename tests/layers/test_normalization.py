@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import caffe
+from caffe.io import array_to_blobproto
+from caffe.proto import caffe_pb2
 from tests.helpers.formulas import normalized
 from tests.helpers.running import close, feed, layer_net, run
 
@@ -34,6 +36,35 @@ def test_batch_norm_with_scale_and_bias() -> None:
     close(run(text, x, params=params)[0], wanted, 1e-4)
     wanted = normalized(x, x.mean((0, 2, 3)), x.var((0, 2, 3)), 1e-5) * scale[spread] + bias[spread]
     close(run(text, x, params=params, phase=caffe.TRAIN)[0], wanted, 1e-4)
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (1, 3, 1, 1)])
+@pytest.mark.parametrize("reserved", [0.0, 1.0, 999.98])
+@pytest.mark.parametrize("engine", ["layerwise", "torch"])
+def test_files_of_nvidias_batch_norm_are_read_in_both_orders_and_any_shape(
+    is_old: bool, shape: tuple[int, ...], reserved: float, engine: str, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    mean, variance, scale, bias = rng.uniform(1, 2, size=(4, 3))
+    statistics = [mean.reshape(shape), variance.reshape(shape), np.array([reserved])]
+    learned = [scale.reshape(shape), bias.reshape(shape)]
+    blobs = [*learned, *statistics] if is_old else [*statistics, *learned]
+    model = caffe_pb2.NetParameter()
+    model.layer.add(name="bn", type="BatchNorm").blobs.extend(map(array_to_blobproto, blobs))
+    (tmp_path / "w.caffemodel").write_bytes(model.SerializeToString())
+    text = """layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [2, 3, 4, 4] } } }
+        layer { name: "bn" type: "BatchNorm" bottom: "x" top: "y"
+                batch_norm_param { scale_bias: true eps: 0.0001 } }"""
+    net = caffe.Net(text, str(tmp_path / "w.caffemodel"), caffe.TEST)
+    x = rng.normal(size=(2, 3, 4, 4))
+    spread = (slice(None), np.newaxis, np.newaxis)
+    wanted = normalized(x, mean, variance, 1e-4) * scale[spread] + bias[spread]
+    caffe.set_engine(engine)
+    try:
+        close(net.forward(x=x)["y"], wanted, 1e-4)
+    finally:
+        caffe.set_engine("auto")
 
 
 def test_scaled_batch_norm_trains_and_keeps_running_means() -> None:

@@ -165,7 +165,7 @@ class BatchNorm(Layer[BatchNormParameter]):
     def forward(self, x: Tensor, mean_sum: Tensor, variance_sum: Tensor, factor: Tensor) -> Tensor:
         by_channel = x.reshape(x.shape[0], self.channels, -1)
         if self.use_global_stats:
-            scale = torch.where(factor == 0, torch.zeros_like(factor), 1 / factor)
+            scale = self.share(factor)
             mean, variance = mean_sum * scale, variance_sum * scale
         else:
             mean = by_channel.mean((0, 2))
@@ -180,9 +180,13 @@ class BatchNorm(Layer[BatchNormParameter]):
 
     def affine(self, *params: Tensor) -> tuple[Tensor | None, Tensor | None]:
         mean_sum, variance_sum, total = params
-        scale = 0.0 if total.item() == 0 else 1 / total.item()
+        scale = self.share(total)
         factor = self.inverse(variance_sum * scale)
         return factor, -mean_sum * scale * factor
+
+    def share(self, total: Tensor) -> Tensor:
+        """Return what blobs 0 and 1 are multiplied by to be mean and variance."""
+        return torch.where(total == 0, torch.zeros_like(total), 1 / total)
 
     def inverse(self, variance: Tensor) -> Tensor:
         """Return what the differences from the mean are multiplied by."""
@@ -232,7 +236,9 @@ class ScaledBatchNorm(ForkBatchNorm):
     """BatchNorm and Scale in one, with five blobs (NVIDIA): the last are scale and bias.
 
     Blobs 0 and 1 are running means, not sums: a batch's statistics take the place of the part
-    that moving_average_fraction leaves; blob 2 stays 1.
+    that moving_average_fraction leaves. Blob 2 is reserved there, and divides nothing, whatever a
+    file has in it. Files of its older versions have scale and bias first, and what is reserved
+    last.
     """
 
     is_affine = BatchNorm.is_affine
@@ -264,6 +270,15 @@ class ScaledBatchNorm(ForkBatchNorm):
             Parameter(shape, scale),
             Parameter(shape, bias),
         ]
+
+    def share(self, total: Tensor) -> Tensor:
+        return torch.ones_like(total)
+
+    def adjust_trained(self, blobs: Sequence[WeightBlob]) -> Sequence[WeightBlob]:
+        # With one channel the two orders look alike; the newer one is taken.
+        if len(blobs) == 5 and blobs[2].data.size != 1 == blobs[4].data.size:
+            blobs = [*blobs[2:], *blobs[:2]]
+        return in_own_shapes(blobs, self.blobs)
 
     def forward(self, x: Tensor, *params: Tensor) -> Tensor:
         *statistics, scale, bias = params

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -21,6 +23,14 @@ def test_pictures_are_bgr_bytes() -> None:
     content = encoded(Image.new("RGB", (2, 1), (255, 128, 0)))
     assert read_picture(content)[:, 0, 0].tolist() == [0, 128, 255]
     assert read_picture(content, color=False).tolist() == [[[151, 151]]]
+
+
+@pytest.mark.parametrize("form", ["PNG", "PPM", "TIFF"])
+def test_of_sixteen_bits_the_lower_eight_are_dropped(form: str) -> None:
+    deep = np.array([[0, 255, 256, 32895, 65535]], np.uint16)
+    stream = io.BytesIO()
+    Image.fromarray(deep).save(stream, form)
+    assert read_picture(stream.getvalue())[:, 0].tolist() == [[0, 0, 1, 128, 255]] * 3
 
 
 @pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3), ("RGBA", 4), ("P", 3)])

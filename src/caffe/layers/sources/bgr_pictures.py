@@ -37,6 +37,9 @@ def read_picture(source: PathLike, color: bool = True) -> BgrPicture:
 def _as_bgr(pixels: NDArray[Any], white: float, color: bool = True) -> BgrPicture:
     if pixels.dtype == np.uint8:
         rgb = pixels
+    elif white == 65535:
+        # OpenCV drops the low byte.
+        rgb = (pixels.clip(0, 65535).astype(np.uint16) >> 8).astype(np.uint8)
     else:
         rgb = np.rint(np.clip(pixels / np.float32(white), 0, 1) * 255).astype(np.uint8)
     if color:

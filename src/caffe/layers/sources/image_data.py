@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import numpy as np
 
-from ...errors import NetError, ParseError
+from ...errors import CaffeWarning, NetError, ParseError
 from ...proto.caffe_pb2 import ImageDataParameter
 from ..layer import register
 from .bgr_pictures import BgrPicture, read_picture, resize_picture
@@ -49,28 +50,49 @@ class ImageList(ListSource[tuple[str, int]]):
 def read_list(path: str) -> list[tuple[str, int]]:
     """Read a list of pictures: a path, a space and a label on each line.
 
-    The path may hold spaces. A line without any has the label 0, as in Caffe.
+    The path may hold spaces. A line without any is a path and a label in one, as in Caffe.
 
     Raises
     ------
     ParseError
-        The file cannot be read, lists nothing, or a label is no whole number.
+        The file cannot be read or lists nothing.
+
+    Warns
+    -----
+    CaffeWarning
+        A label is no whole number: what it begins with is taken.
     """
     entries = []
+    cut = None
     for number, line in enumerate(read_lines(path), 1):
         name, space, label = line.rpartition(" ")
-        if space and not re.fullmatch(r"[-+]?\d+", label):
-            raise ParseError(
-                "a picture's path, a space and a whole number as its label are expected",
-                path,
-                number,
-                text=line,
-            )
-        if line:
-            entries.append((name, int(label)) if space else (line, 0))
+        if not line:
+            continue
+        if space and cut is None and not re.fullmatch(r"[-+]?\d+", label):
+            cut = f"{path}:{number}: the label {label!r}"
+        entries.append((name if space else line, whole_number(label)))
     if not entries:
         raise ParseError("the list holds no pictures", path)
+    if cut is not None:
+        warnings.warn(
+            f"{cut} is no whole number; of such labels only the whole number at the front is "
+            "taken, 0 where there is none",
+            CaffeWarning,
+            stacklevel=2,
+        )
     return entries
+
+
+def whole_number(text: str) -> int:
+    """Return the whole number that a text begins with; 0 where there is none (C's ``atoi``).
+
+    Examples
+    --------
+    >>> [whole_number(text) for text in ("7", "-2.9", "1e2", "dog")]
+    [7, -2, 1, 0]
+    """
+    found = re.match(r"\s*([-+]?\d+)", text, re.ASCII)
+    return int(found[1]) if found else 0
 
 
 @register("ImageData")
