@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
-from caffe.devices import Card, DeviceFacts, why_unusable
+import caffe
+from caffe.devices import Card, DeviceFacts, check_process, why_unusable
 
 H100 = Card("H100", 80 * 2**30, "sm_90")
 
@@ -44,3 +46,15 @@ def test_a_number_too_high_is_named() -> None:
 @pytest.mark.parametrize("built_for", [("sm_90",), ("sm_80", "compute_80"), ("gfx942",), ()])
 def test_a_supported_card_has_no_reason(built_for: tuple[str, ...]) -> None:
     assert why_unusable(DeviceFacts("2.13.0", "cuda", built_for, (H100,)), 0) is None
+
+
+def test_a_fork_of_a_process_that_has_used_the_gpu_is_told_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpu = torch.device("cuda", 0)
+    check_process(gpu)
+    # What PyTorch says there; only a real GPU can be lost to a parent.
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    check_process(torch.device("cpu"))
+    with pytest.raises(caffe.DeviceError, match=r"forked.*'spawn'"):
+        check_process(gpu)

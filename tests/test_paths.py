@@ -50,6 +50,7 @@ def test_nets_and_weights_are_read_and_written_by_any_path(
         caffe.Net(kind(model), kind(weights), caffe.TEST),
         caffe.Net(kind(model), caffe.TEST, weights=hdf5),
         caffe.Net(model, 1, weights=kind(weights)),
+        caffe.Net(model, 1, 0, None, kind(weights)),
         caffe.Net(model=kind(model), weights=kind(weights), phase=caffe.TEST),
     ):
         assert np.array_equal(other.forward(data=x)["ip"], want)

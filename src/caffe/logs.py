@@ -7,6 +7,8 @@ import sys
 import time
 from typing import TextIO
 
+from .errors import ArgumentError
+
 INFO, WARNING, ERROR, FATAL = range(4)
 """The levels that `init_log` takes."""
 
@@ -45,7 +47,16 @@ def init_log(level: int = INFO, stderr: bool = True) -> None:
     stderr : bool
         Write all of it there. If false only errors and what is fatal: the original wrote the rest
         into files of its own, which is left to handlers of the logger.
+
+    Raises
+    ------
+    ArgumentError
+        The level is no number.
     """
+    try:
+        number = int(level)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"a level is 0, 1, 2 or 3, not {level!r:.60}") from error
     handler = next((h for h in logger.handlers if isinstance(h, _Stderr)), None)
     if handler is None:
         handler = _Stderr()
@@ -54,7 +65,7 @@ def init_log(level: int = INFO, stderr: bool = True) -> None:
         # Otherwise a program that has set logging up itself would see every line twice.
         logger.propagate = False
     handler.setLevel(logging.NOTSET if stderr else logging.ERROR)
-    logger.setLevel(_LEVELS[min(max(int(level), INFO), FATAL)])
+    logger.setLevel(_LEVELS[min(max(number, INFO), FATAL)])
 
 
 def log(message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -78,3 +79,37 @@ def test_one_upload_per_forward(net: caffe.Net, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(type(mode.current_store()), "upload", counted)
     net.forward(data=PICTURES[1])
     assert uploads == [PICTURES[1].size]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system knows no fork")
+def test_a_forked_process_says_that_it_has_no_gpu_and_runs_on_the_cpu(
+    net: caffe.Net, expected: dict[str, np.ndarray]
+) -> None:
+    net.forward(data=PICTURES[0])
+    child = os.fork()
+    if not child:
+        try:
+            with pytest.raises(caffe.DeviceError, match="forked"):
+                net.forward(data=PICTURES[0])
+            caffe.set_mode_cpu()
+            own = caffe.Net(NET, caffe.TEST)
+            os._exit(own.forward(data=PICTURES[0])["prob"].shape != expected["prob"].shape)
+        finally:
+            os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    assert_close(net.forward(data=PICTURES[0])["prob"], expected["prob"], 1e-4)
+
+
+def test_callbacks_see_what_the_gpu_has_computed(
+    net: caffe.Net, expected: dict[str, np.ndarray]
+) -> None:
+    seen = {}
+
+    def look(layer: int) -> None:
+        for name in net.top_names[net._layer_names[layer]]:
+            seen[name] = net.blobs[name].data.copy()
+
+    net.after_forward(look)
+    net.forward(data=PICTURES[0])
+    for name, values in expected.items():
+        assert_close(seen[name], values, 1e-4)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from ..engine.callbacks import Callback
 from ..errors import ArgumentError, CaffeError, ShapeError
 
 
@@ -19,6 +20,13 @@ def known_blobs(names: Iterable[str], blobs: Iterable[str]) -> list[str]:
 def known_layer(name: str, layers: Iterable[str]) -> str:
     """Return the name; raises CaffeError where it is not among the net's layers."""
     return _known("layer", name, layers)
+
+
+def check_callable(function: Callback) -> Callback:
+    """Return the function; raises ArgumentError where it is none."""
+    if not callable(function):
+        raise ArgumentError(f"this takes a function of a layer's number, not {function!r:.60}")
+    return function
 
 
 def check_all_given(what: str, given: Iterable[str], wanted: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import ArgumentError, CaffeError, NetError
+from ..layers.layer import Layer
 from ..paths import PathLike, is_path, path_text
 from ..phases import NAMES, check_phase
 from ..proto import files
@@ -23,10 +24,10 @@ def sort_arguments(
     stages: Sequence[str] | None,
     legacy: dict[str, Any],
 ) -> tuple[PathLike | None, int, int, Sequence[str] | None]:
-    """Tell pycaffe's two constructors apart: (phase, level, stages) and (weights, phase)."""
+    """Tell pycaffe's two constructors apart: (phase, level, stages, weights), (weights, phase)."""
     weights = legacy.pop("pretrained_param_file", legacy.pop("weights_file", weights))
     if legacy:
-        raise TypeError(f"Net() got an unexpected keyword argument {next(iter(legacy))!r}")
+        raise ArgumentError(f"Net() got an unexpected keyword argument {next(iter(legacy))!r}")
     rest = list(arguments)
     if rest and is_path(rest[0]) and rest[0] not in NAMES:
         weights = rest.pop(0)
@@ -34,15 +35,20 @@ def sort_arguments(
     else:
         if rest and rest[0] is None:
             rest.pop(0)
-        names = ["phase", "level", "stages"]
+        names = ["phase", "level", "stages", "weights"]
     if len(rest) > len(names):
-        raise TypeError("Net() takes (model, phase, level, stages) or (model, weights, phase)")
+        raise ArgumentError(
+            "Net() takes (network_file, phase, level, stages, weights) or "
+            "(network_file, weights, phase)"
+        )
     given = dict(zip(names, rest, strict=False))
     phase = given.get("phase", phase)
     if phase is None:
-        raise CaffeError("Net() needs the phase: caffe.TEST to run a net, caffe.TRAIN to train it")
+        raise ArgumentError(
+            "Net() needs the phase: caffe.TEST to run a net, caffe.TRAIN to train it"
+        )
     return (
-        weights,
+        given.get("weights", weights),
         check_phase(phase),
         given.get("level", level),
         given.get("stages", stages),
@@ -70,3 +76,18 @@ def name_source(error: CaffeError, source: str | None) -> None:
     line = find_line(source, word) if word is not None else None
     place = source if line is None else f"{source}:{line}"
     error.args = (f"{place}: {error}", *error.args[1:])
+
+
+def loss_weights(layer: Layer, tops: int) -> list[float]:
+    """Return what each of a layer's tops adds to the loss; raises NetError for a wrong number."""
+    given = list(layer.layer_param.loss_weight)
+    if not given and layer.default_loss_weight:
+        given = [layer.default_loss_weight]
+    may_stop_early = bool(given and layer.default_loss_weight)
+    if len(given) > tops or (given and len(given) < tops and not may_stop_early):
+        raise NetError(
+            f"layer '{layer.name}' ({layer.type}): loss_weight stands {len(given)} times, "
+            f"but the layer has {tops} tops: give it once per top, or not at all",
+            word=layer.name,
+        )
+    return given + [0.0] * (tops - len(given))

@@ -14,18 +14,18 @@ from ..engine.callbacks import Callback, Callbacks
 from ..engine.debug_info import report_backward, report_forward
 from ..engine.runner import Runner
 from ..engine.steps import Step
-from ..errors import ArgumentError, CaffeError, NetError
+from ..errors import ArgumentError, CaffeError
 from ..graph import Graph, build_graph, mark_backward
 from ..guarded import guarded
-from ..layers.layer import Layer, create
+from ..layers.layer import create
 from ..memory.blob import Blob
 from ..paths import PathLike
 from ..proto.caffe_pb2 import NetParameter
 from ..vectors import BlobVec, IntVec, RawBlobVec
 from .alignment import warn_of_unsaid_offsets
 from .batch import batches, trimmed
-from .checks import assign, check_all_given, known_blobs, known_layer
-from .construction import name_source, read_model, sort_arguments
+from .checks import assign, check_all_given, check_callable, known_blobs, known_layer
+from .construction import loss_weights, name_source, read_model, sort_arguments
 from .inside import Inside
 from .parameters import ParameterList
 from .trained import copy_trained, save_caffemodel, save_hdf5, share_trained
@@ -114,7 +114,7 @@ class Net(Views):
                 [graph.blob_names[t] for t in node.tops],
             )
             step.setup()
-            node.loss_weights = _loss_weights(layer, len(node.tops))
+            node.loss_weights = loss_weights(layer, len(node.tops))
             step.put_loss_weights()
             with step.blame():
                 self._parameters.add(layer)
@@ -378,18 +378,18 @@ class Net(Views):
         >>> _ = net.forward()
         0
         """
-        self._callbacks.before_forward.append(_checked_function(function))
+        self._callbacks.before_forward.append(check_callable(function))
 
     def after_forward(self, function: Callback) -> None:
         """Let `function` be called with each layer's number after the layer has run forward."""
-        self._callbacks.after_forward.append(_checked_function(function))
+        self._callbacks.after_forward.append(check_callable(function))
 
     def before_backward(self, function: Callback) -> None:
         """Let `function` be called with each layer's number before its gradients are computed.
 
         It is called for layers whose gradients nobody needs, too.
         """
-        self._callbacks.before_backward.append(_checked_function(function))
+        self._callbacks.before_backward.append(check_callable(function))
 
     def after_backward(self, function: Callback | None = None) -> None:
         """Let `function` be called with each layer's number after its gradients are computed.
@@ -397,7 +397,7 @@ class Net(Views):
         Without one nothing is done; pycaffe takes none, here alone.
         """
         if function is not None:
-            self._callbacks.after_backward.append(_checked_function(function))
+            self._callbacks.after_backward.append(check_callable(function))
 
     # Weights.
 
@@ -482,26 +482,6 @@ class Net(Views):
 
     def __repr__(self) -> str:
         return f"<caffe.Net {self.name!r}: {len(self.layers)} layers, {len(self.blobs)} blobs>"
-
-
-def _loss_weights(layer: Layer, tops: int) -> list[float]:
-    given = list(layer.layer_param.loss_weight)
-    if not given and layer.default_loss_weight:
-        given = [layer.default_loss_weight]
-    may_stop_early = bool(given and layer.default_loss_weight)
-    if len(given) > tops or (given and len(given) < tops and not may_stop_early):
-        raise NetError(
-            f"layer '{layer.name}' ({layer.type}): loss_weight stands {len(given)} times, "
-            f"but the layer has {tops} tops: give it once per top, or not at all",
-            word=layer.name,
-        )
-    return given + [0.0] * (tops - len(given))
-
-
-def _checked_function(function: Callback) -> Callback:
-    if not callable(function):
-        raise ArgumentError(f"this takes a function of a layer's number, not {function!r:.60}")
-    return function
 
 
 def checked_net(net: Any) -> Net:
