@@ -12,8 +12,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import caffe
-
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGE = REPOSITORY / "docs" / "pycaffe.md"
 NAMES = json.loads((REPOSITORY / "tests/goldens/namespace.json").read_text(encoding="utf-8"))
@@ -97,23 +95,10 @@ BESIDE = {
     "caffe._caffe": "The names of `caffe` that are made here are left out.",
     "caffe.pycaffe": "The class `Net` has these without `_Net_`.",
 }
-TRAINING = "training is still to come; the names are there, and say so"
-SOLVERS = ("Solver", "get_solver")
 
 
-def trains() -> bool:
-    """Whether solvers can be made."""
-    try:
-        caffe.get_solver("solver.prototxt")
-    except caffe.CaffeError as error:
-        return "not train yet" not in str(error)
-    return True
-
-
-def remark(path: str, can_train: bool) -> str:
+def remark(path: str) -> str:
     """Return what is to be said of a name; nothing where it is the same."""
-    if not can_train and path.removeprefix("caffe.").removeprefix("_caffe.").endswith(SOLVERS):
-        return f"not: {TRAINING}"
     if path in BETTER:
         return f"better: {BETTER[path]}"
     if path in NOT:
@@ -150,7 +135,6 @@ def rows(names: Iterable[tuple[str, str, str]]) -> Iterator[str]:
 
 def page() -> str:
     """Return the page."""
-    can_train = trains()
     lines = [HEAD]
     told: set[str] = set()
     for module, names in NAMES["modules"].items():
@@ -163,7 +147,7 @@ def page() -> str:
             and (home.startswith("caffe") or f"{module}.{name}" in SAME)
         }
         told.update(entry.get("is", path) for path, (_, entry) in mine.items())
-        table = [(p, shown(n, e), remark(p, can_train)) for p, (n, e) in mine.items()]
+        table = [(p, shown(n, e), remark(p)) for p, (n, e) in mine.items()]
         told_apart = [row for row in table if row[1] not in ("`caffe`", "`os`")]
         if not told_apart:
             continue
@@ -174,7 +158,7 @@ def page() -> str:
         for path, (name, entry) in mine.items():
             members = NAMES["classes"].get(entry.get("is"), {})
             inner = [
-                (f"{entry['is']}.{m}", shown(m, e), remark(f"{entry['is']}.{m}", can_train))
+                (f"{entry['is']}.{m}", shown(m, e), remark(f"{entry['is']}.{m}"))
                 for m, e in members.items()
             ]
             is_plain = path.endswith("Solver") or name.endswith(("Vec", "Parameter"))

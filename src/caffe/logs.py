@@ -25,8 +25,9 @@ class _Formatter(logging.Formatter):
         letter = _LETTERS.get(record.levelno, record.levelname[0])
         when = time.strftime("%m%d %H:%M:%S", time.localtime(record.created))
         micro = int(record.created % 1 * 1e6)
-        place = f"{record.process} {record.filename}:{record.lineno}"
-        return f"{letter}{when}.{micro:06d} {place}] {record.getMessage()}"
+        # Lines that the original writes have its place.
+        place = getattr(record, "place", f"{record.filename}:{record.lineno}")
+        return f"{letter}{when}.{micro:06d} {record.process} {place}] {record.getMessage()}"
 
 
 class _Stderr(logging.StreamHandler[TextIO]):

@@ -70,23 +70,6 @@ def test_the_thin_modules_hand_out_the_same_objects(module: str) -> None:
         _ = thin.Nett
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "SGDSolver",
-        "NesterovSolver",
-        "AdaGradSolver",
-        "RMSPropSolver",
-        "AdaDeltaSolver",
-        "AdamSolver",
-        "get_solver",
-    ],
-)
-def test_solvers_say_that_training_is_still_to_come(name: str) -> None:
-    with pytest.raises(CaffeError, match=rf"caffe\.{name}.*not train yet"):
-        getattr(caffe.pycaffe._caffe, name)("solver.prototxt")
-
-
 def test_a_timer_measures_milliseconds() -> None:
     timer = caffe.Timer()
     assert timer.ms == 0

@@ -193,6 +193,14 @@ class Blob:
         """Return the newest gradient as a tensor of the blob's shape, to be read."""
         return self._diff.read(store)[: self._count].view(self._shape)
 
+    def mutable_data(self, store: Store | None = None) -> Tensor:
+        """Return the newest values as a tensor of the blob's shape, to be written."""
+        return self._data.mutable(store)[: self._count].view(self._shape)
+
+    def mutable_diff(self, store: Store | None = None) -> Tensor:
+        """Return the newest gradient as a tensor of the blob's shape, to be written."""
+        return self._diff.mutable(store)[: self._count].view(self._shape)
+
     def put_data(self, values: Tensor, store: Store | None = None) -> None:
         """Take `values` as data; a tensor of another shape gives the blob that shape."""
         if tuple(values.shape) != self._shape:

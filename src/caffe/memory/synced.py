@@ -115,6 +115,15 @@ class SyncedMemory:
         self.head = Head.AT_CPU
         return values
 
+    def mutable(self, store: Store | None) -> Tensor:
+        """Return the newest values in `store`, or on the CPU, to be written there."""
+        if store is None:
+            return self.mutable_cpu()
+        self.about_to_change()
+        values = self.gpu(store)
+        self.head = Head.AT_GPU
+        return values
+
     def lend(self) -> np.ndarray:
         """Return the newest values as an array that somebody may keep, and write into."""
         values = self.mutable_cpu()

@@ -66,8 +66,9 @@ def share_trained(net: Inside, other: Inside) -> None:
             blob.share_data(source)
 
 
-def save_caffemodel(name: str, net: Inside, path: PathLike) -> None:
+def save_caffemodel(name: str, net: Inside, path: PathLike, write_diff: bool = False) -> None:
     """Write `net`, called `name`, as a .caffemodel; see `Net.save`."""
+    diffs = ([blob.diff_tensor().numpy() for blob in layer.blobs] for layer in net.layers)
     weight_files.write_weights(
         path,
         name,
@@ -75,6 +76,7 @@ def save_caffemodel(name: str, net: Inside, path: PathLike) -> None:
             (_bare(layer.layer_param), [_values(blob) for blob in layer.blobs])
             for layer in net.layers
         ),
+        diffs if write_diff else None,
     )
 
 

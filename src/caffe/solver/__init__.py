@@ -1,0 +1,32 @@
+"""Training: the solvers, which step a net towards a smaller loss.
+
+- ``methods``: how gradients and their history become updates; one small class each.
+- ``rates``: how the learning rate falls.
+- ``settings``: what a solver's text asks for, and what of it cannot be.
+- ``solver``: the loop of steps, tests and snapshots.
+- ``snapshots``: the files from which a solver goes on.
+"""
+
+from __future__ import annotations
+
+from .solver import (
+    AdaDeltaSolver,
+    AdaGradSolver,
+    AdamSolver,
+    NesterovSolver,
+    RMSPropSolver,
+    SGDSolver,
+    Solver,
+    get_solver,
+)
+
+__all__ = [
+    "AdaDeltaSolver",
+    "AdaGradSolver",
+    "AdamSolver",
+    "NesterovSolver",
+    "RMSPropSolver",
+    "SGDSolver",
+    "Solver",
+    "get_solver",
+]

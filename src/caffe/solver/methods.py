@@ -1,0 +1,149 @@
+"""How gradients and their history become what is taken from the parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar
+
+from torch import Tensor
+
+from ..errors import NetError
+from ..proto.caffe_pb2 import SolverParameter
+
+
+class Method:
+    """A rule that turns a gradient into an update.
+
+    Parameters
+    ----------
+    param : SolverParameter
+        What the solver's text says.
+
+    Attributes
+    ----------
+    slots : int
+        How many arrays of a parameter's shape the rule remembers.
+    """
+
+    slots: ClassVar[int] = 1
+    takes_momentum: ClassVar[bool] = True
+
+    def __init__(self, param: SolverParameter) -> None:
+        self.momentum = param.momentum
+        self.delta = param.delta
+        if not self.takes_momentum and param.momentum:
+            raise NetError(
+                f"momentum cannot be used with {param.type}: take out momentum: {param.momentum:g}",
+                word="momentum",
+            )
+
+    def update(self, diff: Tensor, history: Sequence[Tensor], rate: float, step: int) -> None:
+        """Write the update over the gradient, and bring the history forward, both in place.
+
+        Parameters
+        ----------
+        diff : Tensor
+            The gradient g; afterwards what is to be taken from the parameter.
+        history : sequence of Tensor
+            `slots` arrays of its shape; zeros before the first step.
+        rate : float
+            The learning rate, times the parameter's lr_mult.
+        step : int
+            Which step this is, the first being 1.
+        """
+        raise NotImplementedError
+
+
+class SGD(Method):
+    """h = momentum h + rate g; w -= h."""
+
+    def update(self, diff: Tensor, history: Sequence[Tensor], rate: float, step: int) -> None:
+        (h,) = history
+        h.mul_(self.momentum).add_(diff, alpha=rate)
+        diff.copy_(h)
+
+
+class Nesterov(Method):
+    """h' = momentum h + rate g; w -= (1 + momentum) h' - momentum h (Sutskever et al., 2013)."""
+
+    def update(self, diff: Tensor, history: Sequence[Tensor], rate: float, step: int) -> None:
+        (h,) = history
+        before = h.clone()
+        h.mul_(self.momentum).add_(diff, alpha=rate)
+        diff.copy_(h * (1 + self.momentum) - before * self.momentum)
+
+
+class AdaGrad(Method):
+    """h += g^2; w -= rate g / (sqrt(h) + delta) (Duchi et al., 2011)."""
+
+    takes_momentum = False
+
+    def update(self, diff: Tensor, history: Sequence[Tensor], rate: float, step: int) -> None:
+        (h,) = history
+        h.addcmul_(diff, diff)
+        diff.div_(h.sqrt().add_(self.delta)).mul_(rate)
+
+
+class RMSProp(Method):
+    """h = decay h + (1 - decay) g^2; w -= rate g / (sqrt(h) + delta) (Tieleman, Hinton, 2012)."""
+
+    takes_momentum = False
+
+    def __init__(self, param: SolverParameter) -> None:
+        super().__init__(param)
+        self.decay = param.rms_decay
+        if not 0 <= self.decay < 1:
+            raise NetError(f"rms_decay must be in [0, 1), not {self.decay:g}", word="rms_decay")
+
+    def update(self, diff: Tensor, history: Sequence[Tensor], rate: float, step: int) -> None:
+        (h,) = history
+        h.mul_(self.decay).addcmul_(diff, diff, value=1 - self.decay)
+        diff.div_(h.sqrt().add_(self.delta)).mul_(rate)
+
+
+class AdaDelta(Method):
+    """With m the momentum: h = m h + (1 - m) g^2; u = g sqrt((k + delta) / (h + delta)).
+
+    Then k = m k + (1 - m) u^2; w -= rate u (Zeiler, 2012). All h come first in the history, then
+    all k.
+    """
+
+    slots = 2
+
+    def update(self, diff: Tensor, history: Sequence[Tensor], rate: float, step: int) -> None:
+        h, k = history
+        h.mul_(self.momentum).addcmul_(diff, diff, value=1 - self.momentum)
+        diff.mul_(((k + self.delta) / (h + self.delta)).sqrt_())
+        k.mul_(self.momentum).addcmul_(diff, diff, value=1 - self.momentum)
+        diff.mul_(rate)
+
+
+class Adam(Method):
+    """m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2, b1 and b2 being momentum and momentum2.
+
+    w -= rate sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + delta), t being the step, from 1 on
+    (Kingma and Ba, 2015). All m come first in the history, then all v.
+    """
+
+    slots = 2
+
+    def __init__(self, param: SolverParameter) -> None:
+        super().__init__(param)
+        self.momentum2 = param.momentum2
+        for name in ("momentum", "momentum2"):
+            if not 0 <= getattr(param, name) < 1:
+                raise NetError(f"{name} must be in [0, 1), not {getattr(param, name):g}", word=name)
+
+    def update(self, diff: Tensor, history: Sequence[Tensor], rate: float, step: int) -> None:
+        m, v = history
+        m.mul_(self.momentum).add_(diff, alpha=1 - self.momentum)
+        v.mul_(self.momentum2).addcmul_(diff, diff, value=1 - self.momentum2)
+        correction = math.sqrt(1 - self.momentum2**step) / (1 - self.momentum**step)
+        diff.copy_(m / v.sqrt().add_(self.delta)).mul_(rate * correction)
+
+
+METHODS: dict[str, type[Method]] = {
+    kind.__name__: kind for kind in (SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam)
+}
+"""By the name that `type` gives them."""

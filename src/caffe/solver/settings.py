@@ -1,0 +1,153 @@
+"""What a solver's text asks for: which nets, and what of it cannot be."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+from ..errors import ArgumentError, CaffeError, NetError
+from ..net.construction import name_source
+from ..net.net import Net
+from ..paths import PathLike, is_path, path_text
+from ..phases import TEST, TRAIN
+from ..proto import files
+from ..proto.caffe_pb2 import NetParameter, NetState, SolverParameter
+from ..proto.text import parse_text
+from ..proto.upgrade import upgrade_solver
+
+Described = tuple[str | None, NetParameter]
+"""A net's description, and the file that it came from."""
+
+
+def read_settings(solver_file: PathLike | SolverParameter) -> tuple[str | None, SolverParameter]:
+    """Return a solver's upgraded text, and the file that it came from.
+
+    Parameters
+    ----------
+    solver_file : path, SolverParameter or text of a solver
+
+    Raises
+    ------
+    ParseError
+        It cannot be read.
+    """
+    if isinstance(solver_file, SolverParameter):
+        return None, upgrade_solver(solver_file)
+    if isinstance(solver_file, str) and ":" in solver_file and not os.path.exists(solver_file):
+        return None, upgrade_solver(parse_text(solver_file, SolverParameter()))
+    if not is_path(solver_file):
+        raise ArgumentError(
+            f"a solver takes its prototxt's path, its text or a SolverParameter, not "
+            f"{solver_file!r:.80}"
+        )
+    return path_text(solver_file), files.read_solver(solver_file)
+
+
+def check_settings(param: SolverParameter) -> None:
+    """Refuse numbers that make no training.
+
+    Raises
+    ------
+    NetError
+        The text says which.
+    """
+    for name, least in (
+        ("iter_size", 1),
+        ("average_loss", 1),
+        ("display", 0),
+        ("max_iter", 0),
+        ("snapshot", 0),
+        ("test_interval", 0),
+        ("momentum", 0),
+        ("weight_decay", 0),
+    ):
+        if getattr(param, name) < least:
+            raise NetError(
+                f"{name} must be at least {least}, not {getattr(param, name):g}", word=name
+            )
+    if param.regularization_type not in ("L1", "L2"):
+        raise NetError(
+            f"regularization_type must be L1 or L2, not '{param.regularization_type}'",
+            word="regularization_type",
+        )
+    if any(count < 1 for count in param.test_iter):
+        raise NetError(f"test_iter must be above 0, not {list(param.test_iter)}", word="test_iter")
+
+
+def train_net(param: SolverParameter) -> Net:
+    """Make the net that is to be trained.
+
+    Raises
+    ------
+    NetError
+        There is none, or more than one; or it does not fit together.
+    """
+    names = ("net", "net_param", "train_net", "train_net_param")
+    given = [name for name in names if param.HasField(name)]
+    if len(given) != 1:
+        raise NetError(
+            f"exactly one of {', '.join(names)} must say what is trained, but "
+            f"{' and '.join(given) if given else 'none of them'} is given",
+            word=given[0] if given else None,
+        )
+    net: str | NetParameter = getattr(param, given[0])
+    return _net(_described(net), TRAIN, [param.train_state])
+
+
+def test_nets(param: SolverParameter) -> list[Net]:
+    """Make the nets that test what is learned: test_net_param's, test_net's, and `net` itself.
+
+    Raises
+    ------
+    NetError
+        There are not as many of test_iter, or of test_state.
+    """
+    named: list[str | NetParameter] = [*param.test_net_param, *param.test_net]
+    described = [_described(net) for net in named]
+    own = len(described)
+    generic = next((n for n in ("net_param", "net") if param.HasField(n)), None)
+    wanted = len(param.test_iter)
+    if wanted < own or (generic is None and wanted != own):
+        raise NetError(
+            f"test_iter must be given once for each of {own} test nets, but stands {wanted} times",
+            word="test_iter",
+        )
+    if generic is not None:
+        described += [_described(getattr(param, generic))] * (wanted - own)
+    if described and not param.test_interval:
+        raise NetError("there are nets to test, but no test_interval above 0", word="test_iter")
+    states = list(param.test_state)
+    if states and len(states) != len(described):
+        raise NetError(
+            f"test_state must be given once for each of {len(described)} test nets or not at all, "
+            f"but stands {len(states)} times",
+            word="test_state",
+        )
+    return [_net(net, TEST, states[i : i + 1]) for i, net in enumerate(described)]
+
+
+def weight_files(param: SolverParameter) -> Iterator[str]:
+    """Yield the weights to start from; each `weights` may list several, with commas between."""
+    for names in param.weights:
+        yield from filter(None, (name.strip() for name in names.split(",")))
+
+
+def _described(net: str | NetParameter) -> Described:
+    return (net, files.read_net(net)) if isinstance(net, str) else (None, net)
+
+
+def _net(described: Described, phase: int, states: Sequence[NetState]) -> Net:
+    """Make a net in the solver's state, which goes before the net's own."""
+    source, param = described
+    state = NetState()
+    state.CopyFrom(param.state)
+    for other in states:
+        state.MergeFrom(other)
+    bare = NetParameter()
+    bare.CopyFrom(param)
+    bare.ClearField("state")
+    try:
+        return Net(bare, phase, state.level, list(state.stage))
+    except CaffeError as error:
+        name_source(error, source)
+        raise

@@ -1,0 +1,108 @@
+"""The files from which a solver goes on: the weights, and beside them its state."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from ..errors import CaffeError, WeightsError
+from ..net.net import Net
+from ..net.trained import save_caffemodel, save_hdf5
+from ..proto.caffe_pb2 import SolverParameter
+from ..weights.solver_state import State, read_state, write_state, write_state_hdf5
+
+
+def name_of(param: SolverParameter, iteration: int, kind: str) -> str:
+    """Return a snapshot's path, ``PREFIX_iter_N.KIND``, with ``.h5`` behind it for HDF5."""
+    ending = ".h5" if param.snapshot_format == SolverParameter.HDF5 else ""
+    return f"{param.snapshot_prefix}_iter_{iteration}.{kind}{ending}"
+
+
+def check_prefix(param: SolverParameter) -> None:
+    """Refuse, before any step, a prefix at which nothing can be written.
+
+    Raises
+    ------
+    CaffeError
+        There is no prefix.
+    WriteError
+        The folder is not there, or takes no files.
+    """
+    if not param.snapshot_prefix:
+        raise CaffeError("snapshot_prefix is missing: it says where snapshots are kept")
+    path = os.path.abspath(name_of(param, 0, "tempfile"))
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
+        reason = (
+            "no files can be written there" if os.path.isdir(folder) else "there is no such folder"
+        )
+        raise CaffeError(f"snapshot_prefix '{param.snapshot_prefix}': {reason}: {folder}")
+
+
+def save(param: SolverParameter, net: Net, state: State) -> tuple[str, str]:
+    """Write a snapshot; the state's file takes its name last.
+
+    Returns
+    -------
+    weights, state : str
+        Their paths.
+    """
+    weights = state.learned_net = name_of(param, state.iteration, "caffemodel")
+    path = name_of(param, state.iteration, "solverstate")
+    if param.snapshot_format == SolverParameter.HDF5:
+        save_hdf5(net.inside, weights, param.snapshot_diff)
+        write_state_hdf5(path, state)
+    else:
+        save_caffemodel(net.name, net.inside, weights, param.snapshot_diff)
+        write_state(path, state)
+    return weights, path
+
+
+def load(path: str, shapes: list[tuple[int, ...]]) -> tuple[State, str | None]:
+    """Read a state, and find its weights.
+
+    Parameters
+    ----------
+    path : str
+        The state's file.
+    shapes : list of shape
+        Those of the solver's history.
+
+    Returns
+    -------
+    State
+    str or None
+        The weights' path; beside the state where it was moved together with them.
+
+    Raises
+    ------
+    WeightsError
+        The state is another solver's, or its weights are not to be found.
+    """
+    state = read_state(path)
+    found = [array.shape for array in state.history]
+    if len(found) != len(shapes):
+        raise WeightsError(
+            f"{path}: the state has {len(found)} history blobs, but this solver keeps "
+            f"{len(shapes)}: it is of another net or another type of solver"
+        )
+    for number, (own, other) in enumerate(zip(shapes, found, strict=True)):
+        # Older states have four axes whatever the parameter has.
+        if torch.Size(own) != torch.Size(other) and (1,) * (4 - len(own)) + own != other:
+            raise WeightsError(
+                f"{path}: history blob {number} has the shape {other}, but this solver's is {own}"
+            )
+    return state, _weights(path, state.learned_net)
+
+
+def _weights(path: str, learned: str) -> str | None:
+    if not learned:
+        return None
+    beside = os.path.join(os.path.dirname(path), os.path.basename(learned))
+    for candidate in (learned, beside):
+        if os.path.exists(candidate):
+            return candidate
+    raise WeightsError(
+        f"{path}: the weights that belong to this state are neither {learned} nor beside it"
+    )

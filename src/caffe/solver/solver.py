@@ -1,0 +1,496 @@
+"""The solvers: steps, tests, snapshots, and the classes that pycaffe has for them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import mode, parallel
+from ..errors import ArgumentError, CaffeError, NetError, did_you_mean
+from ..net.construction import name_source
+from ..net.net import Net, checked_net
+from ..net.parameters import Learnable
+from ..paths import PathLike, path_text
+from ..proto.caffe_pb2 import SolverParameter
+from ..vectors import NetVec
+from ..weights.solver_state import State
+from . import settings, snapshots
+from .log import output_line, say
+from .methods import METHODS
+from .rates import Rate
+
+Callback = Callable[[], None]
+
+
+class Action(Enum):
+    """What a solver may be asked to do after each step."""
+
+    NONE = "none"
+    STOP = "stop"
+    SNAPSHOT = "snapshot"
+
+
+class Solver:
+    """Trains a net as a solver's text says (Caffe's solvers, with pycaffe's names).
+
+    Parameters
+    ----------
+    solver_file : path, text of a solver, or SolverParameter
+        What to train, how, how often to test it and to keep it.
+
+    Raises
+    ------
+    ParseError
+        A file is not what it should be.
+    NetError
+        The settings do not fit together, or the nets do not; the text names file and line.
+    WeightsError
+        The weights to start from are of another net.
+
+    Attributes
+    ----------
+    action : callable
+        Asked after each step, and during tests, whether to stop or to keep a snapshot.
+
+    Examples
+    --------
+    >>> solver = SGDSolver('''base_lr: 0.1 lr_policy: "fixed" net_param {
+    ...     layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [4, 2] } } }
+    ...     layer { name: "y" type: "InnerProduct" bottom: "x" top: "y"
+    ...             inner_product_param { num_output: 1 weight_filler { type: "xavier" } } }
+    ...     layer { name: "t" type: "Input" top: "t" input_param { shape { dim: [4, 1] } } }
+    ...     layer { name: "loss" type: "EuclideanLoss" bottom: "y" bottom: "t" top: "loss" } }''')
+    >>> solver.net.blobs["x"].data[...] = [[0, 1], [1, 0], [1, 1], [0, 0]]
+    >>> solver.net.blobs["t"].data[...] = [[1], [2], [3], [0]]
+    >>> solver.step(200)
+    >>> float(solver.net.blobs["loss"].data) < 0.01
+    True
+    """
+
+    method_name: ClassVar[str]
+
+    def __init__(self, solver_file: PathLike | SolverParameter) -> None:
+        source, self._param = settings.read_settings(solver_file)
+        self._iter = 0
+        self.action: Callable[[], Action] = lambda: Action.NONE
+        self._callbacks: list[tuple[Callback, Callback]] = []
+        self._loss = SmoothedLoss(self.param.average_loss)
+        self._stopped = False
+        try:
+            settings.check_settings(self.param)
+            self._rate = Rate(self.param)
+            self._method = METHODS[self.method_name](self.param)
+            if self.param.snapshot:
+                snapshots.check_prefix(self.param)
+            if self.param.random_seed >= 0:
+                mode.set_random_seed(self.param.random_seed + parallel.solver_rank())
+            self._make_nets()
+        except CaffeError as error:
+            name_source(error, source)
+            raise
+        self._learnable: list[Learnable] = self.net.inside.parameters.learnable
+        self._history: list[Tensor] = [
+            torch.zeros(entry.blob.shape)
+            for _ in range(self._method.slots)
+            for entry in self._learnable
+        ]
+        say("solver.cpp:57", "Solver scaffolding done.")
+
+    def _make_nets(self) -> None:
+        self._net = settings.train_net(self.param)
+        self._test_nets = NetVec(settings.test_nets(self.param))
+        for weights in settings.weight_files(self.param):
+            say("solver.cpp:72", f"Finetuning from {weights}")
+            self.net.copy_from(weights)
+        for net in self.test_nets:
+            net.share_with(self.net)
+
+    # What pycaffe has.
+
+    @property
+    def net(self) -> Net:
+        """The net that is trained."""
+        return self._net
+
+    @property
+    def test_nets(self) -> NetVec:
+        """The nets that test what is learned; they use the same parameters."""
+        return self._test_nets
+
+    @property
+    def iter(self) -> int:
+        """How many steps have been done."""
+        return self._iter
+
+    @property
+    def param(self) -> SolverParameter:
+        """The settings, in today's form."""
+        return self._param
+
+    def add_callback(
+        self, on_start: Callback | None = None, on_gradients_ready: Callback | None = None
+    ) -> None:
+        """Let functions be called at each step's start, and when its gradients are there.
+
+        Without any nothing is done; pycaffe takes none, too.
+        """
+        if on_start is None and on_gradients_ready is None:
+            return
+        for function in (on_start, on_gradients_ready):
+            if not callable(function):
+                raise ArgumentError(f"add_callback takes two functions, not {function!r:.80}")
+        assert on_start is not None
+        assert on_gradients_ready is not None
+        self._callbacks.append((on_start, on_gradients_ready))
+
+    def step(self, iterations: int) -> None:
+        """Do so many steps, with the tests and snapshots that fall into them.
+
+        The loss that is shown is smoothed anew from the first of them on.
+        """
+        self._loss.restart()
+        self._stopped = False
+        self._steps(iterations)
+
+    def _steps(self, iterations: int) -> None:
+        end = self.iter + iterations
+        self._lap = (time.perf_counter(), self.iter)
+        while self.iter < end:
+            self.net.clear_param_diffs()
+            if self._is_test_due(self.param.test_initialization):
+                self._test_all()
+                if self._stopped:
+                    break
+            for on_start, _ in self._callbacks:
+                on_start()
+            loss = self._gradients()
+            self._loss.add(loss)
+            if self._is_display_due():
+                self._show()
+            for _, on_gradients_ready in self._callbacks:
+                on_gradients_ready()
+            self.apply_update()
+            self._iter += 1
+            action = self.action()
+            due = self.param.snapshot and self.iter % self.param.snapshot == 0
+            if due or action is Action.SNAPSHOT:
+                self.snapshot()
+            if action is Action.STOP:
+                self._stopped = True
+                break
+
+    def solve(self, resume_file: PathLike | None = None) -> None:
+        """Do all steps up to max_iter, from a snapshot on where one is given.
+
+        Afterwards the result is kept (unless snapshot_after_train is false) and tested.
+
+        Raises
+        ------
+        TrainingError
+            The loss is no longer a number.
+        """
+        param = self.param
+        if param.snapshot_after_train:
+            snapshots.check_prefix(param)
+        say("solver.cpp:289", f"Solving {self.net.name}")
+        say("solver.cpp:290", f"Learning Rate Policy: {param.lr_policy}")
+        if resume_file is not None:
+            say("solver.cpp:295", f"Restoring previous solver status from {path_text(resume_file)}")
+            self.restore(resume_file)
+        self.step(max(0, param.max_iter - self.iter))
+        if param.snapshot_after_train and not (param.snapshot and self.iter % param.snapshot == 0):
+            self.snapshot()
+        if self._stopped:
+            say("solver.cpp:316", "Optimization stopped early.")
+            return
+        if self._is_display_due():
+            self._loss.add(self._forward())
+            say("solver.cpp:327", f"Iteration {self.iter}, loss = {self._loss.value:g}")
+        if self._is_test_due(at_start=True):
+            self._test_all()
+        say("solver.cpp:332", "Optimization Done.")
+
+    def apply_update(self) -> None:
+        """Change the parameters by their gradients, as the next step's rate says.
+
+        The blobs' `diff` hold afterwards what has been taken from their `data`.
+        """
+        fallen = self._rate.current_step
+        rate = self._rate.at(self.iter)
+        if self._rate.current_step != fallen and self.param.lr_policy == "multistep":
+            status = f"Iteration {self.iter}, step = {self._rate.current_step}"
+            say("sgd_solver.cpp:50", f"MultiStep Status: {status}")
+        self._last_rate = rate
+        if self._is_display_due():
+            say("sgd_solver.cpp:112", f"Iteration {self.iter}, lr = {rate:g}")
+        store = mode.current_store()
+        with torch.no_grad():
+            diffs = [entry.blob.mutable_diff(store) for entry in self._learnable]
+            self._clip(diffs)
+            self._move_history(diffs)
+            count = len(diffs)
+            for number, (entry, diff) in enumerate(zip(self._learnable, diffs, strict=True)):
+                if self.param.iter_size > 1:
+                    diff.div_(self.param.iter_size)
+                data = entry.blob.mutable_data(store)
+                self._regularize(data, diff, entry.decay_mult)
+                self._method.update(
+                    diff, self._history[number::count], rate * entry.lr_mult, self.iter + 1
+                )
+                data.sub_(diff)
+
+    def snapshot(self) -> None:
+        """Keep the weights and the solver's state, as ``PREFIX_iter_N.caffemodel`` and its kin."""
+        history = [array.cpu().numpy() for array in self._history]
+        state = State(self.iter, "", self._rate.current_step, history)
+        is_hdf5 = self.param.snapshot_format == SolverParameter.HDF5
+        kind, places = ("HDF5", (471, 314)) if is_hdf5 else ("binary proto", (464, 284))
+        weights, path = snapshots.save(self.param, self.net, state)
+        say(f"solver.cpp:{places[0]}", f"Snapshotting to {kind} file {weights}")
+        say(f"sgd_solver.cpp:{places[1]}", f"Snapshotting solver state to {kind} file {path}")
+
+    def restore(self, state_file: PathLike) -> None:
+        """Go back to a snapshot: its weights, its history, and how many steps it had done.
+
+        Raises
+        ------
+        ParseError
+            The file cannot be read.
+        WeightsError
+            It is of another solver or net, or its weights are not to be found.
+        """
+        shapes = [tuple(array.shape) for array in self._history]
+        state, weights = snapshots.load(path_text(state_file), shapes)
+        if weights is not None:
+            self.net.copy_from(weights)
+        say("sgd_solver.cpp:320", "SGDSolver: restoring history")
+        self._history = [
+            torch.from_numpy(array.reshape(shape).copy())
+            for array, shape in zip(state.history, shapes, strict=True)
+        ]
+        self._iter, self._rate.current_step = state.iteration, state.current_step
+
+    def share_weights(self, net: Net) -> None:
+        """Let another net use the parameters that are trained."""
+        checked_net(net).share_with(self.net)
+
+    # One step.
+
+    def _forward(self) -> float:
+        return self.net._forward(0, len(self.net.layers) - 1)
+
+    def _gradients(self) -> float:
+        """Run forward and backward, iter_size times; return the mean loss."""
+        self.net.debug_info = self.param.debug_info and self._is_display_due()
+        loss = 0.0
+        for _ in range(self.param.iter_size):
+            loss += self._forward()
+            self.net._backward(len(self.net.layers) - 1, 0)
+        return loss / self.param.iter_size
+
+    def _clip(self, diffs: Sequence[Tensor]) -> None:
+        limit = self.param.clip_gradients
+        if limit < 0:
+            return
+        norm = math.sqrt(sum(float(diff.square().sum()) for diff in diffs))
+        if norm > limit:
+            scale = limit / norm
+            say(
+                "sgd_solver.cpp:99",
+                f"Gradient clipping: scaling down gradients (L2 norm {norm:g} > {limit:g}) by "
+                f"scale factor {scale:g}",
+            )
+            for diff in diffs:
+                diff.mul_(scale)
+
+    def _move_history(self, diffs: Sequence[Tensor]) -> None:
+        """Bring the history to where the gradients are."""
+        for number, array in enumerate(self._history):
+            device = diffs[number % len(diffs)].device
+            if array.device != device:
+                self._history[number] = array.to(device)
+
+    def _regularize(self, data: Tensor, diff: Tensor, multiplier: float) -> None:
+        decay = self.param.weight_decay * multiplier
+        if decay:
+            by = data if self.param.regularization_type == "L2" else data.sign()
+            diff.add_(by, alpha=decay)
+
+    # Tests, and what is shown.
+
+    def _is_test_due(self, at_start: bool) -> bool:
+        interval = self.param.test_interval
+        return bool(interval) and self.iter % interval == 0 and (self.iter > 0 or at_start)
+
+    def _is_display_due(self) -> bool:
+        return bool(self.param.display) and self.iter % self.param.display == 0
+
+    def _show(self) -> None:
+        since, before = self._lap
+        now = time.perf_counter()
+        seconds, self._lap = now - since, (now, self.iter)
+        speed = f"{(self.iter - before) / (seconds or 1):g} iter/s, {seconds:g}s"
+        say(
+            "solver.cpp:239",
+            f"Iteration {self.iter} ({speed}/{self.param.display} iters), "
+            f"loss = {self._loss.value:g}",
+        )
+        for index, (blob, value, weight) in enumerate(outputs_of(self.net)):
+            say("solver.cpp:258", output_line("Train", index, blob, value, weight))
+
+    def _test_all(self) -> None:
+        for number in range(len(self.test_nets)):
+            if self._stopped:
+                return
+            self._test(number)
+
+    def _test(self, number: int) -> None:
+        say("solver.cpp:347", f"Iteration {self.iter}, Testing net (#{number})")
+        net, count = self.test_nets[number], self.param.test_iter[number]
+        net.share_with(self.net)
+        totals: list[float] = []
+        loss = 0.0
+        for _ in range(count):
+            action = self.action()
+            if action is Action.SNAPSHOT:
+                self.snapshot()
+            elif action is Action.STOP:
+                self._stopped = True
+                say("solver.cpp:363", "Test interrupted.")
+                return
+            loss += net._forward(0, len(net.layers) - 1)
+            values = [value for _, value, _ in outputs_of(net)]
+            totals = [a + b for a, b in zip(totals, values, strict=True)] if totals else values
+        if self.param.test_compute_loss:
+            say("solver.cpp:397", f"Test loss: {loss / count:g}")
+        for index, ((blob, _, weight), total) in enumerate(
+            zip(outputs_of(net), totals, strict=True)
+        ):
+            say("solver.cpp:414", output_line("Test", index, blob, total / count, weight))
+
+
+def outputs_of(net: Net) -> Iterator[tuple[str, float, float]]:
+    """Yield every number of a net's outputs: the blob's name, the number, and its loss weight."""
+    weights = dict(zip(net._blob_names, net._blob_loss_weights, strict=True))
+    for name in net.outputs:
+        for value in np.ravel(net.blobs[name].data):
+            yield name, float(value), float(weights[name])
+
+
+class SmoothedLoss:
+    """The mean of the last few losses.
+
+    Parameters
+    ----------
+    count : int
+        How many.
+
+    Attributes
+    ----------
+    value : float
+        The mean.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = max(1, count)
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget them."""
+        self._losses: list[float] = []
+        self._added = 0
+        self.value = 0.0
+
+    def add(self, loss: float) -> None:
+        """Take in the newest."""
+        if len(self._losses) < self._count:
+            self._losses.append(loss)
+            size = len(self._losses)
+            self.value = (self.value * (size - 1) + loss) / size
+        else:
+            place = self._added % self._count
+            self.value += (loss - self._losses[place]) / self._count
+            self._losses[place] = loss
+        self._added += 1
+
+
+class SGDSolver(Solver):
+    """Stochastic gradient descent with momentum."""
+
+    method_name = "SGD"
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the last step."""
+        return getattr(self, "_last_rate", 0.0)
+
+
+class NesterovSolver(SGDSolver):
+    """Nesterov's accelerated gradient."""
+
+    method_name = "Nesterov"
+
+
+class AdaGradSolver(SGDSolver):
+    """AdaGrad (Duchi et al., 2011)."""
+
+    method_name = "AdaGrad"
+
+
+class RMSPropSolver(SGDSolver):
+    """RMSProp (Tieleman and Hinton, 2012)."""
+
+    method_name = "RMSProp"
+
+
+class AdaDeltaSolver(SGDSolver):
+    """AdaDelta (Zeiler, 2012)."""
+
+    method_name = "AdaDelta"
+
+
+class AdamSolver(SGDSolver):
+    """Adam (Kingma and Ba, 2015)."""
+
+    method_name = "Adam"
+
+
+SOLVERS: dict[str, type[Solver]] = {
+    kind.method_name: kind
+    for kind in (
+        SGDSolver,
+        NesterovSolver,
+        AdaGradSolver,
+        RMSPropSolver,
+        AdaDeltaSolver,
+        AdamSolver,
+    )
+}
+
+
+def get_solver(solver_file: PathLike | SolverParameter) -> Solver:
+    """Return the solver that a solver's text asks for in `type`.
+
+    Raises
+    ------
+    NetError
+        There is no such type, or the settings do not fit together.
+    """
+    source, param = settings.read_settings(solver_file)
+    if param.type not in SOLVERS:
+        hint = did_you_mean(param.type, SOLVERS)
+        error = NetError(
+            f"unknown solver type '{param.type}'{hint and '; '}{hint} (known are "
+            f"{', '.join(SOLVERS)})",
+            word=param.type,
+        )
+        name_source(error, source)
+        raise error
+    return SOLVERS[param.type](solver_file)

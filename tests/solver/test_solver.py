@@ -1,0 +1,304 @@
+"""The loop: what happens when, what is said of it, and what is refused."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import caffe
+from caffe.errors import ArgumentError, CaffeError, NetError, WeightsError
+from caffe.logs import logger
+from caffe.solver.solver import Action, SmoothedLoss
+
+NET = """
+name: "regression"
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [4, 3] } } }
+layer { name: "t" type: "Input" top: "t" input_param { shape { dim: [4, 2] } } }
+layer { name: "y" type: "InnerProduct" bottom: "x" top: "y"
+        inner_product_param { num_output: 2 weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "EuclideanLoss" bottom: "y" bottom: "t" top: "loss" }
+"""
+SGD = 'base_lr: 0.1 lr_policy: "fixed" random_seed: 3 snapshot_after_train: false '
+
+
+@pytest.fixture
+def net_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "net.prototxt"
+    path.write_text(NET)
+    return path
+
+
+@pytest.fixture
+def lines(net_file: Path) -> Iterator[Callable[[], list[str]]]:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    logger.addHandler(handler)
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    yield lambda: stream.getvalue().splitlines()
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+
+
+def solver(text: str = "", kind: type[caffe.Solver] | None = None) -> caffe.Solver:
+    Path("solver.prototxt").write_text(f'net: "net.prototxt" {SGD} {text}')
+    made = caffe.get_solver("solver.prototxt") if kind is None else kind("solver.prototxt")
+    rng = np.random.default_rng(0)
+    for net in (made.net, *made.test_nets):
+        net.blobs["x"].data[...] = rng.normal(size=(4, 3))
+        net.blobs["t"].data[...] = rng.normal(size=(4, 2))
+    return made
+
+
+def weights(made: caffe.Solver) -> np.ndarray:
+    return made.net.params["y"][0].data.copy()
+
+
+def test_types_choose_their_solvers(net_file: Path) -> None:
+    for name in ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"):
+        assert type(solver(f'type: "{name}"')).__name__ == f"{name}Solver"
+    assert type(solver("solver_type: ADAM")).__name__ == "AdamSolver"
+    assert type(solver('type: "Adam"', caffe.SGDSolver)) is caffe.SGDSolver
+    with pytest.raises(NetError, match=r"solver\.prototxt:1: unknown solver type 'Adma'"):
+        solver('type: "Adma"')
+
+
+def test_training_learns(net_file: Path) -> None:
+    made = solver("momentum: 0.9")
+    made.step(1)
+    before = float(made.net.blobs["loss"].data)
+    made.step(100)
+    assert made.iter == 101
+    assert float(made.net.blobs["loss"].data) < before / 10
+    assert made.lr == pytest.approx(0.1)
+
+
+def test_several_batches_make_one_step(net_file: Path) -> None:
+    one, two = solver(), solver("iter_size: 2 weight_decay: 0")
+    one.step(1)
+    two.step(1)
+    # The same batch twice: the mean gradient is the same.
+    np.testing.assert_allclose(weights(one), weights(two), rtol=1e-6)
+
+
+def test_callbacks_see_the_start_and_the_gradients(net_file: Path) -> None:
+    made = solver()
+    seen: list[object] = []
+    made.add_callback(
+        lambda: seen.append(("start", made.net.params["y"][0].diff.any())),
+        lambda: seen.append(("gradients", made.net.params["y"][0].diff.any())),
+    )
+    made.step(2)
+    assert seen == [("start", False), ("gradients", True)] * 2
+    with pytest.raises(ArgumentError, match="two functions"):
+        made.add_callback(3, lambda: None)  # type: ignore[arg-type]
+
+
+def test_a_rate_of_zero_moves_only_the_history(net_file: Path) -> None:
+    net_file.write_text(
+        NET.replace("inner_product_param", "param { lr_mult: 0 } inner_product_param")
+    )
+    made = solver("momentum: 0.9")
+    before = weights(made)
+    made.step(3)
+    np.testing.assert_array_equal(weights(made), before)
+
+
+def test_parameters_that_share_move_once(net_file: Path) -> None:
+    shared = 'param { name: "w" } param { name: "b" } inner_product_param { num_output: 3'
+    net_file.write_text(
+        NET.replace("inner_product_param { num_output: 2", shared).replace("[4, 2]", "[4, 3]")
+        + f"""layer {{ name: "z" type: "InnerProduct" bottom: "y" top: "z" {shared} }} }}
+        layer {{ name: "more" type: "EuclideanLoss" bottom: "z" bottom: "t" top: "more" }}"""
+    )
+    Path("solver.prototxt").write_text(f'net: "net.prototxt" {SGD}')
+    made = caffe.get_solver("solver.prototxt")
+    made.net.blobs["x"].data[...] = 1
+    made.step(1)
+    first, second = made.net.params["y"][0], made.net.params["z"][0]
+    np.testing.assert_array_equal(first.data, second.data)
+    assert first.diff.any()
+
+
+def test_the_log_has_the_originals_lines(lines: Callable[[], list[str]]) -> None:
+    made = solver(
+        "max_iter: 4 display: 2 test_interval: 2 test_iter: 3 clip_gradients: 0.01 average_loss: 2"
+    )
+    made.solve()
+    found = [re.sub(r"-?\d+(\.\d+)?(e-?\d+)?", "N", line) for line in lines()]
+    test = ["Iteration N, Testing net (#N)", "    Test net output #N: loss = N (* N = N loss)"]
+    shown = [
+        "Iteration N (N iter/s, Ns/N iters), loss = N",
+        "    Train net output #N: loss = N (* N = N loss)",
+        "Iteration N, lr = N",
+    ]
+    clipped = "Gradient clipping: scaling down gradients (LN norm N > N) by scale factor N"
+    assert found == [
+        "Solver scaffolding done.",
+        "Solving regression",
+        "Learning Rate Policy: fixed",
+        *[*test, *shown, clipped, clipped] * 2,
+        "Iteration N, loss = N",
+        *test,
+        "Optimization Done.",
+    ]
+
+
+def test_tests_share_the_weights(net_file: Path) -> None:
+    made = solver("test_interval: 100 test_iter: 1 test_iter: 2 test_initialization: false")
+    assert len(made.test_nets) == 2
+    made.step(1)
+    made.test_nets[1].blobs["x"].data[...] = made.net.blobs["x"].data
+    made.net.forward()
+    assert np.array_equal(made.test_nets[1].forward(end="y")["y"], made.net.blobs["y"].data)
+
+
+def test_states_choose_layers_and_the_solvers_go_first(net_file: Path) -> None:
+    net_file.write_text(
+        NET + 'layer { name: "more" type: "Power" bottom: "y" top: "more" include '
+        '{ phase: TRAIN min_level: 2 stage: "deep" } } state { level: 1 stage: "deep" }'
+    )
+    assert "more" not in solver().net.blobs
+    assert "more" in solver("train_state { level: 2 }").net.blobs
+
+
+def test_an_action_stops_and_keeps(net_file: Path) -> None:
+    made = solver('max_iter: 10 snapshot_prefix: "s"')
+    made.action = lambda: (Action.NONE, Action.SNAPSHOT, Action.STOP)[min(made.iter - 1, 2)]
+    made.solve()
+    assert made.iter == 3
+    assert {path.name for path in Path().glob("s_*")} == {
+        "s_iter_2.caffemodel",
+        "s_iter_2.solverstate",
+    }
+
+
+def test_snapshots_come_when_they_are_due_and_go_on(net_file: Path) -> None:
+    text = 'max_iter: 6 snapshot: 4 snapshot_prefix: "s" momentum: 0.9 '
+    made = solver(text)
+    made.param.snapshot_after_train = True
+    made.solve()
+    assert {path.suffix for path in Path().glob("s_iter_6*")} == {".caffemodel", ".solverstate"}
+    again = solver(text)
+    again.net.blobs["x"].data[...] = made.net.blobs["x"].data
+    again.solve("s_iter_4.solverstate")
+    np.testing.assert_array_equal(weights(again), weights(made))
+
+
+def test_a_state_that_was_moved_finds_its_weights(net_file: Path) -> None:
+    made = solver('snapshot_prefix: "s"')
+    made.step(2)
+    made.snapshot()
+    Path("kept").mkdir()
+    for path in Path().glob("s_iter_2*"):
+        path.rename(Path("kept") / path)
+    before = weights(made)
+    made.step(1)
+    made.restore("kept/s_iter_2.solverstate")
+    assert made.iter == 2
+    np.testing.assert_array_equal(weights(made), before)
+    Path("kept/s_iter_2.caffemodel").unlink()
+    with pytest.raises(WeightsError, match=r"neither s_iter_2\.caffemodel nor beside it"):
+        made.restore("kept/s_iter_2.solverstate")
+
+
+def test_a_state_of_another_solver_is_refused(net_file: Path) -> None:
+    made = solver('snapshot_prefix: "s"')
+    made.snapshot()
+    with pytest.raises(WeightsError, match="has 2 history blobs, but this solver keeps 4"):
+        solver('type: "Adam"').restore("s_iter_0.solverstate")
+    net_file.write_text(NET.replace("dim: [4, 3]", "dim: [4, 5]"))
+    Path("solver.prototxt").write_text(f'net: "net.prototxt" {SGD}')
+    other = caffe.get_solver("solver.prototxt")
+    with pytest.raises(WeightsError, match=r"history blob 0 has the shape \(2, 3\)"):
+        other.restore("s_iter_0.solverstate")
+    with pytest.raises(CaffeError, match=r"s_iter_0\.caffemodel"):
+        other.restore("s_iter_0.caffemodel")
+
+
+def test_weights_to_start_from_are_taken(net_file: Path) -> None:
+    made = solver()
+    made.net.save("start.caffemodel")
+    again = solver(
+        'random_seed: 9 weights: "start.caffemodel, start.caffemodel"'.replace(
+            "random_seed: 9 ", ""
+        )
+    )
+    np.testing.assert_array_equal(weights(again), weights(made))
+
+
+def test_another_net_may_share_the_weights(net_file: Path) -> None:
+    made = solver()
+    net = caffe.Net("net.prototxt", caffe.TEST)
+    made.share_weights(net)
+    made.step(1)
+    np.testing.assert_array_equal(net.params["y"][0].data, made.net.params["y"][0].data)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "exactly one of net, net_param, train_net, train_net_param .* but none of them"),
+        ('net: "a" train_net: "b"', "but net and train_net is given"),
+        ('net: "net.prototxt" iter_size: 0', "iter_size must be at least 1"),
+        ('net: "net.prototxt" momentum: -1', "momentum must be at least 0"),
+        ('net: "net.prototxt" type: "AdaGrad" momentum: 0.9', "momentum cannot be used"),
+        ('net: "net.prototxt" type: "RMSProp" rms_decay: 1', r"rms_decay must be in \[0, 1\)"),
+        ('net: "net.prototxt" type: "Adam" momentum: 1', r"momentum must be in \[0, 1\)"),
+        ('net: "net.prototxt" regularization_type: "L3"', "must be L1 or L2"),
+        ('net: "net.prototxt" test_iter: 0 test_interval: 1', "test_iter must be above 0"),
+        ('net: "net.prototxt" test_iter: 1', "no test_interval above 0"),
+        ('net: "net.prototxt" test_net: "net.prototxt"', "once for each of 1 test nets"),
+        ('net: "net.prototxt" test_state { } test_state { }', "test_state must be given once"),
+        ('net: "absent.prototxt"', r"absent\.prototxt"),
+        ('net: "net.prototxt" snapshot: 1 snapshot_prefix: "no/where"', "there is no such folder"),
+        ('net: "net.prototxt" weights: "absent"', "absent"),
+        ('net: "net.prototxt" type: "SGD" solver_type: SGD', "both solver_type"),
+    ],
+)
+def test_what_makes_no_training_is_refused(net_file: Path, text: str, message: str) -> None:
+    path = Path("solver.prototxt")
+    path.write_text(f'base_lr: 1 lr_policy: "fixed"\n{text}\n')
+    with pytest.raises(CaffeError, match=message):
+        caffe.get_solver(path)
+
+
+def test_an_error_names_the_solvers_line(net_file: Path) -> None:
+    path = Path("solver.prototxt")
+    path.write_text('base_lr: 1\nlr_policy: "fixde"\nnet: "net.prototxt"\n')
+    with pytest.raises(NetError, match=r"^solver\.prototxt:2: unknown lr_policy 'fixde'"):
+        caffe.get_solver(path)
+    with pytest.raises(ArgumentError, match="a solver takes its prototxt's path"):
+        caffe.get_solver(3)  # type: ignore[arg-type]
+
+
+def test_the_smoothed_loss_is_the_mean_of_the_last() -> None:
+    loss, values = SmoothedLoss(3), [5.0, 1.0, 3.0, 8.0, 2.0]
+    for i, value in enumerate(values):
+        loss.add(value)
+        assert loss.value == pytest.approx(np.mean(values[max(0, i - 2) : i + 1]))
+    loss.restart()
+    assert loss.value == 0
+
+
+def test_the_gpu_and_the_cpu_agree(net_file: Path) -> None:
+    made = solver("momentum: 0.9")
+    made.step(5)
+    expected = weights(made)
+    try:
+        caffe.set_mode_gpu()
+    except CaffeError as error:
+        pytest.skip(str(error))
+    try:
+        again = solver("momentum: 0.9")
+        again.step(5)
+        np.testing.assert_allclose(weights(again), expected, rtol=1e-4, atol=1e-6)
+    finally:
+        caffe.set_mode_cpu()
