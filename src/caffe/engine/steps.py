@@ -158,6 +158,9 @@ class Step:
                 return
             if layer.shares >= {"data", "diff"}:
                 return
+            if self.is_of_nothing:
+                self._keep([None] * len(self.bottoms), self.node.bottom_need_backward, store)
+                return
             inputs = self._inputs(store)
             if self._original is not None:
                 inputs[0] = self._original
@@ -183,11 +186,25 @@ class Step:
                 raise
             raise named from error
 
+    @property
+    def is_of_nothing(self) -> bool:
+        """Whether there is nothing to compute: an empty batch makes empty tops, or a loss of 0."""
+        layer = self.layer
+        if not self.bottoms or not self.tops or layer.on_blobs or layer.is_patched:
+            return False
+        if all(top.count == 0 for top in self.tops):
+            return True
+        return layer.is_zero_of_nothing and self.bottoms[0].count == 0
+
     def facts(self) -> str:
         """Return the bottoms' names and shapes and the parameters' shapes, for errors."""
         return said_of(zip(self.bottom_names, self._bottom_shapes(), strict=True), self.layer.blobs)
 
     def _compute(self, store: Store | None) -> None:
+        if self.is_of_nothing:
+            for top in self.tops:
+                top.put_data(torch.zeros(top.shape))
+            return
         inputs = self._inputs(store)
         in_place = bool(self.tops) and bool(self.bottoms) and self.tops[0] is self.bottoms[0]
         if in_place and self.layer.keeps_bottom and self.need_backward:

@@ -184,6 +184,9 @@ class Layer(Generic[P]):
     fresh_tops: ClassVar[bool] = False
     """The tops never share memory with the bottoms, so that they may be changed."""
 
+    is_zero_of_nothing: ClassVar[bool] = False
+    """Of a first bottom without numbers the tops are zeros (losses, sums)."""
+
     takes_short_numbers: ClassVar[bool] = False
     """`forward` computes in bfloat16 and float16 as they come; other layers are given float32."""
 

@@ -25,6 +25,7 @@ class Loss(Layer[P]):
     bottoms: ClassVar[Count] = 2
     automatic_tops = True
     default_loss_weight = 1
+    is_zero_of_nothing = True
     no_gradient_for = frozenset({1})
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:

@@ -208,7 +208,14 @@ class Reshape(Layer[ReshapeParameter]):
                 dims[i] = shape[start + i]
         top = [*shape[:start], *dims, *shape[end:]]
         count = math.prod(shape)
-        if -1 in top:
+        if -1 in top and count == 0 and top.count(0) == shape.count(0):
+            # Of an empty batch, what there would be of one that is not.
+            whole = math.prod(dim or 1 for dim in shape)
+            given = -math.prod(dim or 1 for dim in top)
+            if whole % given:
+                raise ShapeError(f"the bottom's {shape} does not divide into {tuple(top)}")
+            top[top.index(-1)] = whole // given
+        elif -1 in top:
             given = -math.prod(top)
             if given == 0 or count % given:
                 raise ShapeError(f"the bottom's {count} numbers do not divide into {tuple(top)}")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ...layers.layer import Activation
 from ..steps import Step
 from .fused import packed_name
-from .operation import Activate, LayerOperation, Operation, PassOn, operation
+from .operation import Activate, LayerOperation, Nothing, Operation, PassOn, operation
 from .settings import Settings
 
 
@@ -101,6 +101,8 @@ class Builder:
     def _operation(self, number: int) -> Operation:
         step = self.steps[number]
         layer = step.layer
+        if step.is_of_nothing:
+            return Nothing(step, self.settings)
         if any(0 in blob.shape for blob in step.bottoms):
             self.reasons[number] = f"{LayerOperation.how}: a bottom is empty"
             return LayerOperation(step, self.settings)

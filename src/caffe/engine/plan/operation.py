@@ -236,6 +236,16 @@ def are_finite(values: Tensor) -> bool:
     return bool(values.sum().isfinite())
 
 
+class Nothing(Operation):
+    """Zeros in the tops' shapes, whatever the bottoms: these are empty."""
+
+    how = "nothing to compute"
+
+    def run(self, values: Values) -> None:
+        for key, shape in zip(self.writes, self.shapes, strict=True):
+            values[key] = torch.zeros(shape, dtype=self._dtype, device=values[self.reads[0]].device)
+
+
 class PassOn(Operation):
     """A layer that does nothing to its bottom: Dropout at TEST."""
 
