@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from google.protobuf.message import Message
@@ -100,6 +101,21 @@ def _in_file(read: Callable[[Path], object], name: str) -> Callable[[bytes, Path
         read(path)
 
     return run
+
+
+def _weights(path: Path) -> None:
+    """Read weights and their numbers, which stay in the file until somebody asks for them."""
+    for layer in read_weights(path):
+        for blob in layer.blobs:
+            if blob is not None:
+                blob.own_data()
+                _ = blob.diff
+
+
+def _large_weights(path: Path) -> None:
+    """The same, with the file taken for one that is too large to be read at once."""
+    with mock.patch("caffe.proto.contents.SMALL", 0):
+        _weights(path)
 
 
 def same(one: Message, other: Message) -> bool:
@@ -273,13 +289,14 @@ TARGETS = {
         Target("message", _message, _nothing),
         Target("solver", _solver, seeds.solvers, TEXT_WORDS, ".prototxt"),
         Target("label_map", _in_file(read_labels, "labels.txt"), seeds.label_maps, TEXT_WORDS),
-        Target("caffemodel", _in_file(read_weights, "net.caffemodel"), seeds.caffemodels),
+        Target("caffemodel", _in_file(_weights, "net.caffemodel"), seeds.caffemodels),
+        Target("large", _in_file(_large_weights, "net.caffemodel"), seeds.caffemodels),
         Target("net", _in_file(read_net, "net.caffemodel"), seeds.caffemodels),
         Target("solver_state", _in_file(_state, "net.solverstate"), seeds.solver_states),
         Target("binaryproto", _in_file(read_blob, "mean.binaryproto"), seeds.binaryprotos),
         Target("mean", _in_file(_npy, "mean.npy"), lambda: seeds.npys() + seeds.binaryprotos()),
         Target("npy", _in_file(_npy, "mean.npy"), seeds.npys),
-        Target("hdf5", _in_file(read_weights, "net.h5"), seeds.hdf5_weights, suffix=".h5"),
+        Target("hdf5", _in_file(_weights, "net.h5"), seeds.hdf5_weights, suffix=".h5"),
         Target("hdf5_data", _hdf5_data, seeds.hdf5_data, suffix=".h5"),
         Target("lmdb", _data_layer, seeds.lmdbs, suffix=".mdb"),
         Target("picture", _picture, seeds.pictures),

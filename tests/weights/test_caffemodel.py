@@ -166,6 +166,7 @@ def test_many_short_runs_take_no_longer_than_their_length() -> None:
         (caffe_pb2.BlobProto(num=2, channels=3, data=VALUES), "2 3 0 0.*6 values"),
         (caffe_pb2.BlobProto(shape=caffe_pb2.BlobShape(dim=[-1])), "-1 is impossible"),
         (caffe_pb2.BlobProto(shape=caffe_pb2.BlobShape(dim=[1] * 40)), "impossible"),
+        (caffe_pb2.BlobProto(shape=caffe_pb2.BlobShape(dim=[0, 2**40, 2**40])), "impossible"),
         (caffe_pb2.BlobProto(data=[1], diff=[1, 2]), "2 gradients"),
         (caffe_pb2.BlobProto(raw_data_type="INT", raw_data=b"abcd"), "unknown type 3"),
         (b"\x2a\x03abc", "no whole number"),

@@ -173,7 +173,9 @@ def _read_blob(message: Span) -> WeightBlob:
         elif part.number in _BLOB_WIRES and len(part.value):
             values.setdefault(part.number, []).append(part.value)
     extents = tuple(axes.values()) if legacy else tuple(shape)
-    if len(extents) > _MAX_AXES or any(extent < 0 for extent in extents):
+    # Even of a blob of nothing NumPy wants the other extents to make a number.
+    most = math.prod(extent for extent in extents[: _MAX_AXES + 1] if extent)
+    if len(extents) > _MAX_AXES or any(extent < 0 for extent in extents) or most >= 2**48:
         raise WireError(f"its shape {_shown(extents)} is impossible")
     if raw_type not in _RAW_TYPES and _RAW_DATA in values:
         raise WireError(f"its values are of the unknown type {raw_type}")
