@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import os
+import pickle
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from tests.helpers.sources import image_net
+import caffe
+from tests.helpers.sources import image_net, source, write_lmdb
 
 
 def prefetch_threads() -> list[threading.Thread]:
@@ -53,3 +58,53 @@ def test_the_interpreter_ends_while_a_thread_reads_ahead(
         check=False,
     )
     assert (result.returncode, result.stdout, result.stderr) == (0, "done\n", "")
+
+
+def through_pickle(net: caffe.Net) -> caffe.Net:
+    copied: caffe.Net = pickle.loads(pickle.dumps(net))
+    return copied
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, through_pickle])
+@pytest.mark.parametrize("forwards", [0, 2])
+def test_a_copy_reads_from_the_front_by_a_thread_of_its_own(
+    copied: Callable[[caffe.Net], caffe.Net],
+    forwards: int,
+    listed: tuple[Path, list[np.ndarray]],
+    tmp_path: Path,
+) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "rows.h5", "w") as file:
+        file["row"] = np.arange(5)[:, None]
+    (tmp_path / "files.txt").write_text(f"{tmp_path / 'rows.h5'}\n")
+    write_lmdb(
+        tmp_path / "store",
+        {
+            b"%d" % i: caffe.io.array_to_datum(np.full((1, 2, 2), i), i).SerializeToString()
+            for i in range(4)
+        },
+    )
+    pictures = image_net(listed[0])
+    stored = source(
+        f'type: "Data" data_param {{ source: "{tmp_path}/store" batch_size: 2 backend: LMDB }}'
+    )
+    rows = caffe.Net(
+        f"""layer {{ name: "rows" type: "HDF5Data" top: "row"
+            hdf5_data_param {{ source: "{tmp_path}/files.txt" batch_size: 2 }} }}""",
+        caffe.TEST,
+    )
+    for net in (pictures, stored, rows):
+        for _ in range(forwards):
+            net.forward()
+    other = copied(pictures)
+    other.forward()
+    assert other.blobs["label"].data.tolist() == [10, 11]
+    other = copied(stored)
+    other.forward()
+    assert other.blobs["label"].data.tolist() == [0, 1]
+    pictures.forward()
+    assert pictures.blobs["label"].data.tolist() == ([10, 11] if forwards == 0 else [11, 12])
+    other = copied(rows)
+    other.forward()
+    # Its values are the net's own, and go along.
+    assert other.blobs["row"].data.ravel().tolist() == ([0, 1] if forwards == 0 else [4, 0])

@@ -127,10 +127,13 @@ class AnnotatedData(PrefetchingLayer[AnnotatedDataParameter]):
         labels = [(1, 1, 1, 8)] * (len(self.layer_param.top) - 1)
         return [(batch, 3, resize.height, resize.width), *labels]
 
+    def opened(self) -> AnnotatedStore:
+        return AnnotatedStore(self.layer_param, self.phase)
+
     def setup_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
         if not self.layer_param.data_param.batch_size:
             raise NetError("data_param.batch_size must be above 0")
-        self._source = AnnotatedStore(self.layer_param, self.phase)
+        self._source = self.opened()
         tops[0].reshape(self._source.batch_size, *self._source.shape)
         for top in tops[1:]:
             top.reshape(*self._source.label_shape)

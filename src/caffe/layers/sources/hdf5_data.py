@@ -37,7 +37,6 @@ class HDF5Data(Layer[HDF5DataParameter]):
             raise NetError("HDF5Data does not transform its data: take out transform_param")
         if not self.param.batch_size:
             raise NetError("hdf5_data_param.batch_size must be above 0")
-        self._h5py = require("h5py", "hdf5", "HDF5Data layers")
         self._random = random_source()
         self._files = _read_file_list(self.param.source)
         self._file = 0
@@ -80,7 +79,7 @@ class HDF5Data(Layer[HDF5DataParameter]):
             raise
         # h5py names damage in as many ways: OSError, KeyError, RuntimeError, MemoryError ...
         except Exception as error:
-            raise ParseError(f"an HDF5 file was expected: {error}", path) from error
+            raise unreadable(f"an HDF5 file was expected: {error}", path, error) from error
         counts = [len(array) for array in arrays]
         if len(set(counts)) > 1 or not counts[0]:
             raise ParseError(
@@ -99,8 +98,9 @@ class HDF5Data(Layer[HDF5DataParameter]):
         self._start()
 
     def _read(self, path: str) -> list[NDArray[np.float32]]:
-        with self._h5py.File(path, "r") as file:
-            found = [_find(self._h5py, file, path, name) for name in self.layer_param.top]
+        h5py: Any = require("h5py", "hdf5", "HDF5Data layers")
+        with h5py.File(path, "r") as file:
+            found = [_find(h5py, file, path, name) for name in self.layer_param.top]
             # A link may lead to another file.
             homes = {dataset.file.filename for dataset in found}
             allowances = {home: Allowance(home) for home in homes}
@@ -157,7 +157,7 @@ class HDF5Output(Layer[HDF5OutputParameter]):
     on_blobs = True
 
     def setup_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
-        self._h5py = require("h5py", "hdf5", "HDF5Output layers")
+        require("h5py", "hdf5", "HDF5Output layers")
         self._written = False
         name = self.param.file_name
         if not name:
@@ -178,7 +178,8 @@ class HDF5Output(Layer[HDF5OutputParameter]):
                 f"and {bottoms[1].shape}"
             )
         content = io.BytesIO()
-        with self._h5py.File(content, "w") as file:
+        h5py = require("h5py", "hdf5", "HDF5Output layers")
+        with h5py.File(content, "w") as file:
             for name, blob in zip(("data", "label"), bottoms, strict=True):
                 shape = (blob.num, blob.channels, blob.height, blob.width)
                 file.create_dataset(name, data=blob.data_tensor().numpy().reshape(shape))

@@ -155,7 +155,7 @@ class MatWrite(Layer[MatWriteParameter]):
     def setup_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
         if self.param.period < 1:
             raise NetError(f"period must be positive, not {self.param.period}")
-        self._scipy = require("scipy.io", "mat", "MatWrite layers")
+        require("scipy.io", "mat", "MatWrite layers")
         self._files = OfMatFiles(self.param)
         self._number = 0
         folder = os.path.dirname(os.path.abspath(self._files.path(0, 0)))
@@ -176,6 +176,6 @@ class MatWrite(Layer[MatWriteParameter]):
             shape = (bottom.num, bottom.channels, bottom.height, bottom.width)
             array = bottom.data_tensor().numpy().reshape(shape)
             content = io.BytesIO()
-            self._scipy.savemat(content, {VARIABLE: array.T})
+            require("scipy.io", "mat", "MatWrite layers").savemat(content, {VARIABLE: array.T})
             with atomic_write(self._files.path(number, i)) as stream:
                 stream.write(content.getbuffer())

@@ -126,6 +126,15 @@ class PrefetchingLayer(Layer[P]):
         """Check the parameter message and open what it names."""
         raise NotImplementedError
 
+    def opened(self) -> Source[Any]:
+        """Open what the layer reads, at its front."""
+        transformer = DataTransformer(self.layer_param.transform_param, self.phase)
+        return self.open_source(transformer)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy has: all but the thread and what it reads, which it opens itself."""
+        return {k: v for k, v in vars(self).items() if k not in ("_prefetcher", "_source")}
+
     @property
     def batch_size(self) -> int:
         """How many pictures a batch has, as the layer's own message says."""
@@ -153,8 +162,7 @@ class PrefetchingLayer(Layer[P]):
     def setup_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
         if not self.batch_size:
             raise NetError(f"{self.message}.batch_size must be above 0")
-        transformer = DataTransformer(self.layer_param.transform_param, self.phase)
-        self._source = self.open_source(transformer)
+        self._source = self.opened()
         tops[0].reshape(self._source.batch_size, *self._source.shape)
         for top in tops[1:]:
             top.reshape(self._source.batch_size)
@@ -163,6 +171,8 @@ class PrefetchingLayer(Layer[P]):
         if self._prefetcher is None or not self._prefetcher.is_here:
             # How far all of these layers read ahead stands in data_param, as in Caffe.
             depth = self.layer_param.data_param.prefetch
+            if "_source" not in vars(self):
+                self._source = self.opened()
             self._prefetcher = Prefetcher(self._source.batches(), depth)
             weakref.finalize(self, self._prefetcher.stop).atexit = False
         for top, array in zip(tops, self._prefetcher.next(), strict=False):
