@@ -53,7 +53,7 @@ class FileBytes:
         self._path = path
         self._handle = handle
         weakref.finalize(self, os.close, handle)
-        self._state = self._state_now()
+        self._state = _state_of(handle)
         self._window = 0, b""
 
     def __len__(self) -> int:
@@ -87,17 +87,13 @@ class FileBytes:
                 start, rest = start + count, rest[count:]
         except OSError as error:
             raise ParseError(f"the file cannot be read: {error.strerror}", self._path) from error
-        if rest or self._state_now() != self._state:
-            raise ParseError("the file was changed while it was read", self._path)
+        if rest or _state_of(self._handle) != self._state:
+            raise _changed(self._path)
 
     def _read(self, start: int, size: int) -> bytes:
         content = bytearray(size)
         self.read_into(start, content)
         return bytes(content)
-
-    def _state_now(self) -> tuple[int, int]:
-        now = os.fstat(self._handle)
-        return now.st_size, now.st_mtime_ns
 
 
 Content = FileBytes | bytes
@@ -130,14 +126,26 @@ def open_bytes(path: PathLike) -> Content:
 
 
 def _content(source: str, stream: BinaryIO) -> Content:
-    state = os.fstat(stream.fileno())
-    is_file = stat.S_ISREG(state.st_mode)
-    if is_file and state.st_size > SMALL and hasattr(os, "preadv"):
+    is_file = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    state = _state_of(stream.fileno())
+    if is_file and state[0] > SMALL and hasattr(os, "preadv"):
         return FileBytes(source, os.dup(stream.fileno()))
     data = stream.read() if is_file else stream.read(MOST_STREAMED + 1)
     if not is_file and len(data) > MOST_STREAMED:
         raise ParseError(f"more than {MOST_STREAMED} bytes come out of this", source)
+    if is_file and _state_of(stream.fileno()) != state:
+        raise _changed(source)
     return data
+
+
+def _state_of(handle: int) -> tuple[int, int]:
+    """What is another when a file was written: its size and its time."""
+    now = os.fstat(handle)
+    return now.st_size, now.st_mtime_ns
+
+
+def _changed(source: str) -> ParseError:
+    return ParseError("the file was changed while it was read", source)
 
 
 def read_bytes(path: PathLike) -> bytes:
