@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -32,9 +33,11 @@ MEBIBYTE = 1 << 20
 
 
 @contextmanager
-def served(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def served(*arguments: str, before: str = "") -> Iterator[tuple[subprocess.Popen[str], int]]:
     """The command as a process, and its port."""
     command = [sys.executable, "-m", "caffe", "serve", "--port", "0", *arguments]
+    if before:
+        command = ["sh", "-c", f"{before} exec {shlex.join(command)}"]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
     )
@@ -82,6 +85,19 @@ def test_it_serves_a_net_of_one_s_own_and_ends_when_told(tmp_path: Path, number:
         assert (process.returncode, out) == (0, "Stopped.\n")
     else:
         assert process.returncode == -signal.SIGTERM
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the limit is a Unix system's")
+def test_few_open_files_are_no_way_to_keep_others_out(tmp_path: Path) -> None:
+    with served(*own_net(tmp_path), before="ulimit -n 200;") as (process, port):
+        silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(300)]
+        start = time.monotonic()
+        assert [ask(port, "/classify", picture())[0] for _ in range(3)] == [200] * 3
+        assert time.monotonic() - start < 5
+        for stream in silent:
+            stream.close()
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=30)[1] == ""
 
 
 def resident(process: subprocess.Popen[str]) -> int:

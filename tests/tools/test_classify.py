@@ -100,3 +100,19 @@ def test_what_cannot_be_classified_is_told(folder: Path) -> None:
         assert said in run(folder, source, expected=1)
     assert tool(classify, "x.jpg", "out", "--model_def", "x").exit_code == 2
     assert not (folder / "out.npy").exists()
+
+
+def test_squeezenet_on_the_cat_equals_the_original(shared: Path, tmp_path: Path) -> None:
+    models = shared / "models"
+    result = tool(
+        classify,
+        models / "bvlc_caffe/examples/images/cat.jpg",
+        tmp_path / "out.npy",
+        f"--model_def={models}/squeezenet_v1.0/SqueezeNet_deploy.prototxt",
+        f"--pretrained_model={models}/squeezenet_v1.0/squeezenet_v1.0.caffemodel",
+        f"--mean_file={models}/bvlc_caffe/python/caffe/imagenet/ilsvrc_2012_mean.npy",
+    )
+    assert result.exit_code == 0, result.stderr
+    with np.load(shared / "goldens" / "pipeline.npz") as figures:
+        expected = figures["classifier_oversample"]
+    assert np.abs(np.load(tmp_path / "out.npy") - expected).max() < 1e-4 * expected.max() + 1e-5

@@ -98,6 +98,10 @@ def test_encoded_in_another_format(root: Path) -> None:
         )
 
 
+def test_encoded_pictures_of_one_size_pass_the_check(root: Path) -> None:
+    assert len(records(convert(root, "-check_size", "-encoded"))) == len(LABELS)
+
+
 def test_shuffled_are_all_there(root: Path) -> None:
     found = records(convert(root, "-shuffle"))
     assert sorted(key.partition(b"_")[2].decode() for key in found) == sorted(LABELS)
@@ -117,6 +121,7 @@ def test_what_cannot_be_read_is_left_out_and_told(root: Path) -> None:
 def test_what_fails_leaves_nothing_behind(root: Path) -> None:
     save_picture(root / "c.png", picture(5, 5))
     convert(root, "-check_size", expected=1)
+    convert(root, "-check_size", "-encoded", expected=1)
     convert(root, "-backend=sqlite", expected=1)
     convert(root, "-encode_type=docx", expected=1)
     assert not (root / "db").exists()

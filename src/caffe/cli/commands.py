@@ -39,13 +39,15 @@ class Option(Protocol):
 
 
 @contextmanager
-def failures_told(debug: bool) -> Iterator[None]:
+def failures_told(debug: bool, advice: str) -> Iterator[None]:
     """Tell every failure in one line on stderr, and warnings too.
 
     Parameters
     ----------
     debug : bool
         Let tracebacks through.
+    advice : str
+        How to see where an error comes from that is none of ours.
     """
     try:
         with warnings.catch_warnings():
@@ -67,7 +69,7 @@ def failures_told(debug: bool) -> Iterator[None]:
             raise
         known = isinstance(error, CaffeError)
         name = "" if known else f"{type(error).__name__}: "
-        hint = "" if known else " (caffe --debug COMMAND shows where)"
+        hint = "" if known else f" ({advice} shows where)"
         complain(f"{name}{error}{hint}")
         raise typer.Exit(1) from error
 

@@ -41,7 +41,7 @@ class Commands(TyperGroup):
         return rest
 
     def invoke(self, ctx: Any) -> Any:
-        with failures_told(bool(ctx.params.get("debug"))):
+        with failures_told(bool(ctx.params.get("debug")), "caffe --debug COMMAND"):
             return super().invoke(ctx)
 
 

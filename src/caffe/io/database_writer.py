@@ -25,8 +25,11 @@ class DatabaseWriter:
         """Add a record; of two with the same key the later one stays."""
         raise NotImplementedError
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Write what is left."""
+
+    def close(self) -> None:
+        """Let go of it, whether it is finished or not."""
         raise NotImplementedError
 
 
@@ -34,7 +37,7 @@ class _Lmdb(DatabaseWriter):
     def __init__(self, path: str) -> None:
         self._lmdb = require("lmdb", "lmdb", "writing an LMDB")
         self._size = FIRST_SIZE
-        # Whoever reads a damaged half of it? It has no name yet: nothing need be flushed before.
+        # It has no name until all is there, so that nothing need be flushed before.
         self._environment = self._lmdb.open(path, map_size=self._size, sync=False)
         self._records: list[tuple[bytes, bytes]] = []
 
@@ -43,9 +46,11 @@ class _Lmdb(DatabaseWriter):
         if len(self._records) == RECORDS_AT_ONCE:
             self._commit()
 
-    def close(self) -> None:
+    def finish(self) -> None:
         self._commit()
         self._environment.sync(True)
+
+    def close(self) -> None:
         self._environment.close()
 
     def _commit(self) -> None:
@@ -105,6 +110,7 @@ def write_database(path: PathLike, backend: str) -> Iterator[DatabaseWriter]:
             writer = _Lmdb(draft) if backend == LMDB else _LevelDb(os.path.join(draft, "db"))
             try:
                 yield writer
+                writer.finish()
             finally:
                 writer.close()
             os.rename(draft if backend == LMDB else os.path.join(draft, "db"), name)

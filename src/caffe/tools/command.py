@@ -10,12 +10,14 @@ import typer
 
 from ..cli.commands import Command, failures_told, print_anything
 
+DEBUG = "CAFFE_DEBUG"
+
 
 class Tool(Command):
     """A command by itself, with every failure told in one line on stderr."""
 
     def invoke(self, ctx: Any) -> Any:
-        with failures_told(bool(os.environ.get("CAFFE_DEBUG"))):
+        with failures_told(bool(os.environ.get(DEBUG)), f"{DEBUG}=1"):
             return super().invoke(ctx)
 
 

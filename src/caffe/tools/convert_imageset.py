@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import random
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,8 @@ from .command import run_tool
 if TYPE_CHECKING:
     from ..proto.caffe_pb2 import Datum
 
+Shape = tuple[int, ...]
+Taken = tuple["Datum", Shape]
 AHEAD = 32
 TOLD_EVERY = 1000
 JPEG_QUALITY = 95
@@ -68,20 +69,22 @@ def convert_imageset(
     log(f"A total of {len(entries)} images.")
     kind = encode_type.lower().lstrip(".")
     taker = Taker(root, not gray, resize_height, resize_width, bool(encoded or kind), kind)
-    size: int | None = None
+    first: Shape | None = None
     written = 0
     with (
         write_database(database, backend) as store,
         progress("Converting", len(entries), "pictures") as (_, advance),
         closing(read_ahead(taker, enumerate(entries), AHEAD)) as taken,
     ):
-        for key, datum in told(taken):
+        for key, found in taken:
             advance()
-            if datum is None:
+            if isinstance(found, ImageError):
+                complain(f"left out: {found}")
                 continue
-            if check_size and size not in (None, len(datum.data)):
-                raise CaffeError(f"{key}: {len(datum.data)} bytes of data, the first has {size}")
-            size = len(datum.data) if size is None else size
+            datum, shape = found
+            first = first or shape
+            if check_size and shape != first:
+                raise CaffeError(f"{root}{key[9:]} has the shape {shape}, the first has {first}")
             store.put(os.fsencode(key), datum.SerializeToString())
             written += 1
             if written % TOLD_EVERY == 0:
@@ -109,8 +112,8 @@ class Taker:
     encoded: bool
     kind: str
 
-    def __call__(self, numbered: tuple[int, tuple[str, int]]) -> tuple[str, Datum | ImageError]:
-        """Return the entry's key and its Datum, or why there is none."""
+    def __call__(self, numbered: tuple[int, tuple[str, int]]) -> tuple[str, Taken | ImageError]:
+        """Return the entry's key, and its Datum and shape, or why there is none."""
         number, (name, label) = numbered
         key = f"{number:08d}_{name}"
         try:
@@ -118,8 +121,8 @@ class Taker:
         except ImageError as error:
             return key, error
 
-    def datum(self, path: str, label: int) -> Datum:
-        """A picture's Datum; raises ImageError."""
+    def datum(self, path: str, label: int) -> Taken:
+        """A picture's Datum and shape; raises ImageError."""
         from ..io.arrays import array_to_datum
         from ..layers.sources.bgr_pictures import read_picture, resize_picture
         from ..proto.caffe_pb2 import Datum
@@ -131,14 +134,14 @@ class Taker:
         if not self.encoded:
             datum = array_to_datum(picture, label)
             datum.encoded = False
-            return datum
+            return datum, picture.shape
         own = os.path.splitext(path)[1].lower().lstrip(".")
         kind = self.kind or own
         if not resizes and _alike(own) == _alike(kind):
             content = Path(path).read_bytes()
         else:
             content = encode(picture, kind)
-        return Datum(data=content, label=label, encoded=True)
+        return Datum(data=content, label=label, encoded=True), picture.shape
 
 
 def encode(picture: object, kind: str) -> bytes:
@@ -153,16 +156,6 @@ def encode(picture: object, kind: str) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(stream, form, quality=JPEG_QUALITY)
     return stream.getvalue()
-
-
-def told(taken: Iterator[tuple[str, Datum | ImageError]]) -> Iterator[tuple[str, Datum | None]]:
-    """Tell of the pictures that cannot be read."""
-    for key, found in taken:
-        if isinstance(found, ImageError):
-            complain(f"left out: {found}")
-            yield key, None
-        else:
-            yield key, found
 
 
 def _alike(kind: str) -> str:

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from math import ceil
 
@@ -23,6 +24,11 @@ SECONDS_TO_FINISH = 5.0
 """For all that a net that is at work does not account for."""
 SECONDS_TO_ACCEPT = 0.1
 SECONDS_BETWEEN_LOOKS = 0.5
+ACCEPTED_AT_ONCE = 16
+"""So many connections are taken in before others are closed for them. Without a file to spare
+asyncio would try without end, and the server answer nobody."""
+OTHER_FILES = 128
+"""Open files that are no connections, and some that are just being taken in."""
 WAITING_CONNECTIONS = 2048
 M_ARENA_MAX = -8
 
@@ -31,12 +37,15 @@ class Server(uvicorn.Server):
     """uvicorn's server, which tells when it listens, and refuses in words when it ends."""
 
     def __init__(self, service: Service, listening: Callable[[], None] = lambda: None) -> None:
+        connections = most_connections(service.settings.connections)
+        settings = replace(service.settings, connections=connections)
         config = uvicorn.Config(
             create_app(service),
             log_level="warning",
             access_log=False,
             server_header=False,
-            http=partial(Connection, settings=service.settings),  # type: ignore[arg-type]
+            backlog=ACCEPTED_AT_ONCE,
+            http=partial(Connection, settings=settings),  # type: ignore[arg-type]
             ws="none",
             lifespan="on",
             timeout_graceful_shutdown=ceil(service.settings.answer_seconds + SECONDS_TO_FINISH),
@@ -50,6 +59,9 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""
         await super().startup(sockets)
+        for one in sockets or ():
+            # How many the system keeps waiting is another number, for which there is no setting.
+            one.listen(WAITING_CONNECTIONS)
         if self.started:
             self._looking = asyncio.create_task(self._look_after_connections())
             self._listening()
@@ -72,6 +84,23 @@ class Server(uvicorn.Server):
                 if isinstance(connection, Connection):
                     connection.look_after(now)
             await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def most_connections(wanted: int) -> int:
+    """How many connections the limit of open files allows, which is raised if it may be."""
+    try:
+        import resource
+    except ImportError:  # pragma: no cover
+        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return max(1, soft - OTHER_FILES)
+    return wanted
 
 
 def share_one_heap() -> None:
