@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import functools
 import platform
+import threading
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -15,7 +17,12 @@ LARGE = 2**20
 """From how many numbers on an array gets pages of its own."""
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+MMAP_MAX, TRIM_THRESHOLD = 65536, 2**17
+"""What glibc begins with."""
+
 MOST_KEPT = 2**31 - 1
+WORTH_KEEPING = 2**17
+"""From how many bytes on glibc takes memory from the system for a single array."""
 
 
 def empty(count: int) -> Tensor:
@@ -28,21 +35,67 @@ def empty(count: int) -> Tensor:
     return torch.frombuffer(pages.allocate(4 * count), dtype=torch.float32, count=count)
 
 
-@functools.cache
-def keep_freed_memory() -> bool:
-    """Let the C library hand freed memory out again instead of returning it to the system.
+@dataclass
+class _Runs:
+    """How many runs there are at the moment, in all threads."""
+
+    count: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+_runs = _Runs()
+
+
+class FreedMemory:
+    """Lets the C library hand freed memory out again, while a plan runs, and not return it.
 
     Large tensors otherwise come as new pages each time, which the system first has to clear:
     for a batch of 50 that is a tenth of CaffeNet's forward. Only glibc is told; elsewhere this
-    does nothing. Returns whether it took effect.
+    does nothing. What the rest of the program allocates between the runs is as it was; from run
+    to run the library keeps no more than a run needs.
+
+    Parameters
+    ----------
+    need : int
+        How many bytes the arrays of a run have, all together.
+    largest : int
+        How many the largest one has; where it is small, nothing is done.
     """
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    libc = ctypes.CDLL(None)
-    return bool(libc.mallopt(M_MMAP_MAX, 0)) and bool(libc.mallopt(M_TRIM_THRESHOLD, MOST_KEPT))
+
+    def __init__(self, need: int, largest: int) -> None:
+        self._kept = min(max(need, TRIM_THRESHOLD), MOST_KEPT)
+        self._libc = _glibc() if largest >= WORTH_KEEPING else None
+
+    def __enter__(self) -> None:
+        if self._libc is None:
+            return
+        with _runs.lock:
+            _runs.count += 1
+            if _runs.count == 1:
+                self._libc.mallopt(M_MMAP_MAX, 0)
+                self._libc.mallopt(M_TRIM_THRESHOLD, MOST_KEPT)
+
+    def __exit__(self, *error: object) -> None:
+        if self._libc is None:
+            return
+        with _runs.lock:
+            _runs.count -= 1
+            if not _runs.count:
+                self._libc.mallopt(M_MMAP_MAX, MMAP_MAX)
+                self._libc.mallopt(M_TRIM_THRESHOLD, self._kept)
+
+
+@functools.cache
+def _glibc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
 def give_back_freed_memory() -> None:
-    """Return to the system what `keep_freed_memory` kept."""
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)
+    """Return to the system what was kept for runs, and keep nothing until the next one."""
+    libc = _glibc()
+    if libc is None:
+        return
+    with _runs.lock:
+        if not _runs.count:
+            libc.mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD)
+    libc.malloc_trim(0)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...memory.allocation import give_back_freed_memory, keep_freed_memory
+from ...memory.allocation import FreedMemory, give_back_freed_memory
 from ...memory.blob import Blob, Layout
 from ...memory.synced import SyncedMemory
 from ...processes import in_forked_child
@@ -84,8 +84,6 @@ class Plan:
     """
 
     def __init__(self, steps: Sequence[Step], read_elsewhere: set[int], settings: Settings) -> None:
-        if settings.store is None:
-            keep_freed_memory()
         self._settings = settings
         self._store = settings.store
         # One thread may run the net while another looks at its blobs, or saves it.
@@ -101,6 +99,9 @@ class Plan:
         self._survey = Survey(
             self._operations, {id(blob.memory): blob for blob in blobs}, read_elsewhere
         )
+        sizes = [4 * kept.count for kept in self._survey.written.values()]
+        on_cpu = settings.store is None
+        self._freed_memory = FreedMemory(sum(sizes), max(sizes, default=0) if on_cpu else 0)
         self._small = {key for key, kept in self._survey.written.items() if kept.is_small}
         self._snapshot: Values = {}
         self._has_odd_sources = False
@@ -190,7 +191,7 @@ class Plan:
 
     def run(self) -> None:
         """Compute all tops; those that nobody looks at are left to be computed when looked at."""
-        with self._lock:
+        with self._lock, self._freed_memory:
             try:
                 self._run_stretches()
             finally:
