@@ -82,6 +82,9 @@ def test_who_never_says_what_they_want_is_closed_after_a_while(tmp_path: Path) -
         # One that asked before is no less silent the second time.
         silent[1].sendall(ASKS)
         assert read_answer(silent[1]).status == 200
+        # Who has begun is told; who has said nothing would take it for an answer to what comes.
+        answer = read_answer(silent[0])
+        assert (answer.status, answer.code) == (408, "head_slow")
         assert all(is_closed(stream) for stream in silent)
         for stream in silent:
             stream.close()

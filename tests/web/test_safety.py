@@ -10,6 +10,7 @@ import subprocess
 import time
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from PIL import Image
 from caffe.web.links import is_public, locate
 from caffe.web.refusals import Refusal
 from caffe.web.settings import Settings
-from tests.helpers.serving import Answer, Site, elsewhere, picture, serving, small_offer
+from tests.helpers.serving import Answer, Site, elsewhere, picture, serving, small_offer, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -312,6 +313,26 @@ def test_what_a_link_s_server_does_wrong(
     start = time.monotonic()
     assert refused(site.link(place + path)) == expected
     assert time.monotonic() - start < 8
+
+
+def test_slow_links_keep_out_nobody_else(tmp_path: Path) -> None:
+    mine, other = ({"X-Forwarded-For": f"203.0.113.{number}"} for number in (7, 8))
+    kind = {"Content-Type": "application/json"}
+    with (
+        elsewhere(picture()) as (place, asked),
+        serving(
+            [small_offer(tmp_path)], permitted=(place,), queue=1, links_each=1, link_seconds=20.0
+        ) as site,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        body = json.dumps({"link": f"http://{place}/silent"})
+        slow = pool.submit(site.ask, "/classify", body, {**kind, **mine})
+        wait_until(lambda: asked)
+        assert site.ask("/classify", picture(), mine).status == 200
+        body = json.dumps({"link": f"http://{place}/cat.png"})
+        assert refused(site.ask("/classify", body, {**kind, **mine})) == (503, "busy")
+        assert site.ask("/classify", body, {**kind, **other}).status == 200
+        assert slow.result().status == 502
 
 
 def test_a_link_to_nobody_and_to_no_picture(site: Site, tmp_path: Path) -> None:

@@ -82,10 +82,13 @@ class Connection(H11Protocol):
             self.transport.abort()
             return
         status = getattr(error, "error_status_hint", 400)
-        refusal = Refusal(status, "bad_http", "this is no HTTP that can be read", closes=True)
+        self._refuse(Refusal(status, "bad_http", "this is no HTTP that can be read", closes=True))
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer what never became a request."""
         answer = refusal.response()
         answer.headers.update(HEADERS)
-        head = h11.Response(status_code=status, headers=answer.raw_headers)
+        head = h11.Response(status_code=refusal.status, headers=answer.raw_headers)
         for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
         self._refused = True
@@ -109,7 +112,13 @@ class Connection(H11Protocol):
         elif now - self._unsent_since > self._settings.sending_seconds:
             self.transport.abort()
             return
-        if now > self._ends_at and (self.waits or self._refused):
+        if now <= self._ends_at or not (self.waits or self._refused):
+            return
+        begun = self.conn.our_state is h11.IDLE and self.conn.trailing_data[0]
+        if begun and not self._refused and not self.transport.is_closing():
+            reason = f"what is wanted was not said in {self._settings.head_seconds:g} s"
+            self._refuse(Refusal(408, "head_slow", reason, closes=True))
+        else:
             self.transport.close()
 
     def _wait_for_head(self) -> None:
