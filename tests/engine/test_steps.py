@@ -101,3 +101,28 @@ def test_of_many_bottoms_some_are_named() -> None:
     register("Odd")(type("Odd", (Layer,), {"bottoms": 99, "top_shapes": raising(KeyError("x"))}))
     with pytest.raises(CaffeError, match=r"KeyError: 'x' .*'b7' \(\) and 91 more; parameters none"):
         caffe.Net(f'{inputs} layer {{ name: "o" type: "Odd" {bottoms} top: "t" }}', caffe.TEST)
+
+
+def test_what_a_failed_forward_left_uncomputed_is_an_error_until_the_next() -> None:
+    caffe.set_engine("torch")
+    fails = [False]
+
+    def forward(self: Layer, x: Any) -> Any:
+        if fails[0]:
+            raise KeyError(12345)
+        return x + 1
+
+    register("Odd")(type("Odd", (Layer,), {"forward": forward, "is_pure": True}))
+    big = """layer { name: "i" type: "Input" top: "data" input_param { shape { dim: 9000 } } }
+    layer { name: "a" type: "AbsVal" bottom: "data" top: "a" }
+    layer { name: "odd" type: "Odd" bottom: "a" top: "b" }"""
+    net = caffe.Net(big, caffe.TEST)
+    net.forward()
+    fails[0] = True
+    with pytest.raises(CaffeError, match=r"'odd'.*KeyError: 12345"):
+        net.forward()
+    with pytest.raises(CaffeError, match="run the net again"):
+        _ = net.blobs["a"].data
+    fails[0] = False
+    net.forward()
+    assert (net.blobs["b"].data == net.blobs["a"].data + 1).all()

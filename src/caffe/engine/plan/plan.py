@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...errors import CaffeError
 from ...memory.allocation import FreedMemory, give_back_freed_memory
 from ...memory.blob import Blob, Layout
 from ...memory.synced import SyncedMemory
@@ -104,6 +105,7 @@ class Plan:
         self._freed_memory = FreedMemory(sum(sizes), max(sizes, default=0) if on_cpu else 0)
         self._small = {key for key, kept in self._survey.written.items() if kept.is_small}
         self._snapshot: Values = {}
+        self._is_whole = False
         self._has_odd_sources = False
         self._keeps_nan = False
         self._makes_nan = not all(
@@ -192,8 +194,11 @@ class Plan:
     def run(self) -> None:
         """Compute all tops; those that nobody looks at are left to be computed when looked at."""
         with self._lock, self._freed_memory:
+            # What is left to be computed needs a run that has come to its end.
+            self._is_whole = False
             try:
                 self._run_stretches()
+                self._is_whole = True
             finally:
                 self._in_use.clear()
 
@@ -415,7 +420,7 @@ class Plan:
             _refresh(self._operations[i])
             self._unpacked.discard(i)
         first = min((i for i in users if self._operations[i].has_raw_params), default=None)
-        if first is not None:
+        if first is not None and self._is_whole:
             self._looks.settle(first)
 
     # Looking.
@@ -426,6 +431,11 @@ class Plan:
             return self._computed(key)
 
     def _computed(self, key: int) -> Tensor:
+        if not self._is_whole:
+            raise CaffeError(
+                "this blob's values were left to be computed, but the forward that was to do so "
+                "failed; run the net again"
+            )
         for i in self._unpacked:
             # What the last run had was dropped; no parameter has changed since.
             _refresh(self._operations[i])
