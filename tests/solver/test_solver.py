@@ -177,6 +177,7 @@ def test_an_action_stops_and_keeps(net_file: Path) -> None:
     assert {path.name for path in Path().glob("s_*")} == {
         "s_iter_2.caffemodel",
         "s_iter_2.solverstate",
+        "s_iter_2.solverstate.json",
     }
 
 
@@ -185,7 +186,8 @@ def test_snapshots_come_when_they_are_due_and_go_on(net_file: Path) -> None:
     made = solver(text)
     made.param.snapshot_after_train = True
     made.solve()
-    assert {path.suffix for path in Path().glob("s_iter_6*")} == {".caffemodel", ".solverstate"}
+    kinds = {".caffemodel", ".solverstate", ".json"}
+    assert {path.suffix for path in Path().glob("s_iter_6*")} == kinds
     again = solver(text)
     again.net.blobs["x"].data[...] = made.net.blobs["x"].data
     again.solve("s_iter_4.solverstate")

@@ -373,6 +373,16 @@ class Layer(Generic[P]):
     ) -> None:
         """Compute the bottoms' diffs and add to the parameters'; for layers `on_blobs`."""
 
+    def state(self) -> dict[str, Any]:
+        """Return what the layer remembers from one forward to the next, beside its parameters.
+
+        For snapshots that a training is to go on from: JSON's types, and arrays.
+        """
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Remember again what `state` once returned, of this layer or of one like it."""
+
     # What can be told of a layer without running it.
 
     @property
@@ -459,7 +469,8 @@ BESIDE_COMPUTING = (
         | {"equal_tops", "face", "family", "for_param", "forbids_in_place", "further_messages"}
         | {"has_gradient", "ignores_propagate_down", "keeps_bottom", "members", "message"}
         | {"methods", "multiply_adds", "no_gradient_for", "passes_errors_on", "pointwise"}
-        | {"rearranges", "receptive_field", "statistics", "takes_scores", "tops"}
+        | {"rearranges", "receptive_field", "restore", "state", "statistics", "takes_scores"}
+        | {"tops"}
     )
 )
 """What a subclass may change and still compute as its base does."""

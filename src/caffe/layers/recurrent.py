@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -255,6 +256,12 @@ class Recurrent(Layer[RecurrentParameter]):
             return super().backward(diffs, tops, inputs, needs)
         finally:
             self._memory = memory
+
+    def state(self) -> dict[str, Any]:
+        return {"memory": [memory.cpu().numpy() for memory in self._memory]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._memory = [torch.from_numpy(np.array(memory)) for memory in state["memory"]]
 
     def _last_states(self, x: Tensor) -> list[Tensor]:
         shape = (1, x.shape[1], self.param.num_output)

@@ -4,7 +4,7 @@
 - ``rates``: how the learning rate falls.
 - ``settings``: what a solver's text asks for, and what of it cannot be.
 - ``solver``: the loop of steps, tests and snapshots.
-- ``snapshots``: the files from which a solver goes on.
+- ``snapshots``: the files from which a solver goes on; ``sidecar``: what the original's lose.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from ..paths import PathLike, path_text
 from ..proto.caffe_pb2 import SolverParameter
 from ..vectors import NetVec
 from ..weights.solver_state import State
-from . import settings, snapshots
+from . import settings, sidecar, snapshots
 from .log import output_line, say
 from .methods import METHODS
 from .rates import Rate
@@ -83,6 +83,8 @@ class Solver:
         self._callbacks: list[tuple[Callback, Callback]] = []
         self._loss = SmoothedLoss(self.param.average_loss)
         self._stopped = False
+        self._goes_on = False
+        self._last_rate = 0.0
         try:
             settings.check_settings(self.param)
             self._rate = Rate(self.param)
@@ -155,8 +157,9 @@ class Solver:
 
         The loss that is shown is smoothed anew from the first of them on.
         """
-        self._loss.restart()
-        self._stopped = False
+        if not self._goes_on:
+            self._loss.restart()
+        self._goes_on = self._stopped = False
         self._steps(iterations)
 
     def _steps(self, iterations: int) -> None:
@@ -253,11 +256,15 @@ class Solver:
         is_hdf5 = self.param.snapshot_format == SolverParameter.HDF5
         kind, places = ("HDF5", (471, 314)) if is_hdf5 else ("binary proto", (464, 284))
         weights, path = snapshots.save(self.param, self.net, state)
+        nets = [self.net, *self.test_nets]
+        sidecar.save(path, nets, {"loss": self._loss.state(), "rate": self._last_rate})
         say(f"solver.cpp:{places[0]}", f"Snapshotting to {kind} file {weights}")
         say(f"sgd_solver.cpp:{places[1]}", f"Snapshotting solver state to {kind} file {path}")
 
     def restore(self, state_file: PathLike) -> None:
         """Go back to a snapshot: its weights, its history, and how many steps it had done.
+
+        From one of our own the data layers, random numbers and smoothed loss go on, too.
 
         Raises
         ------
@@ -276,6 +283,11 @@ class Solver:
             for array, shape in zip(state.history, shapes, strict=True)
         ]
         self._iter, self._rate.current_step = state.iteration, state.current_step
+        more = sidecar.load(path_text(state_file), [self.net, *self.test_nets])
+        if more:
+            self._loss.restore(more["loss"])
+            self._last_rate = float(more["rate"])
+            self._goes_on = True
 
     def share_weights(self, net: Net) -> None:
         """Let another net use the parameters that are trained."""
@@ -420,6 +432,15 @@ class SmoothedLoss:
             self._losses[place] = loss
         self._added += 1
 
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` takes, in JSON's types."""
+        return {"losses": list(self._losses), "added": self._added, "value": self.value}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from where `state` was returned."""
+        self._losses = [float(loss) for loss in state["losses"]][-self._count :]
+        self._added, self.value = int(state["added"]), float(state["value"])
+
 
 class SGDSolver(Solver):
     """Stochastic gradient descent with momentum."""
@@ -429,7 +450,7 @@ class SGDSolver(Solver):
     @property
     def lr(self) -> float:
         """The learning rate of the last step."""
-        return getattr(self, "_last_rate", 0.0)
+        return self._last_rate
 
 
 class NesterovSolver(SGDSolver):

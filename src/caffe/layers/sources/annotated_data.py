@@ -133,7 +133,7 @@ class AnnotatedData(PrefetchingLayer[AnnotatedDataParameter]):
     def setup_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
         if not self.layer_param.data_param.batch_size:
             raise NetError("data_param.batch_size must be above 0")
-        self._source = self.opened()
+        self.begin()
         tops[0].reshape(self._source.batch_size, *self._source.shape)
         for top in tops[1:]:
             top.reshape(*self._source.label_shape)

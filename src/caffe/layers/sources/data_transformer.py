@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -19,10 +22,44 @@ from .bgr_pictures import read_native_picture, read_picture
 Shape3 = tuple[int, int, int]
 
 
+_made: ContextVar[list[np.random.Generator] | None] = ContextVar("_made", default=None)
+
+
 def random_source() -> np.random.Generator:
     """Return a source of random numbers of its own, seeded by the thread's one."""
     seed = torch.randint(2**62, (), generator=mode.generator())
-    return np.random.default_rng(int(seed))
+    source = np.random.default_rng(int(seed))
+    made = _made.get()
+    if made is not None:
+        made.append(source)
+    return source
+
+
+@contextmanager
+def noting_random_sources() -> Iterator[list[np.random.Generator]]:
+    """Note the sources of random numbers that are made inside, in their order."""
+    made: list[np.random.Generator] = []
+    token = _made.set(made)
+    try:
+        yield made
+    finally:
+        _made.reset(token)
+
+
+def put_random_states(
+    sources: Sequence[np.random.Generator], states: Sequence[Mapping[str, Any]]
+) -> None:
+    """Let sources of random numbers go on from where they, or ones like them, once stood.
+
+    Raises
+    ------
+    CaffeError
+        There are not as many.
+    """
+    if len(sources) != len(states):
+        raise CaffeError(f"{len(states)} states were kept of {len(sources)} random sources")
+    for source, state in zip(sources, states, strict=True):
+        source.bit_generator.state = state
 
 
 class DataTransformer:

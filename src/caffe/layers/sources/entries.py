@@ -80,6 +80,13 @@ class Source(Generic[Entry]):
         """Check that a sample goes into one batch with the batch's first."""
         check_shape(sample[0], first[0])
 
+    def place(self) -> dict[str, Any]:
+        """Return which entry is read next, in JSON's types; the random numbers are apart."""
+        return {}
+
+    def go_to(self, place: dict[str, Any]) -> None:
+        """Let `entries` begin there; before it has begun."""
+
     def joined(self, samples: Sequence[Sample]) -> Batch:
         """Return samples as a batch."""
         return tuple(np.stack(parts) for parts in zip(*samples, strict=True))
@@ -116,6 +123,7 @@ class ListSource(Source[Entry]):
         self.batch_size = param.batch_size
         self._random = random_source()
         self._entries = entries
+        self._order = list(range(len(entries)))
         self._next = 0
         if param.shuffle:
             self._shuffle()
@@ -130,20 +138,33 @@ class ListSource(Source[Entry]):
     @property
     def first(self) -> Entry:
         """The entry that is read next."""
-        return self._entries[self._next]
+        return self._entries[self._order[self._next]]
 
     def entries(self) -> Iterator[Entry]:
         while True:
-            yield self.first
+            entry = self.first
             self._next += 1
             if self._next == len(self._entries):
                 self._next = 0
                 if self.param.shuffle:
                     self._shuffle()
+            yield entry
+
+    def place(self) -> dict[str, Any]:
+        # Each order is a list of its own, so that it need not be copied.
+        return {"next": self._next, "order": self._order if self.param.shuffle else None}
+
+    def go_to(self, place: dict[str, Any]) -> None:
+        order = place["order"]
+        if order is not None:
+            if sorted(order) != list(range(len(self._entries))):
+                raise CaffeError(f"{self.param.source}: the list is not as long as it was")
+            self._order = order
+        self._next = int(place["next"]) % len(self._entries)
 
     def _shuffle(self) -> None:
         order = self._random.permutation(len(self._entries))
-        self._entries = [self._entries[i] for i in order]
+        self._order = [self._order[i] for i in order]
 
 
 def read_lines(path: str) -> list[str]:
@@ -186,10 +207,21 @@ class StoreSource(Source[Record]):
                 f"{self._database.kind} with pictures was expected, but it is empty", param.source
             )
         self.first = first
+        self._read = 0
 
     def entries(self) -> Iterator[Record]:
+        begin = self._read
         while True:
-            yield from self._database.entries()
+            for number, record in enumerate(islice(self._database.entries(), begin, None), begin):
+                self._read = number + 1
+                yield record
+            begin = 0
+
+    def place(self) -> dict[str, Any]:
+        return {"read": self._read}
+
+    def go_to(self, place: dict[str, Any]) -> None:
+        self._read = int(place["read"])
 
     def describe(self, entry: Record) -> str:
         return f"{self.param.source}: entry '{entry[0].decode('utf-8', 'backslashreplace')}'"

@@ -57,6 +57,25 @@ class HDF5Data(Layer[HDF5DataParameter]):
         for top, row in zip(tops, rows, strict=True):
             top.put_data(torch.from_numpy(np.stack(row)))
 
+    def state(self) -> dict[str, Any]:
+        return {
+            "files": list(self._files),
+            "file": self._file,
+            "row": self._row,
+            "order": self._order.tolist() if self.param.shuffle else None,
+            "random": self._random.bit_generator.state,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._files, self._file = list(state["files"]), int(state["file"])
+        self._load()
+        self._row = int(state["row"])
+        if state["order"] is not None:
+            self._order = np.array(state["order"])
+        if len(self._order) != len(self._arrays[0]) or self._row >= len(self._order):
+            raise CaffeError(f"{self._files[self._file]} has not as many rows as it had")
+        self._random.bit_generator.state = state["random"]
+
     def _advance(self) -> None:
         self._row += 1
         if self._row < len(self._order):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from typing import Any
 
 import numpy as np
 import torch
@@ -113,6 +114,12 @@ class MatRead(Layer[MatReadParameter]):
             first = self._read(0, i)
             top.reshape(self.param.batch_size, *first.shape[1:])
 
+    def state(self) -> dict[str, Any]:
+        return {"number": self._number}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._number = int(state["number"])
+
     def forward_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
         rows: list[list[NDArray[np.float32]]] = [[] for _ in tops]
         for _ in range(self.param.batch_size):
@@ -161,6 +168,12 @@ class MatWrite(Layer[MatWriteParameter]):
         folder = os.path.dirname(os.path.abspath(self._files.path(0, 0)))
         if not os.path.isdir(folder):
             raise NetError(f"mat_write_param.prefix: there is no folder {folder}")
+
+    def state(self) -> dict[str, Any]:
+        return {"number": self._number}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._number = int(state["number"])
 
     def forward_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
         number = self._number

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,6 +80,13 @@ class MemoryData(Layer[MemoryDataParameter]):
                 stacklevel=3,
             )
         self._data, self._labels, self._position = data, labels, 0
+
+    def state(self) -> dict[str, Any]:
+        return {} if self._data is None else {"position": self._position}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        if self._data is not None:
+            self._position = int(state.get("position", 0)) % len(self._data)
 
     def forward_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
         if self._data is None:

@@ -9,14 +9,21 @@ from collections.abc import Iterator, Sequence
 from queue import Empty, Queue
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
 from ...errors import NetError
 from ...memory.blob import Blob, Shape
 from ...processes import Birthplace, in_forked_child
 from ..layer import Count, Layer, P
-from .data_transformer import DataTransformer
+from .data_transformer import DataTransformer, noting_random_sources, put_random_states
 from .entries import Batch, Source
+
+State = dict[str, Any]
+"""Where a source stands: which entry is next, and its random numbers."""
+
+Ready = tuple[Batch, State]
+"""A batch, and where its source stands behind it."""
 
 
 class Prefetcher:
@@ -30,8 +37,8 @@ class Prefetcher:
         How many batches to keep ready.
     """
 
-    def __init__(self, batches: Iterator[Batch], depth: int) -> None:
-        self._results: Queue[Batch | BaseException] = Queue(max(1, depth))
+    def __init__(self, batches: Iterator[Ready], depth: int) -> None:
+        self._results: Queue[Ready | BaseException] = Queue(max(1, depth))
         self._stopped = threading.Event()
         self._birthplace = Birthplace()
         self._error: BaseException | None = None
@@ -51,7 +58,7 @@ class Prefetcher:
         """Whether its thread runs in this process, which may have been forked since."""
         return self._birthplace.is_here
 
-    def next(self) -> Batch:
+    def next(self) -> Ready:
         """Return the next batch; raises what went wrong in the thread."""
         if self._error is not None:
             raise self._error
@@ -80,7 +87,7 @@ class Prefetcher:
 
 
 def _fill(
-    batches: Iterator[Batch], results: Queue[Batch | BaseException], stopped: threading.Event
+    batches: Iterator[Ready], results: Queue[Ready | BaseException], stopped: threading.Event
 ) -> None:
     try:
         for batch in batches:
@@ -110,6 +117,9 @@ def _stop_all() -> None:
         prefetcher.join(timeout=5)
 
 
+_OWN = ("_prefetcher", "_randoms", "_source")
+
+
 class PrefetchingLayer(Layer[P]):
     """A layer whose tops are batches that a thread reads ahead: pictures and labels."""
 
@@ -121,6 +131,7 @@ class PrefetchingLayer(Layer[P]):
 
     _source: Source[Any]
     _prefetcher: Prefetcher | None = None
+    _state: State
 
     def open_source(self, transformer: DataTransformer) -> Source[Any]:
         """Check the parameter message and open what it names."""
@@ -133,7 +144,7 @@ class PrefetchingLayer(Layer[P]):
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy has: all but the thread and what it reads, which it opens itself."""
-        return {k: v for k, v in vars(self).items() if k not in ("_prefetcher", "_source")}
+        return {k: v for k, v in vars(self).items() if k not in _OWN}
 
     @property
     def batch_size(self) -> int:
@@ -159,10 +170,16 @@ class PrefetchingLayer(Layer[P]):
             return None
         return [(batch, *size), *[(batch,)] * (len(self.layer_param.top) - 1)]
 
+    def begin(self) -> None:
+        """Open what the layer reads, and note its random numbers, for `state`."""
+        with noting_random_sources() as self._randoms:
+            self._source = self.opened()
+        self._state = _state_of(self._source, self._randoms)
+
     def setup_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
         if not self.batch_size:
             raise NetError(f"{self.message}.batch_size must be above 0")
-        self._source = self.opened()
+        self.begin()
         tops[0].reshape(self._source.batch_size, *self._source.shape)
         for top in tops[1:]:
             top.reshape(self._source.batch_size)
@@ -172,8 +189,33 @@ class PrefetchingLayer(Layer[P]):
             # How far all of these layers read ahead stands in data_param, as in Caffe.
             depth = self.layer_param.data_param.prefetch
             if "_source" not in vars(self):
-                self._source = self.opened()
-            self._prefetcher = Prefetcher(self._source.batches(), depth)
+                self.begin()
+            self._prefetcher = Prefetcher(_with_states(self._source, self._randoms), depth)
             weakref.finalize(self, self._prefetcher.stop).atexit = False
-        for top, array in zip(tops, self._prefetcher.next(), strict=False):
+        batch, self._state = self._prefetcher.next()
+        for top, array in zip(tops, batch, strict=False):
             top.put_data(torch.from_numpy(array))
+
+    def state(self) -> State:
+        return self._state
+
+    def restore(self, state: State) -> None:
+        if self._prefetcher is not None:
+            self._prefetcher.stop()
+            self._prefetcher.join(timeout=60)
+            self._prefetcher = None
+        if "_source" not in vars(self):
+            self.begin()
+        put_random_states(self._randoms, state["random"])
+        self._source.go_to(state["place"])
+        self._state = state
+
+
+def _with_states(source: Source[Any], randoms: Sequence[np.random.Generator]) -> Iterator[Ready]:
+    # It must not know the layer: the thread keeps it alive.
+    for batch in source.batches():
+        yield batch, _state_of(source, randoms)
+
+
+def _state_of(source: Source[Any], randoms: Sequence[np.random.Generator]) -> State:
+    return {"place": source.place(), "random": [r.bit_generator.state for r in randoms]}
