@@ -6,7 +6,10 @@ RUN := $(VENV)/bin
 # One pip for every machine: older ones know no dependency groups.
 PIP := $(RUN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint audit proto clean
+.PHONY: demo test lint fuzz fuzz-smoke audit proto clean
+
+# How long `make fuzz` tries inputs.
+SECONDS ?= 600
 
 demo: $(VENV)/.demo
 	@$(RUN)/python examples/demo.py
@@ -24,6 +27,13 @@ lint: $(VENV)/.test
 audit: $(VENV)/.test
 	$(PIP) install pip-audit
 	$(RUN)/pip-audit --skip-editable
+
+# See docs/fuzzing.md.
+fuzz: $(VENV)/.test
+	OMP_NUM_THREADS=1 $(RUN)/python -W ignore -m fuzz run --seconds $(SECONDS)
+
+fuzz-smoke: $(VENV)/.test
+	OMP_NUM_THREADS=1 $(RUN)/python -W ignore -m fuzz smoke
 
 proto: $(VENV)/.test
 	$(PIP) install "grpcio-tools==1.62.3"

@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 from .campaign import Campaign
-from .targets import TARGETS
+from .targets import READERS_AND_NETS, TARGETS
 from .worker import tried
 
 FOLDER = Path("build/fuzz")
-ROUND = 30.0
+ROUND = 120.0
 """Seconds that a target is tried before the next one's turn."""
 
 SMOKE = {"nets": 60, "build": 300, "lmdb": 150, "picture": 600, "hdf5": 400, "hdf5_data": 300}
@@ -38,21 +38,13 @@ def main(arguments: list[str] | None = None) -> int:
     again = commands.add_parser("again", help="try one input again, in this process")
     again.add_argument("target", choices=TARGETS)
     again.add_argument("input", help="a file, or an input's number")
-    guided = commands.add_parser("guided", help="have atheris find inputs by what they reach")
-    guided.add_argument("target", choices=TARGETS)
-    guided.add_argument("rest", nargs=argparse.REMAINDER, help="libFuzzer's own options")
     given = parser.parse_args(arguments)
     if given.command == "run":
-        return _run(given.targets or list(TARGETS), given.seconds, given.folder)
+        return _run(given.targets or READERS_AND_NETS, given.seconds, given.folder)
     if given.command == "smoke":
         with tempfile.TemporaryDirectory() as scratch:
             return _smoke(given.folder or Path(scratch))
-    if given.command == "again":
-        return _again(given.target, given.input)
-    from .guided import run_guided
-
-    run_guided(given.target, given.rest)
-    return 0
+    return _again(given.target, given.input)
 
 
 def _run(names: list[str], seconds: float, folder: Path) -> int:
@@ -65,7 +57,7 @@ def _run(names: list[str], seconds: float, folder: Path) -> int:
     while time.monotonic() < until:
         for name in turns:
             first = next_ones.get(name, 0)
-            end = min(until, time.monotonic() + min(ROUND, seconds / len(turns)))
+            end = min(until, time.monotonic() + ROUND)
             next_ones[name] = campaign.run(name, first, 1 << 30, end)
             folder.mkdir(parents=True, exist_ok=True)
             kept.write_text(json.dumps(next_ones, indent=1))
@@ -74,7 +66,7 @@ def _run(names: list[str], seconds: float, folder: Path) -> int:
 
 def _smoke(folder: Path) -> int:
     campaign = Campaign(folder)
-    for name in TARGETS:
+    for name in READERS_AND_NETS:
         campaign.run(name, 0, SMOKE.get(name, SMOKE_OTHERS))
     return _report(campaign)
 

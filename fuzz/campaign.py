@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -15,9 +14,6 @@ from pathlib import Path
 
 from .targets import TARGETS
 from .worker import PLACE
-
-STUCK = 120.0
-"""Seconds without a step beyond which a worker is ended: the input counts as a hang."""
 
 
 @dataclass
@@ -43,10 +39,11 @@ class Finding:
 
     @property
     def place(self) -> str:
-        """What tells findings of one cause from others: where it was raised."""
-        lines = re.findall(r'File "([^"]+)", line (\d+)', self.what)
-        last = self.what.strip().splitlines()[-1] if self.what.strip() else ""
-        return f"{self.kind} {lines[-1] if lines else ''} {last.split(':')[0]}"
+        """What tells findings of one cause from others: what was raised, and where."""
+        last = self.what[self.what.rfind('  File "') :]
+        where = last.split(", in ")[0].strip()
+        raised = [line for line in last.splitlines() if line and not line.startswith(" ")]
+        return f"{self.kind} {raised[0].split(':')[0] if raised else ''} {where}"
 
 
 @dataclass
@@ -57,9 +54,12 @@ class Campaign:
     ----------
     folder : Path
         Where what is found is kept: the input, and beside it what it did.
+    stuck : float
+        Seconds without a step beyond which a worker is ended: its input counts as a hang.
     """
 
     folder: Path
+    stuck: float = 300.0
     counts: dict[str, int] = field(default_factory=dict)
     found: list[Finding] = field(default_factory=list)
     _places: dict[str, int] = field(default_factory=dict)
@@ -86,12 +86,13 @@ class Campaign:
             place = Path(scratch) / "place"
             place.write_bytes(PLACE.pack(first, 0))
             said, complained = Path(scratch) / "said", Path(scratch) / "complained"
-            command = [sys.executable, "-m", "fuzz.worker", name, str(first), str(count), place]
+            numbers = str(first), str(count)
+            command = [sys.executable, "-m", "fuzz.worker", name, *numbers, str(place)]
             with said.open("wb") as out, complained.open("wb") as errors:
                 worker = subprocess.Popen(
                     command, stdout=out, stderr=errors, env={**os.environ, "FUZZ_FOLDER": scratch}
                 )
-                verdict = _watch(worker, place, until)
+                verdict = _watch(worker, place, until, self.stuck)
             number, done = PLACE.unpack(place.read_bytes())
             for line in said.read_text().splitlines():
                 if line.startswith('{"number"'):
@@ -126,7 +127,7 @@ class Campaign:
         print(f"FOUND {path}: {finding.place}", flush=True)
 
 
-def _watch(worker: subprocess.Popen[bytes], place: Path, until: float) -> str | None:
+def _watch(worker: subprocess.Popen[bytes], place: Path, until: float, stuck: float) -> str | None:
     """Wait for a worker; returns "ended", "crash", "hang", or None where time ran out."""
     last, since = b"", time.monotonic()
     while True:
@@ -137,7 +138,7 @@ def _watch(worker: subprocess.Popen[bytes], place: Path, until: float) -> str | 
         stands = place.read_bytes()
         if stands != last:
             last, since = stands, now
-        if now >= until or now - since > STUCK:
+        if now >= until or now - since > stuck:
             worker.kill()
             worker.wait()
-            return "hang" if now - since > STUCK else None
+            return "hang" if now - since > stuck else None

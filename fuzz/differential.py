@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,7 +18,7 @@ import caffe
 from .engines import OVERFLOW, Arrays, Differs, differences, exact, fill, running
 from .nets import Drawn, draw_net
 
-ENGINES = ("torch",) * 6 + ("auto",) * 3 + ("openvino",) * 2
+ENGINES = ("torch",) * 10 + ("auto",) * 4 + ("openvino",) * 2
 """How often each engine is tried; OpenVINO takes long to prepare."""
 
 QUIET_RUNS = 7
@@ -51,6 +52,11 @@ def differential(data: bytes, folder: Path) -> None:
             pair.act()
     except _Ended:
         return
+
+
+def _by_other_kernels(are_wanted: bool) -> AbstractContextManager[None]:
+    """Compute without oneDNN, whose mistakes would be the twin's too; it also starts slowly."""
+    return torch.backends.mkldnn.flags(enabled=False) if are_wanted else nullcontext()
 
 
 class Pair:
@@ -107,7 +113,7 @@ class Pair:
         refusals = []
         for net, engine in ((self._net, self._engine), (self._twin, "layerwise")):
             try:
-                with running(engine):
+                with running(engine), _by_other_kernels(net is self._twin):
                     act(net)
             except caffe.CaffeError as error:
                 refusals.append(f"{engine}: {error}")
@@ -154,7 +160,8 @@ class Pair:
             self._twin.blobs[name].data[...] = values
         self._truth.update(exact(self._twin, start, end))
         if inputs and whole and self._rng.random() < 0.5:
-            self._both(said, lambda net: net.forward(**inputs))
+            given: dict[str, Any] = dict(inputs)
+            self._both(said, lambda net: net.forward(**given))
         else:
             for name, values in (inputs or {}).items():
                 self._net.blobs[name].data[...] = values
@@ -268,13 +275,13 @@ class Pair:
         with running(self._engine, "bfloat16"):
             self._net.forward()
             found = {name: self._net.blobs[name].data.copy() for name in self._blob_names()}
-        with running("layerwise"):
+        with running("layerwise"), _by_other_kernels(True):
             self._twin.forward()
         self._compare(found, "bfloat16", rough)
         self._put_and_run()
 
     def _backward(self) -> None:
-        diffs = {
+        diffs: dict[str, Any] = {
             name: self._values.normal(size=self._net.blobs[name].shape)
             for name in self._net.outputs
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 
 Shape = tuple[int, ...]
@@ -66,12 +67,16 @@ MAKERS: dict[str, Make] = {}
 """By type: what makes a case of it."""
 
 
+def _made(make: Make, name: str, rng: Random, shape: Shape) -> LayerCase:
+    return replace(make(rng, shape), type=name)
+
+
 def maker(*types: str) -> Callable[[Make], Make]:
     """Enter what makes cases of these types."""
 
     def enter(make: Make) -> Make:
         for name in types:
-            MAKERS[name] = lambda rng, shape, name=name: replace(make(rng, shape), type=name)
+            MAKERS[name] = partial(_made, make, name)
         return make
 
     return enter

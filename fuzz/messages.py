@@ -10,6 +10,8 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from caffe.proto.kept import kept
+
 WHOLE = (0, 1, 2, 3, 5, 8, 255, 2**31 - 1)
 BROKEN = (0.0, -0.0, 1.0, -1.5, 0.1, 1e-45, 3.4e38, math.inf, -math.inf, math.nan, 1e22, 123456789)
 LETTERS = "ab_ /'\"\\{}<>:#,;\n\t\0\x7f\x85\u2028é漢😀0"
@@ -18,7 +20,8 @@ MOST_DEEP = 5
 
 def fill(rng: Random, message: Message, depth: int = 0) -> None:
     """Give some of a message's fields values."""
-    fields = list(message.DESCRIPTOR.fields)
+    descriptor: Any = message.DESCRIPTOR
+    fields: list[FieldDescriptor] = list(descriptor.fields)
     count = rng.randint(0, 4) if depth else rng.randint(1, 6)
     for field in rng.sample(fields, min(count, len(fields))):
         _fill_field(rng, message, field, depth)
@@ -44,10 +47,33 @@ def _fill_field(rng: Random, message: Message, field: FieldDescriptor, depth: in
         setattr(message, field.name, values[0])
 
 
+def same(one: Message, other: Message) -> bool:
+    """Whether two messages hold the same, of whatever bits a NaN is."""
+    if one.SerializeToString(deterministic=True) == other.SerializeToString(deterministic=True):
+        return True
+    mine, its = one.ListFields(), other.ListFields()
+    return (
+        [field for field, _ in mine] == [field for field, _ in its]
+        and kept(one) == kept(other)
+        and all(_same_values(a, b) for (_, a), (_, b) in zip(mine, its, strict=True))
+    )
+
+
+def _same_values(one: Any, other: Any) -> bool:
+    if isinstance(one, Message):
+        return same(one, other)
+    if isinstance(one, (str, bytes, int)):
+        return bool(one == other)
+    if isinstance(one, float):
+        return one == other or (math.isnan(one) and math.isnan(other))
+    return len(one) == len(other) and all(map(_same_values, one, other))
+
+
 def _value(rng: Random, field: FieldDescriptor) -> Any:
     kind = field.cpp_type
     if kind == FieldDescriptor.CPPTYPE_ENUM:
-        return rng.choice(list(field.enum_type.values_by_number))
+        among: Any = field.enum_type
+        return rng.choice(list(among.values_by_number))
     if kind == FieldDescriptor.CPPTYPE_BOOL:
         return rng.random() < 0.5
     if kind == FieldDescriptor.CPPTYPE_STRING:

@@ -113,7 +113,7 @@ def shapes_of(text: str, bottoms: list[Shape]) -> list[Shape] | None:
     try:
         layer = create(param)
         layer.setup(*bottoms)
-        layer.blobs = [wanted.blob() for wanted in layer.parameters(*bottoms)]
+        layer.blobs[:] = [wanted.blob() for wanted in layer.parameters(*bottoms)]
         if layer.forbids_in_place and set(param.bottom) & set(param.top):
             return None
         return layer.top_shapes(*bottoms)

@@ -6,6 +6,7 @@ import io
 import tarfile
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -105,8 +106,7 @@ def _layers(seed: int) -> list[tuple[caffe_pb2.LayerParameter, list[np.ndarray]]
 def caffemodels() -> list[bytes]:
     """Return weights of every binary form."""
     found = [
-        _written(lambda path, seed=seed: write_weights(path, "net", _layers(seed)))
-        for seed in range(4)
+        _written(partial(write_weights, net_name="net", layers=_layers(seed))) for seed in range(4)
     ]
     old = caffe_pb2.NetParameter(name="old")
     layer = old.layers.add(name="conv", type=caffe_pb2.V1LayerParameter.CONVOLUTION)
@@ -219,7 +219,7 @@ def tars() -> list[bytes]:
     for mode in ("w", "w:gz", "w:bz2"):
         for form in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT):
             stream = io.BytesIO()
-            with tarfile.open(fileobj=stream, mode=mode, format=form) as tar:  # type: ignore[call-overload]
+            with tarfile.open(fileobj=stream, mode=mode, format=form) as tar:
                 for name in (*MEMBERS, "../labels.txt", "é" * 40):
                     item = tarfile.TarInfo(name)
                     item.size = 20
@@ -242,4 +242,4 @@ def lmdbs() -> list[bytes]:
                 datum.data, datum.height = bytes(2 * height), height
                 t.put(b"%08d" % i, datum.SerializeToString())
 
-    return [_written(lambda path, n=n: write(path, n)) for n in (2, 1500)]
+    return [_written(partial(write, height=height)) for height in (2, 1500)]

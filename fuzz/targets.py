@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import os
 import re
+import signal
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,11 +121,6 @@ def _large_weights(path: Path) -> None:
         _weights(path)
 
 
-def same(one: Message, other: Message) -> bool:
-    """Whether two messages hold the same, NaN being NaN."""
-    return one.SerializeToString(deterministic=True) == other.SerializeToString(deterministic=True)
-
-
 def check_round_trip(message: Message) -> None:
     """A message written as text and read again is the message.
 
@@ -133,7 +131,7 @@ def check_round_trip(message: Message) -> None:
     """
     text = format_text(message)
     again = parse_text(text, type(message)())
-    if not same(again, message):
+    if not messages.same(again, message):
         raise Differs(f"parse(format(x)) is not x:\n{message}\n{text}")
     if format_text(again) != text:
         raise Differs(f"format(parse(format(x))) is not format(x):\n{text}")
@@ -153,7 +151,7 @@ def _solver(data: bytes, folder: Path) -> None:
     solver = read_solver(folder / "solver.prototxt")
     if not is_text(data):
         # What a binary has beyond the schema has no text.
-        solver.DiscardUnknownFields()  # type: ignore[attr-defined]
+        solver.DiscardUnknownFields()
     check_round_trip(solver)
 
 
@@ -201,13 +199,13 @@ RECORD = Record(
 
 
 def _tar(data: bytes, folder: Path) -> None:
-    zoo_files.cache.cache_dir = lambda: folder  # type: ignore[assignment]
     inside = folder / RECORD.name
     before = set(folder.iterdir())
     archive = folder / "fuzz.tar"
     archive.write_bytes(data)
     try:
-        zoo_files._unpacked(RECORD, archive)
+        with mock.patch.dict(os.environ, RECAFFE_HOME=str(folder)):
+            zoo_files._unpacked(RECORD, archive)
     finally:
         allowed = {inside, archive, archive.with_name("fuzz.tar.rejected"), *before}
         outside = set(folder.iterdir()) - allowed
@@ -273,8 +271,23 @@ def _hdf5_data(data: bytes, folder: Path) -> None:
 
 def _state(path: Path) -> None:
     state = read_message(path, caffe_pb2.SolverState())
-    state.DiscardUnknownFields()  # type: ignore[attr-defined]
+    state.DiscardUnknownFields()
     check_round_trip(state)
+
+
+def _drill(data: bytes, folder: Path) -> None:
+    """Go wrong in each way once, for the tests of those who watch."""
+    match int(data):
+        case 1:
+            raise caffe.CaffeError("a clean refusal")
+        case 2:
+            raise KeyError("unclean")
+        case 3:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        case 4:
+            raise Differs("another value")
+        case 5:
+            time.sleep(3600)
 
 
 def _nothing() -> Sequence[bytes]:
@@ -303,5 +316,8 @@ TARGETS = {
         Target("tar", _tar, seeds.tars, suffix=".tar"),
         Target("link", _link, lambda: seeds.LINKS, (b"@", b"..", b"%0d%0a", b"[::1]", b":80")),
         Target("nets", differential, _nothing),
+        Target("drill", _drill, _nothing),
     )
 }
+
+READERS_AND_NETS = [name for name in TARGETS if name != "drill"]

@@ -54,7 +54,7 @@ def tried(target: Target, data: bytes, folder: Path) -> tuple[str, str] | None:
     began = time.process_time()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", caffe.CaffeWarning)
+            warnings.simplefilter("ignore")
             target.run(data, folder)
     except caffe.CaffeError:
         pass
@@ -70,11 +70,14 @@ def work(name: str, first: int, count: int, place: Path) -> None:
     """Try the inputs of a target from number `first` on; print what is found."""
     target = TARGETS[name]
     folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir=os.environ.get("FUZZ_FOLDER")))
+    parent = os.getppid()
     target.input(first)
     limit_memory()
     os.chdir(folder)
     with open(place, "r+b") as stream, mmap.mmap(stream.fileno(), PLACE.size) as where:
         for done, number in enumerate(range(first, first + count)):
+            if os.getppid() != parent:
+                break
             PLACE.pack_into(where, 0, number, done)
             found = tried(target, target.input(number), folder)
             if found is not None:

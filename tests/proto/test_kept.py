@@ -28,3 +28,11 @@ def test_lines_keep_how_far_they_stand_in() -> None:
     wanted = 'layer {\n  name: "a"\n  odd {\n      a: 1\n\n    b: 2\n  }\n}\n'
     assert rewritten(text) == wanted
     assert rewritten(wanted) == wanted
+
+
+def test_what_is_read_again_is_the_same_message() -> None:
+    text = "layers {\n    odd {\n        a: 1\n      b: 2\n  }\n}\n"
+    with pytest.warns(CaffeWarning, match="has no field"):
+        net = parse_text(text, caffe_pb2.NetParameter())
+    with pytest.warns(CaffeWarning, match="has no field"):
+        assert parse_text(format_text(net), caffe_pb2.NetParameter()) == net

@@ -506,6 +506,29 @@ def test_a_broken_archive_is_said(site: Site, monkeypatch: pytest.MonkeyPatch) -
     assert not (cache.cache_dir() / entry.file_name).exists()
 
 
+@pytest.mark.parametrize("kind", ["too large", "a link"])
+def test_what_an_archive_must_not_hold(
+    kind: str, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        item = tarfile.TarInfo("synsets.txt")
+        if kind == "a link":
+            item.type, item.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            tar.addfile(item)
+        else:
+            item.size = 100
+            tar.addfile(item, io.BytesIO(bytes(100)))
+    site.content = stream.getvalue()
+    entry = replace(
+        records.record("ilsvrc12"), url=site.url, mirrors=(), size=None, members=("synsets.txt",)
+    )
+    monkeypatch.setitem(records._BY_NAME, "ilsvrc12", entry)
+    monkeypatch.setattr(files, "MOST_UNPACKED", 99)
+    with pytest.raises(FetchError, match=r"cannot be unpacked \(.*(100 bytes|passwd)"):
+        files.fetch("ilsvrc12", quiet=True, unchecked=True)
+
+
 FINDER = """
 input: "data" input_shape { dim: 1 dim: 3 dim: 16 dim: 16 }
 layer { name: "found" type: "Convolution" bottom: "data" top: "found"

@@ -19,8 +19,8 @@ _TAG = NUMBER << 3 | 2
 
 
 def keep(message: Message, text: str) -> None:
-    """Store a field's text with a message."""
-    data = text.encode()
+    """Store a field's text with a message, its lines from the margin on."""
+    data = _indented(text, 0).encode()
     message.MergeFromString(_varint(_TAG) + _varint(len(data)) + data)
 
 

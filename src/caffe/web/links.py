@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import ipaddress
+import re
 import socket
 import ssl
 import threading
@@ -37,6 +38,7 @@ HEADERS = {
     "Accept-Encoding": "identity",
     "Connection": "close",
 }
+_NO_NAME = re.compile(r"[^0-9A-Za-z._:-]")
 # Behind these prefixes of IPv6 stands an address of IPv4.
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _PUBLIC_IPV6 = ipaddress.IPv6Network("2000::/3")
@@ -129,6 +131,9 @@ def locate(link: str, settings: Settings) -> Target:
     port = parts.port or PORTS[parts.scheme]
     try:
         name = name if ":" in name else name.encode("idna").decode("ascii")
+        if _NO_NAME.search(name):
+            # A Host header holds what is not printed, too, but no web server has such a name.
+            raise Refusal(400, "link_refused", "this is no web address")
         found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise Refusal(502, "link_failed", f"no address is known for {name!r}") from error
@@ -150,6 +155,8 @@ def locate(link: str, settings: Settings) -> Target:
 
 def _split(link: str) -> SplitResult:
     try:
+        # Half a character, which JSON can say, has no bytes: UnicodeEncodeError is a ValueError.
+        link.encode()
         parts = urlsplit(link.strip())
         port = parts.port
     except ValueError as error:

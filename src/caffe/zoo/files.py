@@ -20,6 +20,8 @@ from .records import record
 
 CAFFENET = "bvlc_reference_caffenet"
 CAFFENET_VARIABLE = "RECAFFE_CAFFENET"
+MOST_UNPACKED = 4 << 30
+"""Bytes of one file in an archive; a few may claim to be any number of zeros."""
 
 
 @dataclass(frozen=True)
@@ -227,6 +229,8 @@ def _unpacked(entry: Record, archive: Path) -> tuple[Path, ...]:
                 # Only by their last name: no path in an archive may lead out of the folder.
                 name = Path(item.name).name
                 source = tar.extractfile(item) if name in entry.members else None
+                if source is not None and item.size > MOST_UNPACKED:
+                    raise FetchError(f"{name} is of {item.size} bytes")
                 if source is not None:
                     with atomic_write(folder / name) as stream:
                         shutil.copyfileobj(source, stream)
