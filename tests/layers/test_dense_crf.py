@@ -111,3 +111,19 @@ def test_mean_field_has_caffes_parameters() -> None:
         layer_net('type: "MultiStageMeanfield"', [(1, 2, 4, 4), (1, 2, 4, 4), (1, 3, 4, 4)])
     with pytest.raises(ShapeError, match="need a start of that shape"):
         layer_net(MEANFIELD, [(1, 2, 4, 4), (1, 2, 4, 5), (1, 3, 4, 4)], phase=caffe.TRAIN)
+
+
+@pytest.mark.parametrize(
+    ("text", "shapes"),
+    [
+        (
+            'type: "MultiStageMeanfield" '
+            "multi_stage_meanfield_param { num_iterations: 4294967295 }",
+            [(1, 2, 3, 3), (1, 2, 3, 3), (1, 3, 3, 3)],
+        ),
+        ('type: "DenseCRF" dense_crf_param { max_iter: 2147483647 }', [(1, 2, 3, 3), (1, 2)]),
+    ],
+)
+def test_rounds_are_bounded(text: str, shapes: list[tuple[int, ...]]) -> None:
+    with pytest.raises(CaffeError, match="at most 10000 rounds"):
+        layer_net(text, shapes)

@@ -21,6 +21,15 @@ Smoothing = Callable[[Tensor], Tensor]
 """From values of places, (places, channels), to weighted means of all places' values."""
 
 
+MOST_ROUNDS = 10_000
+"""How many rounds a net may ask for; a field that has not settled by then never does."""
+
+
+def _check_rounds(name: str, rounds: int) -> None:
+    if rounds > MOST_ROUNDS:
+        raise NetError(f"{name} is {rounds}, but at most {MOST_ROUNDS} rounds are computed")
+
+
 def smoothing(points: Tensor) -> Smoothing:
     """Return the means of all places' values by nearness of their points, (places, dimensions)."""
     lattice = PermutohedralLattice(points)
@@ -58,6 +67,7 @@ class DenseCRF(Layer[DenseCRFParameter]):
         for names in (("pos_w", "pos_xy_std"), ("bi_w", "bi_xy_std", "bi_rgb_std")):
             if len({len(getattr(param, name)) for name in names}) > 1:
                 raise NetError(f"{', '.join(names)} must have as many numbers")
+        _check_rounds("max_iter", param.max_iter)
         if min([1.0, *param.pos_xy_std, *param.bi_xy_std, *param.bi_rgb_std]) <= 0:
             raise NetError("standard deviations must be positive")
         if len(bottoms) > 2 and not param.bi_w:
@@ -160,6 +170,7 @@ class MultiStageMeanfield(Layer[MultiStageMeanfieldParameter]):
         param = self.param
         if param.num_iterations < 2:
             raise NetError(f"num_iterations must be above 1, not {param.num_iterations}")
+        _check_rounds("num_iterations", param.num_iterations)
         if min(param.theta_alpha, param.theta_beta, param.theta_gamma) <= 0:
             raise NetError("theta_alpha, theta_beta and theta_gamma must be positive")
 
