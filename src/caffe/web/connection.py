@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeGuard
 
 import h11
@@ -23,6 +23,8 @@ log = logging.getLogger("caffe.web.connection")
 log.setLevel(logging.ERROR)
 LINGER_SECONDS = 2.0
 """So long a refused client may go on sending: one that is cut off reads no answer."""
+SHARE_THAT_GOES = 64
+"""Where there are too many connections, one of so many is closed."""
 LAST_SECONDS = 1.0
 """So long a connection may still ask when the server ends."""
 
@@ -34,9 +36,16 @@ class Connection(H11Protocol):
     thousand silent connections would keep everybody else out for good.
     """
 
-    def __init__(self, *arguments: Any, settings: Settings, **more: Any) -> None:
+    def __init__(
+        self,
+        *arguments: Any,
+        settings: Settings,
+        is_stopping: Callable[[], bool] = lambda: False,
+        **more: Any,
+    ) -> None:
         super().__init__(*arguments, **more)
         self._settings = settings
+        self._is_stopping = is_stopping
         self.logger = log
         self._refused = False
         self._unsent_since: float | None = None
@@ -57,9 +66,14 @@ class Connection(H11Protocol):
         """Wait for a request; where there are too many connections, another makes room."""
         super().connection_made(transport)
         self.address = whose(self.client)
-        others = (one for one in self.connections if one is not self)
-        if len(self.connections) > self._settings.connections and not make_room(others):
-            self._answer_only(Refusal(503, "busy", "too many are connected; try again", 5))
+        most = self._settings.connections
+        if self._is_stopping():
+            self.shutdown()
+        elif len(self.connections) > most:
+            others = (one for one in self.connections if one is not self)
+            # Several at once, as it takes time to look through all.
+            if not make_room(others, max(1, most // SHARE_THAT_GOES)):
+                self._answer_only(Refusal(503, "busy", "too many are connected; try again", 5))
 
     def data_received(self, data: bytes) -> None:
         """Read on, but for what follows a refusal."""
@@ -130,20 +144,23 @@ class Connection(H11Protocol):
         self.app = Guard(refusal.response(), self._settings)
 
 
-def make_room(connections: Iterable[Any]) -> bool:
-    """Close the connection that is longest not at work, of whoever has most such; if there is one.
+def make_room(connections: Iterable[Any], count: int) -> bool:
+    """Close connections that are longest not at work, of whoever has most such; if there are any.
 
     Parameters
     ----------
     connections : iterable of Connection
         Those to choose from.
+    count : int
+        How many to close, if they have as many.
     """
     idle = [one for one in connections if _may_go(one)]
     if not idle:
         return False
     greediest, _ = Counter(one.address for one in idle).most_common(1)[0]
-    theirs = (one for one in idle if one.address == greediest)
-    min(theirs, key=lambda one: one.since).transport.abort()
+    theirs = sorted((one for one in idle if one.address == greediest), key=lambda one: one.since)
+    for one in theirs[:count]:
+        one.transport.abort()
     return True
 
 

@@ -45,7 +45,9 @@ class Server(uvicorn.Server):
             access_log=False,
             server_header=False,
             backlog=ACCEPTED_AT_ONCE,
-            http=partial(Connection, settings=settings),  # type: ignore[arg-type]
+            http=partial(  # type: ignore[arg-type]
+                Connection, settings=settings, is_stopping=lambda: service.is_stopping
+            ),
             ws="none",
             lifespan="on",
             timeout_graceful_shutdown=ceil(service.settings.answer_seconds + SECONDS_TO_FINISH),

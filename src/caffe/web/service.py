@@ -98,7 +98,7 @@ class Service:
         self.arrivals = Arrivals(settings.arrivals, max(settings.arriving_bytes, least))
         self._places = Shares(settings.places_each or max(1, settings.queue // 4))
         self._link_shares = Shares(settings.links_each)
-        self._stopping = False
+        self.is_stopping = False
         self._seconds = 0.1
         self._readers: anyio.CapacityLimiter | None = None
         self._links: anyio.CapacityLimiter | None = None
@@ -114,7 +114,7 @@ class Service:
 
     def refuse(self) -> None:
         """Refuse what waits and what comes, in the event loop; what is being done is finished."""
-        self._stopping = True
+        self.is_stopping = True
         self.arrivals.close(stopping())
         for worker in self.workers.values():
             worker.refuse()
@@ -127,7 +127,7 @@ class Service:
     @contextmanager
     def place(self, address: str) -> Iterator[None]:
         """Take one of the places; raises Refusal (503) when all are taken, or all of an address."""
-        if self._stopping:
+        if self.is_stopping:
             raise stopping()
         if self.places_taken >= self.settings.queue:
             reason = f"all {self.settings.queue} places are taken; try again in a moment"
