@@ -10,6 +10,7 @@ from caffe.layers.layer import create
 from caffe.proto.caffe_pb2 import LayerParameter
 from caffe.proto.text import parse_text
 
+from . import other_layers  # noqa: F401 (its makers enter)
 from .layers import MAKERS, LayerCase, Shape, draw, draw_shape, given
 
 OFTEN = {"Convolution": 10, "ReLU": 6, "Eltwise": 6, "BatchNorm": 4, "Scale": 4, "Pooling": 3,
@@ -62,7 +63,7 @@ def _place(
     rng: Random, kind: str, name: str, blobs: dict[str, Shape], read: set[str]
 ) -> str | None:
     """Put a layer behind blobs that it suits; returns its text, or None where there are none."""
-    names = list(blobs)
+    names = [name for name, shape in blobs.items() if shape]
     # The newest blob is the most frequent one, so that chains come about.
     first = names[-1] if rng.random() < 0.7 else rng.choice(names)
     case = draw(rng, kind, blobs[first])
