@@ -18,7 +18,10 @@ from tests.helpers.places import GOLDENS
 
 FACTS = json.loads((GOLDENS / "caffe_schema.json").read_text())
 SOURCE = Path(generate.__file__).parents[2]
-FORK_FIELDS = {"caffe.BlobProto": {"raw_data_type": 10, "raw_data": 12}}
+FORK_FIELDS = {
+    "caffe.BlobProto": {"raw_data_type": 10, "raw_data": 12},
+    "caffe.SolverState": {"minimum_loss": 5, "iter_last_event": 6},
+}
 FIRST_FORK_NUMBER = 1000
 FORK_VALUES = {
     "caffe.PoolingParameter.PoolMethod": {"AVE_EXC_PAD": 3, "AVE_TF": 3},

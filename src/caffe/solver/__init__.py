@@ -1,7 +1,7 @@
 """Training: the solvers, which step a net towards a smaller loss.
 
 - ``methods``: how gradients and their history become updates; one small class each.
-- ``rates``: how the learning rate falls.
+- ``rates``: how the learning rate falls; ``local_rates``: each parameter's own.
 - ``settings``: what a solver's text asks for, and what of it cannot be.
 - ``solver``: the loop of steps, tests and snapshots.
 - ``snapshots``: the files from which a solver goes on; ``sidecar``: what the original's lose.
@@ -13,6 +13,7 @@ from .solver import (
     AdaDeltaSolver,
     AdaGradSolver,
     AdamSolver,
+    AdamWSolver,
     NesterovSolver,
     RMSPropSolver,
     SGDSolver,
@@ -24,6 +25,7 @@ __all__ = [
     "AdaDeltaSolver",
     "AdaGradSolver",
     "AdamSolver",
+    "AdamWSolver",
     "NesterovSolver",
     "RMSPropSolver",
     "SGDSolver",

@@ -24,14 +24,21 @@ class Method:
     ----------
     slots : int
         How many arrays of a parameter's shape the rule remembers.
+    decoupled : bool
+        Whether weight decay is taken from the parameter beside the rule, instead of being added
+        to the gradient.
+    momentum : float
+        The momentum of the next update.
     """
 
     slots: ClassVar[int] = 1
+    decoupled_by_itself: ClassVar[bool] = False
     takes_momentum: ClassVar[bool] = True
 
     def __init__(self, param: SolverParameter) -> None:
         self.momentum = param.momentum
         self.delta = param.delta
+        self.decoupled = param.decoupled_weight_decay or self.decoupled_by_itself
         if not self.takes_momentum and param.momentum:
             raise NetError(
                 f"momentum cannot be used with {param.type}: take out momentum: {param.momentum:g}",
@@ -143,7 +150,16 @@ class Adam(Method):
         diff.copy_(m / v.sqrt().add_(self.delta)).mul_(rate * correction)
 
 
+class AdamW(Adam):
+    """Adam with decoupled weight decay: w -= rate decay w beside Adam's update.
+
+    The gradient has no decay in it, so that m and v do not see it (Loshchilov and Hutter, 2019).
+    """
+
+    decoupled_by_itself = True
+
+
 METHODS: dict[str, type[Method]] = {
-    kind.__name__: kind for kind in (SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam)
+    kind.__name__: kind for kind in (SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam, AdamW)
 }
 """By the name that `type` gives them."""

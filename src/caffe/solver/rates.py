@@ -1,39 +1,117 @@
-"""How the learning rate falls from step to step: `lr_policy`."""
+"""How the learning rate changes from step to step: `lr_policy`, and the rise before it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
 
 from ..errors import NetError, did_you_mean
-from ..proto.caffe_pb2 import SolverParameter
+from ..proto.caffe_pb2 import SolverParameter, SolverState
 
 Policy = Callable[[SolverParameter, int, int], float]
-"""From the settings, the steps done and how often the rate has fallen to what base_lr is
-multiplied by."""
+"""From the settings, the steps done and how often the rate has fallen to the rate."""
 
 
 def _sigmoid(param: SolverParameter, iteration: int, fallen: int) -> float:
     power = -param.gamma * (iteration - param.stepsize)
     # Beyond this the exponential is no number any more.
-    return 1 / (1 + math.exp(min(power, 700.0)))
+    return param.base_lr * (1 / (1 + math.exp(min(power, 700.0))))
+
+
+def _poly(param: SolverParameter, iteration: int, fallen: int) -> float:
+    """min_lr + (base_lr - min_lr) (1 - iter / max_iter) ^ power."""
+    left = max(1 - iteration / param.max_iter, 0.0) ** param.power
+    return float((param.base_lr - param.min_lr) * left + param.min_lr)
+
+
+def _along_cosine(param: SolverParameter, part: float) -> float:
+    return param.min_lr + (param.base_lr - param.min_lr) * (1 + math.cos(math.pi * part)) / 2
+
+
+def _cosine(param: SolverParameter, iteration: int, fallen: int) -> float:
+    """min_lr + (base_lr - min_lr) (1 + cos(pi iter / max_iter)) / 2."""
+    return _along_cosine(param, min(iteration / param.max_iter, 1.0))
+
+
+def _sgdr(param: SolverParameter, iteration: int, fallen: int) -> float:
+    """The cosine of each period anew (Loshchilov and Hutter, 2017).
+
+    The first period has stepsize iterations, each other one mult_factor times those of the one
+    before.
+    """
+    since, period = iteration, param.stepsize
+    if param.mult_factor == 1:
+        since %= period
+    while since >= period:
+        since, period = since - period, period * param.mult_factor
+    return _along_cosine(param, since / period)
+
+
+def _multifixed(param: SolverParameter, iteration: int, fallen: int) -> float:
+    """The first stagelr whose stageiter has not passed; after all of them the last."""
+    for rate, last in zip(param.stagelr, param.stageiter, strict=True):
+        if iteration <= last:
+            return rate
+    return param.stagelr[-1]
+
+
+def _fallen(param: SolverParameter, iteration: int, fallen: int) -> float:
+    return float(param.base_lr * param.gamma**fallen)
 
 
 POLICIES: dict[str, Policy] = {
-    "fixed": lambda param, iteration, fallen: 1.0,
-    "step": lambda param, iteration, fallen: param.gamma**fallen,
-    "exp": lambda param, iteration, fallen: param.gamma**iteration,
-    "inv": lambda param, iteration, fallen: float((1 + param.gamma * iteration) ** -param.power),
-    "multistep": lambda param, iteration, fallen: param.gamma**fallen,
-    "poly": lambda param, iteration, fallen: float(
-        max(1 - iteration / param.max_iter, 0.0) ** param.power
+    "fixed": lambda param, iteration, fallen: param.base_lr,
+    "step": _fallen,
+    "exp": lambda param, iteration, fallen: float(param.base_lr * param.gamma**iteration),
+    "inv": lambda param, iteration, fallen: float(
+        param.base_lr * (1 + param.gamma * iteration) ** -param.power
     ),
+    "multistep": _fallen,
+    "poly": _poly,
     "sigmoid": _sigmoid,
+    "plateau": _fallen,
+    "multifixed": _multifixed,
+    "sgdr": _sgdr,
+    "cosine": _cosine,
 }
+
+
+@dataclass
+class Plateau:
+    """Whether the loss still falls (SSD's and Intel's policy "plateau").
+
+    Attributes
+    ----------
+    minimum_loss : float
+        The least smoothed loss so far, as a float32.
+    iter_last_event : int
+        When it was found, or when the rate fell after that.
+    """
+
+    minimum_loss: float = SolverState().minimum_loss
+    iter_last_event: int = 0
+
+    def is_over(self, iteration: int, loss: float, window: int) -> bool:
+        """Take in a loss; return whether there was no new minimum for so many iterations."""
+        if loss < self.minimum_loss:
+            # Snapshots keep a float32, and those that go on from one shall see the same.
+            self.minimum_loss, self.iter_last_event = float(np.float32(loss)), iteration
+        if iteration < self.iter_last_event + window:
+            return False
+        self.iter_last_event = iteration
+        return True
 
 
 class Rate:
     """The learning rate of each step.
+
+    During the first rampup_interval or warmup_iter iterations it rises to base_lr: in NVIDIA's
+    way, ``rampup_lr + (base_lr - rampup_lr) (iter / rampup_interval)^2``, or in Intel's,
+    ``warmup_start_lr + (base_lr - warmup_start_lr) iter / warmup_iter``. The policy counts its
+    iterations from the training's start all the same. No rate is below min_lr.
 
     Parameters
     ----------
@@ -48,12 +126,15 @@ class Rate:
     Attributes
     ----------
     current_step : int
-        How often the rate has fallen (policies "step" and "multistep").
+        How often the rate has fallen (policies "step", "multistep" and "plateau").
+    plateau : Plateau
+        What the policy of that name remembers.
     """
 
     def __init__(self, param: SolverParameter) -> None:
         self.param = param
         self.current_step = 0
+        self.plateau = Plateau()
         if param.lr_policy not in POLICIES:
             hint = did_you_mean(param.lr_policy, POLICIES)
             raise NetError(
@@ -61,30 +142,103 @@ class Rate:
                 f"{', '.join(POLICIES)})",
                 word=param.lr_policy or "lr_policy",
             )
-        if param.base_lr < 0:
-            raise NetError(
-                f"base_lr must not be negative, but is {param.base_lr:g}", word="base_lr"
-            )
-        if param.lr_policy == "step" and param.stepsize < 1:
-            raise NetError("lr_policy 'step' needs a stepsize above 0", word="lr_policy")
-        if param.lr_policy == "poly" and param.max_iter < 1:
-            raise NetError("lr_policy 'poly' needs max_iter above 0", word="lr_policy")
-        values = list(param.stepvalue)
-        if param.lr_policy == "multistep" and (not values or values != sorted(values)):
-            raise NetError(
-                f"lr_policy 'multistep' needs stepvalue in order, not {values}", word="stepvalue"
-            )
-        if param.gamma < 0 and param.lr_policy != "sigmoid":
-            raise NetError(f"gamma must not be negative, but is {param.gamma:g}", word="gamma")
+        _check_numbers(param)
+        _check_policy(param)
 
-    def at(self, iteration: int) -> float:
-        """Return the rate of the step that comes after so many."""
+    def at(self, iteration: int, loss: float = math.inf) -> float:
+        """Return the rate of the step that comes after so many.
+
+        Parameters
+        ----------
+        iteration : int
+            Steps done.
+        loss : float
+            The smoothed loss, which the policy "plateau" goes by.
+        """
         param = self.param
+        rate = self._rising(iteration)
+        if rate is None:
+            self._fall(iteration, loss)
+            rate = POLICIES[param.lr_policy](param, iteration, self.current_step)
+        return max(rate, param.min_lr)
+
+    def momentum_factor(self, iteration: int) -> float:
+        """Return what SGD's momentum is multiplied by while the rate rises in Intel's way.
+
+        The history holds updates at the rate before, so that is brought to today's.
+        """
+        if self.param.rampup_interval > iteration or self.param.warmup_iter <= iteration:
+            return 1.0
+        before = self._rising(max(0, iteration - 1))
+        now = self._rising(iteration)
+        return now / before if before and now else 1.0
+
+    def _rising(self, iteration: int) -> float | None:
+        param = self.param
+        if iteration < param.rampup_interval:
+            part, start = (iteration / param.rampup_interval) ** 2, param.rampup_lr
+        elif iteration < param.warmup_iter:
+            part, start = iteration / param.warmup_iter, param.warmup_start_lr
+        else:
+            return None
+        return start + (param.base_lr - start) * part
+
+    def _fall(self, iteration: int, loss: float) -> None:
+        param, fallen = self.param, self.current_step
         if param.lr_policy == "step":
             self.current_step = iteration // param.stepsize
         elif param.lr_policy == "multistep":
-            values = param.stepvalue
             # At most one at a time, as in the original.
-            fallen = self.current_step
+            values = param.stepvalue
             self.current_step += fallen < len(values) and iteration >= values[fallen]
-        return param.base_lr * POLICIES[param.lr_policy](param, iteration, self.current_step)
+        elif param.lr_policy == "plateau":
+            windows = param.plateau_winsize
+            # After the last fall minima are still noted: they are shown.
+            window = windows[fallen] if fallen < len(windows) else 2**31
+            self.current_step += self.plateau.is_over(iteration, loss, window)
+
+
+def _check_numbers(param: SolverParameter) -> None:
+    names = ("base_lr", "min_lr", "rampup_interval", "rampup_lr", "warmup_iter", "warmup_start_lr")
+    for name in (*names, *(() if param.lr_policy == "sigmoid" else ("gamma",))):
+        if getattr(param, name) < 0:
+            raise NetError(
+                f"{name} must not be negative, but is {getattr(param, name):g}", word=name
+            )
+
+
+def _check_policy(param: SolverParameter) -> None:
+    """Refuse a policy that lacks what it needs."""
+    policy = param.lr_policy
+    if policy in ("step", "sgdr") and param.stepsize < 1:
+        raise NetError(f"lr_policy '{policy}' needs a stepsize above 0", word="lr_policy")
+    if policy in ("poly", "cosine") and param.max_iter < 1:
+        raise NetError(f"lr_policy '{policy}' needs max_iter above 0", word="lr_policy")
+    if policy in ("poly", "cosine", "sgdr") and param.min_lr > param.base_lr:
+        raise NetError(
+            f"min_lr {param.min_lr:g} must not be above base_lr {param.base_lr:g}", word="min_lr"
+        )
+    if policy == "sgdr" and param.mult_factor < 1:
+        raise NetError(
+            f"mult_factor must be at least 1, not {param.mult_factor}", word="mult_factor"
+        )
+    values = list(param.stepvalue)
+    if policy == "multistep" and (not values or values != sorted(values)):
+        raise NetError(
+            f"lr_policy 'multistep' needs stepvalue in order, not {values}", word="stepvalue"
+        )
+    if policy == "plateau" and (not param.plateau_winsize or min(param.plateau_winsize) < 1):
+        raise NetError(
+            "lr_policy 'plateau' needs plateau_winsize, each above 0, not "
+            f"{list(param.plateau_winsize)}",
+            word="lr_policy",
+        )
+    last = list(param.stageiter)
+    if policy == "multifixed" and (
+        not last or len(last) != len(param.stagelr) or last != sorted(last)
+    ):
+        raise NetError(
+            f"lr_policy 'multifixed' needs as many stagelr as stageiter, these in order, not "
+            f"{len(param.stagelr)} and {last}",
+            word="lr_policy",
+        )

@@ -22,9 +22,10 @@ from ..proto.caffe_pb2 import SolverParameter
 from ..vectors import NetVec
 from ..weights.solver_state import State
 from . import settings, sidecar, snapshots
+from .local_rates import LocalRates
 from .log import output_line, say
 from .methods import METHODS
-from .rates import Rate
+from .rates import Plateau, Rate
 
 Callback = Callable[[], None]
 
@@ -103,6 +104,7 @@ class Solver:
             for _ in range(self._method.slots)
             for entry in self._learnable
         ]
+        self._local = LocalRates(self.param, len(self._learnable))
         say("solver.cpp:57", "Solver scaffolding done.")
 
     def _make_nets(self) -> None:
@@ -225,12 +227,7 @@ class Solver:
 
         The blobs' `diff` hold afterwards what has been taken from their `data`.
         """
-        fallen = self._rate.current_step
-        rate = self._rate.at(self.iter)
-        if self._rate.current_step != fallen and self.param.lr_policy == "multistep":
-            status = f"Iteration {self.iter}, step = {self._rate.current_step}"
-            say("sgd_solver.cpp:50", f"MultiStep Status: {status}")
-        self._last_rate = rate
+        rate = self._next_rate()
         if self._is_display_due():
             say("sgd_solver.cpp:112", f"Iteration {self.iter}, lr = {rate:g}")
         store = mode.current_store()
@@ -243,21 +240,49 @@ class Solver:
                 if self.param.iter_size > 1:
                     diff.div_(self.param.iter_size)
                 data = entry.blob.mutable_data(store)
-                self._regularize(data, diff, entry.decay_mult)
-                self._method.update(
-                    diff, self._history[number::count], rate * entry.lr_mult, self.iter + 1
-                )
+                history = self._history[number::count]
+                own = rate * entry.lr_mult
+                momentum = self._method.momentum
+                if self.param.larc and entry.lr_mult > 0:
+                    own = self._local.before_decay(number, rate, data, diff, history[0], momentum)
+                decay = self.param.weight_decay * entry.decay_mult
+                if decay and not self._method.decoupled:
+                    diff.add_(self._regularization(data), alpha=decay)
+                if self.param.local_lr_auto and entry.lr_mult > 0:
+                    own = self._local.after_decay(rate, data, diff)
+                self._method.update(diff, history, own, self.iter + 1)
+                if decay and self._method.decoupled:
+                    diff.add_(self._regularization(data), alpha=decay * own)
                 data.sub_(diff)
+
+    def _next_rate(self) -> float:
+        """Return the next step's rate, and say when it has fallen."""
+        fallen, least = self._rate.current_step, self._rate.plateau.minimum_loss
+        rate = self._rate.at(self.iter, self._loss.value)
+        kind = {"multistep": "MultiStep", "plateau": "Plateau"}.get(self.param.lr_policy)
+        if kind and self._rate.current_step != fallen:
+            status = f"Iteration {self.iter}, step = {self._rate.current_step}"
+            say("sgd_solver.cpp:50", f"{kind} Status: {status}")
+        if self._is_display_due() and self._rate.plateau.minimum_loss != least:
+            status = f"current minimum_loss = {self._rate.plateau.minimum_loss:g}"
+            say("sgd_solver.cpp:84", f"Plateau Status: Iteration {self.iter}, {status}")
+        if self.method_name == "SGD":
+            factor = self._rate.momentum_factor(self.iter)
+            self._method.momentum = self.param.momentum * factor
+        self._last_rate = rate
+        return rate
 
     def snapshot(self) -> None:
         """Keep the weights and the solver's state, as ``PREFIX_iter_N.caffemodel`` and its kin."""
         history = [array.cpu().numpy() for array in self._history]
         state = State(self.iter, "", self._rate.current_step, history)
+        if self.param.lr_policy == "plateau":
+            state.plateau = (self._rate.plateau.minimum_loss, self._rate.plateau.iter_last_event)
         is_hdf5 = self.param.snapshot_format == SolverParameter.HDF5
         kind, places = ("HDF5", (471, 314)) if is_hdf5 else ("binary proto", (464, 284))
         weights, path = snapshots.save(self.param, self.net, state)
         nets = [self.net, *self.test_nets]
-        sidecar.save(path, nets, {"loss": self._loss.state(), "rate": self._last_rate})
+        sidecar.save(path, nets, self._kept())
         say(f"solver.cpp:{places[0]}", f"Snapshotting to {kind} file {weights}")
         say(f"sgd_solver.cpp:{places[1]}", f"Snapshotting solver state to {kind} file {path}")
 
@@ -283,11 +308,22 @@ class Solver:
             for array, shape in zip(state.history, shapes, strict=True)
         ]
         self._iter, self._rate.current_step = state.iteration, state.current_step
+        if state.plateau is not None:
+            self._rate.plateau = Plateau(*state.plateau)
         more = sidecar.load(path_text(state_file), [self.net, *self.test_nets])
         if more:
             self._loss.restore(more["loss"])
             self._last_rate = float(more["rate"])
+            self._local.correlations = more.get("correlations", self._local.correlations)
             self._goes_on = True
+
+    def _kept(self) -> dict[str, Any]:
+        """Return what goes into the file beside a snapshot."""
+        return {
+            "loss": self._loss.state(),
+            "rate": self._last_rate,
+            "correlations": self._local.correlations,
+        }
 
     def share_weights(self, net: Net) -> None:
         """Let another net use the parameters that are trained."""
@@ -329,11 +365,9 @@ class Solver:
             if array.device != device:
                 self._history[number] = array.to(device)
 
-    def _regularize(self, data: Tensor, diff: Tensor, multiplier: float) -> None:
-        decay = self.param.weight_decay * multiplier
-        if decay:
-            by = data if self.param.regularization_type == "L2" else data.sign()
-            diff.add_(by, alpha=decay)
+    def _regularization(self, data: Tensor) -> Tensor:
+        """Return the gradient of what weight decay adds to the loss."""
+        return data if self.param.regularization_type == "L2" else data.sign()
 
     # Tests, and what is shown.
 
@@ -483,6 +517,12 @@ class AdamSolver(SGDSolver):
     method_name = "Adam"
 
 
+class AdamWSolver(SGDSolver):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
+
+    method_name = "AdamW"
+
+
 SOLVERS: dict[str, type[Solver]] = {
     kind.method_name: kind
     for kind in (
@@ -492,6 +532,7 @@ SOLVERS: dict[str, type[Solver]] = {
         RMSPropSolver,
         AdaDeltaSolver,
         AdamSolver,
+        AdamWSolver,
     )
 }
 

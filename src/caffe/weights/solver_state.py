@@ -36,12 +36,16 @@ class State:
     history : list of ndarray
         The method's memory, in the order of the learnable parameters; methods with two of them
         have all of the first, then all of the second.
+    plateau : (float, int) or None
+        SSD's and Intel's policy "plateau": the least smoothed loss, and the step at which it was
+        found or the rate fell.
     """
 
     iteration: int
     learned_net: str
     current_step: int = 0
     history: list[Array] = field(default_factory=list)
+    plateau: tuple[float, int] | None = None
 
 
 def read_state(path: PathLike) -> State:
@@ -80,7 +84,10 @@ def read_state(path: PathLike) -> State:
                 source,
             )
         history.append(values.reshape(shape))
-    return State(message.iter, message.learned_net, message.current_step, history)
+    plateau = None
+    if message.HasField("minimum_loss"):
+        plateau = (message.minimum_loss, message.iter_last_event)
+    return State(message.iter, message.learned_net, message.current_step, history, plateau)
 
 
 def _read_hdf5(source: str) -> State:
@@ -93,11 +100,16 @@ def _read_hdf5(source: str) -> State:
             allowance = Allowance(source)
             for number, blob in enumerate(blobs):
                 allowance.take(blob, f"history blob {number}")
+            plateau = None
+            if "minimum_loss" in file and "iter_last_event" in file:
+                least = float(np.ravel(file["minimum_loss"][()])[0])
+                plateau = (least, _number(file["iter_last_event"]))
             return State(
                 _number(file["iter"]),
                 learned.decode() if isinstance(learned, bytes) else str(learned),
                 _number(file["current_step"]) if "current_step" in file else 0,
                 [unpack(blob) for blob in blobs],
+                plateau,
             )
     except CaffeError:
         raise
@@ -116,6 +128,8 @@ def write_state(path: PathLike, state: State) -> None:
     message = SolverState(
         iter=state.iteration, learned_net=state.learned_net, current_step=state.current_step
     )
+    if state.plateau is not None:
+        message.minimum_loss, message.iter_last_event = state.plateau
     for array in state.history:
         blob = message.history.add()
         blob.shape.dim.extend(array.shape)
@@ -144,6 +158,9 @@ def write_state_hdf5(path: PathLike, state: State) -> None:
         text = state.learned_net.encode() + b"\0"
         file.create_dataset("learned_net", data=np.array(text, f"S{len(text)}"))
         file["current_step"] = np.array([state.current_step], np.int32)
+        if state.plateau is not None:
+            file["minimum_loss"] = np.array([state.plateau[0]], np.float32)
+            file["iter_last_event"] = np.array([state.plateau[1]], np.int32)
         group = file.create_group("history")
         for number, array in enumerate(state.history):
             group.create_dataset(str(number), data=np.asarray(array, "<f4"))
