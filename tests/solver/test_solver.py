@@ -260,6 +260,33 @@ def test_weights_to_start_from_are_taken(net_file: Path) -> None:
     np.testing.assert_array_equal(weights(again), weights(made))
 
 
+DEEP = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [4, 3] } } }
+layer { name: "t" type: "Input" top: "t" input_param { shape { dim: [4, 2] } } }
+layer { name: "one" type: "InnerProduct" bottom: "x" top: "a"
+        inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }
+layer { name: "norm" type: "BatchNorm" bottom: "a" top: "n" }
+layer { name: "two" type: "InnerProduct" bottom: "n" top: "y"
+        inner_product_param { num_output: 2 weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "EuclideanLoss" bottom: "y" bottom: "t" top: "loss" }
+"""
+
+
+def test_frozen_layers_are_left_as_they_are(net_file: Path) -> None:
+    net_file.write_text(DEEP)
+    made = solver('momentum: 0.9 weight_decay: 0.1 freeze: "one" freeze: "n*"')
+    before = {name: [b.data.copy() for b in blobs] for name, blobs in made.net.params.items()}
+    made.step(3)
+    for name in ("one", "norm"):
+        for blob, values in zip(made.net.params[name], before[name], strict=True):
+            np.testing.assert_array_equal(blob.data, values)
+    assert (made.net.params["two"][0].data != before["two"][0]).any()
+    # Nothing below asks for a gradient, so that none is computed.
+    assert not made.net.blobs["a"].diff.any()
+    with pytest.raises(NetError, match=r"'too' is no layer's name; did you mean 'two'"):
+        solver('freeze: "too"')
+
+
 def test_another_net_may_share_the_weights(net_file: Path) -> None:
     made = solver()
     net = caffe.Net("net.prototxt", caffe.TEST)

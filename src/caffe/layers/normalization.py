@@ -132,7 +132,7 @@ class BatchNorm(Layer[BatchNormParameter]):
         self.use_global_stats = (
             self.param.use_global_stats
             if self.param.HasField("use_global_stats")
-            else self.phase == TEST
+            else self.phase == TEST or self.layer_param.freeze
         )
         self.channels = bottoms[0][1] if len(bottoms[0]) > 1 else 1
         specs = self.layer_param.param

@@ -30,6 +30,7 @@ from .inside import Inside
 from .parameters import ParameterList
 from .trained import copy_trained, save_caffemodel, save_hdf5, share_trained
 from .views import View, Views
+from .weights_report import WeightsReport
 
 if TYPE_CHECKING:
     from ..structure.summary import Summary
@@ -101,6 +102,7 @@ class Net(Views):
         self._graph = graph
         self._steps: list[Step] = []
         self._parameters = ParameterList()
+        self._weights_report: WeightsReport | None = None
         layers = [create(node.param) for node in graph.nodes]
         graph.add_automatic_tops([layer.added_tops for layer in layers])
         blobs = BlobVec(Blob() for _ in graph.blob_names)
@@ -122,7 +124,8 @@ class Net(Views):
             # pass visits a BatchNorm whose text is silent about its blobs.
             specs = node.param.param
             node.learns = [
-                i >= len(specs) or specs[i].lr_mult != 0 for i in range(len(layer.blobs))
+                not node.param.freeze and (i >= len(specs) or specs[i].lr_mult != 0)
+                for i in range(len(layer.blobs))
             ]
             self._steps.append(step)
         self._parameters.share()
@@ -402,11 +405,16 @@ class Net(Views):
     # Weights.
 
     @guarded
-    def copy_from(self, weights: PathLike) -> None:
+    def copy_from(self, weights: PathLike) -> WeightsReport:
         """Take the parameters that a .caffemodel or HDF5 file holds for layers of these names.
 
         Layers of the file that this net has not are passed over; layers of this net that the
         file has not keep their fillers' values.
+
+        Returns
+        -------
+        WeightsReport
+            Which layers were taken, which keep their values, and what was passed over.
 
         Raises
         ------
@@ -415,7 +423,15 @@ class Net(Views):
         WeightsError
             A layer's blobs differ in number or shape.
         """
-        copy_trained(self.inside, weights)
+        report = copy_trained(self.inside, weights)
+        before = self._weights_report
+        self._weights_report = report if before is None else before.followed_by(report)
+        return report
+
+    @property
+    def weights_report(self) -> WeightsReport | None:
+        """Which layers have their values from which files; None before any were read."""
+        return self._weights_report
 
     @guarded
     def share_with(self, other: Net) -> None:

@@ -65,6 +65,8 @@ class ParameterList:
                 word=layer.name,
             )
         specs += [ParamSpec()] * (len(layer.blobs) - len(specs))
+        if layer.layer_param.freeze:
+            specs = [_without_rate(spec) for spec in specs]
         for blob, spec in zip(layer.blobs, specs, strict=True):
             if spec.name and spec.name in self._owners:
                 self._add_sharer(blob, spec, self._owners[spec.name])
@@ -123,3 +125,10 @@ class ParameterList:
             setattr(owner, f"has_{name}", True)
         self._sharers.append((blob, learnable.blob))
         self._shared.add(id(blob))
+
+
+def _without_rate(spec: ParamSpec) -> ParamSpec:
+    frozen = ParamSpec()
+    frozen.CopyFrom(spec)
+    frozen.lr_mult = 0
+    return frozen

@@ -14,18 +14,25 @@ from ..proto.caffe_pb2 import LayerParameter
 from ..weights import files as weight_files
 from ..weights.layer_weights import WeightBlob
 from .inside import Inside
+from .weights_report import WeightsReport
 
 
-def copy_trained(net: Inside, path: PathLike) -> None:
+def copy_trained(net: Inside, path: PathLike) -> WeightsReport:
     """Copy into `net` what the file holds for layers of its names; see `Net.copy_from`."""
     targets = _by_name(net)
     layers = {layer.name: layer for layer in reversed(net.layers)}
     # Only when all of it fits and is read is the net changed; a refused file changes nothing.
     copies: list[tuple[Blob, WeightBlob]] = []
+    name = path_text(path)
+    report = WeightsReport({layer: "" for layer, blobs in targets.items() if blobs}, {name: []})
     for source in weight_files.read_weights(path):
         target = targets.get(source.name)
         if target is None:
+            if source.blobs:
+                report.unused[name].append(source.name)
             continue
+        if target:
+            report.sources[source.name] = name
         where = f"{path_text(path)}: layer '{source.name}'"
         # HDF5 files leave out the blobs that belong to another layer.
         shared = [net.parameters.is_shared(blob) for blob in target]
@@ -45,6 +52,8 @@ def copy_trained(net: Inside, path: PathLike) -> None:
     arrays = [values.own_data() for _, values in copies]
     for (blob, _), array in zip(copies, arrays, strict=True):
         blob.put_data(torch.from_numpy(array).view(blob.shape))
+    report.warn_of_nothing()
+    return report
 
 
 def share_trained(net: Inside, other: Inside) -> None:

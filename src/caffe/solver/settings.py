@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 from collections.abc import Iterator, Sequence
 
-from ..errors import ArgumentError, CaffeError, NetError
+from ..errors import ArgumentError, CaffeError, NetError, did_you_mean
 from ..net.construction import name_source
 from ..net.net import Net
 from ..paths import PathLike, is_path, path_text
@@ -13,7 +14,7 @@ from ..phases import TEST, TRAIN
 from ..proto import files
 from ..proto.caffe_pb2 import NetParameter, NetState, SolverParameter
 from ..proto.text import parse_text
-from ..proto.upgrade import upgrade_solver
+from ..proto.upgrade import upgrade_net_in_place, upgrade_solver
 
 Described = tuple[str | None, NetParameter]
 """A net's description, and the file that it came from."""
@@ -91,7 +92,7 @@ def train_net(param: SolverParameter) -> Net:
             word=given[0] if given else None,
         )
     net: str | NetParameter = getattr(param, given[0])
-    return _net(_described(net), TRAIN, [param.train_state])
+    return _net(_frozen(_described(net), param.freeze), TRAIN, [param.train_state])
 
 
 def test_nets(param: SolverParameter) -> list[Net]:
@@ -134,6 +135,33 @@ def weight_files(param: SolverParameter) -> Iterator[str]:
 
 def _described(net: str | NetParameter) -> Described:
     return (net, files.read_net(net)) if isinstance(net, str) else (None, net)
+
+
+def _frozen(described: Described, patterns: Sequence[str]) -> Described:
+    """Return a net's description with the layers of these names frozen.
+
+    Raises
+    ------
+    NetError
+        A pattern is no layer's.
+    """
+    source, param = described
+    if not patterns:
+        return described
+    net = NetParameter()
+    net.CopyFrom(param)
+    upgrade_net_in_place(net, source)
+    names = [layer.name for layer in net.layer]
+    for pattern in patterns:
+        if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
+            hint = did_you_mean(pattern, names)
+            raise NetError(
+                f"freeze: '{pattern}' is no layer's name{hint and '; '}{hint}", word=pattern
+            )
+    for layer in net.layer:
+        if any(fnmatch.fnmatchcase(layer.name, pattern) for pattern in patterns):
+            layer.freeze = True
+    return source, net
 
 
 def _net(described: Described, phase: int, states: Sequence[NetState]) -> Net:
