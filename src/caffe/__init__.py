@@ -51,8 +51,6 @@ if TYPE_CHECKING:
     from .net.net import Net
     from .net_spec import NetSpec, params, to_proto
     from .parallel import (
-        NCCL,
-        has_nccl,
         set_multiprocess,
         set_solver_count,
         set_solver_rank,
@@ -68,6 +66,7 @@ if TYPE_CHECKING:
         SGDSolver,
         get_solver,
     )
+    from .solver.communication import NCCL, has_nccl
     from .structure import summary
     from .timer import Timer
 

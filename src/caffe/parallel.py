@@ -1,11 +1,9 @@
-"""pycaffe's names for training in several processes at once, which Recaffe does not do."""
+"""How many solvers train together, each in a process of its own, and which this one is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NoReturn
 
-from .errors import CaffeError
 from .guarded import guarded
 
 
@@ -14,6 +12,7 @@ class _Settings:
     solver_count: int = 1
     solver_rank: int = 0
     multiprocess: bool = False
+    order_seed: int | None = None
 
 
 _settings = _Settings()
@@ -26,7 +25,7 @@ def solver_count() -> int:
 
 @guarded
 def set_solver_count(count: int) -> None:
-    """Keep the number of solvers that train together; nothing here acts on it."""
+    """Set how many solvers train together: each reads every so-manieth record."""
     _settings.solver_count = int(count)
 
 
@@ -37,40 +36,20 @@ def solver_rank() -> int:
 
 @guarded
 def set_solver_rank(rank: int) -> None:
-    """Keep which of the solvers this is; nothing here acts on it."""
+    """Set which of the solvers this is, from 0 on: the first tests, and keeps snapshots."""
     _settings.solver_rank = int(rank)
+
+
+def order_seed() -> int | None:
+    """Return the seed by which all solvers shuffle alike; None where nobody has set one."""
+    return _settings.order_seed
+
+
+def set_order_seed(seed: int) -> None:
+    """Let all solvers shuffle by this seed, so that each reads other records."""
+    _settings.order_seed = int(seed)
 
 
 def set_multiprocess(multiprocess: bool) -> None:
     """Keep whether each solver has a process of its own; nothing here acts on it."""
     _settings.multiprocess = bool(multiprocess)
-
-
-def has_nccl() -> bool:
-    """Tell whether solvers can train together over NCCL: no."""
-    return False
-
-
-class NCCL:
-    """What joined the solvers of several GPUs; here it only says that it is missing.
-
-    Raises
-    ------
-    CaffeError
-        Always.
-    """
-
-    def __init__(self, *arguments: Any) -> None:
-        _refuse()
-
-    @staticmethod
-    def new_uid() -> NoReturn:
-        """Say that NCCL is missing."""
-        _refuse()
-
-
-def _refuse() -> NoReturn:
-    raise CaffeError(
-        "Recaffe trains on one device and has no NCCL; ask caffe.has_nccl() first, and train "
-        "with a single solver"
-    )

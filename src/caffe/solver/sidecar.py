@@ -17,17 +17,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import mode
+from .. import mode, parallel
 from ..atomic import atomic_write
 from ..errors import CaffeError, CaffeWarning
 from ..net.net import Net
 
 VERSION = 1
-SUFFIX = ".json"
+
+
+def path_of(state_file: str) -> str:
+    """Return where what a snapshot leaves out is kept; each solver's of several is its own."""
+    rank = parallel.solver_rank()
+    return f"{state_file}.rank{rank}.json" if rank else f"{state_file}.json"
 
 
 def save(state_file: str, nets: Sequence[Net], more: dict[str, Any]) -> str:
-    """Write what a snapshot leaves out; return the path, the state's with ``.json`` behind it.
+    """Write what a snapshot leaves out; return the path.
 
     Parameters
     ----------
@@ -45,7 +50,7 @@ def save(state_file: str, nets: Sequence[Net], more: dict[str, Any]) -> str:
         "random": mode.generator().get_state().numpy(),
         **more,
     }
-    path = state_file + SUFFIX
+    path = path_of(state_file)
     with atomic_write(path, "w") as stream:
         json.dump(content, stream, default=_encoded)
     return path
@@ -66,7 +71,7 @@ def load(state_file: str, nets: Sequence[Net]) -> dict[str, Any]:
     CaffeWarning
         It is of a newer version.
     """
-    path = state_file + SUFFIX
+    path = path_of(state_file)
     if not os.path.exists(path):
         return {}
     try:

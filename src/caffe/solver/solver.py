@@ -22,6 +22,7 @@ from ..proto.caffe_pb2 import SolverParameter
 from ..vectors import NetVec
 from ..weights.solver_state import State
 from . import settings, sidecar, snapshots
+from .communication import Together, agreed
 from .local_rates import LocalRates
 from .log import output_line, say
 from .methods import METHODS
@@ -33,9 +34,9 @@ Callback = Callable[[], None]
 class Action(Enum):
     """What a solver may be asked to do after each step."""
 
-    NONE = "none"
-    STOP = "stop"
-    SNAPSHOT = "snapshot"
+    NONE = 0
+    SNAPSHOT = 1
+    STOP = 2
 
 
 class Solver:
@@ -94,6 +95,7 @@ class Solver:
                 snapshots.check_prefix(self.param)
             if self.param.random_seed >= 0:
                 mode.set_random_seed(self.param.random_seed + parallel.solver_rank())
+                parallel.set_order_seed(self.param.random_seed)
             self._make_nets()
         except CaffeError as error:
             name_source(error, source)
@@ -109,7 +111,8 @@ class Solver:
 
     def _make_nets(self) -> None:
         self._net = settings.train_net(self.param)
-        self._test_nets = NetVec(settings.test_nets(self.param))
+        # One of those that train together tests for all.
+        self._test_nets = NetVec(settings.test_nets(self.param) if self.is_root else ())
         for weights in settings.weight_files(self.param):
             say("solver.cpp:72", f"Finetuning from {weights}")
             self.net.copy_from(weights)
@@ -138,13 +141,23 @@ class Solver:
         """The settings, in today's form."""
         return self._param
 
+    @property
+    def is_root(self) -> bool:
+        """Whether this is the first, or the only, of the solvers that train together."""
+        return parallel.solver_rank() == 0
+
     def add_callback(
-        self, on_start: Callback | None = None, on_gradients_ready: Callback | None = None
+        self,
+        on_start: Callback | Together | None = None,
+        on_gradients_ready: Callback | None = None,
     ) -> None:
         """Let functions be called at each step's start, and when its gradients are there.
 
-        Without any nothing is done; pycaffe takes none, too.
+        An `NCCL` has both of them. Without any nothing is done; pycaffe takes none, too.
         """
+        if isinstance(on_start, Together):
+            together = on_start
+            on_start, on_gradients_ready = together.on_start, together.on_gradients_ready
         if on_start is None and on_gradients_ready is None:
             return
         for function in (on_start, on_gradients_ready):
@@ -183,7 +196,7 @@ class Solver:
                 on_gradients_ready()
             self.apply_update()
             self._iter += 1
-            action = self.action()
+            action = Action(agreed(self.action().value))
             due = self.param.snapshot and self.iter % self.param.snapshot == 0
             if due or action is Action.SNAPSHOT:
                 self.snapshot()
@@ -273,7 +286,15 @@ class Solver:
         return rate
 
     def snapshot(self) -> None:
-        """Keep the weights and the solver's state, as ``PREFIX_iter_N.caffemodel`` and its kin."""
+        """Keep the weights and the solver's state, as ``PREFIX_iter_N.caffemodel`` and its kin.
+
+        Of several that train together the first keeps them for all.
+        """
+        nets = [self.net, *self.test_nets]
+        if not self.is_root:
+            path = snapshots.name_of(self.param, self.iter, "solverstate")
+            sidecar.save(path, nets, self._kept())
+            return
         history = [array.cpu().numpy() for array in self._history]
         state = State(self.iter, "", self._rate.current_step, history)
         if self.param.lr_policy == "plateau":
@@ -281,7 +302,6 @@ class Solver:
         is_hdf5 = self.param.snapshot_format == SolverParameter.HDF5
         kind, places = ("HDF5", (471, 314)) if is_hdf5 else ("binary proto", (464, 284))
         weights, path = snapshots.save(self.param, self.net, state)
-        nets = [self.net, *self.test_nets]
         sidecar.save(path, nets, self._kept())
         say(f"solver.cpp:{places[0]}", f"Snapshotting to {kind} file {weights}")
         say(f"sgd_solver.cpp:{places[1]}", f"Snapshotting solver state to {kind} file {path}")

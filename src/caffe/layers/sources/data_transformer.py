@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ... import mode
+from ... import mode, parallel
 from ...errors import CaffeError, NetError, ShapeError
 from ...io import datum_to_array
 from ...phases import TRAIN
@@ -27,8 +27,28 @@ _made: ContextVar[list[np.random.Generator] | None] = ContextVar("_made", defaul
 
 def random_source() -> np.random.Generator:
     """Return a source of random numbers of its own, seeded by the thread's one."""
-    seed = torch.randint(2**62, (), generator=mode.generator())
-    source = np.random.default_rng(int(seed))
+    return _noted(_drawn_seed())
+
+
+def common_random_source() -> np.random.Generator:
+    """Return a source of random numbers that is the same in all solvers that train together."""
+    # Drawn in any case, so that what draws next draws the same.
+    own = _drawn_seed()
+    if parallel.solver_count() == 1:
+        return _noted(own)
+    seed = parallel.order_seed()
+    if seed is None:
+        # The solvers' own seeds differ by their ranks.
+        seed = (mode.generator().initial_seed() - parallel.solver_rank()) % 2**63
+    return _noted(seed)
+
+
+def _drawn_seed() -> int:
+    return int(torch.randint(2**62, (), generator=mode.generator()))
+
+
+def _noted(seed: int) -> np.random.Generator:
+    source = np.random.default_rng(seed)
     made = _made.get()
     if made is not None:
         made.append(source)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import CaffeError, NetError, ParseError, ShapeError, unreadable
 from ...proto.caffe_pb2 import DataParameter, DenseImageDataParameter, ImageDataParameter
-from .data_transformer import Shape3, random_source
+from .data_transformer import Shape3, common_random_source
 from .databases import Entry as Record
 from .databases import open_database
 
@@ -64,6 +64,22 @@ class Source(Generic[Entry]):
     batch_size: int
     shape: Shape3
 
+    interleaves: ClassVar[bool] = True
+    """Whether solvers that train together each read every so-manieth entry."""
+
+    count: int = 1
+    rank: int = 0
+    offset: int = 0
+    """How many entries have been read, or left to other solvers."""
+
+    def own_entries(self) -> Iterator[Entry]:
+        """Yield those of the entries that are this solver's."""
+        for entry in self.entries():
+            number = self.offset
+            self.offset += 1
+            if number % self.count == self.rank:
+                yield entry
+
     def entries(self) -> Iterator[Entry]:
         """Yield what there is to read, without end."""
         raise NotImplementedError
@@ -93,7 +109,7 @@ class Source(Generic[Entry]):
 
     def batches(self) -> Iterator[Batch]:
         """Yield batches without end; each has the size of its first picture."""
-        entries = self.entries()
+        entries = self.own_entries()
         while True:
             samples: list[Sample] = []
             for entry in islice(entries, self.batch_size):
@@ -121,7 +137,8 @@ class ListSource(Source[Entry]):
     ) -> None:
         self.param = param
         self.batch_size = param.batch_size
-        self._random = random_source()
+        # Solvers that train together shuffle alike, so that each reads other entries.
+        self._random = common_random_source()
         self._entries = entries
         self._order = list(range(len(entries)))
         self._next = 0

@@ -10,13 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ... import parallel
 from ...atomic import atomic_write
 from ...errors import CaffeError, NetError, ParseError, ShapeError, require, unreadable
 from ...memory.blob import Blob, Shape
+from ...phases import TRAIN
 from ...proto.caffe_pb2 import HDF5DataParameter, HDF5OutputParameter
 from ...weights.datasets import Allowance, unpack
 from ..layer import Layer, register
-from .data_transformer import random_source
+from .data_transformer import common_random_source
 
 
 @register("HDF5Data")
@@ -37,7 +39,11 @@ class HDF5Data(Layer[HDF5DataParameter]):
             raise NetError("HDF5Data does not transform its data: take out transform_param")
         if not self.param.batch_size:
             raise NetError("hdf5_data_param.batch_size must be above 0")
-        self._random = random_source()
+        # Solvers that train together shuffle alike, and each takes every so-manieth row.
+        self._random = common_random_source()
+        is_training = self.phase == TRAIN
+        self._count = parallel.solver_count() if is_training else 1
+        self._offset = 0
         self._files = _read_file_list(self.param.source)
         self._file = 0
         self._shapes: list[Shape] = []
@@ -51,6 +57,8 @@ class HDF5Data(Layer[HDF5DataParameter]):
     def forward_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
         rows: list[list[NDArray[np.float32]]] = [[] for _ in tops]
         for _ in range(self.param.batch_size):
+            while self._offset % self._count != parallel.solver_rank() % self._count:
+                self._advance()
             for row, array in zip(rows, self._arrays, strict=True):
                 row.append(array[self._order[self._row]])
             self._advance()
@@ -62,6 +70,7 @@ class HDF5Data(Layer[HDF5DataParameter]):
             "files": list(self._files),
             "file": self._file,
             "row": self._row,
+            "offset": self._offset,
             "order": self._order.tolist() if self.param.shuffle else None,
             "random": self._random.bit_generator.state,
         }
@@ -69,7 +78,7 @@ class HDF5Data(Layer[HDF5DataParameter]):
     def restore(self, state: dict[str, Any]) -> None:
         self._files, self._file = list(state["files"]), int(state["file"])
         self._load()
-        self._row = int(state["row"])
+        self._row, self._offset = int(state["row"]), int(state["offset"])
         if state["order"] is not None:
             self._order = np.array(state["order"])
         if len(self._order) != len(self._arrays[0]) or self._row >= len(self._order):
@@ -77,6 +86,7 @@ class HDF5Data(Layer[HDF5DataParameter]):
         self._random.bit_generator.state = state["random"]
 
     def _advance(self) -> None:
+        self._offset += 1
         self._row += 1
         if self._row < len(self._order):
             return

@@ -12,8 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from ... import parallel
 from ...errors import NetError
 from ...memory.blob import Blob, Shape
+from ...phases import TRAIN
 from ...processes import Birthplace, in_forked_child
 from ..layer import Count, Layer, P
 from .data_transformer import DataTransformer, noting_random_sources, put_random_states
@@ -174,6 +176,9 @@ class PrefetchingLayer(Layer[P]):
         """Open what the layer reads, and note its random numbers, for `state`."""
         with noting_random_sources() as self._randoms:
             self._source = self.opened()
+        if self.phase == TRAIN and self._source.interleaves:
+            self._source.count = parallel.solver_count()
+            self._source.rank = parallel.solver_rank()
         self._state = _state_of(self._source, self._randoms)
 
     def setup_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
@@ -208,6 +213,7 @@ class PrefetchingLayer(Layer[P]):
             self.begin()
         put_random_states(self._randoms, state["random"])
         self._source.go_to(state["place"])
+        self._source.offset = int(state["offset"])
         self._state = state
 
 
@@ -218,4 +224,8 @@ def _with_states(source: Source[Any], randoms: Sequence[np.random.Generator]) ->
 
 
 def _state_of(source: Source[Any], randoms: Sequence[np.random.Generator]) -> State:
-    return {"place": source.place(), "random": [r.bit_generator.state for r in randoms]}
+    return {
+        "place": source.place(),
+        "offset": source.offset,
+        "random": [random.bit_generator.state for random in randoms],
+    }

@@ -151,6 +151,9 @@ class WindowSampler(Source[Window]):
         Of which mean, crop and mirror count; the scale is `param.scale`, as in Caffe.
     """
 
+    # They are drawn at random, a batch at a time.
+    interleaves = False
+
     def __init__(self, param: WindowDataParameter, transform: TransformationParameter) -> None:
         self.param = param
         self.crop: int = transform.crop_size

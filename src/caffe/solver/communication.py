@@ -1,0 +1,157 @@
+"""Solvers in several processes: one gradient, the mean of all of theirs."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import torch
+import torch.distributed as dist
+
+from .. import mode, parallel
+from ..errors import ArgumentError, CaffeError
+
+if TYPE_CHECKING:
+    from .solver import Solver
+
+
+def has_nccl() -> bool:
+    """Tell whether solvers can train together: over NCCL on GPUs, over gloo on CPUs."""
+    return dist.is_available()
+
+
+class Together:
+    """Lets each step of a solver use the mean of all solvers' gradients.
+
+    For `Solver.add_callback`.
+
+    Parameters
+    ----------
+    solver : Solver
+        This process's own.
+    """
+
+    def __init__(self, solver: Solver) -> None:
+        if not hasattr(solver, "net"):
+            raise ArgumentError(f"a solver is needed, not {solver!r:.80}")
+        self._solver = solver
+
+    def bcast(self) -> None:
+        """Let all solvers have the first one's parameters."""
+        store = mode.current_store()
+        with torch.no_grad():
+            for entry in self._solver.net.inside.parameters.learnable:
+                dist.broadcast(entry.blob.mutable_data(store), 0)
+
+    def on_start(self) -> None:
+        """Do nothing; the original waits here."""
+
+    def on_gradients_ready(self) -> None:
+        """Let the gradients be the mean of all solvers'."""
+        store = mode.current_store()
+        learnable = self._solver.net.inside.parameters.learnable
+        diffs = [entry.blob.mutable_diff(store) for entry in learnable]
+        if not diffs:
+            return
+        # One message, not one for each parameter.
+        whole = torch.cat([diff.reshape(-1) for diff in diffs])
+        dist.all_reduce(whole)
+        whole.div_(dist.get_world_size())
+        for diff, mean in zip(diffs, whole.split([d.numel() for d in diffs]), strict=True):
+            diff.copy_(mean.view(diff.shape))
+
+    def __call__(self, layer: int) -> None:
+        """Do nothing for a single layer: all gradients are averaged at once."""
+
+
+class NCCL(Together):
+    """Joins a solver to those of other processes (pycaffe's NCCL; on CPUs gloo does the same).
+
+    Parameters
+    ----------
+    solver : Solver
+        This process's own. `caffe.set_solver_count` and `caffe.set_solver_rank` have said before
+        how many there are and which this one is.
+    uid : bytes
+        What one process made with `new_uid`, and gave to the others.
+
+    Raises
+    ------
+    CaffeError
+        The others cannot be reached.
+    """
+
+    def __init__(self, solver: Solver, uid: bytes | str) -> None:
+        super().__init__(solver)
+        if not dist.is_initialized():
+            address = uid.decode() if isinstance(uid, bytes) else str(uid)
+            _begin(address, parallel.solver_rank(), parallel.solver_count())
+
+    @staticmethod
+    def new_uid() -> bytes:
+        """Return an address on this machine at which processes can meet."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            return f"tcp://127.0.0.1:{free.getsockname()[1]}".encode()
+
+
+def join() -> bool:
+    """Join the processes that ``torchrun``, or ``caffe train -gpu 0,1``, has started.
+
+    They say by the environment who they are (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT).
+
+    Returns
+    -------
+    bool
+        Whether there are others.
+
+    Raises
+    ------
+    CaffeError
+        They cannot be reached.
+    """
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count < 2:
+        return False
+    rank = int(os.environ.get("RANK", "0"))
+    parallel.set_solver_count(count)
+    parallel.set_solver_rank(rank)
+    parallel.set_multiprocess(True)
+    if not dist.is_initialized():
+        _begin("env://", rank, count)
+    seed = torch.randint(2**62, (1,)).to(_device())
+    dist.broadcast(seed, 0)
+    parallel.set_order_seed(int(seed))
+    return True
+
+
+def leave() -> None:
+    """Part from the other processes, if there are any."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def _begin(address: str, rank: int, count: int) -> None:
+    on_gpu = mode.current_store() is not None and dist.is_nccl_available()
+    backend = "nccl" if on_gpu else "gloo"
+    try:
+        dist.init_process_group(backend, init_method=address, rank=rank, world_size=count)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise CaffeError(
+            f"solver {rank} of {count} cannot reach the others at {address} by {backend}: {error}"
+        ) from error
+
+
+def _device() -> torch.device:
+    """Where the processes' messages must lie."""
+    return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+
+
+def agreed(asked: int) -> int:
+    """Return the largest of what all solvers ask for, so that all do the same."""
+    if not dist.is_initialized():
+        return asked
+    most = torch.tensor([asked], device=_device())
+    dist.all_reduce(most, dist.ReduceOp.MAX)
+    return int(most)
