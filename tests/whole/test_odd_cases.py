@@ -136,7 +136,7 @@ def test_a_backend_that_computes_otherwise_is_not_used() -> None:
 
     @register("PlusOne")
     class PlusOne(Layer):
-        is_pure = True
+        is_pure = stays_finite = True
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x + 1
