@@ -107,6 +107,27 @@ def test_two_processes_go_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.Mon
         np.testing.assert_array_equal(found, expected)
 
 
+def test_two_processes_stop_together_where_tests_get_no_better(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # At a rate of 0 no test is better than the first; the loss of each is its own, the rate not.
+    more = (
+        'test_iter: 7 test_interval: 2 monitor: "loss" early_stop: 2 snapshot_best: true '
+        'lr_policy: "plateau" gamma: 0.1 plateau_winsize: 1 plateau_winsize: 2'
+    )
+    path = write(lmdb_layer().replace("crop_size: 6 mirror: true", ""), 1, 20, more)
+    text = Path(path).read_text().replace("base_lr: 0.01", "base_lr: 0")
+    Path(path).write_text(text.replace('lr_policy: "fixed"', ""))
+    first, second = run_both(path, "both")
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+    kinds = ["caffemodel", "solverstate", "solverstate.json", "solverstate.rank1.json"]
+    assert sorted(path.name for path in Path().glob("s1_*")) == sorted(
+        f"s1_{name}.{kind}" for name in ("best", "iter_4") for kind in kinds
+    )
+
+
 def test_nccl_takes_a_solver_and_makes_addresses() -> None:
     assert caffe.has_nccl()
     uid = caffe.NCCL.new_uid()

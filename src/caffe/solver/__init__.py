@@ -4,6 +4,7 @@
 - ``rates``: how the learning rate falls; ``local_rates``: each parameter's own.
 - ``settings``: what a solver's text asks for, and what of it cannot be.
 - ``solver``: the loop of steps, tests and snapshots.
+- ``testing``: what tests come to; ``average_precision`` of detections; ``monitor``: the best test.
 - ``snapshots``: the files from which a solver goes on; ``sidecar``: what the original's lose.
 """
 

@@ -155,3 +155,12 @@ def agreed(asked: int) -> int:
     most = torch.tensor([asked], device=_device())
     dist.all_reduce(most, dist.ReduceOp.MAX)
     return int(most)
+
+
+def mean_of(value: float) -> float:
+    """Return the mean of what all solvers give."""
+    if not dist.is_initialized():
+        return value
+    whole = torch.tensor([value], dtype=torch.float64, device=_device())
+    dist.all_reduce(whole)
+    return float(whole) / dist.get_world_size()

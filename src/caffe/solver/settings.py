@@ -15,6 +15,7 @@ from ..proto import files
 from ..proto.caffe_pb2 import NetParameter, NetState, SolverParameter
 from ..proto.text import parse_text
 from ..proto.upgrade import upgrade_net_in_place, upgrade_solver
+from .average_precision import VERSIONS
 
 Described = tuple[str | None, NetParameter]
 """A net's description, and the file that it came from."""
@@ -58,6 +59,8 @@ def check_settings(param: SolverParameter) -> None:
         ("display", 0),
         ("max_iter", 0),
         ("snapshot", 0),
+        ("snapshot_keep", 0),
+        ("early_stop", 0),
         ("test_interval", 0),
         ("momentum", 0),
         ("weight_decay", 0),
@@ -71,6 +74,14 @@ def check_settings(param: SolverParameter) -> None:
             f"regularization_type must be L1 or L2, not '{param.regularization_type}'",
             word="regularization_type",
         )
+    for name, known in (
+        ("eval_type", ("classification", "detection")),
+        ("ap_version", VERSIONS),
+    ):
+        if getattr(param, name) not in known:
+            raise NetError(
+                f"{name} must be {' or '.join(known)}, not '{getattr(param, name)}'", word=name
+            )
     if any(count < 1 for count in param.test_iter):
         raise NetError(f"test_iter must be above 0, not {list(param.test_iter)}", word="test_iter")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import torch
@@ -11,12 +12,36 @@ from ..net.net import Net
 from ..net.trained import save_caffemodel, save_hdf5
 from ..proto.caffe_pb2 import SolverParameter
 from ..weights.solver_state import State, read_state, write_state, write_state_hdf5
+from . import sidecar
+
+BEST = "best"
+"""What the best snapshot has in its name instead of ``iter_N``."""
 
 
-def name_of(param: SolverParameter, iteration: int, kind: str) -> str:
-    """Return a snapshot's path, ``PREFIX_iter_N.KIND``, with ``.h5`` behind it for HDF5."""
+def name_of(param: SolverParameter, which: int | str, kind: str) -> str:
+    """Return a snapshot's path, ``PREFIX_iter_N.KIND``, with ``.h5`` behind it for HDF5.
+
+    Parameters
+    ----------
+    param : SolverParameter
+        What the solver's text says.
+    which : int or str
+        N, or what stands instead of ``iter_N``.
+    kind : str
+        Its ending.
+    """
     ending = ".h5" if param.snapshot_format == SolverParameter.HDF5 else ""
-    return f"{param.snapshot_prefix}_iter_{iteration}.{kind}{ending}"
+    label = f"iter_{which}" if isinstance(which, int) else which
+    return f"{param.snapshot_prefix}_{label}.{kind}{ending}"
+
+
+def remove(param: SolverParameter, iteration: int) -> None:
+    """Remove a snapshot, as far as it is there."""
+    state = name_of(param, iteration, "solverstate")
+    # The state goes first: what is left if this ends in between is no snapshot.
+    for path in (state, sidecar.path_of(state), name_of(param, iteration, "caffemodel")):
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path)
 
 
 def check_prefix(param: SolverParameter) -> None:
@@ -40,16 +65,30 @@ def check_prefix(param: SolverParameter) -> None:
         raise CaffeError(f"snapshot_prefix '{param.snapshot_prefix}': {reason}: {folder}")
 
 
-def save(param: SolverParameter, net: Net, state: State) -> tuple[str, str]:
+def save(
+    param: SolverParameter, net: Net, state: State, which: int | str | None = None
+) -> tuple[str, str]:
     """Write a snapshot; the state's file takes its name last.
+
+    Parameters
+    ----------
+    param : SolverParameter
+        Where, and in which form.
+    net : Net
+        What is trained.
+    state : State
+        The solver's.
+    which : int or str, optional
+        What `name_of` takes; the iteration by default.
 
     Returns
     -------
     weights, state : str
         Their paths.
     """
-    weights = state.learned_net = name_of(param, state.iteration, "caffemodel")
-    path = name_of(param, state.iteration, "solverstate")
+    which = state.iteration if which is None else which
+    weights = state.learned_net = name_of(param, which, "caffemodel")
+    path = name_of(param, which, "solverstate")
     if param.snapshot_format == SolverParameter.HDF5:
         save_hdf5(net.inside, weights, param.snapshot_diff)
         write_state_hdf5(path, state)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,11 +20,12 @@ from ..paths import PathLike, path_text
 from ..proto.caffe_pb2 import SolverParameter
 from ..vectors import NetVec
 from ..weights.solver_state import State
-from . import settings, sidecar, snapshots
-from .communication import Together, agreed
+from . import settings, sidecar, snapshots, testing
+from .communication import Together, agreed, mean_of
 from .local_rates import LocalRates
 from .log import output_line, say
 from .methods import METHODS
+from .monitor import Monitor, Verdict
 from .rates import Plateau, Rate
 
 Callback = Callable[[], None]
@@ -87,16 +87,19 @@ class Solver:
         self._stopped = False
         self._goes_on = False
         self._last_rate = 0.0
+        self._snapshots: list[int] = []
+        self._tested = -1
         try:
             settings.check_settings(self.param)
             self._rate = Rate(self.param)
             self._method = METHODS[self.method_name](self.param)
-            if self.param.snapshot:
+            if self.param.snapshot or self.param.snapshot_best:
                 snapshots.check_prefix(self.param)
             if self.param.random_seed >= 0:
                 mode.set_random_seed(self.param.random_seed + parallel.solver_rank())
                 parallel.set_order_seed(self.param.random_seed)
             self._make_nets()
+            self._monitor = Monitor(self.param, self._test_outputs() if self.is_root else None)
         except CaffeError as error:
             name_source(error, source)
             raise
@@ -118,6 +121,12 @@ class Solver:
             self.net.copy_from(weights)
         for net in self.test_nets:
             net.share_with(self.net)
+
+    def _test_outputs(self) -> dict[str, float]:
+        """Return the test nets' outputs and loss weights; refuse those that eval_type cannot."""
+        for net in self.test_nets:
+            testing.scores_for(net, self.param)
+        return {name: net.blob_loss_weights[name] for net in self.test_nets for name in net.outputs}
 
     # What pycaffe has.
 
@@ -182,7 +191,8 @@ class Solver:
         self._lap = (time.perf_counter(), self.iter)
         while self.iter < end:
             self.net.clear_param_diffs()
-            if self._is_test_due(self.param.test_initialization):
+            # A snapshot of the best test goes on behind that test.
+            if self._is_test_due(self.param.test_initialization) and self._tested != self.iter:
                 self._test_all()
                 if self._stopped:
                     break
@@ -271,7 +281,10 @@ class Solver:
     def _next_rate(self) -> float:
         """Return the next step's rate, and say when it has fallen."""
         fallen, least = self._rate.current_step, self._rate.plateau.minimum_loss
-        rate = self._rate.at(self.iter, self._loss.value)
+        loss = self._loss.value
+        if self.param.lr_policy == "plateau":
+            loss = mean_of(loss)
+        rate = self._rate.at(self.iter, loss)
         kind = {"multistep": "MultiStep", "plateau": "Plateau"}.get(self.param.lr_policy)
         if kind and self._rate.current_step != fallen:
             status = f"Iteration {self.iter}, step = {self._rate.current_step}"
@@ -288,11 +301,19 @@ class Solver:
     def snapshot(self) -> None:
         """Keep the weights and the solver's state, as ``PREFIX_iter_N.caffemodel`` and its kin.
 
-        Of several that train together the first keeps them for all.
+        Of several solvers that train together the first keeps them for all. As many of the newest
+        snapshots stay as snapshot_keep says.
         """
+        self._save(self.iter)
+        self._snapshots = [*(n for n in self._snapshots if n != self.iter), self.iter]
+        while 0 < self.param.snapshot_keep < len(self._snapshots):
+            snapshots.remove(self.param, self._snapshots.pop(0))
+
+    def _save(self, which: int | str) -> None:
+        """Write a snapshot, or, beside the first solver's, what is this one's own."""
         nets = [self.net, *self.test_nets]
         if not self.is_root:
-            path = snapshots.name_of(self.param, self.iter, "solverstate")
+            path = snapshots.name_of(self.param, which, "solverstate")
             sidecar.save(path, nets, self._kept())
             return
         history = [array.cpu().numpy() for array in self._history]
@@ -301,7 +322,7 @@ class Solver:
             state.plateau = (self._rate.plateau.minimum_loss, self._rate.plateau.iter_last_event)
         is_hdf5 = self.param.snapshot_format == SolverParameter.HDF5
         kind, places = ("HDF5", (471, 314)) if is_hdf5 else ("binary proto", (464, 284))
-        weights, path = snapshots.save(self.param, self.net, state)
+        weights, path = snapshots.save(self.param, self.net, state, which)
         sidecar.save(path, nets, self._kept())
         say(f"solver.cpp:{places[0]}", f"Snapshotting to {kind} file {weights}")
         say(f"sgd_solver.cpp:{places[1]}", f"Snapshotting solver state to {kind} file {path}")
@@ -335,6 +356,9 @@ class Solver:
             self._loss.restore(more["loss"])
             self._last_rate = float(more["rate"])
             self._local.correlations = more.get("correlations", self._local.correlations)
+            self._monitor.restore(more.get("monitor", self._monitor.state()))
+            self._snapshots = [int(number) for number in more.get("snapshots", [])]
+            self._tested = self.iter if more.get("tested") else -1
             self._goes_on = True
 
     def _kept(self) -> dict[str, Any]:
@@ -343,6 +367,9 @@ class Solver:
             "loss": self._loss.state(),
             "rate": self._last_rate,
             "correlations": self._local.correlations,
+            "monitor": self._monitor.state(),
+            "snapshots": [*(n for n in self._snapshots if n != self.iter), self.iter],
+            "tested": self._tested == self.iter,
         }
 
     def share_weights(self, net: Net) -> None:
@@ -408,20 +435,48 @@ class Solver:
             f"Iteration {self.iter} ({speed}/{self.param.display} iters), "
             f"loss = {self._loss.value:g}",
         )
-        for index, (blob, value, weight) in enumerate(outputs_of(self.net)):
+        for index, (blob, value, weight) in enumerate(testing.outputs_of(self.net)):
             say("solver.cpp:258", output_line("Train", index, blob, value, weight))
 
     def _test_all(self) -> None:
+        outputs: dict[str, float] = {}
         for number in range(len(self.test_nets)):
-            if self._stopped:
-                return
-            self._test(number)
+            if not self._stopped:
+                outputs = self._test(number) | outputs
+        self._tested = self.iter
+        if not self.param.monitor:
+            return
+        # Who does not test itself does what the first solver has found.
+        verdict = Verdict.NONE if self._stopped else self._judge(outputs)
+        verdict = Verdict(agreed(verdict.value))
+        if verdict is Verdict.BEST and self.param.snapshot_best:
+            self._save(snapshots.BEST)
+        self._stopped |= verdict is Verdict.STOP
 
-    def _test(self, number: int) -> None:
+    def _judge(self, outputs: dict[str, float]) -> Verdict:
+        """Tell whether a test was the best, or tests have become no better for long."""
+        monitor = self._monitor
+        if not self.is_root:
+            return Verdict.NONE
+        value = outputs[monitor.name]
+        if monitor.see(value, self.iter):
+            say("solver.cpp:414", f"Best {monitor.name} so far: {value:g}")
+            return Verdict.BEST
+        if not monitor.is_exhausted:
+            return Verdict.NONE
+        best = "none" if monitor.best is None else f"{monitor.best:g}"
+        say(
+            "solver.cpp:414",
+            f"{monitor.name} is no better for {monitor.worse} tests: its best was {best} at "
+            f"iteration {monitor.iteration}",
+        )
+        return Verdict.STOP
+
+    def _test(self, number: int) -> dict[str, float]:
         say("solver.cpp:347", f"Iteration {self.iter}, Testing net (#{number})")
         net, count = self.test_nets[number], self.param.test_iter[number]
         net.share_with(self.net)
-        totals: list[float] = []
+        scores = testing.scores_for(net, self.param)
         loss = 0.0
         for _ in range(count):
             action = self.action()
@@ -430,24 +485,15 @@ class Solver:
             elif action is Action.STOP:
                 self._stopped = True
                 say("solver.cpp:363", "Test interrupted.")
-                return
+                return {}
             loss += net._forward(0, len(net.layers) - 1)
-            values = [value for _, value, _ in outputs_of(net)]
-            totals = [a + b for a, b in zip(totals, values, strict=True)] if totals else values
+            scores.add()
         if self.param.test_compute_loss:
             say("solver.cpp:397", f"Test loss: {loss / count:g}")
-        for index, ((blob, _, weight), total) in enumerate(
-            zip(outputs_of(net), totals, strict=True)
-        ):
-            say("solver.cpp:414", output_line("Test", index, blob, total / count, weight))
-
-
-def outputs_of(net: Net) -> Iterator[tuple[str, float, float]]:
-    """Yield every number of a net's outputs: the blob's name, the number, and its loss weight."""
-    weights = dict(zip(net._blob_names, net._blob_loss_weights, strict=True))
-    for name in net.outputs:
-        for value in np.ravel(net.blobs[name].data):
-            yield name, float(value), float(weights[name])
+        for line in scores.lines():
+            say("solver.cpp:414", line)
+        # Of an output of several numbers the first counts.
+        return {blob: mean for blob, mean, _ in reversed(list(scores.outputs()))}
 
 
 class SmoothedLoss:

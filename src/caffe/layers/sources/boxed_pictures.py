@@ -219,15 +219,19 @@ def sample_part(
 
 def _part(param: Sampler, random: np.random.Generator) -> Box:
     scale = random.uniform(param.min_scale, param.max_scale)
-    least, most = max(param.min_aspect_ratio, scale**2), min(param.max_aspect_ratio, scale**-2)
-    ratio = random.uniform(least, most) if least < most else least
+    ratio = random.uniform(param.min_aspect_ratio, param.max_aspect_ratio)
+    # A part is no wider and no higher than the picture.
+    ratio = min(max(ratio, scale**2), scale**-2)
     width, height = scale * ratio**0.5, scale / ratio**0.5
     x, y = random.uniform(0, max(0, 1 - width)), random.uniform(0, max(0, 1 - height))
     return np.array([x, y, x + width, y + height], np.float32)
 
 
 def _suits(part: Box, boxes: Box, constraint: SampleConstraint) -> bool:
-    """Whether the part has to do with some box what the constraint says."""
+    """Whether the part has to do with some box what the constraint says.
+
+    Where it says several things, SSD goes by the first of them alone.
+    """
     if not constraint.ListFields():
         return True
     shared = _shared(part, boxes)
@@ -248,9 +252,8 @@ def _suits(part: Box, boxes: Box, constraint: SampleConstraint) -> bool:
             good &= values >= getattr(constraint, least)
         if most in asked:
             good &= values <= getattr(constraint, most)
-        if good.any():
-            return True
-    return False
+        return bool(good.any())
+    return True
 
 
 def cut(picture: BoxedPicture, part: Box, settings: TransformationParameter) -> BoxedPicture:
