@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 import caffe
 from caffe.engine.plan.operation import operation
+from caffe.layers.inner_product import InnerProduct
 from caffe.layers.layer import OWN_PROMISES, PROMISES, Layer, as_tensors, register, registry
 from caffe.layers.rules import Rules
 from caffe.layers.translation import openvino
@@ -346,3 +348,32 @@ def test_a_missing_rule_names_layer_and_type() -> None:
         rules.get(sigmoid)
     with pytest.raises(caffe.NetError, match=r"layer 'relu' \(ReLU\): too small"):
         rules.get(relu)
+
+
+@pytest.mark.usefixtures("own_layers")
+def test_a_gradient_that_is_written_down_is_not_inherited_by_another_forward() -> None:
+    @register("Halved")
+    class Halved(InnerProduct):
+        def forward(self, x: Tensor, *params: Tensor) -> Tensor:
+            return super().forward(x, *params) / 2
+
+    @register("Named")
+    class Named(InnerProduct):
+        family = "loss"
+
+    assert Halved.backward is Layer.backward
+    assert Named.backward is InnerProduct.backward
+    found = {}
+    for kind in ("InnerProduct", "Halved"):
+        net = caffe.Net(
+            f"""force_backward: true
+            layer {{ name: "x" type: "Input" top: "x" input_param {{ shape {{ dim: [2, 3] }} }} }}
+            layer {{ name: "y" type: "{kind}" bottom: "x" top: "y"
+                    inner_product_param {{ num_output: 2 }} }}""",
+            caffe.TRAIN,
+        )
+        net.params["y"][0].data[...] = np.arange(6).reshape(2, 3)
+        net.forward(x=np.ones((2, 3)))
+        net.backward(y=np.ones((2, 2)))
+        found[kind] = net.blobs["x"].diff.copy()
+    np.testing.assert_allclose(found["Halved"] * 2, found["InnerProduct"])

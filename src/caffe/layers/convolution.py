@@ -16,7 +16,7 @@ from typing_extensions import TypeVar
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import ConvolutionParameter, DeformableConvolutionParameter, LayerParameter
-from .layer import Count, Layer, Parameter, register
+from .layer import Count, Layer, Parameter, Tensors, register
 from .reach import Alignment, Along, Reach
 from .translation import Graph, Value, openvino
 
@@ -214,6 +214,45 @@ class Kernels(Windowed[C]):
         """Compute one top from x of shape (batch, channels, *spatial)."""
         raise NotImplementedError
 
+    transposed: ClassVar[bool] = False
+    """Whether `apply` is the gradient of a convolution."""
+
+    def _is_plain(self, x: Tensor) -> bool:
+        """Whether `apply` is no more than PyTorch's own function."""
+        return (
+            type(self).computes_as in (Convolution, Deconvolution)
+            and not self.is_patched
+            and self.channel_axis == 1
+            and len(self.kernel) in _CONVOLVE
+            and (self.transposed or self.reaching(x) is x)
+        )
+
+    def backward(
+        self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Sequence[bool]
+    ) -> Sequence[Tensor | None]:
+        # As autograd's, but without computing the tops once more.
+        count = len(diffs)
+        if not self._is_plain(inputs[0]):
+            return super().backward(diffs, tops, inputs, needs)
+        bottoms, weight = inputs[:count], inputs[count]
+        of_bottoms: list[Tensor | None] = []
+        of_params: list[Tensor | None] = [None] * (len(inputs) - count)
+        sizes = [self.param.num_output] if self.param.bias_term else None
+        windows = (self.stride, self.pad, self.dilation)
+        for x, diff, need in zip(bottoms, diffs, needs, strict=False):
+            wanted = [need, needs[count], bool(sizes) and needs[-1]]
+            found = torch.ops.aten.convolution_backward(
+                *(diff, x, weight, sizes, *windows),
+                *(self.transposed, [0] * len(self.kernel), self.param.group, wanted),
+            )
+            # Some of PyTorch's kernels give more than what was asked for.
+            of_bottoms.append(found[0] if need else None)
+            for i, (gradient, want) in enumerate(zip(found[1:], wanted[1:], strict=True)):
+                if want:
+                    before = of_params[i]
+                    of_params[i] = gradient if before is None else before + gradient
+        return [*of_bottoms, *of_params]
+
 
 @register("Convolution")
 class Convolution(Kernels[C]):
@@ -404,6 +443,8 @@ class Deconvolution(Kernels):
 
     The kernels have the shape (channels, num_output / group, *kernel).
     """
+
+    transposed = True
 
     alignment: ClassVar[Alignment | None] = Alignment.SPREAD
     fresh_tops = True

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import CaffeError, NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import EmbedParameter, InnerProductParameter, LayerParameter
-from .layer import Layer, Parameter, register
+from .layer import Layer, Parameter, Tensors, register
 from .reach import Reach, all_places
 from .translation import Graph, Value, openvino
 
@@ -67,6 +67,24 @@ class InnerProduct(Product):
     """
 
     differences = "normalize of the forks"
+
+    def backward(
+        self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Sequence[bool]
+    ) -> Sequence[Tensor | None]:
+        # As autograd's, but without computing the top once more.
+        if type(self).computes_as is not InnerProduct or self.is_patched:
+            return super().backward(diffs, tops, inputs, needs)
+        x, weight = inputs[:2]
+        rows, diff = x.reshape(-1, self.inputs), diffs[0].reshape(-1, self.param.num_output)
+        is_transposed = self.param.transpose
+        found: list[Tensor | None] = [None] * len(inputs)
+        if needs[0]:
+            found[0] = (diff @ (weight.t() if is_transposed else weight)).view(x.shape)
+        if needs[1]:
+            found[1] = rows.t() @ diff if is_transposed else diff.t() @ rows
+        if needs[2:] and needs[2]:
+            found[2] = diff.sum(0)
+        return found
 
     @classmethod
     def for_param(cls, layer_param: LayerParameter) -> type[Layer]:

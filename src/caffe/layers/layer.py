@@ -235,9 +235,12 @@ class Layer(Generic[P]):
             said = {name for kind in mixins for name in vars(kind)}
             for name in PROMISES - said:
                 setattr(cls, name, vars(Layer)[name])
-            if not cls.__module__.startswith(f"{__package__}."):
+            if not _is_ours(cls):
                 for name in OWN_PROMISES - said:
                     setattr(cls, name, False)
+                # Neither need a gradient that is written down for our forward be this one's.
+                if _is_ours(next(kind for kind in cls.__mro__ if "backward" in vars(kind))):
+                    cls.backward = Layer.backward  # type: ignore[method-assign]
 
     @property
     def is_patched(self) -> bool:
@@ -474,6 +477,10 @@ BESIDE_COMPUTING = (
     )
 )
 """What a subclass may change and still compute as its base does."""
+
+
+def _is_ours(kind: type) -> bool:
+    return kind.__module__.startswith(f"{__package__}.")
 
 
 def _members(kind: type[Layer]) -> dict[str, Any]:
