@@ -90,7 +90,7 @@ class Campaign:
             command = [sys.executable, "-m", "fuzz.worker", name, *numbers, str(place)]
             with said.open("wb") as out, complained.open("wb") as errors:
                 worker = subprocess.Popen(
-                    command, stdout=out, stderr=errors, env={**os.environ, "FUZZ_FOLDER": scratch}
+                    command, stdout=out, stderr=errors, env=_environment(scratch)
                 )
                 verdict = _watch(worker, place, until, self.stuck)
             number, done = PLACE.unpack(place.read_bytes())
@@ -128,6 +128,10 @@ class Campaign:
             f"{finding.kind}: {finding.what}\n"
         )
         print(f"FOUND {path}: {finding.place}", flush=True)
+
+
+def _environment(scratch: str) -> dict[str, str]:
+    return {**os.environ, "FUZZ_FOLDER": scratch, "FUZZ_PARENT": str(os.getpid())}
 
 
 def _watch(worker: subprocess.Popen[bytes], place: Path, until: float, stuck: float) -> str | None:

@@ -70,7 +70,8 @@ def work(name: str, first: int, count: int, place: Path) -> None:
     """Try the inputs of a target from number `first` on; print what is found."""
     target = TARGETS[name]
     folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir=os.environ.get("FUZZ_FOLDER")))
-    parent = os.getppid()
+    # It may be gone before this one is ready.
+    parent = int(os.environ.get("FUZZ_PARENT", os.getppid()))
     target.input(first)
     limit_memory()
     os.chdir(folder)
