@@ -14,7 +14,7 @@ from .targets import READERS_AND_NETS, TARGETS
 from .worker import tried
 
 FOLDER = Path("build/fuzz")
-ROUND = 300.0
+ROUND = 120.0
 """Seconds that a target is tried before the next one's turn."""
 
 SMOKE = {"nets": 60, "build": 300, "lmdb": 150, "picture": 600, "hdf5": 400, "hdf5_data": 300}

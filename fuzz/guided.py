@@ -41,9 +41,7 @@ def main(arguments: list[str]) -> None:
             raise RuntimeError(": ".join(found))
 
     prefix = f"-artifact_prefix={FOLDER.resolve()}/{target.name}-"
-    options = [*arguments[1:], prefix, "-timeout=60", "-rss_limit_mb=0"]
-    if target.words:
-        options.append(f"-dict={words}")
+    options = [*arguments[1:], prefix, f"-dict={words}", "-timeout=60", "-rss_limit_mb=0"]
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     tools.Setup([sys.argv[0], *options, str(corpus)], test)
     tools.Fuzz()

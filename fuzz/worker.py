@@ -78,7 +78,7 @@ def work(name: str, first: int, count: int, place: Path) -> None:
     with open(place, "r+b") as stream, mmap.mmap(stream.fileno(), PLACE.size) as where:
         for done, number in enumerate(range(first, first + count)):
             if os.getppid() != parent:
-                return
+                break
             PLACE.pack_into(where, 0, number, done)
             found = tried(target, target.input(number), folder)
             if found is not None:

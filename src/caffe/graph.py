@@ -82,7 +82,9 @@ class Graph:
         self.blob_names = names
 
 
-def build_graph(net: NetParameter, phase: int, level: int = 0, stages: Iterable[str] = ()) -> Graph:
+def build_graph(
+    net: NetParameter, phase: int, level: int | None = 0, stages: Iterable[str] = ()
+) -> Graph:
     """Connect the layers that `net` has in this phase, level and stages.
 
     Parameters
@@ -91,8 +93,8 @@ def build_graph(net: NetParameter, phase: int, level: int = 0, stages: Iterable[
         Upgraded to the newest form; left as it is.
     phase : int
         caffe.TRAIN or caffe.TEST.
-    level : int
-        For `min_level` and `max_level` rules.
+    level : int, optional
+        For `min_level` and `max_level` rules; None for the one that the text itself gives.
     stages : iterable of str
         For `stage` and `not_stage` rules, beside those that the text itself gives.
 
@@ -102,16 +104,23 @@ def build_graph(net: NetParameter, phase: int, level: int = 0, stages: Iterable[
         A layer has include and exclude rules both, reads a blob that no earlier layer makes,
         or makes one that is there already.
     """
-    state = NetState()
-    state.CopyFrom(net.state)
-    state.phase = phase  # type: ignore[assignment]
-    state.level = level
-    state.stage.extend(stages)
+    state = state_of(net, phase, level, stages)
     layers = insert_splits(filter_layers(net.layer, state))
     for layer in layers:
         if not layer.HasField("phase"):
             layer.phase = phase  # type: ignore[assignment]
     return connect(net.name, layers)
+
+
+def state_of(net: NetParameter, phase: int, level: int | None, stages: Iterable[str]) -> NetState:
+    """Return what layers' rules are held against; the arguments are those of `build_graph`."""
+    state = NetState()
+    state.CopyFrom(net.state)
+    state.phase = phase  # type: ignore[assignment]
+    if level is not None:
+        state.level = level
+    state.stage.extend(stages)
+    return state
 
 
 def filter_layers(layers: Iterable[LayerParameter], state: NetState) -> list[LayerParameter]:
@@ -136,13 +145,25 @@ def filter_layers(layers: Iterable[LayerParameter], state: NetState) -> list[Lay
 
 def meets(state: NetState, rule: NetStateRule) -> bool:
     """Tell whether every condition that `rule` sets holds in `state`."""
-    return (
-        (not rule.HasField("phase") or rule.phase == state.phase)
-        and (not rule.HasField("min_level") or state.level >= rule.min_level)
-        and (not rule.HasField("max_level") or state.level <= rule.max_level)
-        and all(stage in state.stage for stage in rule.stage)
-        and not any(stage in state.stage for stage in rule.not_stage)
-    )
+    return unmet(state, rule) is None
+
+
+def unmet(state: NetState, rule: NetStateRule) -> str | None:
+    """Return the first condition of `rule` that does not hold, in the original's words."""
+    if rule.HasField("phase") and rule.phase != state.phase:
+        return f"The NetState phase ({state.phase}) differed from the phase ({rule.phase})"
+    level = f"The NetState level ({state.level}) is above the"
+    if rule.HasField("min_level") and state.level < rule.min_level:
+        return f"{level} min_level ({rule.min_level})"
+    if rule.HasField("max_level") and state.level > rule.max_level:
+        return f"{level} max_level ({rule.max_level})"
+    for stage in rule.stage:
+        if stage not in state.stage:
+            return f"The NetState did not contain stage '{stage}'"
+    for stage in rule.not_stage:
+        if stage in state.stage:
+            return f"The NetState contained a not_stage '{stage}'"
+    return None
 
 
 def insert_splits(layers: Sequence[LayerParameter]) -> list[LayerParameter]:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
 from typing import TextIO
 
 from .errors import ArgumentError
+
+Line = tuple[str, str]
+"""A line of the original's: where it stands in the original's source, and its text."""
 
 INFO, WARNING, ERROR, FATAL = range(4)
 """The levels that `init_log` takes."""
@@ -19,7 +23,7 @@ logger = logging.getLogger("caffe")
 
 
 class _Formatter(logging.Formatter):
-    """``I1124 20:30:12.000345 4711 net.py:204] text``: level, date, time, process, place."""
+    """``I1124 20:30:12.000345 4711 net.py:204] text``: level, date, time, thread, place."""
 
     def format(self, record: logging.LogRecord) -> str:
         letter = _LETTERS.get(record.levelno, record.levelname[0])
@@ -27,7 +31,8 @@ class _Formatter(logging.Formatter):
         micro = int(record.created % 1 * 1e6)
         # Lines that the original writes have its place.
         place = getattr(record, "place", f"{record.filename}:{record.lineno}")
-        return f"{letter}{when}.{micro:06d} {record.process} {place}] {record.getMessage()}"
+        thread = threading.get_native_id()
+        return f"{letter}{when}.{micro:06d} {thread:>5} {place}] {record.getMessage()}"
 
 
 class _Stderr(logging.StreamHandler[TextIO]):
@@ -72,3 +77,13 @@ def init_log(level: int = INFO, stderr: bool = True) -> None:
 def log(message: str) -> None:
     """Write a line of level INFO to the logger "caffe"."""
     logger.info(message, stacklevel=2)
+
+
+def say(place: str, text: str) -> None:
+    """Write a line of the original's, of level INFO; `place` is where its source has it."""
+    logger.info(text, extra={"place": place})
+
+
+def is_told() -> bool:
+    """Whether anybody reads lines of level INFO."""
+    return logger.isEnabledFor(logging.INFO)

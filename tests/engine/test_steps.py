@@ -126,19 +126,3 @@ def test_what_a_failed_forward_left_uncomputed_is_an_error_until_the_next() -> N
     fails[0] = False
     net.forward()
     assert (net.blobs["b"].data == net.blobs["a"].data + 1).all()
-
-
-@pytest.mark.parametrize("engine", ["torch", "layerwise"])
-def test_a_shape_that_is_refused_once_is_refused_again(engine: str) -> None:
-    caffe.set_engine(engine)
-    net = caffe.Net(
-        """layer { name: "i" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 } } }
-        layer { name: "s" type: "Scale" bottom: "data" top: "s" scale_param { axis: 0 } }""",
-        caffe.TEST,
-    )
-    net.blobs["data"].reshape(2, 3)
-    for _ in range(3):
-        with pytest.raises(caffe.errors.ShapeError, match="operand's shape"):
-            net.forward()
-    net.blobs["data"].reshape(1, 3)
-    assert net.forward()["s"].shape == (1, 3)

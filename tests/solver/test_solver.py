@@ -132,7 +132,12 @@ def test_the_log_has_the_originals_lines(lines: Callable[[], list[str]]) -> None
         "max_iter: 4 display: 2 test_interval: 2 test_iter: 3 clip_gradients: 0.01 average_loss: 2"
     )
     made.solve()
-    found = [re.sub(r"-?\d+(\.\d+)?(e-?\d+)?", "N", line) for line in lines()]
+    told = lines()
+    assert told[0] == "Initializing solver from parameters: "
+    assert told.count("Creating training net from net file: net.prototxt") == 1
+    assert told.count("Creating test net (#0) specified by net file: net.prototxt") == 1
+    told = told[told.index("Solver scaffolding done.") :]
+    found = [re.sub(r"-?\d+(\.\d+)?(e-?\d+)?", "N", line) for line in told]
     test = ["Iteration N, Testing net (#N)", "    Test net output #N: loss = N (* N = N loss)"]
     shown = [
         "Iteration N (N iter/s, Ns/N iters), loss = N",

@@ -24,6 +24,7 @@ from .serve import serve
 from .show import show
 from .test import run_test
 from .time import time_net
+from .train import train
 from .upgrade import upgrade
 
 
@@ -54,7 +55,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for function in (classify, detect, diff, draw, fetch, zoo, serve, look, show, upgrade):
+for function in (classify, detect, diff, draw, fetch, zoo, serve, look, show, train, upgrade):
     app.command(cls=Command)(function)
 app.command("device_query", cls=Command)(device_query)
 app.command("device-query", cls=Command, hidden=True)(device_query)

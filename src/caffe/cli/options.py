@@ -115,3 +115,8 @@ def use_gpus(text: str | None) -> int | None:
 def stages_of(texts: Sequence[str] | None) -> list[str]:
     """The stages of options that each may name several, with commas between."""
     return [stage for text in texts or () for stage in text.split(",") if stage]
+
+
+def told_stages(texts: Sequence[str] | None) -> list[str]:
+    """The stages of options, one of no name where none is given, as the original's tool has it."""
+    return stages_of(texts) or [""]

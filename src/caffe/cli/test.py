@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .nets import read_named_net
-from .options import Gpus, Level, Stages, stages_of, use_gpus
+from .options import Gpus, Level, Stages, told_stages, use_gpus
 from .terminal import progress
 
 if TYPE_CHECKING:
@@ -37,21 +38,27 @@ def run_test(
     The lines are those of the original Caffe, on stderr. What adds to the loss stands with its
     weight and what it adds.
     """
-    from ..logs import init_log, log
+    from ..logs import init_log, say
     from ..net.net import Net
     from ..phases import TEST
 
     init_log()
     device = use_gpus(gpu)
-    log("Use CPU." if device is None else f"Use GPU with device ID {device}")
+    if device is None:
+        say("caffe.cpp:275", "Use CPU.")
+    else:
+        say("caffe.cpp:267", f"Use GPU with device ID {device}")
     net = Net(
-        read_named_net(model), phase=TEST, level=level, stages=stages_of(stage), weights=weights
+        read_named_net(model), phase=TEST, level=level, stages=told_stages(stage), weights=weights
     )
-    log(f"Running for {iterations} iterations.")
+    say("caffe.cpp:281", f"Running for {iterations} iterations.")
+    tell = partial(say, "caffe.cpp:304")
     with progress("Testing", iterations, "batches") as (_, advance):
-        scores = run_batches(net, iterations, log, advance)
-    for line in scores.lines():
-        log(line)
+        scores = run_batches(net, iterations, tell, advance)
+    loss, *outputs = scores.lines()
+    say("caffe.cpp:309", loss)
+    for line in outputs:
+        say("caffe.cpp:321", line)
 
 
 @dataclass

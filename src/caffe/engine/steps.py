@@ -86,15 +86,13 @@ class Step:
         if self._shapes == ():
             # Without bottoms the first shapes are only a start: the person may reshape the tops.
             return
-        bottoms = self._bottom_shapes()
-        # What is refused now is refused the next time, too.
-        self._shapes = None
+        self._shapes = self._bottom_shapes()
         before = [top.shape for top in self.tops]
         with self.blame():
             if self.layer.on_blobs:
                 self.layer.reshape_blobs(self.bottoms, self.tops)
             else:
-                shapes = self.layer.top_shapes(*bottoms)
+                shapes = self.layer.top_shapes(*self._shapes)
                 for top, shape in zip(self.tops, shapes, strict=True):
                     self._check_in_place(top, shape)
                 for top, shape in zip(self.tops, shapes, strict=True):
@@ -103,7 +101,6 @@ class Step:
             for top, weight, old in zip(self.tops, self.loss_weights, before, strict=False):
                 if weight and top.shape != old:
                     self._set_loss_weight(top, weight)
-        self._shapes = bottoms
 
     def _check_in_place(self, top: Blob, shape: Shape) -> None:
         if any(top is bottom for bottom in self.bottoms) and top.shape != shape:

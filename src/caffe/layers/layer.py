@@ -6,7 +6,7 @@ import functools
 import importlib
 import math
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from inspect import isroutine
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal
@@ -18,6 +18,7 @@ from typing_extensions import TypeVar
 
 from ..errors import CaffeError, NetError, ShapeError, as_caffe_error, did_you_mean
 from ..fillers import filler_for
+from ..logs import Line
 from ..memory.blob import Blob, Shape
 from ..vectors import BlobVec, StringVec
 from ..weights.layer_weights import WeightBlob
@@ -279,6 +280,14 @@ class Layer(Generic[P]):
 
     def setup(self, *bottoms: Shape) -> None:
         """Read and check the parameter message; called once, with the bottoms' shapes."""
+
+    def lines_when_made(self) -> Iterable[Line]:
+        """Say what the original's layer writes into the log when it is made."""
+        return ()
+
+    def lines_at_setup(self, tops: Sequence[Blob]) -> Iterable[Line]:
+        """Say what the original's layer writes into the log when it is set up."""
+        return ()
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Give `top` the shapes that follow from those of `bottom`, as pycaffe's layers do.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from ..errors import NetError, ShapeError
-from ..memory.blob import Shape
+from ..logs import Line
+from ..memory.blob import Blob, Shape
 from ..proto.caffe_pb2 import BiasParameter, FillerParameter, ScaleParameter
 from .layer import Layer, Parameter, register
 
@@ -70,6 +72,11 @@ class Scale(AlongAxes[ScaleParameter]):
     fresh_tops = True
     takes_short_numbers = True
     asks_no_values = True
+
+    def lines_at_setup(self, tops: Sequence[Blob]) -> Iterable[Line]:
+        # The original's has a layer for the summand.
+        if self.param.bias_term:
+            yield "layer_factory.hpp:77", f"Creating layer {self.name}"
 
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         wanted = []

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from ..errors import NetError, ShapeError
-from ..memory.blob import Shape
+from ..logs import Line
+from ..memory.blob import Blob, Shape
 from ..proto.caffe_pb2 import InfogainLossParameter, LossParameter, SoftmaxParameter
 from ..weights.files import read_blob
 from .axes import four_axes
@@ -46,6 +47,10 @@ class ClassLoss(Loss[P]):
                 f"need {self._outer * self._inner} labels, but the labels' shape is {labels}"
             )
         return [*shapes, predictions] if self._with_probabilities else shapes
+
+    def lines_at_setup(self, tops: Sequence[Blob]) -> Iterable[Line]:
+        # The original's has a layer for the softmax.
+        yield "layer_factory.hpp:77", f"Creating layer {self.name}"
 
     @property
     def _with_probabilities(self) -> bool:

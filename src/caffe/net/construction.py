@@ -20,10 +20,10 @@ def sort_arguments(
     arguments: Sequence[Any],
     weights: PathLike | None,
     phase: int | None,
-    level: int,
+    level: int | None,
     stages: Sequence[str] | None,
     legacy: dict[str, Any],
-) -> tuple[PathLike | None, int, int, Sequence[str] | None]:
+) -> tuple[PathLike | None, int, int | None, Sequence[str] | None]:
     """Tell pycaffe's two constructors apart: (phase, level, stages, weights), (weights, phase)."""
     weights = legacy.pop("pretrained_param_file", legacy.pop("weights_file", weights))
     if legacy:

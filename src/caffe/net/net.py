@@ -27,6 +27,7 @@ from .batch import batches, trimmed
 from .checks import assign, check_all_given, check_callable, known_blobs, known_layer
 from .construction import loss_weights, name_source, read_model, sort_arguments
 from .inside import Inside
+from .log import BuildingLog, tell_text
 from .parameters import ParameterList
 from .trained import copy_trained, save_caffemodel, save_hdf5, share_trained
 from .views import View, Views
@@ -48,8 +49,8 @@ class Net(Views):
     phase : {caffe.TRAIN, caffe.TEST}
         Which layers there are, and how Dropout, BatchNorm and the like run. It may stand second,
         or third behind the weights, as in pycaffe.
-    level : int
-        For `min_level` and `max_level` rules.
+    level : int, optional
+        For `min_level` and `max_level` rules; None for the one that the text gives in `state`.
     stages : sequence of str, optional
         For `stage` and `not_stage` rules.
 
@@ -77,7 +78,7 @@ class Net(Views):
         *arguments: Any,
         phase: int | None = None,
         weights: PathLike | None = None,
-        level: int = 0,
+        level: int | None = 0,
         stages: Sequence[str] | None = None,
         **legacy: Any,
     ) -> None:
@@ -88,6 +89,7 @@ class Net(Views):
         )
         source, param = read_model(network_file)
         try:
+            tell_text(param, phase, level, stages or ())
             graph = build_graph(param, phase, level, stages or ())
             self._build(graph, param)
         except CaffeError as error:
@@ -103,6 +105,7 @@ class Net(Views):
         self._steps: list[Step] = []
         self._parameters = ParameterList()
         self._weights_report: WeightsReport | None = None
+        log = BuildingLog()
         layers = [create(node.param) for node in graph.nodes]
         graph.add_automatic_tops([layer.added_tops for layer in layers])
         blobs = BlobVec(Blob() for _ in graph.blob_names)
@@ -115,9 +118,11 @@ class Net(Views):
                 [graph.blob_names[b] for b in node.bottoms],
                 [graph.blob_names[t] for t in node.tops],
             )
+            log.begin(step)
             step.setup()
             node.loss_weights = loss_weights(layer, len(node.tops))
             step.put_loss_weights()
+            log.end(step)
             with step.blame():
                 self._parameters.add(layer)
             # By the text, not by what the layer adds to its own copy: as in Caffe the backward
@@ -130,7 +135,10 @@ class Net(Views):
             self._steps.append(step)
         self._parameters.share()
         warn_of_unsaid_offsets(self._steps)
-        self._mark_backward(param.force_backward)
+        self._mark_backward(False)
+        log.close(graph)
+        if param.force_backward:
+            self._mark_backward(True)
         self._runner = Runner(self._steps)
         self._callbacks = Callbacks()
         self._view = View.of(graph, self._steps, blobs)

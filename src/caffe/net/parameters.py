@@ -9,6 +9,7 @@ import torch
 from ..errors import NetError, WeightsError
 from ..guarded import memory_told
 from ..layers.layer import Layer
+from ..logs import say
 from ..memory.blob import Blob
 from ..proto.caffe_pb2 import ParamSpec
 
@@ -28,6 +29,7 @@ class _Owner:
 
     learnable: Learnable
     layer: str
+    index: int
     has_lr_mult: bool
     has_decay_mult: bool
 
@@ -67,7 +69,7 @@ class ParameterList:
         specs += [ParamSpec()] * (len(layer.blobs) - len(specs))
         if layer.layer_param.freeze:
             specs = [_without_rate(spec) for spec in specs]
-        for blob, spec in zip(layer.blobs, specs, strict=True):
+        for index, (blob, spec) in enumerate(zip(layer.blobs, specs, strict=True)):
             if spec.name and spec.name in self._owners:
                 self._add_sharer(blob, spec, self._owners[spec.name])
             else:
@@ -77,6 +79,7 @@ class ParameterList:
                     self._owners[spec.name] = _Owner(
                         learnable,
                         layer.name,
+                        index,
                         spec.HasField("lr_mult"),
                         spec.HasField("decay_mult"),
                     )
@@ -123,6 +126,11 @@ class ParameterList:
                 )
             setattr(learnable, name, value)
             setattr(owner, f"has_{name}", True)
+        say(
+            "net.cpp:485",
+            f"Sharing parameters '{spec.name}' owned by layer '{owner.layer}', "
+            f"param index {owner.index}",
+        )
         self._sharers.append((blob, learnable.blob))
         self._shared.add(id(blob))
 

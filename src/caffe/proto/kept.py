@@ -7,8 +7,10 @@ whoever writes the message as text gets it back.
 from __future__ import annotations
 
 import io
+import struct
 
 from google.protobuf import text_format
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
@@ -33,21 +35,33 @@ def kept(message: Message) -> list[str]:
 
 def to_text(message: Message) -> str:
     """Write a message as text, with what is kept."""
-    return text_format.MessageToString(message, message_formatter=_formatted)
-
-
-def _formatted(message: Message, indent: int, as_one_line: bool) -> str | None:
-    texts = kept(message)
-    if not texts:
-        return None
     out = io.StringIO()
+    _write(message, out, 0)
+    return out.getvalue()
+
+
+def _write(message: Message, out: io.StringIO, indent: int) -> None:
     for field, value in message.ListFields():
-        values = value if hasattr(value, "extend") else [value]
-        for one in values:
-            text_format.PrintField(field, one, out, indent=indent, message_formatter=_formatted)
-    for text in texts:
+        for one in value if hasattr(value, "extend") else [value]:
+            if field.message_type is not None:
+                out.write(" " * indent + field.name + " {\n")
+                _write(one, out, indent + 2)
+                out.write(" " * indent + "}\n")
+            elif isinstance(one, float):
+                double = field.type == FieldDescriptor.TYPE_DOUBLE
+                out.write(" " * indent + f"{field.name}: {_number(one, double)}\n")
+            else:
+                text_format.PrintField(field, one, out, indent=indent)
+    for text in kept(message):
         out.write(" " * indent + _indented(text, indent) + "\n")
-    return out.getvalue().rstrip("\n")[indent:]
+
+
+def _number(value: float, double: bool) -> str:
+    """A number as protobuf's C++ library writes it: shortly, or with all digits where it must."""
+    short = f"{value:.15g}" if double else f"{value:.6g}"
+    if double:
+        return short if float(short) == value else f"{value:.17g}"
+    return short if struct.pack("<f", float(short)) == struct.pack("<f", value) else f"{value:.9g}"
 
 
 def _indented(text: str, indent: int) -> str:

@@ -2,18 +2,6 @@
 
 from __future__ import annotations
 
-from ..logs import logger
-
-
-def say(place: str, text: str) -> None:
-    """Write a line of level INFO; `place` is where the original's stands in its source."""
-    logger.info(text, extra={"place": place})
-
-
-def number(value: float) -> str:
-    """Return a number as the original's log has it."""
-    return f"{value:g}"
-
 
 def output_line(what: str, index: int, blob: str, value: float, weight: float) -> str:
     """Return the line of one of a net's outputs; `what` is "Train" or "Test"."""

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 
 from ..errors import ArgumentError, CaffeError, NetError, did_you_mean
+from ..logs import say
 from ..net.construction import name_source
 from ..net.net import Net
 from ..paths import PathLike, is_path, path_text
@@ -103,10 +104,16 @@ def train_net(param: SolverParameter) -> Net:
             word=given[0] if given else None,
         )
     net: str | NetParameter = getattr(param, given[0])
+    if given[0] == "net":
+        say("solver.cpp:102", f"Creating training net from net file: {net}")
+    elif given[0] == "train_net":
+        say("solver.cpp:92", f"Creating training net from train_net file: {net}")
+    else:
+        say("solver.cpp:97", f"Creating training net specified in {given[0]}.")
     return _net(_frozen(_described(net), param.freeze), TRAIN, [param.train_state])
 
 
-def test_nets(param: SolverParameter) -> list[Net]:
+def test_nets(param: SolverParameter) -> Iterator[Net]:
     """Make the nets that test what is learned: test_net_param's, test_net's, and `net` itself.
 
     Raises
@@ -114,9 +121,11 @@ def test_nets(param: SolverParameter) -> list[Net]:
     NetError
         There are not as many of test_iter, or of test_state.
     """
-    named: list[str | NetParameter] = [*param.test_net_param, *param.test_net]
-    described = [_described(net) for net in named]
-    own = len(described)
+    named: list[tuple[str, str | NetParameter]] = [
+        *(("test_net_param", net) for net in param.test_net_param),
+        *(("test_net file: ", net) for net in param.test_net),
+    ]
+    own = len(named)
     generic = next((n for n in ("net_param", "net") if param.HasField(n)), None)
     wanted = len(param.test_iter)
     if wanted < own or (generic is None and wanted != own):
@@ -125,17 +134,21 @@ def test_nets(param: SolverParameter) -> list[Net]:
             word="test_iter",
         )
     if generic is not None:
-        described += [_described(getattr(param, generic))] * (wanted - own)
-    if described and not param.test_interval:
+        what = "net_param" if generic == "net_param" else "net file: "
+        named += [(what, getattr(param, generic))] * (wanted - own)
+    if named and not param.test_interval:
         raise NetError("there are nets to test, but no test_interval above 0", word="test_iter")
     states = list(param.test_state)
-    if states and len(states) != len(described):
+    if states and len(states) != len(named):
         raise NetError(
-            f"test_state must be given once for each of {len(described)} test nets or not at all, "
+            f"test_state must be given once for each of {len(named)} test nets or not at all, "
             f"but stands {len(states)} times",
             word="test_state",
         )
-    return [_net(net, TEST, states[i : i + 1]) for i, net in enumerate(described)]
+    for i, (what, net) in enumerate(named):
+        source = f"{what}{net}" if isinstance(net, str) else what
+        say("solver.cpp:190", f"Creating test net (#{i}) specified by {source}")
+        yield _net(_described(net), TEST, states[i : i + 1])
 
 
 def weight_files(param: SolverParameter) -> Iterator[str]:
@@ -178,15 +191,12 @@ def _frozen(described: Described, patterns: Sequence[str]) -> Described:
 def _net(described: Described, phase: int, states: Sequence[NetState]) -> Net:
     """Make a net in the solver's state, which goes before the net's own."""
     source, param = described
-    state = NetState()
-    state.CopyFrom(param.state)
+    placed = NetParameter()
+    placed.CopyFrom(param)
     for other in states:
-        state.MergeFrom(other)
-    bare = NetParameter()
-    bare.CopyFrom(param)
-    bare.ClearField("state")
+        placed.state.MergeFrom(other)
     try:
-        return Net(bare, phase, state.level, list(state.stage))
+        return Net(placed, phase, level=None)
     except CaffeError as error:
         name_source(error, source)
         raise

@@ -13,17 +13,19 @@ from torch import Tensor
 
 from .. import mode, parallel
 from ..errors import ArgumentError, CaffeError, NetError, did_you_mean
+from ..logs import is_told, say
 from ..net.construction import name_source
 from ..net.net import Net, checked_net
 from ..net.parameters import Learnable
 from ..paths import PathLike, path_text
 from ..proto.caffe_pb2 import SolverParameter
+from ..proto.text import format_text
 from ..vectors import NetVec
 from ..weights.solver_state import State
 from . import settings, sidecar, snapshots, testing
 from .communication import Together, agreed, mean_of
 from .local_rates import LocalRates
-from .log import output_line, say
+from .log import output_line
 from .methods import METHODS
 from .monitor import Monitor, Verdict
 from .rates import Plateau, Rate
@@ -89,6 +91,9 @@ class Solver:
         self._last_rate = 0.0
         self._snapshots: list[int] = []
         self._tested = -1
+        if is_told():
+            text = format_text(self.param).rstrip()
+            say("solver.cpp:45", f"Initializing solver from parameters: \n{text}")
         try:
             settings.check_settings(self.param)
             self._rate = Rate(self.param)
@@ -114,13 +119,20 @@ class Solver:
 
     def _make_nets(self) -> None:
         self._net = settings.train_net(self.param)
+        self._load(self.net)
+        tests = []
         # One of those that train together tests for all.
-        self._test_nets = NetVec(settings.test_nets(self.param) if self.is_root else ())
+        for net in settings.test_nets(self.param) if self.is_root else ():
+            # They may have layers that the net which is trained has not.
+            self._load(net)
+            net.share_with(self.net)
+            tests.append(net)
+        self._test_nets = NetVec(tests)
+
+    def _load(self, net: Net) -> None:
         for weights in settings.weight_files(self.param):
             say("solver.cpp:72", f"Finetuning from {weights}")
-            self.net.copy_from(weights)
-        for net in self.test_nets:
-            net.share_with(self.net)
+            net.copy_from(weights)
 
     def _test_outputs(self) -> dict[str, float]:
         """Return the test nets' outputs and loss weights; refuse those that eval_type cannot."""

@@ -134,6 +134,8 @@ def _read_layer(message: Span, old: bool) -> tuple[LayerWeights, list[Span]]:
             layer.type = upgrade_v1.layer_type(part.integer()) if old else part.value.text()
         elif part.number == blobs:
             spans.append(part.value)
+        elif part.number == 6 and not old:
+            layer.settings += 1
         elif old and part.number == 1 and part.wire == BYTES:
             spans += _read_v0_layer(part.value, layer)
     return layer, spans

@@ -85,9 +85,11 @@ class LayerWeights:
     """A layer's name, type and parameter blobs.
 
     `type` is V2's name; it is empty from HDF5 files, which have none. There, too, a blob is None
-    where the file leaves it out because another layer owns it.
+    where the file leaves it out because another layer owns it. `settings` is how many `param`
+    messages a file of V2 has for the layer.
     """
 
     name: str
     type: str
     blobs: list[WeightBlob | None] = field(default_factory=list)
+    settings: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from ...errors import ParseError
+from ...logs import Line
 from ...proto.caffe_pb2 import DataParameter, Datum
 from ..layer import register
 from .data_transformer import DataTransformer
@@ -55,6 +57,10 @@ class Data(PrefetchingLayer[DataParameter]):
 
     message = "data_param"
     tops = (1, 2)
+
+    def lines_when_made(self) -> Iterable[Line]:
+        kind = "lmdb" if self.param.backend == DataParameter.LMDB else "leveldb"
+        yield f"db_{kind}.cpp:{35 if kind == 'lmdb' else 18}", f"Opened {kind} {self.param.source}"
 
     def open_source(self, transformer: DataTransformer) -> DatumStore:
         return DatumStore(self.param, transformer)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import CaffeError, NetError, ParseError, ShapeError, unreadable
+from ...logs import say
 from ...proto.caffe_pb2 import DataParameter, DenseImageDataParameter, ImageDataParameter
 from .data_transformer import Shape3, common_random_source
 from .databases import Entry as Record
@@ -153,6 +154,11 @@ class ListSource(Source[Entry]):
                 )
 
     @property
+    def length(self) -> int:
+        """How many there are."""
+        return len(self._entries)
+
+    @property
     def first(self) -> Entry:
         """The entry that is read next."""
         return self._entries[self._order[self._next]]
@@ -233,6 +239,7 @@ class StoreSource(Source[Record]):
                 self._read = number + 1
                 yield record
             begin = 0
+            say("data_layer.cpp:73", "Restarting data prefetching from start.")
 
     def place(self) -> dict[str, Any]:
         return {"read": self._read}

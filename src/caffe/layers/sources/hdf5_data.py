@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from ... import parallel
 from ...atomic import atomic_write
 from ...errors import CaffeError, NetError, ParseError, ShapeError, require, unreadable
+from ...logs import Line
 from ...memory.blob import Blob, Shape
 from ...phases import TRAIN
 from ...proto.caffe_pb2 import HDF5DataParameter, HDF5OutputParameter
@@ -53,6 +55,11 @@ class HDF5Data(Layer[HDF5DataParameter]):
         self._shapes = [array.shape[1:] for array in self._arrays]
         for top, shape in zip(tops, self._shapes, strict=True):
             top.reshape(self.param.batch_size, *shape)
+
+    def lines_at_setup(self, tops: Sequence[Blob]) -> Iterable[Line]:
+        source = self.param.source
+        yield "hdf5_data_layer.cpp:94", f"Loading list of HDF5 filenames from: {source}"
+        yield "hdf5_data_layer.cpp:108", f"Number of HDF5 files: {len(self._files)}"
 
     def forward_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
         rows: list[list[NDArray[np.float32]]] = [[] for _ in tops]

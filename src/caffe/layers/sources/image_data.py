@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from ...errors import CaffeWarning, NetError, ParseError
+from ...logs import Line
+from ...memory.blob import Blob
 from ...proto.caffe_pb2 import ImageDataParameter
 from ..layer import register
 from .bgr_pictures import BgrPicture, read_picture, resize_picture
@@ -100,8 +103,17 @@ class ImageData(PrefetchingLayer[ImageDataParameter]):
     """Pictures of the list `source`, BGR, 0 to 255 before `transform_param`, and their labels."""
 
     message = "image_data_param"
+    log_place = "image_data_layer.cpp:83"
 
     def open_source(self, transformer: DataTransformer) -> ImageList:
         if (self.param.new_height > 0) != (self.param.new_width > 0):
             raise NetError("image_data_param takes new_height and new_width both, or neither")
         return ImageList(self.param, transformer)
+
+    def lines_at_setup(self, tops: Sequence[Blob]) -> Iterable[Line]:
+        yield "image_data_layer.cpp:38", f"Opening file {self.param.source}"
+        if self.param.shuffle:
+            yield "image_data_layer.cpp:52", "Shuffling data"
+        if isinstance(self._source, ImageList):
+            yield "image_data_layer.cpp:63", f"A total of {self._source.length} images."
+        yield from super().lines_at_setup(tops)

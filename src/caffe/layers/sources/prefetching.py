@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from queue import Empty, Queue
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ import torch
 
 from ... import parallel
 from ...errors import NetError
+from ...logs import Line
 from ...memory.blob import Blob, Shape
 from ...phases import TRAIN
 from ...processes import Birthplace, in_forked_child
@@ -131,6 +132,9 @@ class PrefetchingLayer(Layer[P]):
     tops: ClassVar[Count] = 2
     on_blobs = True
 
+    log_place: ClassVar[str] = "data_layer.cpp:45"
+    """Where the original tells its size."""
+
     _source: Source[Any]
     _prefetcher: Prefetcher | None = None
     _state: State
@@ -188,6 +192,9 @@ class PrefetchingLayer(Layer[P]):
         tops[0].reshape(self._source.batch_size, *self._source.shape)
         for top in tops[1:]:
             top.reshape(self._source.batch_size)
+
+    def lines_at_setup(self, tops: Sequence[Blob]) -> Iterable[Line]:
+        yield self.log_place, f"output data size: {','.join(map(str, tops[0].shape))}"
 
     def forward_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
         if self._prefetcher is None or not self._prefetcher.is_here:

@@ -1,0 +1,132 @@
+"""`caffe train`: its options, the original's log, and what stops a training."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import caffe
+from tests.helpers.command import caffe_command
+from tests.helpers.digits import lay_digits, save_weights
+from tests.helpers.logs import assert_same_log, lines
+
+run = partial(caffe_command, "train")
+
+NET = """
+name: "tiny"
+layer { name: "d" type: "DummyData" top: "x" top: "t" dummy_data_param {
+  shape { dim: 4 dim: 3 } shape { dim: 4 dim: 1 } data_filler { type: "constant" value: 1 }
+  data_filler { type: "constant" value: 2 } } }
+layer { name: "y" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 1
+  weight_filler { type: "constant" value: 0.1 } } }
+layer { name: "loss" type: "EuclideanLoss" bottom: "y" bottom: "t" top: "loss" }
+layer { name: "deep" type: "Power" bottom: "y" top: "deep" include { min_level: 2 } }
+layer { name: "staged" type: "Power" bottom: "y" top: "staged" include { stage: "extra" } }
+"""
+
+
+@pytest.fixture
+def solver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A solver's file in the current folder, which trains a tiny net for four iterations."""
+    monkeypatch.chdir(tmp_path)
+    Path("net.prototxt").write_text(NET)
+    path = Path("solver.prototxt")
+    path.write_text(
+        'net: "net.prototxt" base_lr: 0.05 lr_policy: "fixed" max_iter: 4 display: 2 '
+        'test_iter: 1 test_interval: 2 snapshot: 2 snapshot_prefix: "s"'
+    )
+    return path
+
+
+def test_the_log_is_the_originals(shared: Path, tmp_path: Path) -> None:
+    golden = np.load(shared / "goldens/training/train_auto_adagrad.npz")
+    lay_digits(shared, tmp_path)
+    net, text = tmp_path / "net.prototxt", tmp_path / "solver.prototxt"
+    net.write_text(str(golden["net"]).replace("DIR/", f"{tmp_path}/"))
+    text.write_text(
+        f'net: "{net}" test_iter: 4 test_interval: 20 max_iter: {golden["iterations"]} '
+        f'display: 10 solver_mode: CPU snapshot_prefix: "{tmp_path}/s" random_seed: 1 '
+        + str(golden["solver"])
+    )
+    save_weights(golden, caffe.Net(net, caffe.TRAIN), "param", tmp_path / "start.caffemodel")
+    result = run("-solver", text, "-weights", tmp_path / "start.caffemodel")
+    assert result.exit_code == 0, result.stderr
+    assert_same_log(result.stderr.replace(f"{tmp_path}/", "DIR/"), str(golden["log"]), rel=0.05)
+
+
+def test_a_training_goes_on_from_a_snapshot(solver: Path) -> None:
+    first = run("--solver", solver)
+    assert first.exit_code == 0, first.stderr
+    assert lines(first.stderr)[-1] == "Optimization Done."
+    weights = Path("s_iter_4.caffemodel").read_bytes()
+    again = run("-solver=solver.prototxt", "-snapshot=s_iter_2.solverstate")
+    told = lines(again.stderr)
+    assert "Resuming from s_iter_2.solverstate" in told
+    assert told.index("Resuming from s_iter_2.solverstate") < told.index("Starting Optimization")
+    assert "Iteration 0, Testing net (#0)" not in told
+    assert Path("s_iter_4.caffemodel").read_bytes() == weights
+
+
+def test_weights_and_snapshot_exclude_each_other(solver: Path) -> None:
+    result = run("-solver", solver, "-weights", "a.caffemodel", "-snapshot", "s.solverstate")
+    assert result.exit_code == 2
+    assert "take out --weights" in result.stderr
+
+
+def test_weights_of_the_command_line_take_the_place_of_the_texts(solver: Path) -> None:
+    solver.write_text(solver.read_text() + ' weights: "none.caffemodel"')
+    net = caffe.Net("net.prototxt", caffe.TRAIN)
+    for name, value in (("a", 1), ("b", 2)):
+        net.params["y"][0].data[...] = value
+        net.save(f"{name}.caffemodel")
+    result = run("-solver", solver, "-weights", "a.caffemodel, b.caffemodel")
+    assert result.exit_code == 0, result.stderr
+    # Once for the net that is trained and once for the one that tests.
+    assert lines(result.stderr).count("Finetuning from b.caffemodel") == 2
+    assert 'weights: "a.caffemodel, b.caffemodel"' in lines(result.stderr)
+
+
+def test_level_and_stages_choose_layers(solver: Path) -> None:
+    told = lines(run("-solver", solver, "-level", 2, "-stage", "extra,more").stderr)
+    assert "Creating Layer deep" in told
+    assert "Creating Layer staged" in told
+    # The net that tests has a state of its own.
+    assert told.count("Creating Layer deep") == 1
+
+
+def test_a_gpu_that_the_text_asks_for_may_be_missing(
+    solver: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from caffe import devices
+
+    monkeypatch.setattr(devices, "device_facts", lambda: devices.DeviceFacts("2.9", None))
+    solver.write_text(solver.read_text() + " solver_mode: GPU")
+    result = run("-solver", solver)
+    assert result.exit_code == 0
+    assert "so that the CPU trains" in result.stderr
+    assert "Use CPU." in lines(result.stderr)
+    result = run("-solver", solver, "-gpu", 0)
+    assert result.exit_code == 1
+    assert "GPU mode is not possible" in result.stderr
+    result = run("-solver", solver, "-gpu", "0,1")
+    assert result.exit_code == 2
+    assert "several GPUs" in result.stderr
+
+
+def test_iterations_mean_nothing_as_in_the_original(solver: Path) -> None:
+    result = run("-solver", solver, "-iterations", 1)
+    assert "max_iter says how many" in result.stderr
+    assert Path("s_iter_4.caffemodel").is_file()
+
+
+def test_what_is_wrong_names_file_and_line(solver: Path) -> None:
+    assert run().exit_code == 2
+    solver.write_text(
+        solver.read_text().replace("lr_policy", "\nlr_policy").replace("fixed", "fix")
+    )
+    result = run("-solver", solver)
+    assert result.exit_code == 1
+    assert "solver.prototxt:2: unknown lr_policy 'fix'" in result.stderr
