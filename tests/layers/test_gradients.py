@@ -600,6 +600,13 @@ CASES = [
         SOFTMAX_LABELS,
     ),
     case(
+        "WeightedSoftmaxWithLoss",
+        "loss_param { ignore_label: 2 } softmax_param { pos_cid: 1 pos_mult: 3 }",
+        normal(2, 4, 2, 2),
+        SOFTMAX_LABELS,
+        np.abs(normal(2, 1, 2, 2, seed=3)),
+    ),
+    case(
         "SoftmaxWithLossOHEM",
         'top: "a" top: "b" top: "c" loss_param { ignore_label: 2 }',
         normal(2, 4, 2, 2),

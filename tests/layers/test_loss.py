@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import caffe
-from caffe.errors import NetError
+from caffe.errors import NetError, ShapeError
 from caffe.layers.layer import Layer, as_tensors
 from caffe.proto.caffe_pb2 import BlobProto
 from tests.helpers.gradient import check_gradient
@@ -144,6 +144,40 @@ def test_softmax_loss_with_segnets_weights() -> None:
             [x, y],
             "loss_param { weight_by_label_freqs: true class_weighting: 1 }",
         ).top_shapes((2, 3, 4, 5), (2, 4, 5))
+
+
+def test_softmax_loss_with_jacintos_weights() -> None:
+    x, y = numbers(2, 3, 4, 5), labels(3, 2, 4, 5)
+    weights = [0.5, 2, 7]
+    segnet = f"loss_param {{ weight_by_label_freqs: true class_weighting: {weights} }}"
+    ours = make("SoftmaxWithLoss", [x, y], f"loss_param {{ label_weights: {weights} }}")
+    assert float(ours.forward(x, y)[0]) == float(
+        make("SoftmaxWithLoss", [x, y], segnet).forward(x, y)[0]
+    )
+    with pytest.raises(NetError, match="a label_weights for each of the 3 classes, not 2"):
+        make("SoftmaxWithLoss", [x, y], "loss_param { label_weights: [1, 2] }").top_shapes(
+            (2, 3, 4, 5), (2, 4, 5)
+        )
+
+
+def test_weighted_softmax_loss_multiplies_one_class() -> None:
+    x, y = numbers(6, 3), labels(3, 6)
+    layer = make("WeightedSoftmaxWithLoss", [x, y], "softmax_param { pos_cid: 2 pos_mult: 5 }")
+    p = softmax(x.numpy(), 1)
+    losses = [-(5 if int(k) == 2 else 1) * np.log(p[n, int(k)]) for n, k in enumerate(y)]
+    assert float(layer.forward(x, y)[0]) == pytest.approx(np.mean(losses))
+
+
+def test_weighted_softmax_loss_multiplies_each_place() -> None:
+    x, y, w = numbers(2, 3, 4, 5), labels(3, 2, 4, 5), numbers(2, 1, 4, 5).abs()
+    layer = make("WeightedSoftmaxWithLoss", [x, y, w], "loss_param { ignore_label: 0 }")
+    p = softmax(x.numpy(), 1)
+    places = [(n, h, q) for n, h, q in np.ndindex(2, 4, 5) if y[n, h, q] != 0]
+    losses = [-float(w[n, 0, h, q]) * np.log(p[n, int(y[n, h, q]), h, q]) for n, h, q in places]
+    whole = sum(float(w[n, 0, h, q]) for n, h, q in places)
+    assert float(layer.forward(x, y, w)[0]) == pytest.approx(sum(losses) / whole)
+    with pytest.raises(ShapeError, match="the weights must be as many as the labels"):
+        layer.top_shapes((2, 3, 4, 5), (2, 4, 5), (2, 1, 4, 4))
 
 
 def test_the_new_field_wins_over_the_old_one() -> None:

@@ -82,40 +82,54 @@ class SoftmaxWithLoss(ClassLoss[SoftmaxParameter]):
     """top = -sum(log(softmax(x)[label])) / normalizer; a second top gets the softmax itself.
 
     With SegNet's weight_by_label_freqs each label's term is multiplied by its class's number in
-    class_weighting.
+    class_weighting, with caffe-jacinto's label_weights by its number there. The normalizer counts
+    labels, not weights.
     """
 
     message = "softmax_param"
     takes_scores = True
-    differences = "loss_param.weight_by_label_freqs and class_weighting of SegNet"
+    differences = (
+        "loss_param.weight_by_label_freqs and class_weighting of SegNet, label_weights of "
+        "caffe-jacinto"
+    )
 
     def class_axis(self) -> int:
         return self.param.axis
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         shapes = super().top_shapes(*bottoms)
-        loss, classes = self.layer_param.loss_param, bottoms[0][self._axis]
-        if loss.weight_by_label_freqs and len(loss.class_weighting) != classes:
+        classes = bottoms[0][self._axis]
+        name, weights = self._class_weights()
+        if weights is not None and len(weights) != classes:
             raise NetError(
-                f"weight_by_label_freqs needs a class_weighting for each of the {classes} classes, "
-                f"not {len(loss.class_weighting)}"
+                f"{name} needs a {name.split()[-1]} for each of the {classes} classes, not "
+                f"{len(weights)}"
             )
         return shapes
 
-    def forward(self, x: Tensor, labels: Tensor) -> list[Tensor]:
+    def _class_weights(self) -> tuple[str, list[float] | None]:
+        """Return what each class's terms are multiplied by, and the field that says it."""
+        loss = self.layer_param.loss_param
+        if loss.weight_by_label_freqs:
+            return "weight_by_label_freqs: class_weighting", list(loss.class_weighting)
+        return "label_weights", list(loss.label_weights) or None
+
+    def forward(self, x: Tensor, labels: Tensor, *places: Tensor) -> list[Tensor]:
         probabilities = torch.softmax(x, self._axis)
         rows = self._rows(probabilities)
         index, counts = self._labels(labels, rows.shape[1])
         losses = -rows.gather(1, index[:, None])[:, 0].clamp(min=LEAST_FLOAT).log()
-        losses = losses * self._weights(losses, index)
-        loss = torch.where(counts, losses, 0).sum() / self._normalizer(counts)
+        losses = losses * self._weights(losses, index, places)
+        loss = torch.where(counts, losses, 0).sum() / self._divisor(counts, places)
         return self._results(loss, probabilities)
 
-    def _weights(self, like: Tensor, index: Tensor) -> Tensor | int:
+    def _weights(self, like: Tensor, index: Tensor, places: Sequence[Tensor]) -> Tensor | int:
         """What each label's term is multiplied by."""
-        if not self.layer_param.loss_param.weight_by_label_freqs:
-            return 1
-        return like.new_tensor(list(self.layer_param.loss_param.class_weighting))[index]
+        _, weights = self._class_weights()
+        return 1 if weights is None else like.new_tensor(weights)[index]
+
+    def _divisor(self, counts: Tensor, places: Sequence[Tensor]) -> Tensor | int:
+        return self._normalizer(counts)
 
     def backward(
         self,
@@ -126,13 +140,47 @@ class SoftmaxWithLoss(ClassLoss[SoftmaxParameter]):
     ) -> Sequence[Tensor | None]:
         # Caffe's gradient does not see that the logarithm's argument is bounded, nor the diff
         # of the probabilities.
-        x, labels = inputs
+        x, labels, *places = inputs
         rows = self._rows(torch.softmax(x, self._axis))
         index, counts = self._labels(labels, rows.shape[1])
         rows = rows.scatter_add(1, index[:, None], -torch.ones_like(rows[:, :1]))
-        counts_by = torch.where(counts, self._weights(rows, index), 0)[:, None]
-        rows = rows * counts_by * (diffs[0] / self._normalizer(counts))
-        return [self._from_rows(rows, tuple(x.shape)), None]
+        counts_by = torch.where(counts, self._weights(rows, index, places), 0)[:, None]
+        rows = rows * counts_by * (diffs[0] / self._divisor(counts, places))
+        return [self._from_rows(rows, tuple(x.shape)), None, *[None] * len(places)]
+
+
+@register("WeightedSoftmaxWithLoss")
+class WeightedSoftmaxWithLoss(SoftmaxWithLoss):
+    """SoftmaxWithLoss whose terms are multiplied by weights.
+
+    Those of the class pos_cid by pos_mult; and each by its number in a third bottom, which is as
+    large as the labels. There the normalizer VALID is the sum of the weights of labels that are
+    not ignored.
+    """
+
+    bottoms = (2, 3)
+    no_gradient_for = frozenset({1, 2})
+    differences = "both of the layers that have this name"
+
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        if len(bottoms) > 2 and math.prod(bottoms[2]) != math.prod(bottoms[1]):
+            raise ShapeError(
+                f"the weights must be as many as the labels, but their shapes are {bottoms[2]} "
+                f"and {bottoms[1]}"
+            )
+        return super().top_shapes(*bottoms)
+
+    def _weights(self, like: Tensor, index: Tensor, places: Sequence[Tensor]) -> Tensor | int:
+        weights = super()._weights(like, index, places)
+        weights = torch.where(index == self.param.pos_cid, self.param.pos_mult, 1.0) * weights
+        return weights * places[0].reshape(-1) if places else weights
+
+    def _divisor(self, counts: Tensor, places: Sequence[Tensor]) -> Tensor | int:
+        mode = normalization(self.layer_param.loss_param, LossParameter.VALID)
+        if not places or mode != LossParameter.VALID:
+            return self._normalizer(counts)
+        whole = torch.where(counts, places[0].reshape(-1), 0).sum()
+        return torch.where(whole > 0, whole, 1)
 
 
 @register("InfogainLoss")

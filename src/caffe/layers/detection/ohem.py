@@ -24,7 +24,7 @@ class SoftmaxWithLossOHEM(SoftmaxWithLoss):
         shapes = super().top_shapes(*bottoms)
         return [*shapes, bottoms[1]] if len(self.layer_param.top) > 2 else shapes
 
-    def forward(self, x: Tensor, labels: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor, labels: Tensor, *places: Tensor) -> list[Tensor]:
         rows = self._rows(torch.softmax(x, self._axis))
         index, counts = self._labels(labels, rows.shape[1])
         losses = -rows.gather(1, index[:, None])[:, 0].clamp(min=LEAST_FLOAT).log()
