@@ -41,6 +41,14 @@ def image_layer() -> str:
     return f'layer {{ name: "in" type: "ImageData" top: "data" top: "label" {param} {TRANSFORM} }}'
 
 
+def augmented_layer() -> str:
+    changes = (
+        "mirror: true contrast_adjustment: true max_color_shift: 9 smooth_filtering: true "
+        "max_rotation_angle: 15 min_side_min: 7 min_side_max: 9 erase_prob: 0.5 cutout_size: 2"
+    )
+    return image_layer().replace("mirror: true", changes)
+
+
 def lmdb_layer() -> str:
     write_lmdb(
         Path("db"),
@@ -66,7 +74,7 @@ def hdf5_layer() -> str:
     return f'layer {{ name: "in" type: "HDF5Data" top: "data" top: "label" {param} }}'
 
 
-@pytest.mark.parametrize("layer", [image_layer, lmdb_layer, hdf5_layer])
+@pytest.mark.parametrize("layer", [image_layer, augmented_layer, lmdb_layer, hdf5_layer])
 def test_a_training_goes_on_bit_for_bit(
     layer: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

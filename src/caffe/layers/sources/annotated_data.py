@@ -49,7 +49,10 @@ class AnnotatedStore(StoreSource):
         plain = TransformationParameter()
         plain.CopyFrom(self._settings)
         plain.mirror = False
+        plain.ClearField("distort_param")
         self._transformer = DataTransformer(plain, phase)
+        if self._transformer.moves:
+            raise NetError("pictures cannot be turned or resized apart from their boxes here")
         self._random = random_source()
         with naming(self.describe(self.first)):
             first = self._parse(self.first[1])

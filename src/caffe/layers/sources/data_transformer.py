@@ -17,6 +17,7 @@ from ...io import datum_to_array
 from ...phases import TRAIN
 from ...proto.caffe_pb2 import Datum, TransformationParameter
 from ...weights.files import read_blob
+from .augmentation import Augmentation
 from .bgr_pictures import read_native_picture, read_picture
 
 Shape3 = tuple[int, int, int]
@@ -86,7 +87,8 @@ class DataTransformer:
     """``(picture - mean) * scale``, cropped and mirrored, as `transform_param` says.
 
     At TRAIN the crop lies anywhere in the picture, else in its middle. A mean picture is as
-    large as the picture itself; the part below the crop counts.
+    large as the picture itself; the part below the crop counts. What else training does to pictures
+    is in `augmentation`.
 
     Parameters
     ----------
@@ -107,6 +109,7 @@ class DataTransformer:
         self.param = param
         self.phase = phase
         self._random = random_source()
+        self._augmentation = Augmentation(param, phase, self._random)
         if param.HasField("mean_file") and param.mean_value:
             raise NetError("transform_param takes mean_file or mean_value, not both")
         if param.force_color and param.force_gray:
@@ -125,13 +128,19 @@ class DataTransformer:
         ShapeError
             The picture is empty or smaller than the crop.
         """
-        channels, height, width = picture.shape
+        channels = len(picture)
+        height, width = self._augmentation.least_size(*picture.shape[1:])
         crop = self.param.crop_size
         if not picture.size or min(height, width) < crop:
             raise ShapeError(
                 f"a picture of {channels} x {height} x {width} (channels, height, width) is "
                 + ("empty" if not picture.size else f"smaller than the crop_size {crop}")
             )
+        return (channels, crop, crop) if crop else (channels, height, width)
+
+    def _cropped(self, picture: NDArray[Any]) -> Shape3:
+        channels, height, width = picture.shape
+        crop = self.param.crop_size
         return (channels, crop, crop) if crop else (channels, height, width)
 
     def __call__(self, picture: NDArray[Any]) -> NDArray[np.float32]:
@@ -147,17 +156,25 @@ class DataTransformer:
         ShapeError
             The picture does not fit the crop or the mean.
         """
-        shape = self.shape(picture)
+        self.shape(picture)
+        picture = self._augmentation.moved(picture)
+        shape = self._cropped(picture)
         self._check_mean(picture.shape)
         mirrored = self.param.mirror and self._random.integers(2)
         top, left = (self._offset(picture.shape[i] - shape[i]) for i in (1, 2))
         window = (slice(None), slice(top, top + shape[1]), slice(left, left + shape[2]))
-        result = picture[window].astype(np.float32)
+        result = self._augmentation.colored(picture[window]).astype(np.float32)
         if self._mean is not None:
             per_pixel = self._mean.shape[1:] == picture.shape[1:]
             result -= self._mean[window] if per_pixel else self._mean
         result *= np.float32(self.param.scale)
+        self._augmentation.erase(result)
         return result[:, :, ::-1] if mirrored else result
+
+    @property
+    def moves(self) -> bool:
+        """Whether pictures are turned or resized, beside being cropped and mirrored."""
+        return self._augmentation.moves
 
     def follow(self, other: DataTransformer) -> None:
         """Draw next what `other` draws next: the same crop, and mirrored or not as there."""

@@ -45,6 +45,8 @@ class LabelledPictures(ListSource[Entry]):
         cuts = TransformationParameter(
             crop_size=transformer.param.crop_size, mirror=transformer.param.mirror
         )
+        if transformer.moves:
+            raise NetError("pictures cannot be turned or resized apart from their labels here")
         self._cut = DataTransformer(cuts, transformer.phase)
         super().__init__(param, read_pairs(param.source))
         with naming(self.describe(self.first)):

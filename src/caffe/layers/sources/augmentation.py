@@ -1,0 +1,253 @@
+"""What training changes in pictures by chance, so that a net sees more than there are.
+
+The fields of `transform_param` are those of forks: caffe-augmentation's sides, angles, contrast,
+blur and colours, NVIDIA's img_rand_resize, SSD's distort_param; cutout and random erasing have
+fields of their own.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from ...errors import NetError, ShapeError
+from ...phases import TRAIN
+from ...proto.caffe_pb2 import TransformationParameter
+from .bgr_pictures import resize_picture
+from .boxed_pictures import BoxedPicture, distort
+
+Picture = NDArray[np.uint8]
+
+ERASING_TRIALS = 10
+"""How often a rectangle is drawn anew that does not fit the picture."""
+
+
+class Augmentation:
+    """Changes pictures by chance, in this order.
+
+    Moved: turned by a whole angle of up to max_rotation_angle degrees either way, on a canvas that
+    holds all of it and is black beside it; then resized, so that the shorter side is min_side, or
+    one of min_side_min to min_side_max, or of img_rand_resize_lower to img_rand_resize_upper.
+    Colored, each with apply_probability: max_color_shift adds to each channel a number of its own
+    from 0 to it, or subtracts them all; contrast_adjustment makes x into
+    ``contrast x + shift`` with contrast from min_contrast to max_contrast and a whole shift of up
+    to max_brightness_shift either way; smooth_filtering blurs with a Gauss, a box, a median, or a box
+    twice as large, of 1, 3, ... pixels below max_smooth. Then distort_param, as in SSD. Erased: a
+    square of cutout_size around any pixel, and with erase_prob a rectangle of erase_min_area to
+    erase_max_area of the picture (Zhong et al., 2020), become the mean.
+
+    At TEST only min_side and img_rand_resize do anything. The random numbers are the layer's, so
+    that a training which goes on from a snapshot goes on with them.
+
+    Parameters
+    ----------
+    param : TransformationParameter
+        What the text says.
+    phase : int
+        caffe.TRAIN or caffe.TEST.
+    random : Generator
+        Where the chance comes from.
+
+    Raises
+    ------
+    NetError
+        The fields do not go together.
+    """
+
+    def __init__(
+        self, param: TransformationParameter, phase: int, random: np.random.Generator
+    ) -> None:
+        self.param = param
+        self._random = random
+        self._is_on = phase == TRAIN
+        self._sides = self._range_of_sides()
+        self._moves = bool(self._sides or (self._is_on and param.max_rotation_angle))
+        varies = self._sides is not None and self._sides[0] != self._sides[1]
+        if (varies or (self._is_on and param.max_rotation_angle)) and not param.crop_size:
+            raise NetError("pictures of sizes drawn by chance need crop_size", word="crop_size")
+        for name in ("apply_probability", "erase_prob", "erase_min_area", "erase_max_area"):
+            if not 0 <= getattr(param, name) <= 1:
+                raise NetError(
+                    f"{name} must be from 0 to 1, not {getattr(param, name):g}", word=name
+                )
+        if not 0 < param.erase_min_aspect <= 1:
+            raise NetError(
+                f"erase_min_aspect must be above 0 and at most 1, not {param.erase_min_aspect:g}",
+                word="erase_min_aspect",
+            )
+        for least, most in (
+            ("min_contrast", "max_contrast"),
+            ("erase_min_area", "erase_max_area"),
+        ):
+            if getattr(param, least) > getattr(param, most):
+                raise NetError(f"{least} must not be above {most}", word=least)
+
+    def _range_of_sides(self) -> tuple[int, int] | None:
+        param = self.param
+        found = []
+        if param.min_side:
+            found.append((param.min_side, param.min_side))
+        if self._is_on and param.min_side_min and param.min_side_max:
+            found.append((param.min_side_min, param.min_side_max))
+        if param.img_rand_resize_lower or param.img_rand_resize_upper:
+            found.append((param.img_rand_resize_lower, param.img_rand_resize_upper))
+        if not found:
+            return None
+        # As in caffe-augmentation the last one decides.
+        least, most = found[-1]
+        if not 0 < least <= most:
+            raise NetError(f"the shorter side cannot be from {least} to {most}")
+        return least, most
+
+    @property
+    def moves(self) -> bool:
+        """Whether pictures are turned or resized."""
+        return self._moves
+
+    def least_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the least height and width that a picture comes out with."""
+        if self._sides is None or not height or not width:
+            return height, width
+        return _with_shorter_side(height, width, self._sides[0])
+
+    def moved(self, picture: NDArray[Any]) -> NDArray[Any]:
+        """Turn and resize a picture (channels x height x width).
+
+        Raises
+        ------
+        ShapeError
+            Its numbers are no bytes.
+        """
+        if not self._moves:
+            return picture
+        if picture.dtype != np.uint8:
+            raise ShapeError("only pictures of bytes are turned or resized, not of floats")
+        most = self.param.max_rotation_angle if self._is_on else 0
+        angle = int(self._random.integers(-most, most + 1)) if most else 0
+        if angle:
+            picture = _turned(picture, angle)
+        if self._sides is not None:
+            least, most = self._sides
+            side = least if least == most else int(self._random.integers(least, most + 1))
+            height, width = picture.shape[1:]
+            picture = resize_picture(picture, *_with_shorter_side(height, width, side))
+        return picture
+
+    def colored(self, picture: NDArray[Any]) -> NDArray[Any]:
+        """Change a picture's colours, contrast and sharpness."""
+        param, random = self.param, self._random
+        if not self._is_on or picture.dtype != np.uint8:
+            return picture
+        chance = param.apply_probability
+        if param.max_color_shift and len(picture) == 3 and random.random() < chance:
+            shifts = random.integers(param.max_color_shift + 1, size=3)
+            sign = 1 if random.integers(2) else -1
+            picture = _bytes(picture + sign * shifts[:, None, None].astype(np.float32))
+        adjusts = param.contrast_adjustment or param.contrast_brightness_adjustment
+        if adjusts and random.random() < chance:
+            contrast = np.float32(random.uniform(param.min_contrast, param.max_contrast))
+            most = param.max_brightness_shift
+            shift = int(random.integers(-most, most + 1))
+            picture = _bytes(picture * contrast + np.float32(shift))
+        if param.smooth_filtering and param.max_smooth > 1 and random.random() < chance:
+            kind = int(random.integers(4))
+            size = 1 + 2 * int(random.integers(max(1, int(param.max_smooth / 2))))
+            picture = _blurred(picture, kind, size)
+        if param.HasField("distort_param"):
+            boxed = BoxedPicture(picture, np.zeros((0, 7), np.float32))
+            picture = distort(boxed, param.distort_param, random).pixels
+        return picture
+
+    def erase(self, picture: NDArray[np.float32]) -> None:
+        """Set parts of a picture, whose mean is taken out, to 0, in place."""
+        param, random = self.param, self._random
+        if not self._is_on:
+            return
+        height, width = picture.shape[1:]
+        if param.cutout_size:
+            half = param.cutout_size // 2
+            top = int(random.integers(height)) - half
+            left = int(random.integers(width)) - half
+            bottom, right = top + param.cutout_size, left + param.cutout_size
+            picture[:, max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = 0
+        if param.erase_prob and random.random() < param.erase_prob:
+            self._erase_rectangle(picture)
+
+    def _erase_rectangle(self, picture: NDArray[np.float32]) -> None:
+        param, random = self.param, self._random
+        height, width = picture.shape[1:]
+        for _ in range(ERASING_TRIALS):
+            area = random.uniform(param.erase_min_area, param.erase_max_area) * height * width
+            ratio = random.uniform(param.erase_min_aspect, 1 / param.erase_min_aspect)
+            tall, wide = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if tall < height and wide < width:
+                top = int(random.integers(height - tall + 1))
+                left = int(random.integers(width - wide + 1))
+                picture[:, top : top + tall, left : left + wide] = 0
+                return
+
+
+def _with_shorter_side(height: int, width: int, side: int) -> tuple[int, int]:
+    """Return a picture's size once its shorter side is `side`; the other is rounded up."""
+    if height <= width:
+        return side, max(side, math.ceil(width * side / height))
+    return max(side, math.ceil(height * side / width)), side
+
+
+def _turned(picture: Picture, angle: int) -> Picture:
+    return np.stack(
+        [
+            np.asarray(
+                Image.fromarray(channel).rotate(angle, Image.Resampling.BILINEAR, expand=True)
+            )
+            for channel in np.ascontiguousarray(picture)
+        ]
+    )
+
+
+def _bytes(values: NDArray[np.float32]) -> Picture:
+    return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
+
+
+def _blurred(picture: Picture, kind: int, size: int) -> Picture:
+    """Blur by a window of `size` pixels: a Gauss, a box, a median, or a box twice as large."""
+    if kind == 2:
+        if size == 1:
+            return picture
+        channels = [Image.fromarray(c) for c in np.ascontiguousarray(picture)]
+        return np.stack([np.asarray(c.filter(ImageFilter.MedianFilter(size))) for c in channels])
+    if kind == 0:
+        # OpenCV's width of a Gauss that is given by its window.
+        sigma = 0.3 * ((size - 1) * 0.5 - 1) + 0.8
+        weights = np.exp(-((np.arange(size) - size // 2) ** 2) / (2 * sigma**2))
+    else:
+        weights = np.ones(size if kind == 1 else 2 * size)
+    weights /= weights.sum()
+    values = picture.astype(np.float32)
+    for axis in (1, 2):
+        values = _along(values, weights.astype(np.float32), axis)
+    return _bytes(values)
+
+
+def _along(
+    values: NDArray[np.float32], weights: NDArray[np.float32], axis: int
+) -> NDArray[np.float32]:
+    """Weigh neighbours along an axis; beyond the border stands the mirror picture."""
+    count, extent = len(weights), values.shape[axis]
+    before = count // 2
+    places = np.arange(-before, extent + count - 1 - before)
+    if extent > 1:
+        places = np.abs(places) % (2 * extent - 2)
+        places = np.minimum(places, 2 * extent - 2 - places)
+    else:
+        places = np.zeros_like(places)
+    padded = values.take(places, axis)
+    parts = (padded.take(range(i, i + extent), axis) * weight for i, weight in enumerate(weights))
+    whole = np.zeros_like(values)
+    for part in parts:
+        whole += part
+    return whole
