@@ -35,9 +35,9 @@ class Augmentation:
     Colored, each with apply_probability: max_color_shift adds to each channel a number of its own
     from 0 to it, or subtracts them all; contrast_adjustment makes x into
     ``contrast x + shift`` with contrast from min_contrast to max_contrast and a whole shift of up
-    to max_brightness_shift either way; smooth_filtering blurs with a Gauss, a box, a median, or a box
-    twice as large, of 1, 3, ... pixels below max_smooth. Then distort_param, as in SSD. Erased: a
-    square of cutout_size around any pixel, and with erase_prob a rectangle of erase_min_area to
+    to max_brightness_shift either way; smooth_filtering blurs with a Gauss, a box, a median, or a
+    box twice as large, of 1, 3, ... pixels below max_smooth. Then distort_param, as in SSD. Erased:
+    a square of cutout_size around any pixel, and with erase_prob a rectangle of erase_min_area to
     erase_max_area of the picture (Zhong et al., 2020), become the mean.
 
     At TEST only min_side and img_rand_resize do anything. The random numbers are the layer's, so
