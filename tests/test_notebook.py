@@ -16,7 +16,13 @@ from caffe.predictions import Predictions
 from tests.helpers.places import REPOSITORY
 
 NOTEBOOKS = REPOSITORY / "examples" / "notebooks"
-NAMES = ("00-classification", "01-looking-inside", "02-net-surgery", "03-your-own-pictures")
+NAMES = (
+    "00-classification",
+    "01-looking-inside",
+    "02-net-surgery",
+    "03-your-own-pictures",
+    "04-learning-lenet",
+)
 MOST_BYTES = 1_500_000
 
 
@@ -138,6 +144,9 @@ def test_notebook_runs_from_top_to_bottom(name: str, tmp_path: Path) -> None:
     nbformat = pytest.importorskip("nbformat", reason="comes with the extra test")
     nbclient = pytest.importorskip("nbclient", reason="comes with the extra test")
     pytest.importorskip("ipykernel", reason="comes with the extra test")
+    if name == "04-learning-lenet":
+        pytest.importorskip("sklearn", reason="the digits come with the extra training")
+        pytest.importorskip("lmdb", reason="writing databases needs the extra lmdb")
     notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
     figures = count_figures(notebook)
     client = nbclient.NotebookClient(
