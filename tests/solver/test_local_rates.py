@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from caffe.errors import NetError
-from tests.helpers.training import trained
+from tests.helpers.linear import trained
 
 BEGIN = 'base_lr: 0.5 lr_policy: "fixed" momentum: 0.9 weight_decay: 0.01 '
 

@@ -8,7 +8,7 @@ import torch
 
 from caffe.proto.caffe_pb2 import SolverParameter
 from caffe.solver.methods import METHODS
-from tests.helpers.training import trained
+from tests.helpers.linear import trained
 
 
 def test_adamw_takes_decay_beside_adams_update() -> None:
