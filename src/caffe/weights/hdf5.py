@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -58,13 +59,7 @@ def write_groups(
     MissingExtraError
         h5py is not installed.
     """
-    h5py = _h5py()
-    with (
-        atomic_write(path) as stream,
-        # HDF5 reads back what it wrote, so that the stream alone does not do.
-        os.fdopen(os.dup(stream.fileno()), "r+b") as both,
-        h5py.File(both, "w") as file,
-    ):
+    with written(_h5py(), path) as file:
         for group, layers in groups.items():
             root = file.create_group(group)
             for name, blobs in layers:
@@ -72,6 +67,18 @@ def write_groups(
                 for index, blob in enumerate(blobs):
                     if blob is not None:
                         folder.create_dataset(str(index), data=np.asarray(blob, "<f4"))
+
+
+@contextmanager
+def written(h5py: ModuleType, path: PathLike) -> Iterator[Any]:
+    """Open an HDF5 file to be written, wholly or not at all."""
+    with (
+        atomic_write(path) as stream,
+        # HDF5 reads back what it wrote, so that the stream alone does not do.
+        os.fdopen(os.dup(stream.fileno()), "r+b") as both,
+        h5py.File(both, "w") as file,
+    ):
+        yield file
 
 
 def _h5py() -> ModuleType:

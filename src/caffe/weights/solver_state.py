@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -17,6 +16,7 @@ from ..paths import PathLike, path_text
 from ..proto import contents
 from ..proto.caffe_pb2 import SolverState
 from .datasets import Allowance, unpack
+from .hdf5 import written
 
 Array = NDArray[np.float32]
 
@@ -146,13 +146,7 @@ def write_state_hdf5(path: PathLike, state: State) -> None:
     MissingExtraError
         h5py is not installed.
     """
-    h5py = _h5py()
-    with (
-        atomic_write(path) as stream,
-        # HDF5 reads back what it wrote, so that the stream alone does not do.
-        os.fdopen(os.dup(stream.fileno()), "r+b") as both,
-        h5py.File(both, "w") as file,
-    ):
+    with written(_h5py(), path) as file:
         file["iter"] = np.array([state.iteration], np.int32)
         # As the original writes text: of fixed length, with a zero behind it.
         text = state.learned_net.encode() + b"\0"
