@@ -16,6 +16,7 @@ from .terminal import progress
 
 if TYPE_CHECKING:
     from ..net.net import Net
+    from .judging import Judge
 
 
 def run_test(
@@ -32,15 +33,24 @@ def run_test(
     gpu: Gpus = None,
     level: Level = 0,
     stage: Stages = None,
+    top_k: Annotated[
+        str | None,
+        typer.Option(metavar="K,K", help="Tell how often the label is among the best K (1,5)."),
+    ] = None,
+    miou: Annotated[
+        bool, typer.Option("--miou", help="Tell the classes' mean overlap (segmentation).")
+    ] = False,
 ) -> None:
     """Run a net of the TEST phase, and tell its outputs of each batch and on average.
 
     The lines are those of the original Caffe, on stderr. What adds to the loss stands with its
-    weight and what it adds.
+    weight and what it adds. Shares by `--top-k` and `--miou` are over all batches together.
     """
+    ks = told_ks(top_k)
     from ..logs import init_log, say
     from ..net.net import Net
     from ..phases import TEST
+    from .judging import Judge
 
     init_log()
     device = use_gpus(gpu)
@@ -51,14 +61,31 @@ def run_test(
     net = Net(
         read_named_net(model), phase=TEST, level=level, stages=told_stages(stage), weights=weights
     )
+    judge = Judge(net, ks, miou) if ks or miou else None
     say("caffe.cpp:281", f"Running for {iterations} iterations.")
     tell = partial(say, "caffe.cpp:304")
     with progress("Testing", iterations, "batches") as (_, advance):
-        scores = run_batches(net, iterations, tell, advance)
+        scores = run_batches(net, iterations, tell, advance, judge)
     loss, *outputs = scores.lines()
     say("caffe.cpp:309", loss)
     for line in outputs:
         say("caffe.cpp:321", line)
+    for line in judge.lines() if judge is not None else ():
+        say("caffe.cpp:321", line)
+
+
+def told_ks(text: str | None) -> list[int]:
+    """Read ``--top-k``: whole numbers above 0 with commas between.
+
+    Raises
+    ------
+    typer.BadParameter
+        It is something else.
+    """
+    words = [word.strip() for word in (text or "").split(",")] if text else []
+    if not all(word.isdecimal() and int(word) for word in words):
+        raise typer.BadParameter(f"--top-k takes numbers above 0, as in 1,5, not {text!r}")
+    return [int(word) for word in words]
 
 
 @dataclass
@@ -92,12 +119,15 @@ def run_batches(
     iterations: int,
     tell: Callable[[str], None],
     advance: Callable[[], None] = lambda: None,
+    judge: Judge | None = None,
 ) -> Scores:
     """Run a net so many times, and tell each output of each batch."""
     scores = Scores({name: net.blob_loss_weights[name] for name in net.outputs})
     for batch in range(iterations):
         scores.loss += net._forward(0, len(net.layers) - 1)
         scores.batches += 1
+        if judge is not None:
+            judge.add()
         for name in net.outputs:
             values = net.blobs[name].data.ravel().tolist()
             for value in values:
