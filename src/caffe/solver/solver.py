@@ -158,6 +158,11 @@ class Solver:
         return self._iter
 
     @property
+    def loss(self) -> float:
+        """The mean loss of the last steps, as many as average_loss says."""
+        return self._loss.value
+
+    @property
     def param(self) -> SolverParameter:
         """The settings, in today's form."""
         return self._param
