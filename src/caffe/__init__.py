@@ -20,6 +20,7 @@ from .errors import (
     NetError,
     ParseError,
     ShapeError,
+    TrainingError,
     WeightsError,
     WriteError,
 )
@@ -99,6 +100,7 @@ __all__ = [
     "SGDSolver",
     "ShapeError",
     "Timer",
+    "TrainingError",
     "WeightsError",
     "WriteError",
     "__version__",

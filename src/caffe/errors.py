@@ -98,6 +98,10 @@ class WeightsError(CaffeError):
     """The weights do not belong to the net: blob count or shape differs."""
 
 
+class TrainingError(CaffeError):
+    """A training cannot go on: its loss or its parameters are no numbers any more."""
+
+
 class WriteError(CaffeError, OSError):
     """A file cannot be written: no such folder, no permission, a full disk.
 

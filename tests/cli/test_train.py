@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -12,33 +16,14 @@ import caffe
 from tests.helpers.command import caffe_command
 from tests.helpers.digits import lay_digits, save_weights
 from tests.helpers.logs import assert_same_log, lines
+from tests.helpers.tiny_training import lay_training
 
 run = partial(caffe_command, "train")
-
-NET = """
-name: "tiny"
-layer { name: "d" type: "DummyData" top: "x" top: "t" dummy_data_param {
-  shape { dim: 4 dim: 3 } shape { dim: 4 dim: 1 } data_filler { type: "constant" value: 1 }
-  data_filler { type: "constant" value: 2 } } }
-layer { name: "y" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 1
-  weight_filler { type: "constant" value: 0.1 } } }
-layer { name: "loss" type: "EuclideanLoss" bottom: "y" bottom: "t" top: "loss" }
-layer { name: "deep" type: "Power" bottom: "y" top: "deep" include { min_level: 2 } }
-layer { name: "staged" type: "Power" bottom: "y" top: "staged" include { stage: "extra" } }
-"""
 
 
 @pytest.fixture
 def solver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A solver's file in the current folder, which trains a tiny net for four iterations."""
-    monkeypatch.chdir(tmp_path)
-    Path("net.prototxt").write_text(NET)
-    path = Path("solver.prototxt")
-    path.write_text(
-        'net: "net.prototxt" base_lr: 0.05 lr_policy: "fixed" max_iter: 4 display: 2 '
-        'test_iter: 1 test_interval: 2 snapshot: 2 snapshot_prefix: "s"'
-    )
-    return path
+    return lay_training(tmp_path, monkeypatch)
 
 
 def test_the_log_is_the_originals(shared: Path, tmp_path: Path) -> None:
@@ -130,3 +115,58 @@ def test_what_is_wrong_names_file_and_line(solver: Path) -> None:
     result = run("-solver", solver)
     assert result.exit_code == 1
     assert "solver.prototxt:2: unknown lr_policy 'fix'" in result.stderr
+
+
+def endless(solver: Path, **options: object) -> subprocess.Popen[str]:
+    """Start a training that ends by a signal only."""
+    solver.write_text(solver.read_text().replace("max_iter: 4", "max_iter: 2000000000"))
+    solver.write_text(solver.read_text().replace("snapshot: 2", "").replace("test_iter: 1", ""))
+    words = [sys.executable, "-m", "caffe", "train", "-solver", str(solver)]
+    # The folder is another one than that from which a relative path would lead to the package.
+    env = os.environ | {"PYTHONPATH": str(Path(caffe.__file__).parents[1])}
+    return subprocess.Popen(words, text=True, env=env, **options)  # type: ignore[call-overload, no-any-return]
+
+
+def test_an_interrupt_keeps_a_snapshot_and_tells_how_to_go_on(solver: Path) -> None:
+    with endless(solver, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "Iteration 2 " in line:
+                break
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert process.returncode == 0, rest[-600:]
+    assert "Optimization stopped early." in lines(rest)
+    (state,) = Path().glob("*.solverstate")
+    assert f"caffe train --solver solver.prototxt --snapshot {state}" in rest
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="there are no terminals to be had")
+def test_on_a_terminal_a_line_lives(solver: Path) -> None:
+    ours, theirs = os.openpty()
+    with endless(solver, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        shown = ""
+        while "iter/s" not in shown:
+            shown += os.read(ours, 4096).decode(errors="replace")
+        process.send_signal(signal.SIGINT)
+        try:
+            while chunk := os.read(ours, 4096):
+                shown += chunk.decode(errors="replace")
+        except OSError:
+            # So Linux says that nobody is at the other end any more.
+            pass
+    os.close(ours)
+    assert process.returncode == 0, shown[-600:]
+    assert "loss " in shown
+    assert "go on with" in shown
+    assert "Setting up" not in shown
+
+
+def test_a_table_and_a_loss_that_is_no_number(solver: Path) -> None:
+    solver.write_text(solver.read_text().replace("base_lr: 0.05", "base_lr: 1e30"))
+    result = run("-solver", solver, "-csv", "t.csv")
+    assert result.exit_code == 1
+    assert "layer 'loss' (EuclideanLoss), blob 'loss'" in result.stderr
+    assert len(Path("t.csv").read_text().splitlines()) >= 2
+    assert not list(Path().glob("*_iter_4*"))

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from enum import Enum
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .options import Level, Stages, gpu_numbers, told_stages, use_gpu
+from .signals import Effect, Signals
 from .terminal import complain
 
 if TYPE_CHECKING:
     from ..proto.caffe_pb2 import SolverParameter
     from ..solver import Solver
-
-
-class Effect(str, Enum):
-    """What a signal does to a training."""
-
-    STOP = "stop"
-    SNAPSHOT = "snapshot"
-    NONE = "none"
+    from ..solver.watching import Watcher
 
 
 def train(
@@ -51,6 +48,23 @@ def train(
     sighup_effect: Annotated[
         Effect, typer.Option(help="What a hang-up does once the iteration is done.")
     ] = Effect.SNAPSHOT,
+    as_log: Annotated[
+        bool,
+        typer.Option(
+            "--logtostderr",
+            "--alsologtostderr",
+            help="The original's log on a terminal, too; in a pipe it is written anyway.",
+        ),
+    ] = False,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write losses and test scores as a table.")
+    ] = None,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write them as event files of TensorBoard (extra `tensorboard`)."
+        ),
+    ] = None,
     iterations: Annotated[
         int | None,
         typer.Option(hidden=True, help="Not used, as in the original: max_iter says how many."),
@@ -58,7 +72,9 @@ def train(
 ) -> None:
     """Train a net as a solver's file says.
 
-    The lines are those of the original Caffe, on stderr.
+    In a pipe, and with `--logtostderr`, the lines are those of the original Caffe, on stderr; on a
+    terminal one line tells how far the training is. Ctrl-C lets the iteration end, keeps a
+    snapshot and tells how to go on; a second one stops at once.
     """
     if snapshot is not None and weights:
         raise typer.BadParameter("--snapshot goes on from its own weights: take out --weights")
@@ -67,7 +83,9 @@ def train(
     from ..logs import init_log, say
     from ..proto.files import read_solver
 
-    init_log()
+    is_live = sys.stderr.isatty() and not as_log
+    if not is_live:
+        init_log()
     param = read_solver(solver)
     param.train_state.level = level
     param.train_state.stage.extend(told_stages(stage))
@@ -75,13 +93,84 @@ def train(
     if snapshot is not None or weights:
         param.ClearField("weights")
         param.weights.extend([] if snapshot is not None else [",".join(weights or ())])
-    trained = _solver(param, solver)
-    if snapshot is not None:
-        say("caffe.cpp:230", f"Resuming from {snapshot}")
-        trained.restore(snapshot)
-    say("caffe.cpp:239", "Starting Optimization")
-    trained.solve()
-    say("caffe.cpp:250", "Optimization Done.")
+    signals = Signals(sigint_effect, sighup_effect)
+    with signals.noted():
+        trained = _solver(param, solver)
+        trained.action = signals.action
+        if snapshot is not None:
+            say("caffe.cpp:230", f"Resuming from {snapshot}")
+            trained.restore(snapshot)
+        last = LastSnapshot(trained)
+        with _watched(trained, last, is_live, csv, tensorboard):
+            say("caffe.cpp:239", "Starting Optimization")
+            trained.solve()
+            say("caffe.cpp:250", "Optimization Done.")
+    if signals.has_stopped:
+        options = {"gpu": gpu, "csv": csv, "tensorboard": tensorboard, "level": level or None}
+        further = [f"--{name}={value}" for name, value in options.items() if value is not None]
+        further += [f"--stage={name}" for name in stage or ()]
+        last.tell(solver, further)
+
+
+class LastSnapshot:
+    """Knows how a training that was stopped goes on.
+
+    Parameters
+    ----------
+    solver : Solver
+        Is watched for its snapshots.
+    """
+
+    def __init__(self, solver: Solver) -> None:
+        from ..solver.watching import Watcher
+
+        class Kept(Watcher):
+            state: str | None = None
+
+            def kept(self, iteration: int, state_file: str) -> None:
+                self.state = state_file
+
+        self._solver = solver
+        self.watcher = Kept()
+
+    def tell(self, solver_file: Path, further: list[str]) -> None:
+        """Tell the command that goes on."""
+        state = self.watcher.state
+        begin = f"stopped behind iteration {self._solver.iter}"
+        if state is None:
+            complain(f"{begin}; no snapshot was kept (snapshot_after_train: false)")
+            return
+        words = ["caffe", "train", "--solver", str(solver_file), "--snapshot", state, *further]
+        complain(f"{begin}; go on with: {shlex.join(words)}")
+
+
+@contextmanager
+def _watched(
+    solver: Solver, last: LastSnapshot, is_live: bool, csv: Path | None, tensorboard: Path | None
+) -> Iterator[None]:
+    """Let everybody who was asked for watch the training."""
+    watchers: list[Watcher] = [last.watcher]
+    with ExitStack() as stack:
+        if csv is not None:
+            from ..solver.table import Table
+
+            watchers.append(Table(str(csv), solver))
+        if tensorboard is not None:
+            from ..solver.tensorboard import TensorBoard
+
+            watchers.append(TensorBoard(str(tensorboard), solver))
+        if is_live:
+            from rich.console import Console
+
+            from .live import LiveLine
+
+            line = LiveLine(Console(stderr=True), solver)
+            watchers.append(line)
+            stack.enter_context(line.shown())
+        for watcher in watchers:
+            stack.callback(watcher.close)
+        solver.watchers += watchers
+        yield
 
 
 def _use_device(param: SolverParameter, gpu: str | None) -> None:

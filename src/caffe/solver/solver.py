@@ -24,11 +24,13 @@ from ..vectors import NetVec
 from ..weights.solver_state import State
 from . import settings, sidecar, snapshots, testing
 from .communication import Together, agreed, mean_of
+from .finite import check_loss, check_parameters
 from .local_rates import LocalRates
 from .log import output_line
 from .methods import METHODS
 from .monitor import Monitor, Verdict
 from .rates import Plateau, Rate
+from .watching import Stepped, Watcher
 
 Callback = Callable[[], None]
 
@@ -62,6 +64,8 @@ class Solver:
     ----------
     action : callable
         Asked after each step, and during tests, whether to stop or to keep a snapshot.
+    watchers : list of Watcher
+        Are told of steps, tests and snapshots.
 
     Examples
     --------
@@ -87,6 +91,8 @@ class Solver:
         self._callbacks: list[tuple[Callback, Callback]] = []
         self._loss = SmoothedLoss(self.param.average_loss)
         self._stopped = False
+        self.watchers: list[Watcher] = []
+        self._is_checked = False
         self._goes_on = False
         self._last_rate = 0.0
         self._snapshots: list[int] = []
@@ -222,6 +228,11 @@ class Solver:
             for _, on_gradients_ready in self._callbacks:
                 on_gradients_ready()
             self.apply_update()
+            if self.watchers:
+                shown = self._is_display_due()
+                step = Stepped(self.iter, self._loss.value, self._last_rate, shown)
+                for watcher in self.watchers:
+                    watcher.stepped(step)
             self._iter += 1
             action = Action(agreed(self.action().value))
             due = self.param.snapshot and self.iter % self.param.snapshot == 0
@@ -239,7 +250,8 @@ class Solver:
         Raises
         ------
         TrainingError
-            The loss is no longer a number.
+            The loss is no longer a number, or the parameters are none; the text names iteration,
+            layer and blob. No snapshot is kept then.
         """
         param = self.param
         if param.snapshot_after_train:
@@ -249,7 +261,16 @@ class Solver:
         if resume_file is not None:
             say("solver.cpp:295", f"Restoring previous solver status from {path_text(resume_file)}")
             self.restore(resume_file)
-        self.step(max(0, param.max_iter - self.iter))
+        self._is_checked = True
+        try:
+            self.step(max(0, param.max_iter - self.iter))
+            self._finish()
+        finally:
+            self._is_checked = False
+
+    def _finish(self) -> None:
+        """Keep the result, and test it."""
+        param = self.param
         if param.snapshot_after_train and not (param.snapshot and self.iter % param.snapshot == 0):
             self.snapshot()
         if self._stopped:
@@ -321,6 +342,8 @@ class Solver:
         Of several solvers that train together the first keeps them for all. As many of the newest
         snapshots stay as snapshot_keep says.
         """
+        if self._is_checked:
+            check_parameters(self.net, self.iter)
         self._save(self.iter)
         self._snapshots = [*(n for n in self._snapshots if n != self.iter), self.iter]
         while 0 < self.param.snapshot_keep < len(self._snapshots):
@@ -343,6 +366,8 @@ class Solver:
         sidecar.save(path, nets, self._kept())
         say(f"solver.cpp:{places[0]}", f"Snapshotting to {kind} file {weights}")
         say(f"sgd_solver.cpp:{places[1]}", f"Snapshotting solver state to {kind} file {path}")
+        for watcher in self.watchers:
+            watcher.kept(self.iter, path)
 
     def restore(self, state_file: PathLike) -> None:
         """Go back to a snapshot: its weights, its history, and how many steps it had done.
@@ -403,7 +428,10 @@ class Solver:
         self.net.debug_info = self.param.debug_info and self._is_display_due()
         loss = 0.0
         for _ in range(self.param.iter_size):
-            loss += self._forward()
+            part = self._forward()
+            if self._is_checked:
+                check_loss(self.net, part, self.iter)
+            loss += part
             self.net._backward(len(self.net.layers) - 1, 0)
         return loss / self.param.iter_size
 
@@ -510,7 +538,10 @@ class Solver:
         for line in scores.lines():
             say("solver.cpp:414", line)
         # Of an output of several numbers the first counts.
-        return {blob: mean for blob, mean, _ in reversed(list(scores.outputs()))}
+        means = {blob: mean for blob, mean, _ in reversed(list(scores.outputs()))}
+        for watcher in self.watchers:
+            watcher.tested(self.iter, number, means)
+        return means
 
 
 class SmoothedLoss:
