@@ -20,6 +20,7 @@ from .diff import diff
 from .draw import draw
 from .look import look
 from .models import fetch, zoo
+from .plot import plot
 from .serve import serve
 from .show import show
 from .test import run_test
@@ -55,7 +56,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for function in (classify, detect, diff, draw, fetch, zoo, serve, look, show, train, upgrade):
+for function in (classify, detect, diff, draw, fetch, zoo, serve, look, plot, show, train, upgrade):
     app.command(cls=Command)(function)
 app.command("device_query", cls=Command)(device_query)
 app.command("device-query", cls=Command, hidden=True)(device_query)

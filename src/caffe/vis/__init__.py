@@ -16,7 +16,7 @@ require("matplotlib", "vis", "figures")
 
 from .explanations import grad_cam, occlusion, saliency  # noqa: E402
 from .tiles import Tiles, filters, responses, vis_square  # noqa: E402
-from .training import rate_search  # noqa: E402
+from .training import rate_search, training_curves  # noqa: E402
 from .values import probabilities, top, values  # noqa: E402
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "responses",
     "saliency",
     "top",
+    "training_curves",
     "values",
     "vis_square",
 ]
