@@ -96,9 +96,10 @@ def _pooling(operation: Operation) -> nn.Module:
     layer = operation.param.pooling_param
     if layer.global_pooling:
         return nn.AdaptiveMaxPool2d(1) if layer.pool == layer.MAX else nn.AdaptiveAvgPool2d(1)
-    if layer.pool == layer.AVE:
-        return nn.AvgPool2d(kernel, stride)
     top, left, bottom, right = pads
+    if layer.pool == layer.AVE:
+        is_beyond = (top, left) != (bottom, right)
+        return nn.AvgPool2d(kernel, stride, (top, left), ceil_mode=is_beyond)
     if (top, left) == (bottom, right):
         return nn.MaxPool2d(kernel, stride, (top, left))
     part = nn.MaxPool2d(kernel, stride, (top, left), ceil_mode=True)
