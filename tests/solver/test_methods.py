@@ -23,7 +23,7 @@ def test_adamw_takes_decay_beside_adams_update() -> None:
         m, v = 0.9 * m + 0.1 * g, 0.99 * v + 0.01 * g * g
         rate = 0.01 * np.sqrt(1 - 0.99**t) / (1 - 0.9**t)
         w = w - rate * m / (np.sqrt(v) + 1e-8) - 0.01 * 0.1 * w
-        np.testing.assert_allclose(solver.net.params["y"][0].data, w, rtol=1e-5)
+        np.testing.assert_allclose(solver.net.params["y"][0].data, w, rtol=1e-5, atol=1e-6)
 
 
 def test_adamw_is_torchs() -> None:
@@ -51,7 +51,7 @@ def test_decay_may_be_decoupled_from_any_method(kind: str) -> None:
         solver.step(1)
         h = 0.5 * h + 0.1 * g
         w = w - h - 0.1 * 0.2 * (w if kind == "L2" else np.sign(w))
-        np.testing.assert_allclose(solver.net.params["y"][0].data, w, rtol=1e-5)
+        np.testing.assert_allclose(solver.net.params["y"][0].data, w, rtol=1e-5, atol=1e-6)
 
 
 def test_sgds_momentum_follows_a_rate_that_rises() -> None:
@@ -64,7 +64,31 @@ def test_sgds_momentum_follows_a_rate_that_rises() -> None:
         rate = 0.01 + 0.03 * i if i < 3 else 0.1
         h = 0.5 * (rate / before if i < 3 else 1) * h + rate * g
         w, before = w - h, rate
-        np.testing.assert_allclose(solver.net.params["y"][0].data, w, rtol=1e-5)
+        np.testing.assert_allclose(solver.net.params["y"][0].data, w, rtol=1e-5, atol=1e-6)
+
+
+def test_momentum_and_decay_rise_as_nvidias() -> None:
+    solver, data, diffs = trained(
+        'base_lr: 0.1 lr_policy: "fixed" momentum: 0.5 max_iter: 10 weight_decay: 0.1 '
+        'momentum_policy: "poly" max_momentum: 0.9 momentum_power: 2 '
+        'weight_decay_policy: "poly" max_weight_decay: 0.3'
+    )
+    w, h = data.astype(np.float64), 0.0
+    for i, g in enumerate(diffs):
+        solver.step(1)
+        h = (0.5 + 0.4 * (i / 10) ** 2) * h + 0.1 * (g + (0.1 + 0.2 * i / 10) * w)
+        w = w - h
+        np.testing.assert_allclose(solver.net.params["y"][0].data, w, rtol=1e-5, atol=1e-6)
+
+
+def test_momentum_may_follow_the_rate() -> None:
+    solver, data, diffs = trained('base_lr: 0.16 lr_policy: "fixed" momentum_policy: "opt"')
+    w, h = data.astype(np.float64), 0.0
+    for g in diffs:
+        solver.step(1)
+        h = (1 - 0.5 * 0.4) ** 2 * h + 0.16 * g
+        w = w - h
+        np.testing.assert_allclose(solver.net.params["y"][0].data, w, rtol=1e-5, atol=1e-6)
 
 
 def test_every_method_has_its_solver() -> None:

@@ -123,6 +123,8 @@ def test_a_rate_does_not_pass_the_end_of_poly() -> None:
         ('lr_policy: "exp" gamma: -2', "gamma must not be negative"),
         ('lr_policy: "fixed" warmup_start_lr: -1', "warmup_start_lr must not be negative"),
         ('lr_policy: "cosine"', "needs max_iter"),
+        ('lr_policy: "fixed" momentum_policy: "rise"', "must be fixed, poly, opt, not 'rise'"),
+        ('lr_policy: "fixed" weight_decay_policy: "poly"', "needs max_iter"),
         ('lr_policy: "sgdr"', "needs a stepsize"),
         ('lr_policy: "sgdr" stepsize: 3 mult_factor: 0', "mult_factor must be at least 1"),
         ('base_lr: 0.1 min_lr: 1 lr_policy: "cosine" max_iter: 9', "must not be above base_lr"),

@@ -198,6 +198,32 @@ class Rate:
             self.current_step += self.plateau.is_over(iteration, loss, window)
 
 
+def momentum_at(param: SolverParameter, iteration: int, rate: float) -> float:
+    """Return SGD's momentum by momentum_policy (NVIDIA).
+
+    "poly": momentum + (max_momentum - momentum) (iter / max_iter)^momentum_power; "opt":
+    (1 - sqrt(rate) / 2)^2, and no more than max_momentum where that is given.
+    """
+    if param.momentum_policy == "poly":
+        part = (iteration / param.max_iter) ** param.momentum_power
+        return param.momentum + (param.max_momentum - param.momentum) * float(part)
+    if param.momentum_policy == "opt":
+        best = (1 - 0.5 * math.sqrt(rate)) ** 2
+        return min(best, param.max_momentum) if param.HasField("max_momentum") else best
+    return param.momentum
+
+
+def weight_decay_at(param: SolverParameter, iteration: int) -> float:
+    """Return the decay by weight_decay_policy (NVIDIA).
+
+    "poly": weight_decay + (max_weight_decay - weight_decay) (iter / max_iter)^weight_decay_power.
+    """
+    if param.weight_decay_policy != "poly":
+        return param.weight_decay
+    part = (iteration / param.max_iter) ** param.weight_decay_power
+    return param.weight_decay + (param.max_weight_decay - param.weight_decay) * float(part)
+
+
 def _check_numbers(param: SolverParameter) -> None:
     names = ("base_lr", "min_lr", "rampup_interval", "rampup_lr", "warmup_iter", "warmup_start_lr")
     for name in (*names, *(() if param.lr_policy == "sigmoid" else ("gamma",))):
@@ -210,6 +236,15 @@ def _check_numbers(param: SolverParameter) -> None:
 def _check_policy(param: SolverParameter) -> None:
     """Refuse a policy that lacks what it needs."""
     policy = param.lr_policy
+    for name, known in (
+        ("momentum_policy", ("fixed", "poly", "opt")),
+        ("weight_decay_policy", ("fixed", "poly")),
+    ):
+        chosen = getattr(param, name)
+        if chosen not in known:
+            raise NetError(f"{name} must be {', '.join(known)}, not '{chosen}'", word=name)
+        if chosen == "poly" and param.max_iter < 1:
+            raise NetError(f"{name} 'poly' needs max_iter above 0", word=name)
     if policy in ("step", "sgdr") and param.stepsize < 1:
         raise NetError(f"lr_policy '{policy}' needs a stepsize above 0", word="lr_policy")
     if policy in ("poly", "cosine") and param.max_iter < 1:

@@ -29,7 +29,7 @@ from .local_rates import LocalRates
 from .log import output_line
 from .methods import METHODS
 from .monitor import Monitor, Verdict
-from .rates import Plateau, Rate
+from .rates import Plateau, Rate, momentum_at, weight_decay_at
 from .watching import Stepped, Watcher
 
 Callback = Callable[[], None]
@@ -289,6 +289,7 @@ class Solver:
         The blobs' `diff` hold afterwards what has been taken from their `data`.
         """
         rate = self._next_rate()
+        weight_decay = weight_decay_at(self.param, self.iter)
         if self._is_display_due():
             say("sgd_solver.cpp:112", f"Iteration {self.iter}, lr = {rate:g}")
         store = mode.current_store()
@@ -306,7 +307,7 @@ class Solver:
                 momentum = self._method.momentum
                 if self.param.larc and entry.lr_mult > 0:
                     own = self._local.before_decay(number, rate, data, diff, history[0], momentum)
-                decay = self.param.weight_decay * entry.decay_mult
+                decay = weight_decay * entry.decay_mult
                 if decay and not self._method.decoupled:
                     diff.add_(self._regularization(data), alpha=decay)
                 if self.param.local_lr_auto and entry.lr_mult > 0:
@@ -332,7 +333,7 @@ class Solver:
             say("sgd_solver.cpp:84", f"Plateau Status: Iteration {self.iter}, {status}")
         if self.method_name == "SGD":
             factor = self._rate.momentum_factor(self.iter)
-            self._method.momentum = self.param.momentum * factor
+            self._method.momentum = momentum_at(self.param, self.iter, rate) * factor
         self._last_rate = rate
         return rate
 
