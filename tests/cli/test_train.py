@@ -170,3 +170,41 @@ def test_a_table_and_a_loss_that_is_no_number(solver: Path) -> None:
     assert "layer 'loss' (EuclideanLoss), blob 'loss'" in result.stderr
     assert len(Path("t.csv").read_text().splitlines()) >= 2
     assert not list(Path().glob("*_iter_4*"))
+
+
+def test_what_weights_initialised_is_told(solver: Path) -> None:
+    net = Path("net.prototxt")
+    net.write_text(
+        net.read_text() + 'layer { name: "more" type: "InnerProduct" bottom: "x" top: "more" '
+        "inner_product_param { num_output: 1 } }"
+    )
+    caffe.Net(net, caffe.TRAIN).save("old.caffemodel")
+    result = run("-solver", solver, "-weights", "old.caffemodel")
+    assert "all 2 layers with parameters are from the files" in result.stdout
+    net.write_text(net.read_text().replace('name: "more"', 'name: "more_new"'))
+    result = run("-solver", solver, "-weights", "old.caffemodel")
+    assert "more_new (did you mean 'more'?)" in result.stdout
+    assert "did you mean" not in result.stderr
+
+
+def test_options_freeze_layers_and_keep_the_best(solver: Path) -> None:
+    result = run(
+        *("-solver", solver, "--freeze", "y*", "--monitor", "loss", "--keep-best"),
+        *("--early-stop", 1, "--keep", 1),
+    )
+    assert result.exit_code == 0, result.stderr
+    # Nothing is learned, so that the second test is no better.
+    assert "Optimization stopped early." in lines(result.stderr)
+    kept = {path.name for path in Path().glob("s_*.caffemodel")}
+    assert kept == {"s_best.caffemodel", "s_iter_2.caffemodel"}
+    assert run("-solver", solver, "--freeze", "z").exit_code == 1
+
+
+def test_a_rate_is_found_and_drawn(solver: Path) -> None:
+    result = run("-solver", solver, "--lr-find", "--lr-range", "1e-4,100", "--lr-steps", 40)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith("suggested base_lr: ")
+    if "drawn" in result.stdout:
+        assert Path("solver_lr_find.png").read_bytes().startswith(b"\x89PNG")
+    assert not list(Path().glob("s_*"))
+    assert run("-solver", solver, "--lr-find", "--lr-range", "1").exit_code == 2

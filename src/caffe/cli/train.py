@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .options import Level, Stages, gpu_numbers, told_stages, use_gpu
+from .rate_search import find_rate, told_range
 from .signals import Effect, Signals
 from .terminal import complain
 
@@ -65,6 +66,41 @@ def train(
             metavar="DIR", help="Write them as event files of TensorBoard (extra `tensorboard`)."
         ),
     ] = None,
+    freeze: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Leave layers of this name as they are, * for any characters."
+        ),
+    ] = None,
+    monitor: Annotated[
+        str | None,
+        typer.Option(metavar="BLOB", help="The test output that the next two options go by."),
+    ] = None,
+    keep_best: Annotated[
+        bool, typer.Option("--keep-best", help="Keep the best test's snapshot, PREFIX_best.")
+    ] = False,
+    early_stop: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Stop after N tests without a better value."),
+    ] = None,
+    keep: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Leave only the newest N snapshots.")
+    ] = None,
+    lr_find: Annotated[
+        bool,
+        typer.Option("--lr-find", help="Suggest a base_lr by a range test, instead of training."),
+    ] = False,
+    lr_range: Annotated[
+        str | None,
+        typer.Option(metavar="LOW,HIGH", help="The rates of --lr-find; by default 1e-7,10."),
+    ] = None,
+    lr_steps: Annotated[
+        int, typer.Option(metavar="N", min=3, help="The steps of --lr-find.")
+    ] = 100,
+    lr_plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where --lr-find draws; by default SOLVER_lr_find.png."),
+    ] = None,
     iterations: Annotated[
         int | None,
         typer.Option(hidden=True, help="Not used, as in the original: max_iter says how many."),
@@ -83,8 +119,9 @@ def train(
     from ..logs import init_log, say
     from ..proto.files import read_solver
 
+    rates = told_range(lr_range)
     is_live = sys.stderr.isatty() and not as_log
-    if not is_live:
+    if not is_live and not lr_find:
         init_log()
     param = read_solver(solver)
     param.train_state.level = level
@@ -93,9 +130,19 @@ def train(
     if snapshot is not None or weights:
         param.ClearField("weights")
         param.weights.extend([] if snapshot is not None else [",".join(weights or ())])
+    param.freeze.extend(freeze or ())
+    given = {"monitor": monitor, "early_stop": early_stop, "snapshot_keep": keep}
+    for name, value in {**given, "snapshot_best": keep_best or None}.items():
+        if value is not None:
+            setattr(param, name, value)
+    if lr_find:
+        with _naming(solver):
+            find_rate(param, rates, lr_steps, lr_plot or Path(f"{solver.stem}_lr_find.png"))
+        return
     signals = Signals(sigint_effect, sighup_effect)
     with signals.noted():
         trained = _solver(param, solver)
+        _tell_weights(trained)
         trained.action = signals.action
         if snapshot is not None:
             say("caffe.cpp:230", f"Resuming from {snapshot}")
@@ -109,6 +156,10 @@ def train(
         options = {"gpu": gpu, "csv": csv, "tensorboard": tensorboard, "level": level or None}
         further = [f"--{name}={value}" for name, value in options.items() if value is not None]
         further += [f"--stage={name}" for name in stage or ()]
+        further += [f"--freeze={name}" for name in freeze or ()]
+        more = {"monitor": monitor, "early-stop": early_stop, "keep": keep}
+        further += [f"--{name}={value}" for name, value in more.items() if value is not None]
+        further += ["--keep-best"] * keep_best
         last.tell(solver, further)
 
 
@@ -212,12 +263,35 @@ def _use_device(param: SolverParameter, gpu: str | None) -> None:
 
 
 def _solver(param: SolverParameter, source: Path) -> Solver:
-    from ..errors import CaffeError
-    from ..net.construction import name_source
     from ..solver import get_solver
 
-    try:
+    with _naming(source):
         return get_solver(param)
+
+
+@contextmanager
+def _naming(source: Path) -> Iterator[None]:
+    """Let errors of the solver's text name its file."""
+    from ..errors import CaffeError
+    from ..net.construction import name_source
+
+    try:
+        yield
     except CaffeError as error:
         name_source(error, str(source))
         raise
+
+
+def _tell_weights(solver: Solver) -> None:
+    """Tell which layers the weights that training starts from initialised, and which not.
+
+    On stdout, since the log on stderr is the original's to the letter.
+    """
+    report = solver.net.weights_report
+    if report is None:
+        return
+    if report.missing or any(report.unused.values()):
+        print(report, flush=True)
+    else:
+        count = len(report.sources)
+        print(f"weights: all {count} layers with parameters are from the files", flush=True)
