@@ -11,7 +11,7 @@ import pytest
 from caffe.errors import CaffeWarning, ParseError
 from caffe.proto import caffe_pb2, upgrade_v0, upgrade_v1
 from caffe.proto.files import parse_net, read_net, read_solver
-from caffe.proto.text import parse_text
+from caffe.proto.text import format_text, parse_text
 from caffe.proto.upgrade import upgrade_net, upgrade_solver
 
 
@@ -261,3 +261,15 @@ def test_v1_texts_of_forks_are_upgraded() -> None:
     assert [layer.type for layer in net.layer] == ["Interp", "BN", "Unpooling", "SegAccuracy"]
     assert net.layer[2].unpooling_param.unpool_size == 14
     assert net.layer[0].interp_param.zoom_factor == 2
+
+
+@pytest.mark.filterwarnings("ignore::caffe.errors.CaffeWarning")
+def test_a_field_that_v1_layers_do_not_know_is_todays_field() -> None:
+    text = """layers { name: "bn" bottom: "x" top: "y" later_param { most: 3 }
+        batch_norm_param { eps: 0.5 scale_first: true } }"""
+    net = parse_net(text)
+    assert net.layer[0].batch_norm_param.eps == 0.5
+    written = format_text(net)
+    assert "later_param" in written
+    assert "scale_first" in written
+    assert parse_net(written) == net

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from ..errors import ParseError
+import re
+import warnings
+
+from ..errors import CaffeWarning, ParseError
 from . import caffe_pb2
 from .kept import keep, kept
+from .text import parse_text
 
 LAYER_TYPES = {
     "NONE": "",
@@ -139,10 +143,25 @@ def _data_param(layer: caffe_pb2.V1LayerParameter) -> str:
     return _DATA_LAYERS.get(name, "")
 
 
+def _take_over(text: str, new: caffe_pb2.LayerParameter) -> None:
+    """Take a field that V1 layers do not know: as today's where it is one, else as it is kept.
+
+    Written as text and read again it is today's field in any case.
+    """
+    found = re.match(r"\w+", text)
+    if found is None or found[0] not in caffe_pb2.LayerParameter.DESCRIPTOR.fields_by_name:
+        keep(new, text)
+        return
+    with warnings.catch_warnings():
+        # What the schema does not know in it has been told when it was read.
+        warnings.simplefilter("ignore", CaffeWarning)
+        parse_text(text, new, f"layers {{ name: {new.name!r} }}")
+
+
 def _upgrade_layer(old: caffe_pb2.V1LayerParameter) -> caffe_pb2.LayerParameter:
     new = caffe_pb2.LayerParameter()
     for text in kept(old):
-        keep(new, text)
+        _take_over(text, new)
     for field, value in old.ListFields():
         name = field.name
         if name == "type":
