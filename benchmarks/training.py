@@ -94,10 +94,12 @@ def scores(row: Row) -> NetParameter:
         own = {"Convolution": "convolution_param", "InnerProduct": "inner_product_param"}
         if layer.type in own:
             getattr(layer, own[layer.type]).weight_filler.type = "msra"
+    for layer in kept:
+        if layer.type == "BatchNorm":
+            # Published texts of trained nets have them frozen.
+            layer.batch_norm_param.use_global_stats = row.frozen
     if row.frozen:
         for layer in kept[:-1]:
-            if layer.type == "BatchNorm":
-                layer.batch_norm_param.use_global_stats = True
             del layer.param[:]
             for _ in range({"Convolution": 1, "Scale": 2, "BatchNorm": 3}.get(layer.type, 0)):
                 layer.param.add(lr_mult=0, decay_mult=0)
