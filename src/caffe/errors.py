@@ -25,6 +25,10 @@ class ArgumentError(CaffeError, TypeError):
     """An argument is of a type that the function does not take."""
 
 
+class UnknownNameError(CaffeError, AttributeError):
+    """A layer, or its message, has no setting of that name."""
+
+
 class ParseError(CaffeError):
     """A prototxt, caffemodel or other file does not hold what it should.
 

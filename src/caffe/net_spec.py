@@ -25,7 +25,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from . import homes
-from .errors import did_you_mean
+from .errors import UnknownNameError, did_you_mean
 from .guarded import guarded
 from .proto import caffe_pb2
 from .proto.caffe_pb2 import LayerParameter, NetParameter
@@ -111,7 +111,7 @@ def assign_proto(proto: Message, name: str, val: Any) -> None:
 def _assign_dict(message: Message, values: dict[str, Any]) -> None:
     for name, value in values.items():
         if name not in message.DESCRIPTOR.fields_by_name:
-            raise AttributeError(_unknown(message.DESCRIPTOR.name, name, _fields(message)))
+            raise UnknownNameError(_unknown(message.DESCRIPTOR.name, name, _fields(message)))
         assign_proto(message, name, value)
 
 
@@ -249,7 +249,7 @@ class Function:
         if name not in owner.DESCRIPTOR.fields_by_name:
             messages = (getattr(layer, field) for field in self._parameter_fields())
             valid = _fields(layer) + [own for message in messages for own in _fields(message)]
-            raise AttributeError(_unknown(f"{self.type_name} layer {layer.name!r}", name, valid))
+            raise UnknownNameError(_unknown(f"{self.type_name} layer {layer.name!r}", name, valid))
         try:
             assign_proto(owner, name, value)
         except (AttributeError, TypeError, ValueError) as error:

@@ -17,6 +17,7 @@ from tests.helpers.command import caffe_command
 from tests.helpers.digits import lay_digits, save_weights
 from tests.helpers.logs import assert_same_log, lines
 from tests.helpers.tiny_training import lay_training
+from tests.solver.test_sidecar import lmdb_layer
 
 run = partial(caffe_command, "train")
 
@@ -97,8 +98,8 @@ def test_a_gpu_that_the_text_asks_for_may_be_missing(
     assert result.exit_code == 1
     assert "GPU mode is not possible" in result.stderr
     result = run("-solver", solver, "-gpu", "0,1")
-    assert result.exit_code == 2
-    assert "several GPUs" in result.stderr
+    assert result.exit_code == 1
+    assert "GPU mode is not possible" in result.stderr
 
 
 def test_iterations_mean_nothing_as_in_the_original(solver: Path) -> None:
@@ -208,3 +209,37 @@ def test_a_rate_is_found_and_drawn(solver: Path) -> None:
         assert Path("solver_lr_find.png").read_bytes().startswith(b"\x89PNG")
     assert not list(Path().glob("s_*"))
     assert run("-solver", solver, "--lr-find", "--lr-range", "1").exit_code == 2
+
+
+def test_two_processes_train_as_one_with_the_whole_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plain = lmdb_layer().replace("crop_size: 6 mirror: true", "")
+    for batch in (6, 3):
+        Path(f"net{batch}.prototxt").write_text(
+            plain.replace("batch_size: 3", f"batch_size: {batch}")
+            + """layer { name: "y" type: "InnerProduct" bottom: "data" top: "y"
+            inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }
+            layer { name: "loss" type: "SoftmaxWithLoss" bottom: "y" bottom: "label" }"""
+        )
+        Path(f"solver{batch}.prototxt").write_text(
+            f'net: "net{batch}.prototxt" base_lr: 0.01 lr_policy: "fixed" max_iter: 4 display: 2 '
+            f'snapshot_prefix: "s{batch}" random_seed: 4 solver_mode: CPU'
+        )
+    assert run("-solver", "solver6.prototxt").exit_code == 0
+    command = [sys.executable, "-m", "caffe", "train", "-solver", "solver3.prototxt"]
+    both = subprocess.run(
+        [*command, "--processes", "2"],
+        env={**os.environ, "PYTHONPATH": str(Path(caffe.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert both.returncode == 0, both.stderr
+    told = lines(both.stderr)
+    # The first alone tells.
+    assert sum("Iteration 2, lr = 0.01" in line for line in told) == 1
+    one, other = (caffe.Net(f"net{b}.prototxt", f"s{b}_iter_4.caffemodel", 1) for b in (6, 3))
+    for mine, its in zip(one.params["y"], other.params["y"], strict=True):
+        np.testing.assert_allclose(mine.data, its.data, rtol=1e-5, atol=1e-6)

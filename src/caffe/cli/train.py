@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -39,7 +40,16 @@ def train(
     ] = None,
     gpu: Annotated[
         str | None,
-        typer.Option(metavar="N|all", help="Train on this GPU, whatever the solver's text says."),
+        typer.Option(
+            metavar="N,N|all",
+            help="Train on this GPU, or on these together, whatever the solver's text says.",
+        ),
+    ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Train in so many processes, each with batches of its own."
+        ),
     ] = None,
     level: Level = 0,
     stage: Stages = None,
@@ -116,12 +126,17 @@ def train(
         raise typer.BadParameter("--snapshot goes on from its own weights: take out --weights")
     if iterations is not None:
         complain("warning: --iterations means nothing here: max_iter says how many")
+    rates = told_range(lr_range)
+    together = _in_processes(gpu, processes)
+    if together and lr_find:
+        raise typer.BadParameter("--lr-find tries its rates in one process")
+    from .. import parallel
     from ..logs import init_log, say
     from ..proto.files import read_solver
 
-    rates = told_range(lr_range)
-    is_live = sys.stderr.isatty() and not as_log
-    if not is_live and not lr_find:
+    is_first = not together or parallel.solver_rank() == 0
+    is_live = is_first and sys.stderr.isatty() and not as_log
+    if is_first and not is_live and not lr_find:
         init_log()
     param = read_solver(solver)
     param.train_state.level = level
@@ -147,13 +162,22 @@ def train(
         if snapshot is not None:
             say("caffe.cpp:230", f"Resuming from {snapshot}")
             trained.restore(snapshot)
+        if together:
+            join_gradients(trained)
         last = LastSnapshot(trained)
-        with _watched(trained, last, is_live, csv, tensorboard):
+        tables = (csv, tensorboard) if is_first else (None, None)
+        with _watched(trained, last, is_live, *tables):
             say("caffe.cpp:239", "Starting Optimization")
             trained.solve()
             say("caffe.cpp:250", "Optimization Done.")
-    if signals.has_stopped:
-        options = {"gpu": gpu, "csv": csv, "tensorboard": tensorboard, "level": level or None}
+    if signals.has_stopped and is_first:
+        options = {
+            "gpu": gpu,
+            "processes": processes,
+            "csv": csv,
+            "tensorboard": tensorboard,
+            "level": level or None,
+        }
         further = [f"--{name}={value}" for name, value in options.items() if value is not None]
         further += [f"--stage={name}" for name in stage or ()]
         further += [f"--freeze={name}" for name in freeze or ()]
@@ -224,6 +248,58 @@ def _watched(
         yield
 
 
+def _in_processes(gpu: str | None, processes: int | None) -> bool:
+    """Train together with others where several are asked for, or torchrun has started this one.
+
+    Where they are yet to be started this process only waits for them.
+
+    Returns
+    -------
+    bool
+        Whether there are others.
+    """
+    from ..solver import launch
+
+    if launch.is_launched():
+        from ..solver import communication
+
+        # Messages between GPUs need to know which one is this process's.
+        if gpu is not None:
+            use_gpu(_own_gpu(gpu))
+        return communication.join()
+    numbers = [] if gpu is None else _gpus(gpu)
+    count = processes or max(1, len(numbers))
+    if count > 1:
+        from ..devices import usable_device
+
+        for number in numbers:
+            usable_device(number)
+        raise typer.Exit(launch.launch(launch.this_command(), count))
+    return False
+
+
+def _gpus(gpu: str) -> list[int]:
+    from ..devices import device_facts
+
+    given = gpu_numbers(gpu)
+    return (list(range(len(device_facts().cards))) or [0]) if given is None else given
+
+
+def _own_gpu(gpu: str) -> int:
+    """Which of the GPUs named is this process's."""
+    numbers = _gpus(gpu)
+    return numbers[int(os.environ.get("LOCAL_RANK", "0")) % len(numbers)]
+
+
+def join_gradients(solver: Solver) -> None:
+    """Let the solver begin with the first one's parameters, and use the mean of all gradients."""
+    from ..solver.communication import Together
+
+    together = Together(solver)
+    together.bcast()
+    solver.add_callback(together)
+
+
 def _use_device(param: SolverParameter, gpu: str | None) -> None:
     """Train on the GPU that the command line names, or else on what the solver's text does.
 
@@ -231,27 +307,19 @@ def _use_device(param: SolverParameter, gpu: str | None) -> None:
     ------
     DeviceError
         The command line names a GPU that cannot be used.
-    typer.BadParameter
-        It names several.
     """
     from ..devices import device_facts, why_unusable
     from ..logs import say
 
-    numbers = [0] if gpu is not None else []
+    numbers: list[int] = []
     if gpu is not None:
-        cards = len(device_facts().cards)
-        given = gpu_numbers(gpu)
-        numbers = list(range(cards)) or [0] if given is None else given
+        numbers = [_own_gpu(gpu)]
     elif param.HasField("solver_mode") and param.solver_mode == param.GPU:
         reason = why_unusable(device_facts(), param.device_id)
         if reason is None:
             numbers = [param.device_id]
         else:
             complain(f"warning: solver_mode: GPU is not possible, so that the CPU trains: {reason}")
-    if len(numbers) > 1:
-        raise typer.BadParameter(
-            "training on several GPUs at once is not there yet: name one of them, as in --gpu 0"
-        )
     if not numbers:
         say("caffe.cpp:197", "Use CPU.")
         param.solver_mode = param.CPU
