@@ -23,6 +23,17 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """Whoever sets the log up does so for this test alone."""
+    from caffe.logs import logger
+
+    before = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], level, logger.propagate = before
+    logger.setLevel(level)
+
+
 @pytest.fixture
 def own_layers() -> Iterator[None]:
     """Layers that the test registers are unknown again after it."""

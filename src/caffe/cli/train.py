@@ -157,7 +157,8 @@ def train(
     signals = Signals(sigint_effect, sighup_effect)
     with signals.noted():
         trained = _solver(param, solver)
-        _tell_weights(trained)
+        if is_first:
+            _tell_weights(trained)
         trained.action = signals.action
         if snapshot is not None:
             say("caffe.cpp:230", f"Resuming from {snapshot}")

@@ -217,6 +217,8 @@ class Solver:
             # A snapshot of the best test goes on behind that test.
             if self._is_test_due(self.param.test_initialization) and self._tested != self.iter:
                 self._test_all()
+                # Of several the first alone tests, and may have been told to stop meanwhile.
+                self._stopped = bool(agreed(int(self._stopped)))
                 if self._stopped:
                     break
             for on_start, _ in self._callbacks:
