@@ -92,7 +92,7 @@ def test_momentum_may_follow_the_rate() -> None:
 
 
 def test_every_method_has_its_solver() -> None:
-    from caffe.solver.solver import SOLVERS
+    from caffe.solver.types import SOLVERS
 
     assert SOLVERS.keys() == METHODS.keys()
     assert not METHODS["Adam"](SolverParameter()).decoupled

@@ -14,7 +14,8 @@ import pytest
 import caffe
 from caffe.errors import ArgumentError, CaffeError, NetError, WeightsError
 from caffe.logs import logger
-from caffe.solver.solver import Action, SmoothedLoss
+from caffe.solver.smoothed_loss import SmoothedLoss
+from caffe.solver.solver import Action
 
 NET = """
 name: "regression"

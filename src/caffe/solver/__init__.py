@@ -3,14 +3,15 @@
 - ``methods``: how gradients and their history become updates; one small class each.
 - ``rates``: how the learning rate falls; ``local_rates``: each parameter's own.
 - ``settings``: what a solver's text asks for, and what of it cannot be.
-- ``solver``: the loop of steps, tests and snapshots.
+- ``solver``: the loop of steps, tests and snapshots; ``types``: the classes by their names.
 - ``testing``: what tests come to; ``average_precision`` of detections; ``monitor``: the best test.
 - ``snapshots``: the files from which a solver goes on; ``sidecar``: what the original's lose.
 """
 
 from __future__ import annotations
 
-from .solver import (
+from .solver import Solver
+from .types import (
     AdaDeltaSolver,
     AdaGradSolver,
     AdamSolver,
@@ -18,7 +19,6 @@ from .solver import (
     NesterovSolver,
     RMSPropSolver,
     SGDSolver,
-    Solver,
     get_solver,
 )
 

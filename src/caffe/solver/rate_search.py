@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import ArgumentError, CaffeError, NetError
 from ..proto.caffe_pb2 import SolverParameter
-from .solver import SOLVERS
+from .types import SOLVERS
 
 MEMORY = 0.9
 """How much of the losses before stays in the smoothed loss at each step."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .. import mode, parallel
-from ..errors import ArgumentError, CaffeError, NetError, did_you_mean
+from ..errors import ArgumentError, CaffeError
 from ..logs import is_told, say
 from ..net.construction import name_source
 from ..net.net import Net, checked_net
@@ -30,6 +30,7 @@ from .log import output_line
 from .methods import METHODS
 from .monitor import Monitor, Verdict
 from .rates import Plateau, Rate, momentum_at, weight_decay_at
+from .smoothed_loss import SmoothedLoss
 from .watching import Stepped, Watcher
 
 Callback = Callable[[], None]
@@ -69,6 +70,7 @@ class Solver:
 
     Examples
     --------
+    >>> from caffe import SGDSolver
     >>> solver = SGDSolver('''base_lr: 0.1 lr_policy: "fixed" net_param {
     ...     layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [4, 2] } } }
     ...     layer { name: "y" type: "InnerProduct" bottom: "x" top: "y"
@@ -545,131 +547,3 @@ class Solver:
         for watcher in self.watchers:
             watcher.tested(self.iter, number, means)
         return means
-
-
-class SmoothedLoss:
-    """The mean of the last few losses.
-
-    Parameters
-    ----------
-    count : int
-        How many.
-
-    Attributes
-    ----------
-    value : float
-        The mean.
-    """
-
-    def __init__(self, count: int) -> None:
-        self._count = max(1, count)
-        self.restart()
-
-    def restart(self) -> None:
-        """Forget them."""
-        self._losses: list[float] = []
-        self._added = 0
-        self.value = 0.0
-
-    def add(self, loss: float) -> None:
-        """Take in the newest."""
-        if len(self._losses) < self._count:
-            self._losses.append(loss)
-            size = len(self._losses)
-            self.value = (self.value * (size - 1) + loss) / size
-        else:
-            place = self._added % self._count
-            self.value += (loss - self._losses[place]) / self._count
-            self._losses[place] = loss
-        self._added += 1
-
-    def state(self) -> dict[str, Any]:
-        """Return what `restore` takes, in JSON's types."""
-        return {"losses": list(self._losses), "added": self._added, "value": self.value}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from where `state` was returned."""
-        self._losses = [float(loss) for loss in state["losses"]][-self._count :]
-        self._added, self.value = int(state["added"]), float(state["value"])
-
-
-class SGDSolver(Solver):
-    """Stochastic gradient descent with momentum."""
-
-    method_name = "SGD"
-
-    @property
-    def lr(self) -> float:
-        """The learning rate of the last step."""
-        return self._last_rate
-
-
-class NesterovSolver(SGDSolver):
-    """Nesterov's accelerated gradient."""
-
-    method_name = "Nesterov"
-
-
-class AdaGradSolver(SGDSolver):
-    """AdaGrad (Duchi et al., 2011)."""
-
-    method_name = "AdaGrad"
-
-
-class RMSPropSolver(SGDSolver):
-    """RMSProp (Tieleman and Hinton, 2012)."""
-
-    method_name = "RMSProp"
-
-
-class AdaDeltaSolver(SGDSolver):
-    """AdaDelta (Zeiler, 2012)."""
-
-    method_name = "AdaDelta"
-
-
-class AdamSolver(SGDSolver):
-    """Adam (Kingma and Ba, 2015)."""
-
-    method_name = "Adam"
-
-
-class AdamWSolver(SGDSolver):
-    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
-
-    method_name = "AdamW"
-
-
-SOLVERS: dict[str, type[Solver]] = {
-    kind.method_name: kind
-    for kind in (
-        SGDSolver,
-        NesterovSolver,
-        AdaGradSolver,
-        RMSPropSolver,
-        AdaDeltaSolver,
-        AdamSolver,
-        AdamWSolver,
-    )
-}
-
-
-def get_solver(solver_file: PathLike | SolverParameter) -> Solver:
-    """Return the solver that a solver's text asks for in `type`.
-
-    Raises
-    ------
-    NetError
-        There is no such type, or the settings do not fit together.
-    """
-    source, param = settings.read_settings(solver_file)
-    if param.type not in SOLVERS:
-        hint = did_you_mean(param.type, SOLVERS)
-        error = NetError(
-            f"unknown solver type '{param.type}'{hint and '; '}{hint} (known are "
-            f"{', '.join(SOLVERS)})",
-            word=param.type,
-        )
-        name_source(error, source)
-        raise error
-    return SOLVERS[param.type](solver_file)
