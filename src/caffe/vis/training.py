@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ..errors import CaffeError
 from ..guarded import guarded
 from ..io.curves import Curve
 from ..solver.rate_search import RateSearch
@@ -45,6 +46,11 @@ def training_curves(runs: Mapping[str, Mapping[str, Curve]]) -> Figure:
     ----------
     runs : mapping of str to mapping
         By the names that the legends have, what `caffe.io.curves.read_curves` returned.
+
+    Raises
+    ------
+    CaffeError
+        There is nothing in them.
     """
     panels: dict[str, list[tuple[str, Curve]]] = {
         "loss": [],
@@ -59,6 +65,8 @@ def training_curves(runs: Mapping[str, Mapping[str, Curve]]) -> Figure:
                 panel = "loss"
             panels[panel].append((f"{begin}{name}", curve))
     filled = {title: lines for title, lines in panels.items() if lines}
+    if not filled:
+        raise CaffeError("there is nothing to draw: none of the runs has a loss, a score or a rate")
     figure = new_figure(7, 0.5 + 2.5 * len(filled))
     for number, (title, lines) in enumerate(filled.items(), 1):
         ax = figure.add_subplot(len(filled), 1, number)
