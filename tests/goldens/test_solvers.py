@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffe.proto.caffe_pb2 import Datum
 from caffe.solver import Solver, get_solver
 from caffe.weights.files import read_weights
 from caffe.weights.solver_state import read_state
+from tests.helpers.digits import lay_digits
 from tests.helpers.golden import assert_golden
 from tests.helpers.places import GOLDENS
-from tests.helpers.sources import write_lmdb
 
 Golden = dict[str, np.ndarray]
 
@@ -119,22 +118,8 @@ def test_a_real_training_follows_the_originals(
     name: str, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    training = shared / "goldens" / "training"
-    digits, golden = read(training / "digits.npz"), read(training / f"train_{name}.npz")
-    for folder, first, last in (("train_lmdb", 0, 1397), ("test_lmdb", 1397, 1797)):
-        write_lmdb(
-            tmp_path / folder,
-            {
-                b"%08d" % (i - first): Datum(
-                    channels=1,
-                    height=28,
-                    width=28,
-                    data=digits["images"][i].tobytes(),
-                    label=int(digits["labels"][i]),
-                ).SerializeToString()
-                for i in range(first, last)
-            },
-        )
+    golden = read(shared / "goldens" / "training" / f"train_{name}.npz")
+    lay_digits(shared, tmp_path)
     golden["net"] = np.array(str(golden["net"]).replace("DIR/", f"{tmp_path}/"))
     steps = 40
     beginning = (

@@ -130,13 +130,10 @@ def write_hdf5(path: Path, detections: Sequence[dict[str, Any]]) -> None:
     """Write data sets ``filename``, ``prediction`` and the four corners, a row for each window."""
     import numpy as np
 
+    from ..weights.hdf5 import written
+
     h5py = require("h5py", "hdf5", "detections in HDF5")
-    with (
-        atomic_write(path) as stream,
-        # HDF5 reads back what it wrote, so that the stream alone does not do.
-        os.fdopen(os.dup(stream.fileno()), "r+b") as both,
-        h5py.File(both, "w") as file,
-    ):
+    with written(h5py, path) as file:
         group = file.create_group("df")
         names = [one["filename"] for one in detections]
         group.create_dataset("filename", data=names, dtype=h5py.string_dtype())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from ..atomic import atomic_write
 from ..cli.options import use_gpu
 from ..cli.terminal import progress
 from ..errors import CaffeError, require
@@ -113,13 +111,10 @@ def _writer(place: str, blob: str, kind: str) -> Iterator[Put]:
 def _hdf5_writer(place: str, blob: str) -> Iterator[Put]:
     import numpy as np
 
+    from ..weights.hdf5 import written
+
     h5py = require("h5py", "hdf5", "features in HDF5")
-    with (
-        atomic_write(place) as stream,
-        # HDF5 reads back what it wrote, so that the stream alone does not do.
-        os.fdopen(os.dup(stream.fileno()), "r+b") as both,
-        h5py.File(both, "w") as file,
-    ):
+    with written(h5py, place) as file:
         rows: list[Any] = []
 
         def flush() -> None:
