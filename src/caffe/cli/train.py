@@ -312,23 +312,23 @@ def _use_device(param: SolverParameter, gpu: str | None) -> None:
     from ..devices import device_facts, why_unusable
     from ..logs import say
 
-    numbers: list[int] = []
+    number = None
     if gpu is not None:
-        numbers = [_own_gpu(gpu)]
+        number = _own_gpu(gpu)
     elif param.HasField("solver_mode") and param.solver_mode == param.GPU:
         reason = why_unusable(device_facts(), param.device_id)
         if reason is None:
-            numbers = [param.device_id]
+            number = param.device_id
         else:
             complain(f"warning: solver_mode: GPU is not possible, so that the CPU trains: {reason}")
-    if not numbers:
+    if number is None:
         say("caffe.cpp:197", "Use CPU.")
         param.solver_mode = param.CPU
         return
-    use_gpu(numbers[0])
-    say("caffe.cpp:204", f"Using GPUs {numbers[0]}")
-    say("caffe.cpp:209", f"GPU {numbers[0]}: {device_facts().cards[numbers[0]].name}")
-    param.solver_mode, param.device_id = param.GPU, numbers[0]
+    use_gpu(number)
+    say("caffe.cpp:204", f"Using GPUs {number}")
+    say("caffe.cpp:209", f"GPU {number}: {device_facts().cards[number].name}")
+    param.solver_mode, param.device_id = param.GPU, number
 
 
 def _solver(param: SolverParameter, source: Path) -> Solver:

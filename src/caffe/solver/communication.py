@@ -128,7 +128,7 @@ def join() -> bool:
 
 def leave() -> None:
     """Part from the other processes, if there are any."""
-    if dist.is_available() and dist.is_initialized():
+    if _together():
         dist.destroy_process_group()
 
 
@@ -148,9 +148,14 @@ def _device() -> torch.device:
     return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
 
 
+def _together() -> bool:
+    """Tell whether this process trains with others; never where PyTorch cannot do that."""
+    return dist.is_available() and dist.is_initialized()
+
+
 def agreed(asked: int) -> int:
     """Return the largest of what all solvers ask for, so that all do the same."""
-    if not dist.is_initialized():
+    if not _together():
         return asked
     most = torch.tensor([asked], device=_device())
     dist.all_reduce(most, dist.ReduceOp.MAX)
@@ -159,7 +164,7 @@ def agreed(asked: int) -> int:
 
 def mean_of(value: float) -> float:
     """Return the mean of what all solvers give."""
-    if not dist.is_initialized():
+    if not _together():
         return value
     whole = torch.tensor([value], dtype=torch.float64, device=_device())
     dist.all_reduce(whole)
