@@ -201,6 +201,27 @@ def test_grad_cam_looks_where_the_class_is(site: Site, chelsea: bytes) -> None:
     assert overlay[(*highest, 3)] == overlay[..., 3].max()
 
 
+def test_a_client_that_wants_a_png_gets_nothing_else(site: Site, chelsea: bytes) -> None:
+    for path, query, drawn in (
+        ("/grad-cam", {"class": EGYPTIAN_CAT}, "map"),
+        ("/responses", {"layer": "stem", "count": 4}, "tiles"),
+    ):
+        whole = site.ask(path, chelsea, **query).json[drawn]
+        for wanted in ("image/png", "image/*", "application/json;q=0.5, image/png"):
+            found = site.ask(path, chelsea, {"Accept": wanted}, **query)
+            assert found.headers["content-type"] == "image/png"
+            assert found.body == base64.b64decode(whole.partition(",")[2])
+        for wanted in (
+            "*/*",
+            "application/json",
+            "image/png;q=0.5, application/json",
+            "image/png;q=x",
+        ):
+            assert site.ask(path, chelsea, {"Accept": wanted}, **query).json[drawn] == whole
+    values = site.ask("/responses", chelsea, {"Accept": "image/png"}, layer="fc")
+    assert (values.status, values.code) == (406, "only_json")
+
+
 def test_grad_cam_refuses_what_has_no_maps(site: Site, chelsea: bytes) -> None:
     assert site.ask("/grad-cam", chelsea, layer="fc", **{"class": 1}).code == "no_grad_cam"
     assert site.ask("/grad-cam", chelsea, layer="none", **{"class": 1}).code == "no_layer"

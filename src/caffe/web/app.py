@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -35,6 +36,7 @@ from .worker import Worker
 PAGE = Path(__file__).parent / "page"
 MOST_MAPS = 256
 TOP, MAPS = 5, 36
+PNG = "image/png"
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -273,22 +275,29 @@ class Answers:
             count=_count(request),
             scale=scale,
         )
-        return await self._looked(asked, look)
+        return await self._looked(request, asked, look, "tiles")
 
     async def grad_cam(self, request: Request, asked: Asked) -> Response:
         """Where in a picture a class is seen."""
         index, name = _whole(request, "class"), _word(request, "layer", "") or None
         look = partial(inside.grad_cam, class_index=index, name=name)
-        return await self._looked(asked, look)
+        return await self._looked(request, asked, look, "map")
 
-    async def _looked(self, asked: Asked, look: Callable[..., dict[str, Any]]) -> Response:
+    async def _looked(
+        self, request: Request, asked: Asked, look: Callable[..., dict[str, Any]], drawn: str
+    ) -> Response:
+        """Answer with what was found, or only with its picture, `drawn`, if that is asked for."""
         prepared = await self._prepared(asked)
 
         def task(loaded: Loaded) -> dict[str, Any]:
             return look(loaded, prepared.crops)
 
         found = await self._service.run(asked.worker, asked.mode, task)
-        return JSONResponse({**self._facts(asked, prepared), **found})
+        if not _prefers_png(request):
+            return JSONResponse({**self._facts(asked, prepared), **found})
+        if not found.get(drawn):
+            raise Refusal(406, "only_json", "of this layer there are values, and no picture")
+        return Response(base64.b64decode(found[drawn].partition(",")[2]), media_type=PNG)
 
     async def _prepared(self, asked: Asked) -> PreparedPicture:
         return await self._service.prepare(asked.worker, asked.content)
@@ -322,6 +331,18 @@ def _count(request: Request) -> int:
     if not 1 <= count <= MOST_MAPS:
         raise Refusal(400, "bad_option", f"'count' must be 1 to {MOST_MAPS}")
     return count
+
+
+def _prefers_png(request: Request) -> bool:
+    """Whether a client's Accept names PNG, and not JSON before it."""
+    weights = {PNG: 0.0, "image/*": 0.0, "application/json": 0.0}
+    for kind in ",".join(request.headers.getlist("accept")).split(","):
+        name, _, weight = kind.replace(" ", "").partition(";q=")
+        try:
+            weights[name.lower()] = float(weight or 1)
+        except ValueError:
+            continue
+    return (weights[PNG] or weights["image/*"]) > weights["application/json"]
 
 
 def _finite(value: Any) -> float | None:

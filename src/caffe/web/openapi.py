@@ -18,6 +18,7 @@ Json = dict[str, Any]
 _REASONS = {
     400: "The request, the link or an option is not as it must be.",
     404: "There is no such model, layer or class.",
+    406: "A PNG was asked for, and there are only values.",
     408: "The upload took too long.",
     413: "The picture has too many bytes or pixels.",
     415: "This is no picture in a format that is read.",
@@ -47,6 +48,8 @@ def description(service: Service) -> Json:
             "width. The net runs up to this layer, in float32.",
             [*_modes(models), *_maps("layer"), _SCALE],
             _TILED,
+            (*_TAKING_PICTURES, 406),
+            "tiles",
         ),
         "/grad-cam": _post(
             "Grad-CAM: where a class is seen",
@@ -64,6 +67,7 @@ def description(service: Service) -> Json:
                 seen=_PNG,
             ),
             (*_TAKING_PICTURES, 422),
+            "map",
         ),
         "/fetch": {
             "post": {
@@ -255,6 +259,13 @@ def _post(
     parameters: list[Json],
     answer: Json,
     reasons: tuple[int, ...] = _TAKING_PICTURES,
+    drawn: str = "",
 ) -> Json:
+    """Describe what is asked with a picture; `drawn` can be had alone, as a PNG."""
+    if drawn:
+        text += f" With `Accept: image/png` the answer is `{drawn}` alone."
     described = _get(summary, text, parameters, answer, reasons)["get"]
+    if drawn:
+        binary = {"schema": {"type": "string", "format": "binary"}}
+        described["responses"]["200"]["content"]["image/png"] = binary
     return {"post": {**described, "requestBody": _PICTURE}}
