@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 
+def shown_output(blob: str, value: float, weight: float) -> str:
+    """Return how one of a net's outputs is told, and what it adds to the loss."""
+    loss = f" (* {weight:g} = {weight * value:g} loss)" if weight else ""
+    return f"{blob} = {value:g}{loss}"
+
+
 def output_line(what: str, index: int, blob: str, value: float, weight: float) -> str:
     """Return the line of one of a net's outputs; `what` is "Train" or "Test"."""
-    loss = f" (* {weight:g} = {weight * value:g} loss)" if weight else ""
-    return f"    {what} net output #{index}: {blob} = {value:g}{loss}"
+    return f"    {what} net output #{index}: {shown_output(blob, value, weight)}"
