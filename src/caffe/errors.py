@@ -29,6 +29,10 @@ class UnknownNameError(CaffeError, AttributeError):
     """A layer, or its message, has no setting of that name."""
 
 
+class MissingNameError(CaffeError, KeyError):
+    """A net has no blob, layer or parameters of that name."""
+
+
 class ParseError(CaffeError):
     """A prototxt, caffemodel or other file does not hold what it should.
 
@@ -256,6 +260,8 @@ def require(module: str, extra: str, purpose: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
+        from .installation import install_command
+
         raise MissingExtraError(
-            f"{module} is needed for {purpose}; install it with: pip install 'recaffe[{extra}]'"
+            f"{module} is needed for {purpose}; install it with: {install_command(extra)}"
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 import caffe
+from caffe.installation import install_command
 from tests.helpers.command import caffe_command
 
 pytest.importorskip("matplotlib")
@@ -130,3 +132,13 @@ def test_options_that_do_not_go_together(own: list[object], picture: Path) -> No
 def test_figures_are_pictures(own: list[object], picture: Path, tmp_path: Path) -> None:
     run(picture, "--blob", "conv", "-o", tmp_path / "out.jpg", *own)
     assert Image.open(io.BytesIO((tmp_path / "out.jpg").read_bytes())).format == "JPEG"
+
+
+def test_without_matplotlib_the_command_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    result = caffe_command("look", "--filters", "stem", "-o", tmp_path / "filters.png")
+    assert result.exit_code == 1
+    assert "matplotlib is needed for caffe look" in result.stderr
+    assert install_command("vis") in result.stderr

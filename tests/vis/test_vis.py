@@ -17,6 +17,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 from caffe import vis  # noqa: E402
+from caffe.installation import install_command  # noqa: E402
 
 NET = """
     layer { name: "data" type: "Input" top: "data"
@@ -371,7 +372,7 @@ def test_without_matplotlib_the_error_names_the_extra() -> None:
         "except caffe.MissingExtraError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert "pip install 'recaffe[vis]'" in done.stdout, done.stderr
+    assert install_command("vis") in done.stdout, done.stderr
 
 
 MISTAKES = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..atomic import atomic_write
-from ..errors import CaffeError
+from ..errors import CaffeError, require
 from .own_net import (
     ChannelSwap,
     ImageDims,
@@ -108,9 +108,8 @@ def look(
 
 def _format_of(output: Path) -> str:
     """The figure's format, by the file's name; told before any work is done."""
+    require("matplotlib", "vis", "caffe look")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    from .. import vis  # noqa: F401 (matplotlib may be missing, which its error explains)
 
     ending = output.suffix[1:].lower()
     known = FigureCanvasAgg.get_supported_filetypes()

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from ..errors import CaffeWarning
+from .advice import as_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,7 +20,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 def complain(message: str) -> None:
     """Print one line on stderr, after the program's name."""
-    print(f"caffe: {one_line(message)}", file=sys.stderr, flush=True)
+    print(f"caffe: {one_line(as_options(message))}", file=sys.stderr, flush=True)
 
 
 def one_line(message: object) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..memory.blob import Blob
+from .by_name import Results
 
 Arrays = dict[str, np.ndarray]
 
@@ -53,4 +54,4 @@ def batches(arrays: Arrays, size: int) -> Iterator[Arrays]:
 def trimmed(results: dict[str, list[np.ndarray]], arrays: Arrays) -> Arrays:
     """Return what came of the pieces as arrays, without what came of the zeros at their end."""
     count = len(next(iter(arrays.values()))) if arrays else None
-    return {name: np.asarray(values)[:count] for name, values in results.items()}
+    return Results((name, np.asarray(values)[:count]) for name, values in results.items())

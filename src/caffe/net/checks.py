@@ -8,6 +8,7 @@ import numpy as np
 
 from ..engine.callbacks import Callback
 from ..errors import ArgumentError, CaffeError, ShapeError
+from .by_name import listed, unknown
 
 
 def known_blobs(names: Iterable[str], blobs: Iterable[str]) -> list[str]:
@@ -33,9 +34,7 @@ def check_all_given(what: str, given: Iterable[str], wanted: Sequence[str]) -> N
     """Check that exactly these names are given; `what` is what they name."""
     given = list(given)
     if set(given) != set(wanted):
-        raise CaffeError(
-            f"the {what}s must be exactly {_listed(wanted)}; given are {_listed(given)}"
-        )
+        raise CaffeError(f"the {what}s must be exactly {listed(wanted)}; given are {listed(given)}")
 
 
 def assign(what: str, name: str, values: np.ndarray, target: np.ndarray) -> None:
@@ -65,11 +64,5 @@ def assign(what: str, name: str, values: np.ndarray, target: np.ndarray) -> None
 
 def _known(what: str, name: str, known: Iterable[str]) -> str:
     if not isinstance(name, str) or name not in known:
-        raise CaffeError(f"the net has no {what} '{name}'; it has {_listed(known)}")
+        raise CaffeError(unknown(what, name, known))
     return name
-
-
-def _listed(names: Iterable[str], most: int = 12) -> str:
-    names = list(names)
-    shown = ", ".join(f"'{name}'" for name in names[:most])
-    return (shown or "none") + (f" and {len(names) - most} more" if len(names) > most else "")

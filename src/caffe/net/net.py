@@ -24,6 +24,7 @@ from ..proto.caffe_pb2 import NetParameter
 from ..vectors import BlobVec, IntVec, RawBlobVec
 from .alignment import warn_of_unsaid_offsets
 from .batch import batches, trimmed
+from .by_name import Results
 from .checks import assign, check_all_given, check_callable, known_blobs, known_layer
 from .construction import loss_weights, name_source, read_model, sort_arguments
 from .inside import Inside
@@ -201,7 +202,7 @@ class Net(Views):
             for name, values in inputs.items():
                 assign("input", name, values, self.blobs[name].data)
         self._forward(first, last)
-        return {name: self.blobs[name].data for name in wanted}
+        return Results((name, self.blobs[name].data) for name in wanted)
 
     def backward(
         self,
@@ -241,7 +242,7 @@ class Net(Views):
             for name, values in tops.items():
                 assign("top diff", name, values, self.blobs[name].diff)
         self._backward(first, last)
-        return {name: self.blobs[name].diff for name in wanted}
+        return Results((name, self.blobs[name].diff) for name in wanted)
 
     def forward_all(
         self, blobs: Sequence[str] | None = None, **inputs: np.ndarray

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from ..engine.steps import Step
 from ..graph import Graph
 from ..memory.blob import Blob
 from ..vectors import BlobVec, DtypeVec, IntVec, LayerVec, StringVec
+from .by_name import BlobsByName, LayersByName, ParametersByName
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class View:
     output_ids: IntVec
     loss_weights: DtypeVec
     layers: LayerVec
-    layer_dict: OrderedDict[str, Any]
-    blobs: OrderedDict[str, Blob]
-    params: OrderedDict[str, BlobVec]
+    layer_dict: LayersByName[Any]
+    blobs: BlobsByName[Blob]
+    params: ParametersByName[BlobVec]
     inputs: list[str]
     outputs: list[str]
-    bottom_names: OrderedDict[str, list[str]]
-    top_names: OrderedDict[str, list[str]]
-    blob_loss_weights: OrderedDict[str, float]
+    bottom_names: LayersByName[list[str]]
+    top_names: LayersByName[list[str]]
+    blob_loss_weights: BlobsByName[float]
 
     @classmethod
     def of(cls, graph: Graph, steps: Sequence[Step], all_blobs: BlobVec) -> View:
@@ -52,18 +52,18 @@ class View:
             IntVec(graph.outputs),
             weights,
             layers,
-            OrderedDict(zip(layer_names, layers, strict=True)),
-            OrderedDict(zip(names, all_blobs, strict=True)),
-            OrderedDict(
+            LayersByName(zip(layer_names, layers, strict=True)),
+            BlobsByName(zip(names, all_blobs, strict=True)),
+            ParametersByName(
                 (name, step.layer.blobs)
                 for name, step in zip(layer_names, steps, strict=True)
                 if step.layer.blobs
             ),
             [names[i] for i in graph.inputs],
             [names[i] for i in graph.outputs],
-            OrderedDict((n.param.name, [names[b] for b in n.bottoms]) for n in nodes),
-            OrderedDict((n.param.name, [names[t] for t in n.tops]) for n in nodes),
-            OrderedDict(zip(names, weights, strict=True)),
+            LayersByName((n.param.name, [names[b] for b in n.bottoms]) for n in nodes),
+            LayersByName((n.param.name, [names[t] for t in n.tops]) for n in nodes),
+            BlobsByName(zip(names, weights, strict=True)),
         )
 
 
@@ -73,12 +73,12 @@ class Views:
     _view: View
 
     @property
-    def blobs(self) -> OrderedDict[str, Blob]:
+    def blobs(self) -> BlobsByName[Blob]:
         """The blobs by name, in the order in which layers make them."""
         return self._view.blobs
 
     @property
-    def params(self) -> OrderedDict[str, BlobVec]:
+    def params(self) -> ParametersByName[BlobVec]:
         """The parameters of each layer that has any, by the layer's name: weights, then bias."""
         return self._view.params
 
@@ -88,7 +88,7 @@ class Views:
         return self._view.layers
 
     @property
-    def layer_dict(self) -> OrderedDict[str, Any]:
+    def layer_dict(self) -> LayersByName[Any]:
         """The layers by name."""
         return self._view.layer_dict
 
@@ -103,17 +103,17 @@ class Views:
         return self._view.outputs
 
     @property
-    def bottom_names(self) -> OrderedDict[str, list[str]]:
+    def bottom_names(self) -> LayersByName[list[str]]:
         """The names of the blobs that each layer reads, by the layer's name."""
         return self._view.bottom_names
 
     @property
-    def top_names(self) -> OrderedDict[str, list[str]]:
+    def top_names(self) -> LayersByName[list[str]]:
         """The names of the blobs that each layer writes, by the layer's name."""
         return self._view.top_names
 
     @property
-    def blob_loss_weights(self) -> OrderedDict[str, float]:
+    def blob_loss_weights(self) -> BlobsByName[float]:
         """What each blob adds to the loss, by the blob's name."""
         return self._view.blob_loss_weights
 
