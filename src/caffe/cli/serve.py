@@ -218,12 +218,10 @@ def _from_zoo(name: str) -> Offer:
     """Offer a model, and have its files brought now: nobody on the page is to wait for them."""
     from .. import zoo
     from ..web.models import from_zoo
-    from .models import is_here
+    from ..zoo.files import is_at_hand
 
     offer = from_zoo(name)
-    record = zoo.record(name)
-    if not is_here(record):
-        zoo.fetch(name, quiet=not record.urls)
+    zoo.fetch(name, quiet=is_at_hand(name))
     return offer
 
 
@@ -231,11 +229,11 @@ def _here() -> list[Offer]:
     """The default model, and all others that need no download."""
     from .. import zoo
     from ..web.models import from_zoo
-    from .models import is_here
+    from ..zoo.files import is_at_hand
 
     others = [name for name in zoo.names() if name != zoo.DEFAULT]
     records = [zoo.record(name) for name in others]
-    fetched = [r.name for r in records if r.recipe is not None and is_here(r)]
+    fetched = [r.name for r in records if r.recipe is not None and is_at_hand(r.name)]
     return [from_zoo(name) for name in (zoo.DEFAULT, *fetched)]
 
 

@@ -18,7 +18,8 @@ from .cache import cache_dir
 from .fetch import fetch_url
 from .files import Files, fetch
 from .forks import DETECTION
-from .records import DEFAULT, Recipe, Record, names, record
+from .model_names import ClassifierName, DetectorName
+from .records import DEFAULT, DEFAULT_DETECTOR, Recipe, Record, names, record
 
 if TYPE_CHECKING:
     from ..detect.object_detector import ObjectDetector
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT",
+    "DEFAULT_DETECTOR",
+    "ClassifierName",
+    "DetectorName",
     "Files",
     "Recipe",
     "Record",
@@ -40,14 +44,14 @@ __all__ = [
 
 
 @guarded
-def load(name: str = DEFAULT, quiet: bool = True) -> Model:
+def load(name: ClassifierName | str = DEFAULT, quiet: bool = True) -> Model:
     """Return a ready classifier: a ``caffe.Classifier`` that knows its labels and recipe.
 
     Parameters
     ----------
     name : str
-        A name in the zoo. The default needs no network: its weights come from an installed
-        package.
+        A name in the zoo, a model's title or a short form of it, see `record`. The default needs
+        no network: its weights come from an installed package.
     quiet : bool
         Print nothing and show no progress bar if the model must be fetched first.
 
@@ -70,17 +74,20 @@ def load(name: str = DEFAULT, quiet: bool = True) -> Model:
         raise CaffeError(f"{name} classifies no pictures but is for {entry.task}; use {way}")
     from .model import Model
 
-    return Model(entry, fetch(name, quiet))
+    return Model(entry, fetch(entry.name, quiet))
 
 
 @guarded
-def load_detector(name: str, quiet: bool = True, **options: Any) -> ObjectDetector:
+def load_detector(
+    name: DetectorName | str = DEFAULT_DETECTOR, quiet: bool = True, **options: Any
+) -> ObjectDetector:
     """Return a ready detector: a `caffe.detect.ObjectDetector` that knows its labels.
 
     Parameters
     ----------
     name : str
-        A name in the zoo, of a model for detection.
+        A name in the zoo, of a model for detection. The default finds faces; with the extra
+        'faces' it needs no network.
     quiet : bool
         Print nothing and show no progress bar if the model must be fetched first.
     **options
@@ -101,7 +108,7 @@ def load_detector(name: str, quiet: bool = True, **options: Any) -> ObjectDetect
         )
     from ..detect.object_detector import ObjectDetector
 
-    files = fetch(name, quiet)
+    files = fetch(entry.name, quiet)
     assert files.net is not None
     entered: dict[str, Any] = dict(entry.preparation or {})
     said = {key: value for key, value in options.items() if value is not None}

