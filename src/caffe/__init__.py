@@ -6,7 +6,7 @@ costs nothing and PyTorch is loaded only by what computes.
 
 from __future__ import annotations
 
-from . import homes
+from . import homes, threads
 from .errors import (
     ArgumentError,
     CaffeError,
@@ -134,6 +134,9 @@ __all__ = [
     "zoo",
 ]
 
+
+# Before anybody loads PyTorch.
+threads.wait_asleep()
 
 _LAZY = {*__all__, *homes.MODULES} - {*globals()}
 

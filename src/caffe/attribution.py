@@ -11,7 +11,6 @@ import operator
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -21,6 +20,7 @@ from .memory.blob import Shape
 from .net.beside import build_beside
 from .net.checks import known_blobs
 from .net.net import Net, checked_net
+from .pytorch import torch
 
 OCCLUDED_AT_ONCE = 16
 """Pictures per forward pass of `occlusion_map`."""

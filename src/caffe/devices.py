@@ -52,7 +52,7 @@ class DeviceFacts:
 
 def device_facts() -> DeviceFacts:
     """Ask PyTorch which accelerator it was built for, and which devices it finds."""
-    import torch
+    from .pytorch import torch
 
     version = torch.__version__
     if torch.version.cuda or torch.version.hip:
@@ -67,7 +67,7 @@ def device_facts() -> DeviceFacts:
 
 
 def _cuda_facts(version: str) -> DeviceFacts:
-    import torch
+    from .pytorch import torch
 
     runtime = f"CUDA {torch.version.cuda}" if torch.version.cuda else f"HIP {torch.version.hip}"
     try:
@@ -132,7 +132,7 @@ def _has_code_for(architecture: str, built_for: tuple[str, ...]) -> bool:
 
 
 def usable_device(device: int) -> torch.device:
-    import torch
+    from .pytorch import torch
 
     facts = device_facts()
     reason = why_unusable(facts, device)
@@ -150,7 +150,7 @@ def check_process(device: torch.device) -> None:
     DeviceError
         It cannot.
     """
-    import torch
+    from .pytorch import torch
 
     if device.type == "cuda" and torch.cuda._is_in_bad_fork():  # noqa: SLF001
         raise DeviceError(

@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
 from . import mode
 from .errors import ShapeError
+from .pytorch import torch
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .proto.caffe_pb2 import FillerParameter
 
 FAN_IN, FAN_OUT, AVERAGE = 0, 1, 2

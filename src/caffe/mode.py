@@ -140,7 +140,7 @@ def set_precision(precision: str) -> None:
 
 
 def _check_cpu(precision: str) -> None:
-    import torch
+    from .pytorch import torch
 
     kernels = torch.ops.mkldnn
     has_bfloat16 = kernels._is_mkldnn_bf16_supported()
@@ -159,7 +159,7 @@ def _check_cpu(precision: str) -> None:
 
 def precision() -> torch.dtype:
     """Return what this thread's nets compute in when no gradients are needed."""
-    import torch
+    from .pytorch import torch
 
     return torch.float32 if _state.precision == "tf32" else getattr(torch, _state.precision)
 
@@ -178,7 +178,7 @@ def gpu_arithmetic() -> Iterator[None]:
     if _state.store is None or _state.store.device.type != "cuda":
         yield
         return
-    import torch
+    from .pytorch import torch
 
     products = torch.backends.cuda.matmul
     before = products.allow_tf32
@@ -248,7 +248,7 @@ def lose_openvino() -> None:
 
 def generator() -> torch.Generator:
     """Return this thread's source of random numbers (on the CPU)."""
-    import torch
+    from .pytorch import torch
 
     if _state.generator is None:
         _state.generator = torch.Generator()
@@ -258,7 +258,7 @@ def generator() -> torch.Generator:
 
 def draw_seed() -> int:
     """Draw a seed for `seeded` from this thread's random numbers."""
-    import torch
+    from .pytorch import torch
 
     return int(torch.randint(2**62, (), generator=generator()))
 
@@ -266,7 +266,7 @@ def draw_seed() -> int:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Let this thread's random numbers inside the block be those of `seed`."""
-    import torch
+    from .pytorch import torch
 
     before, _state.generator = _state.generator, torch.Generator().manual_seed(seed)
     try:

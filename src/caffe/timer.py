@@ -48,6 +48,6 @@ class Timer:
 
 def _wait_for_device() -> None:
     if mode.current_store() is not None:
-        import torch
+        from .pytorch import torch
 
         torch.accelerator.synchronize()

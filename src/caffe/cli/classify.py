@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import CaffeError
-from .options import use_gpu
+from .options import Threads, use_gpu
 from .own_net import (
     OWN,
     ChannelSwap,
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
     from ..classifier import Classifier
 
 CROPS = 10
-SPINS = "50"
 
 MANY = 400
 """From how many pictures on OpenVINO, where it is installed, wins back what it takes to prepare."""
@@ -136,6 +134,7 @@ def classify(
     channel_swap: ChannelSwap = None,
     image_dims: ImageDims = None,
     gpu: Annotated[int | None, typer.Option(metavar="N", min=0, help="Run on this GPU.")] = None,
+    threads: Threads = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 5,
     oversample: Annotated[
         bool, typer.Option("--oversample", help="Average over ten crops; slower, a bit better.")
@@ -175,10 +174,6 @@ def classify(
         complain(reason)
 
     found = find_pictures(pictures, refuse)
-    if len(found) > batch:
-        # Read by PyTorch's OpenMP when it is loaded: its threads would wait for work by turning
-        # for milliseconds, on CPUs that have pictures to read.
-        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     if found:
         _choose_engine(len(found))
         if net is None or weights is None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import CaffeError
-from .options import numbers, use_gpu
+from .options import Threads, numbers, use_gpu
 from .own_net import OWN, tell_recipe
 from .sources import STANDARD_INPUT, find_pictures, is_address, read_source
 from .terminal import bar, complain, progress
@@ -121,6 +121,7 @@ def detect(
         ),
     ] = None,
     gpu: Annotated[int | None, typer.Option(metavar="N", min=0, help="Run on this GPU.")] = None,
+    threads: Threads = None,
     as_json: Annotated[
         bool,
         typer.Option(

@@ -9,6 +9,7 @@ import typer
 
 from ..atomic import atomic_write
 from ..errors import CaffeError, require
+from .options import Threads
 from .own_net import (
     ChannelSwap,
     ImageDims,
@@ -62,6 +63,7 @@ def look(
     input_scale: InputScale = None,
     channel_swap: ChannelSwap = None,
     image_dims: ImageDims = None,
+    threads: Threads = None,
 ) -> None:
     """Draw a blob's responses to a picture, or a layer's filters, as a figure of tiles.
 

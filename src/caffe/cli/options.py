@@ -8,12 +8,31 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from ..threads import compute_by
+
 Number = TypeVar("Number", int, float)
 ALL = "all"
 Gpus = Annotated[
     str | None,
     typer.Option(metavar="N", help="Run on this GPU; of several (0,1 or all) on the first."),
 ]
+
+
+def _use_threads(count: int | None) -> None:
+    if count is not None:
+        compute_by(count)
+
+
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        callback=_use_threads,
+        help="Compute by so many threads; otherwise by as many as fit the CPUs given.",
+    ),
+]
+"""To have it is enough for a command: the option acts by itself."""
 Level = Annotated[int, typer.Option(metavar="N", help="For min_level and max_level rules.")]
 Stages = Annotated[
     list[str] | None,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import CaffeError, require
+from .options import Threads
 from .own_net import (
     OWN,
     ChannelSwap,
@@ -78,6 +79,7 @@ def serve(
     gpu: Annotated[
         int, typer.Option(metavar="N", min=0, help="The GPU to offer beside the CPU.")
     ] = 0,
+    threads: Threads = None,
     queue: Annotated[
         int,
         typer.Option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .nets import read_named_net
-from .options import Gpus, Level, Stages, told_stages, use_gpus
+from .options import Gpus, Level, Stages, Threads, told_stages, use_gpus
 from .terminal import progress
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def run_test(
     ] = None,
     iterations: Annotated[int, typer.Option(min=1, help="How many batches.")] = 50,
     gpu: Gpus = None,
+    threads: Threads = None,
     level: Level = 0,
     stage: Stages = None,
     top_k: Annotated[

@@ -13,7 +13,7 @@ import typer
 
 from ..errors import CaffeError
 from .nets import Phase, read_named_net
-from .options import Gpus, Level, Stages, stages_of, use_gpus
+from .options import Gpus, Level, Stages, Threads, stages_of, use_gpus
 from .terminal import bar, print_columns, progress
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def time_net(
     ] = None,
     phase: Annotated[Phase, typer.Option(help="Which of the net's phases.")] = Phase.TEST,
     gpu: Gpus = None,
+    threads: Threads = None,
     precision: Annotated[
         str | None,
         typer.Option(
@@ -211,9 +212,8 @@ def log_times(times: Times, device: int | None) -> None:
 
 def _run_layers(net: Net, layers: Sequence[LayerTime], backward: bool) -> None:
     """Run the layers once, and add to each one's times."""
-    import torch
-
     from ..mode import current_store
+    from ..pytorch import torch
 
     store, steps = current_store(), net.inside.steps
     with torch.no_grad():
@@ -262,9 +262,8 @@ def _set_batch(net: Net, batch: int) -> None:
 
 
 def _facts(net: Net, iterations: int, gpu: int | None, precision: str | None) -> dict[str, Any]:
-    import torch
-
     from ..mode import engine
+    from ..pytorch import torch
 
     device = f"CPU, {torch.get_num_threads()} threads"
     return {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Level, Stages, gpu_numbers, told_stages, use_gpu
+from .options import Level, Stages, Threads, gpu_numbers, told_stages, use_gpu
 from .rate_search import find_rate, told_range
 from .signals import Effect, Signals
 from .terminal import complain
@@ -51,6 +51,7 @@ def train(
             metavar="N", min=1, help="Train in so many processes, each with batches of its own."
         ),
     ] = None,
+    threads: Threads = None,
     level: Level = 0,
     stage: Stages = None,
     sigint_effect: Annotated[
@@ -175,6 +176,7 @@ def train(
         options = {
             "gpu": gpu,
             "processes": processes,
+            "threads": threads,
             "csv": csv,
             "tensorboard": tensorboard,
             "level": level or None,

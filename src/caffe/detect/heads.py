@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ..errors import CaffeError, NetError
@@ -16,6 +15,7 @@ from ..layers.detection.yolo import read_maps
 from ..layers.layer import Layer, registry
 from ..net.net import Net
 from ..proto.caffe_pb2 import NetParameter
+from ..pytorch import torch
 from .preparation import MAPS, OFFSETS, REGIONS, ROWS
 
 Array = NDArray[np.float32]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..memory.stores import Store
 from .steps import Step
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def report_forward(steps: Iterable[Step], store: Store | None) -> None:

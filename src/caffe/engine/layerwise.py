@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
 from ..memory.stores import Store
+from ..pytorch import torch
 from .callbacks import Callbacks
 from .steps import Step
 

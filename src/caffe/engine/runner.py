@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import groupby
 from typing import Any
-
-import torch
 
 from .. import mode
 from ..memory.blob import Blob, Shape
 from ..memory.stores import Store
 from ..phases import TEST
 from ..processes import in_forked_child
+from ..pytorch import torch
+from ..threads import compute_alone
 from . import layerwise
 from .plan.plan import Plan, blobs_of
 from .plan.settings import Settings
 from .steps import Step
 
 # PyTorch's threads are its parent's; where it asks for more than one it waits for them for ever.
-in_forked_child(partial(torch.set_num_threads, 1))
+in_forked_child(compute_alone)
 
 
 class Runner:

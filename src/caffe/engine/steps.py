@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..errors import CaffeError, NetError, as_caffe_error
 from ..graph import Node
 from ..layers.layer import Count, Layer, as_tensors
 from ..memory.blob import Blob, Shape
 from ..memory.stores import Store
+from ..pytorch import torch
 from ..vectors import BlobVec
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MOST_NAMED = 8
 """How many of a layer's bottoms an error names."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import deque
@@ -11,19 +10,14 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import TypeVar
 
+from ..threads import allowed
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 MOST_WORKERS = 8
 PATIENCE = 0.5
 """Seconds to wait for work in hand when the rest is no longer wanted."""
-
-
-def usable_cpus() -> int:
-    """How many CPUs this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def read_ahead(
@@ -48,7 +42,7 @@ def read_ahead(
     ahead : int
         How many results there may be, finished or under way, beyond the one in hand.
     workers : int, optional
-        Threads; by default as many as the process may use CPUs, at most 8.
+        Threads; by default as many as compute, see `caffe.threads`, at most 8.
 
     Notes
     -----
@@ -62,7 +56,7 @@ def read_ahead(
     ['CAT', 'DOG']
     """
     if workers is None:
-        workers = min(usable_cpus(), MOST_WORKERS)
+        workers = min(allowed(), MOST_WORKERS)
     tasks: SimpleQueue[tuple[Item, Future[Result]] | None] = SimpleQueue()
     pending: deque[Future[Result]] = deque()
     threads: list[threading.Thread] = []

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..errors import ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import AccuracyParameter
+from ..pytorch import torch
 from .labels import class_labels
 from .layer import Layer, register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("Accuracy")

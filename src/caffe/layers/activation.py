@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeVar
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
@@ -26,8 +22,12 @@ from ..proto.caffe_pb2 import (
     SwishParameter,
     ThresholdParameter,
 )
+from ..pytorch import F, torch
 from .layer import Activation, Layer, Parameter, Tensors, register
 from .translation import Graph, Value, openvino
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("ReLU")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
 from ..phases import TEST
 from ..proto.caffe_pb2 import BNParameter, LayerParameter
+from ..pytorch import torch
 from ..weights.layer_weights import WeightBlob
 from .layer import Layer, Parameter, Tensors, in_own_shapes, register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("BN")

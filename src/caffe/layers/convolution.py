@@ -6,25 +6,26 @@ import itertools
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 from typing_extensions import TypeVar
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import ConvolutionParameter, DeformableConvolutionParameter, LayerParameter
+from ..pytorch import F, torch
 from .layer import Count, Layer, Parameter, Tensors, register
 from .reach import Alignment, Along, Reach
 from .translation import Graph, Value, openvino
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 SIDES = "lrtb"
 """Left, right, top and bottom, as forks' fields pad_l to pad_b name them."""
 
-_CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-_DECONVOLVE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+KNOWN_AXES = (1, 2, 3)
+"""Over how many axes PyTorch has a convolution of its own."""
 
 
 C = TypeVar(
@@ -223,7 +224,7 @@ class Kernels(Windowed[C]):
             type(self).computes_as in (Convolution, Deconvolution)
             and not self.is_patched
             and self.channel_axis == 1
-            and len(self.kernel) in _CONVOLVE
+            and len(self.kernel) in KNOWN_AXES
             and (self.transposed or self.reaching(x) is x)
         )
 
@@ -277,8 +278,8 @@ class Convolution(Kernels[C]):
         return sum(map(math.prod, tops)) * math.prod(self.weight_shape()[1:])
 
     def apply(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        convolve = _CONVOLVE.get(len(self.kernel))
-        if convolve is not None:
+        if len(self.kernel) in KNOWN_AXES:
+            convolve = (F.conv1d, F.conv2d, F.conv3d)[len(self.kernel) - 1]
             x, pad = self._padded(self.reaching(x))
             return convolve(x, weight, bias, self.stride, pad, self.dilation, self.param.group)
         # Any other number of axes (none among them): as a product with the windows.
@@ -482,8 +483,8 @@ class Deconvolution(Kernels):
 
     def apply(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         group, axes = self.param.group, len(self.kernel)
-        deconvolve = _DECONVOLVE.get(axes)
-        if deconvolve is not None:
+        if axes in KNOWN_AXES:
+            deconvolve = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[axes - 1]
             return deconvolve(x, weight, bias, self.stride, self.pad, 0, group, self.dilation)
         # Any other number of axes (none among them): each product added where its window lies.
         sizes = x.shape[2:]

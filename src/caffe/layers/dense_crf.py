@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import CaffeError, NetError, ShapeError
 from ..memory.blob import Blob, Shape
 from ..proto.caffe_pb2 import DenseCRFParameter, MultiStageMeanfieldParameter
+from ..pytorch import torch
 from .axes import picture_size
 from .layer import Layer, Parameter, register
 from .permutohedral import PermutohedralLattice
 from .softmax_loss import LEAST_FLOAT
 
-Smoothing = Callable[[Tensor], Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Smoothing: TypeAlias = "Callable[[Tensor], Tensor]"
 """From values of places, (places, channels), to weighted means of all places' values."""
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, TypeVar
 
 from .. import mode
 from ..errors import NetError
 from ..memory.blob import Shape
 from ..phases import TRAIN
 from ..proto.caffe_pb2 import DropoutParameter, LayerParameter, SpatialDropoutParameter
+from ..pytorch import torch
 from .layer import Layer, Tensors, register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 D = TypeVar("D", bound=DropoutParameter | SpatialDropoutParameter)
 """The messages of Dropout and its relatives."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..errors import NetError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import ExpParameter, LogParameter, PowerParameter
+from ..pytorch import torch
 from .layer import Layer, Tensors, register
 from .translation import Graph, Value, openvino
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("Power")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from functools import reduce
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import EltwiseParameter
+from ..pytorch import torch
 from .layer import Layer, register
 from .translation import Graph, Value, openvino
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("Eltwise")

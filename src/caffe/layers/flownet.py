@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..errors import CaffeError, NetError, ShapeError
 from ..memory.blob import Shape
@@ -17,10 +16,14 @@ from ..proto.caffe_pb2 import (
     MeanParameter,
     ResampleParameter,
 )
+from ..pytorch import torch
 from ..weights.layer_weights import WeightBlob
 from .axes import picture_size
 from .layer import Layer, Parameter, register
 from .loss import Loss
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("ChannelNorm")

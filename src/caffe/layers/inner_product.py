@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..errors import CaffeError, NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import EmbedParameter, InnerProductParameter, LayerParameter
+from ..pytorch import F, torch
 from .layer import Layer, Parameter, Tensors, register
 from .reach import Reach, all_places
 from .translation import Graph, Value, openvino
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Product(Layer[InnerProductParameter]):

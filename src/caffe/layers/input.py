@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import NetError
 from ..fillers import filler_for
@@ -17,8 +14,12 @@ from ..proto.caffe_pb2 import (
     InputParameter,
     ParameterParameter,
 )
+from ..pytorch import torch
 from ..vectors import BlobVec
 from .layer import Layer, Parameter, register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 T = TypeVar("T")
 

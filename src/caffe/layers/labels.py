@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..errors import CaffeError
 from ..proto.caffe_pb2 import LayerParameter
+from ..pytorch import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def class_labels(

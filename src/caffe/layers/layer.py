@@ -9,22 +9,23 @@ import pkgutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from inspect import isroutine
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias
 
-import torch
 from google.protobuf.message import Message
-from torch import Tensor
 from typing_extensions import TypeVar
 
 from ..errors import CaffeError, NetError, ShapeError, as_caffe_error, did_you_mean
 from ..fillers import filler_for
 from ..logs import Line
 from ..memory.blob import Blob, Shape
+from ..pytorch import torch
 from ..vectors import BlobVec, StringVec
 from ..weights.layer_weights import WeightBlob
 from .reach import Alignment, Along, Reach, middles, same_place
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..proto.caffe_pb2 import FillerParameter, LayerParameter
 
 Count = int | tuple[int, int | None]
@@ -49,7 +50,7 @@ Family = Literal[
 net is judged by, "source" what brings data, "plain" everything else.
 """
 
-Tensors = Sequence[Tensor]
+Tensors: TypeAlias = "Sequence[Tensor]"
 
 P = TypeVar("P", bound=Message, default=Any)
 """The class of a layer's parameter message."""
@@ -522,7 +523,7 @@ def in_own_shapes(blobs: Sequence[WeightBlob], own: Sequence[Blob]) -> Sequence[
 
 def as_tensors(results: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
     """Return what a forward gave as a sequence."""
-    return (results,) if isinstance(results, Tensor) else results
+    return (results,) if isinstance(results, torch.Tensor) else results
 
 
 _registry: dict[str, type[Layer]] = {}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import LocalParameter
+from ..pytorch import F, torch
 from .axes import picture_size
 from .layer import Layer, Parameter, register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("Local", "LocalConvolution")

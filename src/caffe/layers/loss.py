@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import ContrastiveLossParameter, HingeLossParameter, LossParameter
+from ..pytorch import F, torch
 from .axes import four_axes
 from .labels import class_labels
 from .layer import Count, Layer, P, register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Loss(Layer[P]):

@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
@@ -21,11 +18,15 @@ from ..proto.caffe_pb2 import (
     MVNParameter,
     NormalizeParameter,
 )
+from ..pytorch import F, torch
 from ..weights.layer_weights import WeightBlob
 from .axes import four_axes
 from .layer import Layer, Parameter, Tensors, in_own_shapes, register
 from .reach import Alignment, Reach, same_place
 from .translation import Graph, Value, openvino
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("LRN")

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import CorrelationParameter, FlowWarpParameter
+from ..pytorch import F, torch
 from .axes import picture_size
 from .layer import Layer, register
 from .reach import Reach
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Displaced(Layer[CorrelationParameter]):

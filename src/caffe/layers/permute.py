@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import PermuteParameter, ReorgParameter
 from .layer import Layer, register
 from .translation import Graph, Value, openvino
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("Permute")

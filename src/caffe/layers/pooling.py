@@ -6,27 +6,30 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+import numpy as np
 
 from .. import mode
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
 from ..phases import TRAIN
 from ..proto.caffe_pb2 import LayerParameter, PoolingParameter, SPPParameter
+from ..pytorch import F, torch
 from .axes import picture_size
 from .convolution import SIDES, same_padding
 from .layer import Layer, register
 from .reach import Alignment, Reach, all_places
 from .translation import Graph, Value, openvino
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 MAX, AVE, STOCHASTIC = PoolingParameter.MAX, PoolingParameter.AVE, PoolingParameter.STOCHASTIC
-LOWEST = -torch.finfo(torch.float32).max
+LOWEST = -float(np.finfo(np.float32).max)
 """What MAX starts from: a window without any larger value gives this."""
 
-SMALLEST = torch.finfo(torch.float32).tiny
+SMALLEST = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
@@ -20,10 +18,14 @@ from ..proto.caffe_pb2 import (
     ShuffleChannelParameter,
     TransposeParameter,
 )
+from ..pytorch import F
 from .axes import four_axes, picture_size
 from .layer import Layer, register
 from .reach import Reach
 from .translation import Graph, Value, openvino
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("ShuffleChannel")

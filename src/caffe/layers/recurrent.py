@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import RecurrentParameter
+from ..pytorch import F, torch
 from .layer import Layer, Parameter, register
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-class _ForgetGate(torch.autograd.Function):
-    """f = cont * sigmoid(x), with Caffe's gradient f * (1 - f)."""
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, cont: Tensor) -> Tensor:
-        gate = cont * torch.sigmoid(x)
-        ctx.save_for_backward(gate)
-        return gate
+@functools.cache
+def _forget_gate() -> Any:
+    """Make the function of x and cont: f = cont * sigmoid(x), with Caffe's gradient f * (1 - f)."""
 
-    @staticmethod
-    def backward(ctx: Any, diff: Tensor) -> tuple[Tensor, None]:
-        (gate,) = ctx.saved_tensors
-        return diff * gate * (1 - gate), None
+    class ForgetGate(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, cont: Tensor) -> Tensor:
+            gate = cont * torch.sigmoid(x)
+            ctx.save_for_backward(gate)
+            return gate
+
+        @staticmethod
+        def backward(ctx: Any, diff: Tensor) -> tuple[Tensor, None]:
+            (gate,) = ctx.saved_tensors
+            return diff * gate * (1 - gate), None
+
+    return ForgetGate.apply
 
 
 def lstm_unit(cell: Tensor, gates: Tensor, cont: Tensor) -> tuple[Tensor, Tensor]:
@@ -51,7 +57,7 @@ def lstm_unit(cell: Tensor, gates: Tensor, cont: Tensor) -> tuple[Tensor, Tensor
         (N, H) each: the cells and what the output gate shows of them.
     """
     i, f, o, g = gates.chunk(4, dim=-1)
-    forget: Tensor = _ForgetGate.apply(f, cont)  # type: ignore[no-untyped-call]
+    forget: Tensor = _forget_gate()(f, cont)
     cell = forget * cell + torch.sigmoid(i) * torch.tanh(g)
     return cell, torch.sigmoid(o) * torch.tanh(cell)
 

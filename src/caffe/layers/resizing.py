@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from ..errors import CaffeError, NetError, ShapeError
 from ..memory.blob import Shape
@@ -22,9 +19,13 @@ from ..proto.caffe_pb2 import (
     UpsampleDarknetParameter,
     UpsampleParameter,
 )
+from ..pytorch import F, torch
 from .axes import four_axes, picture_size
 from .layer import Layer, register
 from .reach import Reach
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("Interp")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
@@ -13,9 +11,13 @@ from ..proto.caffe_pb2 import (
     LayerParameter,
     SpatialTransformerParameter,
 )
+from ..pytorch import F, torch
 from .axes import picture_size
 from .convolution import Convolution
 from .layer import Layer, Parameter, register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def look_up(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

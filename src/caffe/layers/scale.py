@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import NetError, ShapeError
 from ..logs import Line
 from ..memory.blob import Blob, Shape
 from ..proto.caffe_pb2 import BiasParameter, FillerParameter, ScaleParameter
+from ..pytorch import torch
 from .layer import Layer, Parameter, register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 A = TypeVar("A", bound=ScaleParameter | BiasParameter)
 """Scale's message, and Bias's."""

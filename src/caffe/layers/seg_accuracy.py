@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..errors import CaffeError, NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import SegAccuracyParameter
+from ..pytorch import torch
 from .axes import four_axes
 from .layer import Layer, register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("SegAccuracy")

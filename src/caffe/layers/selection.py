@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..errors import CaffeError, NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import ArgMaxParameter, LayerParameter, ReductionParameter
+from ..pytorch import torch
 from .layer import Layer, register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("ArgMax")

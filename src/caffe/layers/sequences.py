@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from functools import partial
+from typing import TYPE_CHECKING
 
 from ..errors import CaffeError, NetError, ShapeError
 from ..memory.blob import Shape
@@ -19,9 +16,13 @@ from ..proto.caffe_pb2 import (
     LabelsequenceAccuracyParameter,
     LSTMParameter,
 )
+from ..pytorch import F, torch
 from .layer import Layer, Parameter, register
 from .loss import Loss
 from .recurrent import lstm_unit
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("ContinuationIndicator")
@@ -55,19 +56,6 @@ class ContinuationIndicator(Layer[ContinuationIndicatorParameter]):
         top = like.new_ones(self.top_shapes(*(tuple(x.shape) for x in xs))[0])
         top[0] = 0
         return top
-
-
-class _Hold(torch.autograd.Function):
-    """x itself; its gradient is held within a threshold."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, threshold: float) -> Tensor:
-        ctx.threshold = threshold
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, diff: Tensor) -> tuple[Tensor, None]:
-        return diff.clamp(-ctx.threshold, ctx.threshold), None
 
 
 @register("Lstm")
@@ -158,8 +146,8 @@ class Lstm(Layer[LSTMParameter]):
         for step in range(steps):
             mark = cont[step][:, None]
             gates = given[step] + F.linear(hidden, w_h) * mark
-            if threshold > 0:
-                gates = _Hold.apply(gates, threshold)  # type: ignore[no-untyped-call]
+            if threshold > 0 and gates.requires_grad:
+                gates.register_hook(partial(torch.clamp, min=-threshold, max=threshold))
             cell, hidden = lstm_unit(cell, gates, mark)
             outputs.append(hidden)
         # The gradient runs this again, and must start as the real forward did.

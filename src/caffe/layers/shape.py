@@ -6,10 +6,7 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
-from typing import TypeVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
@@ -21,9 +18,13 @@ from ..proto.caffe_pb2 import (
     SliceParameter,
     TileParameter,
 )
+from ..pytorch import torch
 from .layer import Layer, Tensors, register
 from .reach import Alignment, Reach, all_places, same_place
 from .translation import Graph, Value, openvino
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 A = TypeVar("A", bound=ConcatParameter | SliceParameter)
 """Concat's message, and Slice's."""

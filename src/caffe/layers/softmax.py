@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import SoftmaxParameter
+from ..pytorch import torch
 from .layer import Layer, Tensors, register
 from .reach import Reach, same_place
 from .translation import Graph, Value, openvino
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("Softmax")

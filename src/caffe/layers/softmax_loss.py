@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from ..errors import NetError, ShapeError
 from ..logs import Line
 from ..memory.blob import Blob, Shape
 from ..proto.caffe_pb2 import InfogainLossParameter, LossParameter, SoftmaxParameter
+from ..pytorch import torch
 from ..weights.files import read_blob
 from .axes import four_axes
 from .labels import class_labels
 from .layer import P, register
 from .loss import Loss, as_rows, ignored_label, normalization, normalizer, one_per_item
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 LEAST_PROBABILITY = 1e-20
 """What improbable labels count as in a logarithm (Caffe's kLOG_THRESHOLD)."""
 
-LEAST_FLOAT = float(torch.finfo(torch.float32).tiny)
+LEAST_FLOAT = float(np.finfo(np.float32).tiny)
 
 
 class ClassLoss(Loss[P]):

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
-
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import ConvolutionParameter, LayerParameter, PoolingParameter
+from ..pytorch import F
 from .convolution import Convolution, Deconvolution, Kernels
 from .layer import Layer, register
 from .pooling import LOWEST
 from .reach import Alignment
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TIME, HEIGHT, WIDTH = range(3)
 

@@ -7,11 +7,13 @@ import functools
 import platform
 import threading
 from dataclasses import dataclass, field
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from .. import pages
+from ..pytorch import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LARGE = 2**20
 """From how many numbers on an array gets pages of its own."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from .. import notebook
 from ..errors import ShapeError, ShapeTypeError
+from ..pytorch import torch
 from .stores import Store
 from .synced import Head, SyncedMemory
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Shape = tuple[int, ...]
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import torch
-from torch import Tensor
+from ..pytorch import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Store(Protocol):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..guarded import memory_told
+from ..pytorch import torch
 from .stores import Store
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Watcher(Protocol):

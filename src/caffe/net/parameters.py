@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from ..errors import NetError, WeightsError
 from ..guarded import memory_told
 from ..layers.layer import Layer
 from ..logs import say
 from ..memory.blob import Blob
 from ..proto.caffe_pb2 import ParamSpec
+from ..pytorch import torch
 
 
 @dataclass

@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from ..errors import WeightsError
 from ..logs import say
 from ..memory.blob import Blob, Shape
 from ..paths import PathLike, path_text
 from ..proto.caffe_pb2 import LayerParameter
+from ..pytorch import torch
 from ..weights import files as weight_files
 from ..weights.layer_weights import LayerWeights, WeightBlob
 from .inside import Inside

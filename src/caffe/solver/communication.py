@@ -6,11 +6,9 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-import torch
-import torch.distributed as dist
-
 from .. import mode, parallel
 from ..errors import ArgumentError, CaffeError
+from ..pytorch import dist, torch
 
 if TYPE_CHECKING:
     from .solver import Solver

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-import torch
-
 from ..errors import TrainingError
 from ..net.net import Net
+from ..pytorch import torch
 
 ADVICE = "a lower base_lr, or clip_gradients, may help; the last snapshot is as it was"
 

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from ..threads import shared_among
+
 PATIENCE = 10.0
 """Seconds that the others have to end once one of them has failed."""
 
@@ -38,7 +40,12 @@ def launch(command: Sequence[str], count: int) -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    common = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    common = {
+        **shared_among(count),
+        "WORLD_SIZE": str(count),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
     processes = [
         subprocess.Popen(
             command, env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)}

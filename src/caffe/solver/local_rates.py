@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..errors import NetError
 from ..proto.caffe_pb2 import SolverParameter
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TURBO_MEMORY = 0.95
 """How much of its past larc_turbo keeps at each step."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import NetError
 from ..proto.caffe_pb2 import SolverParameter
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Method:

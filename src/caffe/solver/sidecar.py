@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from .. import mode, parallel
 from ..atomic import atomic_write
 from ..errors import CaffeError, CaffeWarning
 from ..net.net import Net
+from ..pytorch import torch
 
 VERSION = 1
 

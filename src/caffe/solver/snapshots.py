@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 
-import torch
-
 from ..errors import CaffeError, WeightsError
 from ..net.net import Net
 from ..net.trained import save_caffemodel, save_hdf5
 from ..proto.caffe_pb2 import SolverParameter
+from ..pytorch import torch
 from ..weights.solver_state import State, read_state, write_state, write_state_hdf5
 from . import sidecar
 

@@ -6,10 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import Any, ClassVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import mode, parallel
 from ..errors import ArgumentError, CaffeError
@@ -20,6 +17,7 @@ from ..net.parameters import Learnable
 from ..paths import PathLike, path_text
 from ..proto.caffe_pb2 import SolverParameter
 from ..proto.text import format_text
+from ..pytorch import torch
 from ..vectors import NetVec
 from ..weights.solver_state import State
 from . import settings, sidecar, snapshots, testing
@@ -32,6 +30,9 @@ from .monitor import Monitor, Verdict
 from .rates import Plateau, Rate, momentum_at, weight_decay_at
 from .smoothed_loss import SmoothedLoss
 from .watching import Stepped, Watcher
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Callback = Callable[[], None]
 

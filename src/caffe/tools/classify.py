@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..atomic import atomic_write
-from ..cli.options import whole_numbers
+from ..cli.options import Threads, whole_numbers
 from ..cli.terminal import progress
 from ..errors import ImageError, ParseError, unreadable
 from .command import run_tool
@@ -43,6 +43,7 @@ def classify(
     model_def: ModelDef = None,
     pretrained_model: Pretrained = None,
     gpu: Gpu = False,
+    threads: Threads = None,
     center_only: Annotated[
         bool, typer.Option("--center_only", help="The centre alone, not the mean of ten crops.")
     ] = False,

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from ..atomic import atomic_write
+from ..cli.options import Threads
 from ..errors import CaffeError, ParseError, require, unreadable
 from .command import run_tool
 from .own_net import (
@@ -46,6 +47,7 @@ def detect(
         str, typer.Option(metavar="list", help="How windows are found: those of the list.")
     ] = "selective_search",
     gpu: Gpu = False,
+    threads: Threads = None,
     mean_file: MeanFile = None,
     input_scale: InputScale = None,
     raw_scale: RawScale = 255.0,

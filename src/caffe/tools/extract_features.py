@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..cli.options import use_gpu
+from ..cli.options import Threads, use_gpu
 from ..cli.terminal import progress
 from ..errors import CaffeError, require
 from .command import run_tool
@@ -33,6 +33,7 @@ def extract_features(
     kind: Annotated[str, typer.Argument(metavar="lmdb|leveldb|hdf5")],
     mode: Annotated[str, typer.Argument(metavar="[CPU|GPU]")] = "CPU",
     device: Annotated[str, typer.Argument(metavar="[DEVICE_ID=0]")] = "0",
+    threads: Threads = None,
 ) -> None:
     """Run a net of the TEST phase, and write what blobs hold for each picture.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CaffeError
+from ..threads import allowed
 from .arrivals import LOOPBACK, Arrivals
 from .links import fetch_link, too_slow
 from .models import Loaded, Mode, Offer, devices
@@ -198,7 +198,7 @@ class Service:
             return PreparedPicture(picture, crops)
 
         if self._readers is None:
-            self._readers = anyio.CapacityLimiter(min(4, os.cpu_count() or 1))
+            self._readers = anyio.CapacityLimiter(min(4, allowed()))
         with self._told(worker):
             return await anyio.to_thread.run_sync(read, limiter=self._readers)
 

@@ -26,8 +26,7 @@ def convert(path: Path) -> None:
     MissingExtraError
         The package is not installed.
     """
-    import torch
-
+    from ..pytorch import torch
     from ..weights.files import write_weights
 
     package = require(PACKAGE, "all", "the weights of EfficientNet-Lite0")

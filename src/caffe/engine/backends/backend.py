@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Protocol
 
 from ..plan.operation import Operation
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Compiled(Protocol):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ...errors import CaffeWarning
 from ..plan.operation import Operation
@@ -14,6 +12,9 @@ from ..plan.settings import Settings
 from .backend import Backend, Compiled
 from .openvino import OpenVINO, is_installed
 from .recorded import Recorder
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PATIENCE = 5
 """From which run on in which nothing has changed compiling is worth its time."""
@@ -24,7 +25,7 @@ TRIALS = PATIENCE - 2
 WORTH = 0.97
 """What share of PyTorch's time a backend may take at most; it needs memory of its own."""
 
-TOLERANCE = {torch.float32: 1e-2, torch.bfloat16: 0.1, torch.float16: 0.02}
+TOLERANCE = {"float32": 1e-2, "bfloat16": 0.1, "float16": 0.02}
 """By how much of the largest value a backend's may differ from PyTorch's, by precision."""
 
 
@@ -85,7 +86,7 @@ class Choice:
         self._operations = operations
         self.is_asked_for = settings.engine == "openvino" and settings.store is None
         self._is_tried = settings.engine == "auto" and settings.store is None
-        self._tolerance = TOLERANCE[settings.precision]
+        self._tolerance = TOLERANCE[str(settings.precision).removeprefix("torch.")]
         self._quiet_runs = 0
         self._times: dict[bool, list[float]] = {False: [], True: []}
         # Those whose parameters somebody may hold.

@@ -12,12 +12,10 @@ import sys
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ... import mode
 from ...errors import CaffeError, as_caffe_error, require
@@ -25,9 +23,13 @@ from ...layers.layer import Layer
 from ...layers.translation import Value, openvino
 from ...memory.blob import Shape
 from ...processes import in_forked_child
+from ...pytorch import torch
 from ..plan.operation import Operation, Part
 
-PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 
 def is_installed() -> bool:
@@ -134,7 +136,7 @@ class CompiledModel:
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,
-            "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
+            "INFERENCE_PRECISION_HINT": PRECISIONS[str(precision).removeprefix("torch.")],
         }
         self._request = ov.Core().compile_model(model, "CPU", settings).create_infer_request()
         # Inputs are written straight into what OpenVINO reads.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ...memory.stores import Store
+from ...pytorch import torch
 from ..plan.operation import Operation
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Recorder:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ...layers.convolution import Convolution, ConvolutionDepthwise, PaddedConvolution
 from ...memory.blob import Shape
+from ...pytorch import F, torch
 from ..steps import Step
 from .builder import Builder
 from .fused import Fused, packed_convolution
 from .operation import Values, are_finite, operation
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class ConvolutionOperation(Fused):

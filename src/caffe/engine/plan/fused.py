@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ...layers.layer import Activation
+from ...pytorch import torch
 from ..steps import Step
 from .operation import Operation, Part, activate
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Fused(Operation):

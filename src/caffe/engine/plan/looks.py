@@ -5,12 +5,14 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ...memory.synced import SyncedMemory
 from .operation import Values
 from .survey import Kept
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass

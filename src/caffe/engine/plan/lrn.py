@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ...layers.normalization import LRN
 from ...proto.caffe_pb2 import LRNParameter
+from ...pytorch import torch
 from ..steps import Step
 from .builder import Builder
 from .operation import Operation, Values, operation
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class LRNOperation(Operation):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from ...layers.layer import as_tensors
 from ...layers.pooling import LOWEST, MAX, Pooling
+from ...pytorch import torch
 from ..steps import Step
 from .builder import Builder
 from .operation import Operation, Values, operation

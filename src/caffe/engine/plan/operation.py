@@ -5,26 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING, TypeAlias
 
 from ...errors import CaffeError, as_caffe_error
 from ...layers.layer import Activation, Layer, as_tensors
 from ...layers.rules import Rules
 from ...memory.blob import Shape
+from ...pytorch import F, torch
 from ..steps import Step, said_of
 from .settings import Settings
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .builder import Builder
 
 SMALL_PARAMETER = 2**18
 """Parameters of at most so many numbers are copied, so that nobody can change them unseen."""
 
-Values = dict[int, Tensor]
+Values: TypeAlias = "dict[int, Tensor]"
 """The newest tensor of each memory, by the memory's identity."""
 
 

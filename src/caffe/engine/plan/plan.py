@@ -14,15 +14,14 @@ import time
 import weakref
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ...errors import CaffeError
 from ...memory.allocation import FreedMemory, give_back_freed_memory
 from ...memory.blob import Blob, Layout
 from ...memory.synced import SyncedMemory
 from ...processes import in_forked_child
+from ...pytorch import torch
 from ..backends.backend import Compiled
 from ..backends.choice import Choice, backend_for, stretches
 from ..steps import Step
@@ -33,6 +32,9 @@ from .operation import Operation, Values, are_finite
 from .settings import Settings
 from .summing import let_sums_take_places
 from .survey import Kept, Survey
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _Found = tuple[int, Kept, SyncedMemory]
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ...layers.inner_product import InnerProduct
+from ...pytorch import F, torch
 from .builder import Builder
 from .fused import Fused, packed_product
 from .operation import Values, are_finite, operation
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class InnerProductOperation(Fused):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from ... import mode
 from ...memory.stores import Store
+from ...pytorch import torch
 
 
 @dataclass(frozen=True)

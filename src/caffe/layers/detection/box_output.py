@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ...errors import NetError, ShapeError
 from ...memory.blob import Shape
 from ...proto.caffe_pb2 import BoxOutputParameter
+from ...pytorch import torch
 from ..axes import picture_size
 from ..layer import Layer, register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 COORDINATES = 4
 

@@ -6,13 +6,17 @@ where `pixels` is 1, reach over their last pixel and have the width x2 - x1 + 1.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ...errors import CaffeError, ShapeError
 from ...proto.caffe_pb2 import PriorBoxParameter
+from ...pytorch import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CORNER = PriorBoxParameter.CORNER
 CENTER_SIZE = PriorBoxParameter.CENTER_SIZE

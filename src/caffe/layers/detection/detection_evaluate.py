@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ...errors import CaffeError, NetError, ParseError, ShapeError, unreadable
 from ...memory.blob import Shape
 from ...proto.caffe_pb2 import DetectionEvaluateParameter, EvalDetectionParameter
+from ...pytorch import torch
 from ..layer import Layer, register
 from .boxes import non_maximum_suppression, overlaps
 from .yolo import read_maps
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NO_LABEL = -1
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
-from torch import Tensor
 
 from ...errors import NetError, ShapeError
 from ...memory.blob import Shape
 from ...proto.caffe_pb2 import DetectionOutputParameter
+from ...pytorch import torch
 from ..layer import Layer, register
 from .boxes import check_priors, count_priors, decode, read_priors, suppress
 
-LOWEST = -torch.finfo(torch.float32).max
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LOWEST = -float(np.finfo(np.float32).max)
 
 
 def detection_rows(found: list[Tensor], images: int, like: Tensor) -> Tensor:

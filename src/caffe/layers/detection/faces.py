@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ...errors import NetError, ShapeError
 from ...memory.blob import Shape
 from ...phases import TRAIN
 from ...proto.caffe_pb2 import CenterLossParameter, MarginInnerProductParameter
+from ...pytorch import F, torch
 from ..labels import class_labels
 from ..layer import Layer, Parameter, Tensors, register
 from ..loss import Loss
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TINY = 1e-10
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from ...errors import CaffeError, NetError, ShapeError
 from ...memory.blob import Shape
 from ...proto.caffe_pb2 import LossParameter, MultiBoxLossParameter
+from ...pytorch import F, torch
 from ..layer import register
 from ..loss import Loss, normalization, normalizer
 from .boxes import (
@@ -26,6 +25,9 @@ from .boxes import (
     read_priors,
 )
 from .smooth_l1_loss import smooth_l1
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LEAST_OVERLAP = 1e-6
 UNMATCHED, LEFT_OUT = -1, -2

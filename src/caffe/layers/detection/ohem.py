@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ...errors import ShapeError
 from ...memory.blob import Shape
 from ...proto.caffe_pb2 import BoxAnnotatorOHEMParameter
+from ...pytorch import torch
 from ..layer import Layer, register
 from ..softmax_loss import LEAST_FLOAT, SoftmaxWithLoss
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("SoftmaxWithLossOHEM")

@@ -5,21 +5,23 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ... import mode
 from ...errors import CaffeError, NetError, ShapeError
 from ...memory.blob import Blob, Shape
 from ...phases import TEST
 from ...proto.caffe_pb2 import ProposalParameter, RegionProposalParameter
+from ...pytorch import torch
 from .. import python
 from ..layer import Layer, register
 from .boxes import growth, non_maximum_suppression
 from .regions import ROIPooling
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RATIOS = (0.5, 1.0, 2.0)
 SCALES = (8.0, 16.0, 32.0)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ...errors import CaffeError, NetError, ShapeError
 from ...memory.blob import Shape
 from ...phases import TRAIN
 from ...proto.caffe_pb2 import RegionLossParameter
+from ...pytorch import torch
 from ..layer import Tensors, register
 from ..loss import Loss
 from .boxes import overlaps
 from .detection_evaluate import true_boxes
 from .yolo import read_maps
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WARM_UP = 12800
 """As many pictures are seen before boxes without an object are left alone."""

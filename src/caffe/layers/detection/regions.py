@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, TypeVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from ...errors import CaffeError, NetError, ShapeError
 from ...memory.blob import Shape
@@ -15,7 +12,11 @@ from ...proto.caffe_pb2 import (
     ROIAlignParameter,
     ROIPoolingParameter,
 )
+from ...pytorch import torch
 from ..layer import Count, Layer, register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 G = TypeVar("G", bound=ROIPoolingParameter | ROIAlignParameter)
 """The messages of layers with a grid of bins."""

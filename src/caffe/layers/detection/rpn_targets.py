@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ... import mode
 from ...errors import NetError, ShapeError
 from ...memory.blob import Blob
+from ...pytorch import torch
 from .. import python
 from .boxes import overlaps
 from .proposal import RATIOS, SCALES, anchors, read_settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # py-faster-rcnn's configuration for training end to end.
 RPN_BATCH, RPN_FOREGROUND = 256, 0.5

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ...errors import NetError, ShapeError
 from ...memory.blob import Shape
 from ...proto.caffe_pb2 import L1LossParameter, LossParameter, SmoothL1LossParameter
+from ...pytorch import torch
 from ..layer import register
 from ..loss import Loss, normalization, normalizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def smooth_l1(x: Tensor, sigma: float = 1) -> Tensor:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ...errors import NetError, ShapeError
 from ...memory.blob import Shape
@@ -17,10 +15,14 @@ from ...proto.caffe_pb2 import (
     YoloDetectionOutputParameter,
     Yolov3DetectionOutputParameter,
 )
+from ...pytorch import torch
 from ..axes import picture_size
 from ..layer import Layer, P, register
 from .boxes import growth, non_maximum_suppression
 from .detection_output import GivesDetections, detection_rows
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 YOLO_V3_PRIORS = (
     *(116, 90, 156, 198, 373, 326),

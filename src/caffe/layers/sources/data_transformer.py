@@ -8,7 +8,6 @@ from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ... import mode, parallel
@@ -16,6 +15,7 @@ from ...errors import CaffeError, NetError, ShapeError
 from ...io import datum_to_array
 from ...phases import TRAIN
 from ...proto.caffe_pb2 import Datum, TransformationParameter
+from ...pytorch import torch
 from ...weights.files import read_blob
 from .augmentation import Augmentation
 from .bgr_pictures import read_native_picture, read_picture

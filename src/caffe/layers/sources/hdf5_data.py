@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ... import parallel
@@ -18,6 +17,7 @@ from ...logs import Line
 from ...memory.blob import Blob, Shape
 from ...phases import TRAIN
 from ...proto.caffe_pb2 import HDF5DataParameter, HDF5OutputParameter
+from ...pytorch import torch
 from ...weights.datasets import Allowance, unpack
 from ..layer import Layer, register
 from .data_transformer import common_random_source

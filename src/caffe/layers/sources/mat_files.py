@@ -7,13 +7,13 @@ import os
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ...atomic import atomic_write
 from ...errors import CaffeError, NetError, ParseError, ShapeError, require, unreadable
 from ...memory.blob import Blob
 from ...proto.caffe_pb2 import MatReadParameter, MatWriteParameter
+from ...pytorch import torch
 from ..layer import Layer, register
 
 VARIABLE = "data"

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from ...errors import CaffeError, CaffeWarning, NetError, ShapeError
 from ...memory.blob import Blob, Shape
 from ...proto.caffe_pb2 import MemoryDataParameter
+from ...pytorch import torch
 from ..layer import Layer, register
 
 

@@ -10,7 +10,6 @@ from queue import Empty, Queue
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 
 from ... import parallel
 from ...errors import NetError
@@ -18,6 +17,7 @@ from ...logs import Line
 from ...memory.blob import Blob, Shape
 from ...phases import TRAIN
 from ...processes import Birthplace, in_forked_child
+from ...pytorch import torch
 from ..layer import Count, Layer, P
 from .data_transformer import DataTransformer, noting_random_sources, put_random_states
 from .entries import Batch, Source
