@@ -36,14 +36,14 @@ import torch
 import caffe
 
 warnings.simplefilter("error")
-signal.alarm(100)
+signal.alarm(400)
 torch.set_num_threads(4)
 TEXT = '''{TEXT}'''
 
 def in_child(*checks):
     child = os.fork()
     if not child:
-        signal.alarm(50)
+        signal.alarm(200)
         for check in checks:
             check()
         sys.exit()
