@@ -19,7 +19,8 @@ from urllib.parse import urlencode
 from PIL import Image
 
 import caffe
-from caffe.web.models import Loaded, Offer, from_zoo
+from caffe.web.loaded import Loaded
+from caffe.web.models import Offer, from_zoo
 from caffe.web.server import Server, bind
 from caffe.web.service import Service
 from caffe.web.settings import Settings

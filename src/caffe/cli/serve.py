@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import CaffeError, require
-from .options import Threads
+from .options import Threads, numbers, whole_numbers
 from .own_net import (
     OWN,
+    RAW_SCALE,
     ChannelSwap,
     ImageDims,
     InputScale,
@@ -28,6 +30,7 @@ from .terminal import complain
 
 if TYPE_CHECKING:
     from ..classifier import Classifier
+    from ..detect.object_detector import ObjectDetector
     from ..web.models import Offer
     from ..web.settings import Settings
 
@@ -172,7 +175,8 @@ def serve(
                 net, weights, mean, raw_scale, input_scale, channel_swap, image_dims
             )
 
-        offers.insert(0, _own(net, classifier, labels, {offer.name for offer in offers}))
+        taken = {offer.name for offer in offers}
+        offers.insert(0, _own(net, weights, classifier, labels, own, taken))
     settings = Settings(
         host=host,
         host_names=tuple(name or ()),
@@ -230,26 +234,58 @@ def _from_zoo(name: str) -> Offer:
 def _here() -> list[Offer]:
     """The default model, and all others that need no download."""
     from .. import zoo
-    from ..web.models import from_zoo
+    from ..web.models import from_zoo, is_offered
     from ..zoo.files import is_at_hand
 
     others = [name for name in zoo.names() if name != zoo.DEFAULT]
     records = [zoo.record(name) for name in others]
-    fetched = [r.name for r in records if r.recipe is not None and is_at_hand(r.name)]
+    fetched = [r.name for r in records if is_offered(r) and is_at_hand(r.name)]
     return [from_zoo(name) for name in (zoo.DEFAULT, *fetched)]
 
 
-def _own(net: Path, make: Callable[[], Classifier], labels: Path | None, taken: set[str]) -> Offer:
+def _own(
+    net: Path,
+    weights: Path,
+    make: Callable[[], Classifier],
+    labels: Path | None,
+    said: dict[str, Any],
+    taken: set[str],
+) -> Offer:
+    """Offer a net of the person's own: one that finds objects, or one that classifies."""
+    from ..detect.heads import ends_in_boxes
     from ..io.labels import read_labels
-    from ..web.models import Loaded, Offer
+    from ..web.loaded import AnyLoaded, Loaded, LoadedDetector
+    from ..web.models import Offer
 
-    def load() -> Loaded:
-        classifier = make()
+    def load() -> AnyLoaded:
         names = None if labels is None else read_labels(labels)
-        classes = classifier.blobs[classifier.outputs[0]].count
-        classes //= classifier.blobs[classifier.inputs[0]].shape[0]
-        if names is not None and len(names) != classes:
+        if ends_in_boxes(net):
+            return LoadedDetector(_detector(net, weights, names, said))
+        loaded = Loaded(make(), names)
+        shape = loaded.classifier.blobs[loaded.classifier.outputs[0]].shape
+        classes = shape[1] if loaded.task == "areas" else math.prod(shape[1:])
+        if names is not None and len(names) != classes and not loaded.holds_labels:
             raise CaffeError(f"{labels} names {len(names)} classes, but {net} has {classes}")
-        return Loaded(classifier, names)
+        return loaded
 
     return Offer(f"{net.stem}_own" if net.stem in taken else net.stem, net.name, load)
+
+
+def _detector(
+    net: Path, weights: Path, names: list[str] | None, said: dict[str, Any]
+) -> ObjectDetector:
+    """A detector as the options for classifiers set it up; what is not said is guessed."""
+    from ..detect.object_detector import ObjectDetector
+    from ..io.recipe import SWAPS
+
+    if said["--raw-scale"] not in (None, RAW_SCALE):
+        raise CaffeError(f"{net} finds objects: its pixels are of 0 to 255, without --raw-scale")
+    options: dict[str, Any] = {"scale": said["--input-scale"]}
+    if said["--mean"] is not None:
+        options["mean"] = numbers(said["--mean"], "--mean")
+    if said["--image-dims"] is not None:
+        options["size"] = whole_numbers(said["--image-dims"], "--image-dims", 2)
+    if said["--channel-swap"] is not None:
+        swap = tuple(whole_numbers(said["--channel-swap"], "--channel-swap"))
+        options["order"] = next((name for name, one in SWAPS.items() if (one or (0, 1, 2)) == swap), str(swap))
+    return ObjectDetector(net, weights, names, **options)

@@ -8,12 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CaffeError, NetError
+from ..guarded import guarded
 from ..layers.convolution import Convolution
 from ..layers.detection.boxes import CENTER_SIZE, decode, non_maximum_suppression
 from ..layers.detection.detection_output import GivesDetections
 from ..layers.detection.yolo import read_maps
 from ..layers.layer import Layer, registry
+from ..net.construction import read_model
 from ..net.net import Net
+from ..paths import PathLike
+from ..phases import TEST
 from ..proto.caffe_pb2 import NetParameter
 from ..pytorch import torch
 from .preparation import MAPS, OFFSETS, REGIONS, ROWS
@@ -228,6 +232,30 @@ def by_class(boxes: torch.Tensor, scores: torch.Tensor, threshold: float, kind: 
     if not found:
         return np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros((0, 4), np.float32)
     return np.concatenate(labels), np.concatenate(best), np.concatenate(found)
+
+
+@guarded
+def ends_in_boxes(net: PathLike | NetParameter) -> bool:
+    """Say whether a net finds objects in pictures, as `ObjectDetector` takes it.
+
+    Parameters
+    ----------
+    net : path or NetParameter
+        No weights are needed.
+
+    Raises
+    ------
+    CaffeError
+        The net cannot be read or built.
+    """
+    _, param = read_model(net)
+    built = Net(net, TEST)
+    try:
+        find_head(built, param, None)
+    except NetError:
+        return False
+    shape = built.blobs[built.inputs[0]].shape if built.inputs else ()
+    return len(shape) == 4 and shape[1] in (1, 3)
 
 
 def find_head(net: Net, param: NetParameter, anchors: Sequence[float] | None) -> Head:

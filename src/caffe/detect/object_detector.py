@@ -183,8 +183,10 @@ class ObjectDetector:
         ShapeError
             The array is no picture.
         """
-        picture = as_picture(image)
-        blob, frame = self.prepare(picture)
+        return self.detect_prepared(*self.prepare(as_picture(image)), threshold)
+
+    def detect_prepared(self, blob: Array, frame: Frame, threshold: float = 0.5) -> list[Detection]:
+        """Find objects in a picture that went through `prepare`; see `detect`."""
         self._feed(blob, frame)
         self.net.forward()
         labels, scores, boxes = self.head.read(self.net, blob.shape[1:], threshold)
@@ -218,14 +220,26 @@ class ObjectDetector:
         if tuple(net.blobs[self.input].shape) != wanted:
             net.blobs[self.input].reshape(*wanted)
             net.reshape()
-        net.blobs[self.input].data[...] = blob
-        for name in net.inputs[1:]:
+        for name, values in self.inputs(blob, frame).items():
+            net.blobs[name].data[...] = values
+
+    def inputs(self, blob: Array, frame: Frame) -> dict[str, Array]:
+        """Return what each of the net's inputs holds for a picture that went through `prepare`.
+
+        Raises
+        ------
+        NetError
+            The net has an input that no picture can fill.
+        """
+        held = {self.input: blob[np.newaxis]}
+        for name in self.net.inputs[1:]:
             if name != "im_info":
                 raise NetError(f"the net has an input '{name}' that no picture can fill")
-            info = net.blobs[name].data
+            shape = tuple(self.net.blobs[name].shape)
             # Height, width, and by what the picture was enlarged; some nets take both factors.
             numbers = [blob.shape[1], blob.shape[2], frame.scale[0], frame.scale[1]]
-            info[...] = np.resize(numbers[: info.size], info.shape)
+            held[name] = np.resize(numbers[: int(np.prod(shape))], shape).astype(np.float32)
+        return held
 
 
 @guarded

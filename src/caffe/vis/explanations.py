@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import attribution
-from ..attribution import Map
+from ..attribution.gradients import Map
 from ..errors import CaffeError
 from ..guarded import guarded
 from ..io.transformer import Transformer

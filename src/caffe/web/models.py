@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import devices as gpus
 from .. import mode
-from ..classifier import Classifier
 from ..errors import CaffeError, CaffeWarning
-from ..net.batch import set_batch
-from ..net.beside import build_beside
-from ..net.net import Net
+from .loaded import AnyLoaded, Loaded, LoadedDetector
+
+if TYPE_CHECKING:
+    from ..zoo.record import Record
 
 DEVICES = ("cpu", "gpu")
 
@@ -41,48 +40,6 @@ class Mode:
             mode.set_precision(self.precision)
 
 
-@dataclass
-class Loaded:
-    """A model in memory.
-
-    Attributes
-    ----------
-    classifier : caffe.Classifier
-        What classifies.
-    labels : sequence of str or None
-        The names of the classes.
-    """
-
-    classifier: Classifier
-    labels: Sequence[str] | None
-
-    def label(self, index: int) -> str:
-        """The name of a class."""
-        return f"class {index}" if self.labels is None else self.labels[index]
-
-    @cached_property
-    def color(self) -> bool:
-        """Whether it takes colour pictures; grey ones otherwise.
-
-        Raises
-        ------
-        ShapeError
-            It takes neither.
-        """
-        return self.classifier.recipe.color
-
-    @cached_property
-    def inside(self) -> Net:
-        """A net with the same weights for one picture.
-
-        Looking inside would otherwise undo what the classifier has prepared for batches.
-        """
-        net = build_beside(self.classifier)
-        set_batch([net.blobs[name] for name in net.inputs], 1)
-        net.reshape()
-        return net
-
-
 @dataclass(frozen=True)
 class Offer:
     """A model that can be chosen.
@@ -99,8 +56,15 @@ class Offer:
 
     name: str
     title: str
-    load: Callable[[], Loaded]
+    load: Callable[[], AnyLoaded]
     about: Mapping[str, str] = field(default_factory=dict)
+
+
+def is_offered(record: Record) -> bool:
+    """Whether a model of the zoo classifies or finds objects."""
+    from ..zoo.forks import DETECTION
+
+    return record.is_model and (record.recipe is not None or record.task == DETECTION)
 
 
 def from_zoo(name: str) -> Offer:
@@ -109,15 +73,20 @@ def from_zoo(name: str) -> Offer:
     Raises
     ------
     CaffeError
-        There is no such model, or it does not classify.
+        There is no such model, or it neither classifies nor finds objects.
     """
     from .. import zoo
+    from ..zoo.forks import DETECTION
 
     record = zoo.record(name)
-    if record.recipe is None or not record.is_model:
-        raise CaffeError(f"{name} is no model that classifies; `caffe zoo` lists those that are")
+    if not is_offered(record):
+        raise CaffeError(
+            f"{name} is no model that classifies or finds objects; `caffe zoo` lists those that do"
+        )
 
-    def load() -> Loaded:
+    def load() -> AnyLoaded:
+        if record.task == DETECTION:
+            return LoadedDetector(zoo.load_detector(name))
         model = zoo.load(name)
         return Loaded(model, model.labels)
 

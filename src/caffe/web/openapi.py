@@ -9,6 +9,7 @@ from ..mode import PRECISIONS
 from ..version import __version__
 from .inside import SCALES
 from .models import DEVICES
+from .reasons import ASKED_AT, METHODS
 
 if TYPE_CHECKING:
     from .service import Service
@@ -22,7 +23,7 @@ _REASONS = {
     408: "The upload took too long.",
     413: "The picture has too many bytes or pixels.",
     415: "This is no picture in a format that is read.",
-    422: "The layer has no maps that the class comes from.",
+    422: "The model does something else, or the layer has no maps that the class comes from.",
     502: "The link's server gave no picture.",
     503: "All places are taken; the header Retry-After says when to try again.",
     504: "The link took too long.",
@@ -40,6 +41,23 @@ def description(service: Service) -> Json:
             "together go through the net together.",
             [*_modes(models), _query("top", "How many classes.", _whole(5)), _SEEN],
             _CLASSIFIED,
+            (*_TAKING_PICTURES, 422),
+        ),
+        "/detect": _post(
+            "Find the objects in a picture",
+            "For models that find objects (`task` is boxes): each with its box, xmin, ymin, xmax, "
+            "ymax in the picture's pixels, the surest first.",
+            [*_modes(models), _query("threshold", "The least score.", _share(0.5))],
+            _object(threshold={"type": "number"}, detections=_DETECTIONS),
+            (*_TAKING_PICTURES, 422),
+        ),
+        "/segment": _post(
+            "Tell what each place of a picture shows",
+            "For models whose output has height and width (`task` is areas): a PNG to lay over "
+            "`seen`, which colours each class, and how much of the picture each class covers.",
+            _modes(models),
+            _object(classes=_AREAS, mask=_PNG, seen=_PNG),
+            (*_TAKING_PICTURES, 422),
         ),
         "/responses": _post(
             "A layer's responses to a picture",
@@ -54,18 +72,21 @@ def description(service: Service) -> Json:
         "/grad-cam": _post(
             "Grad-CAM: where a class is seen",
             "A PNG to lay over the picture as the net sees it, `seen`.",
+            [*_modes(models), *_EXPLAINED],
+            _EXPLANATION,
+            (*_TAKING_PICTURES, 422),
+            "map",
+        ),
+        "/explain": _post(
+            "Where a class is seen, by several methods",
+            "As `/grad-cam`; `saliency` and `integrated-gradients` tell of each pixel, `occlusion` "
+            "hides one part of the picture after the other, which takes some seconds.",
             [
                 *_modes(models),
-                _query("class", "The class, counted from 0.", _whole(), required=True),
-                _query("layer", "Whose maps; the last ones with height and width.", _TEXT),
+                _query("method", "How.", {"enum": list(METHODS), "default": METHODS[0]}),
+                *_EXPLAINED,
             ],
-            _object(
-                label=_TEXT,
-                layer=_TEXT,
-                found={"type": "boolean", "description": "Whether anything speaks for the class."},
-                map=_PNG,
-                seen=_PNG,
-            ),
+            _EXPLANATION,
             (*_TAKING_PICTURES, 422),
             "map",
         ),
@@ -88,15 +109,19 @@ def description(service: Service) -> Json:
             "A net's layers",
             "In running order, with shapes and parameters.",
             [_path(models)],
-            _object(layers=_LAYERS, parameters=_whole(), grad_cam_layer=_TEXT),
+            _object(task=_TASK, layers=_LAYERS, parameters=_whole(), grad_cam_layer=_TEXT),
         ),
         "/models/{model}/labels": _get(
             "The names of the classes", "In order.", [_path(models)], _object(labels=_LIST)
         ),
         "/models/{model}/filters": _get(
             "A layer's filters",
-            "Its first parameter blob: tiles in one PNG, a matrix, or values.",
-            [_path(models), *_maps("layer")],
+            "One of its parameter blobs: tiles in one PNG, a matrix, or values.",
+            [
+                _path(models),
+                *_maps("layer"),
+                _query("blob", "Which: 0 are the weights, 1 often the bias.", _whole(0)),
+            ],
             _TILED,
         ),
         "/healthz": _get(
@@ -113,6 +138,10 @@ def description(service: Service) -> Json:
 
 def _whole(default: int | None = None) -> Json:
     return {"type": "integer", "minimum": 0} | ({} if default is None else {"default": default})
+
+
+def _share(default: float) -> Json:
+    return {"type": "number", "minimum": 0, "maximum": 1, "default": default}
 
 
 def _object(**properties: Json) -> Json:
@@ -149,6 +178,40 @@ _PICTURE: Json = {
         "application/json": _LINK,
     },
 }
+_TASK: Json = {
+    "type": "string",
+    "description": "What the model does: names classes, draws boxes, or tells of each place.",
+    "enum": list(ASKED_AT),
+}
+_EXPLANATION = _object(
+    method={"type": "string", "enum": list(METHODS)},
+    label=_TEXT,
+    layer=_TEXT,
+    found={"type": "boolean", "description": "Whether anything speaks for the class."},
+    map=_PNG,
+    seen=_PNG,
+)
+_DETECTIONS: Json = {
+    "type": "array",
+    "items": _object(index=_whole(), label=_TEXT, score={"type": "number"}, box=_LIST),
+}
+_AREAS: Json = {
+    "type": "array",
+    "items": _object(index=_whole(), label=_TEXT, share={"type": "number"}, colour=_TEXT),
+}
+_STATISTICS = _object(
+    count=_whole(),
+    low={"type": "number"},
+    high={"type": "number"},
+    mean={"type": "number"},
+    deviation={"type": "number"},
+    zeros=_whole(),
+    histogram={
+        "type": "array",
+        "description": "How many values lie in each of equal parts from the least to the most.",
+        "items": _whole(),
+    },
+)
 _CLASSIFIED = _object(
     model=_TEXT,
     device=_TEXT,
@@ -183,6 +246,8 @@ _TILED = _object(
     values={"type": "array", "items": {"type": "number"}},
     total=_whole(),
     first=_whole(),
+    dead={"type": "integer", "description": "How many maps or filters hold nothing but zeros."},
+    statistics=_STATISTICS,
 )
 
 
@@ -192,6 +257,10 @@ def _query(name: str, text: str, schema: Json, required: bool = False) -> Json:
     )
 
 
+_EXPLAINED = [
+    _query("class", "The class, counted from 0.", _whole(), required=True),
+    _query("layer", "For Grad-CAM, whose maps; the last ones with height and width.", _TEXT),
+]
 _SEEN = _query(
     "seen", "Whether to send what the net sees along.", {"enum": ["yes", "no"], "default": "no"}
 )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, features
 
 from ..io.pictures import pixels_of
+from ..io.recipe import Frame
 from .refusals import Refusal
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM") + (
@@ -43,6 +44,15 @@ class SentPicture:
         """Its format and size, as answers give them."""
         height, width = self.pixels.shape[:2]
         return {"format": self.format, "width": width, "height": height}
+
+
+@dataclass(frozen=True)
+class PreparedPicture:
+    """A picture as a net takes it, and where it lies there."""
+
+    picture: SentPicture
+    crops: NDArray[np.float32]
+    frame: Frame | None = None
 
 
 def read_sent_picture(content: bytes, most_pixels: int, color: bool = True) -> SentPicture:

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TypeVar
 
 import anyio
@@ -20,9 +19,11 @@ from numpy.typing import NDArray
 from ..errors import CaffeError
 from ..threads import allowed
 from .arrivals import LOOPBACK, Arrivals
+from .kept import Kept
 from .links import fetch_link, too_slow
-from .models import Loaded, Mode, Offer, devices
-from .pictures import SentPicture, read_sent_picture
+from .loaded import AnyLoaded
+from .models import Mode, Offer, devices
+from .pictures import PreparedPicture, read_sent_picture
 from .refusals import Refusal, stopping
 from .settings import Settings
 from .uploads import FORM_BYTES, Sent
@@ -31,14 +32,6 @@ from .worker import Row, Worker
 T = TypeVar("T")
 LINKS_AT_ONCE = 8
 log = logging.getLogger("caffe.web")
-
-
-@dataclass(frozen=True)
-class PreparedPicture:
-    """A picture as a net takes it."""
-
-    picture: SentPicture
-    crops: NDArray[np.float32]
 
 
 class Shares:
@@ -90,8 +83,10 @@ class Service:
         self.offers = {offer.name: offer for offer in offers}
         self.default = offers[0].name
         self.devices = devices(settings.gpu)
+        self.kept = Kept(settings.kept_bytes, settings.kept_seconds)
         self.workers = {
-            offer.name: Worker(offer, min(settings.batch, settings.queue)) for offer in offers
+            offer.name: Worker(offer, min(settings.batch, settings.queue), self.kept)
+            for offer in offers
         }
         # Two of the largest pictures always find room.
         least = 2 * (settings.most_bytes + FORM_BYTES)
@@ -103,7 +98,7 @@ class Service:
         self._readers: anyio.CapacityLimiter | None = None
         self._links: anyio.CapacityLimiter | None = None
 
-    def load(self, name: str) -> Loaded:
+    def load(self, name: str) -> AnyLoaded:
         """Bring a model into memory now; raises what goes wrong."""
         return self.workers[name].run(Mode(), lambda loaded: loaded).result()
 
@@ -186,16 +181,17 @@ class Service:
                     self._links.release_on_behalf_of(arrival)
             raise arrival.refusal or too_slow(self.settings)
 
-    async def prepare(self, worker: Worker, content: bytes) -> PreparedPicture:
+    async def loaded(self, worker: Worker) -> AnyLoaded:
+        """A worker's model, brought into memory where it is not there yet."""
+        found = worker.loaded
+        return await self.run(worker, Mode(), lambda loaded: loaded) if found is None else found
+
+    async def prepare(self, worker: Worker, loaded: AnyLoaded, content: bytes) -> PreparedPicture:
         """Read a picture and do to it what the model's net wants."""
-        loaded = worker.loaded
-        if loaded is None:
-            loaded = await self.run(worker, Mode(), lambda loaded: loaded)
 
         def read() -> PreparedPicture:
             picture = read_sent_picture(content, self.settings.most_pixels, loaded.color)
-            crops = loaded.classifier.prepare(picture.pixels, False, picture.white)
-            return PreparedPicture(picture, crops)
+            return PreparedPicture(picture, *loaded.prepare(picture.pixels, picture.white))
 
         if self._readers is None:
             self._readers = anyio.CapacityLimiter(min(4, allowed()))
@@ -206,7 +202,7 @@ class Service:
         """A picture's probabilities."""
         return await self._answer(worker, worker.classify(mode, crops))
 
-    async def run(self, worker: Worker, mode: Mode, task: Callable[[Loaded], T]) -> T:
+    async def run(self, worker: Worker, mode: Mode, task: Callable[[AnyLoaded], T]) -> T:
         """What a task makes of a model."""
         return await self._answer(worker, worker.run(mode, task))
 

@@ -38,6 +38,11 @@ class Settings:
     connections : int
         The most connections at once, also of those who say nothing; where there are more, the
         oldest of whoever has most of them is closed.
+    kept_bytes : int
+        The most of what nets made of the last pictures, so that another look at one of them needs
+        no forward.
+    kept_seconds : float
+        After so long without a look that is forgotten.
     links_each : int
         The most links of one address that are followed at once.
     redirects : int
@@ -61,6 +66,8 @@ class Settings:
     sending_seconds: float = 30.0
     arrivals: int = 512
     arriving_bytes: int = 256 << 20
+    kept_bytes: int = 256 << 20
+    kept_seconds: float = 120.0
     links_each: int = 4
     connections: int = 900
     redirects: int = 5

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..memory.allocation import give_back_freed_memory
-from .models import Loaded, Mode, Offer
+from .kept import Kept
+from .loaded import AnyLoaded, Loaded
+from .models import Mode, Offer
 from .refusals import stopping
 
 T = TypeVar("T")
@@ -50,7 +52,7 @@ class _Job:
     mode: Mode
     future: Future[Any]
     crops: NDArray[np.float32] | None = None
-    task: Callable[[Loaded], Any] | None = None
+    task: Callable[[AnyLoaded], Any] | None = None
     since: float = field(default_factory=time.monotonic)
 
 
@@ -63,13 +65,16 @@ class Worker:
         The model; it is loaded by the thread when the first job comes.
     batch : int
         The most pictures that go through the net together.
+    kept : Kept
+        What is kept of the last pictures, of all models together.
     """
 
-    def __init__(self, offer: Offer, batch: int) -> None:
+    def __init__(self, offer: Offer, batch: int, kept: Kept) -> None:
         self.offer = offer
-        self.loaded: Loaded | None = None
+        self._kept = kept
+        self.loaded: AnyLoaded | None = None
         self._batch = batch
-        self._tidy = True
+        self._tidy = self._has_forgotten = True
         self._jobs: deque[_Job] = deque()
         self._changed = threading.Condition()
         self._stopping = False
@@ -79,7 +84,7 @@ class Worker:
         """Queue a picture that went through the classifier's `prepare`."""
         return self._queue(_Job(mode, Future(), crops=crops))
 
-    def run(self, mode: Mode, task: Callable[[Loaded], T]) -> Future[T]:
+    def run(self, mode: Mode, task: Callable[[AnyLoaded], T]) -> Future[T]:
         """Queue something to be done with the model."""
         return self._queue(_Job(mode, Future(), task=task))
 
@@ -130,25 +135,24 @@ class Worker:
             # What a job holds must not live on until the next one comes.
             del jobs
 
-    def _load(self) -> Loaded:
+    def _load(self) -> AnyLoaded:
         loaded = self.offer.load()
         # Asked now: a net that takes no pictures is not to be found out by the first of them.
         _ = loaded.color
         # The first run prepares the net, which the first picture is not to wait for.
-        loaded.classifier.make_room(1)
         Mode().enter()
-        loaded.classifier.forward()
+        loaded.run_once()
         return loaded
 
     def _take(self) -> list[_Job] | None:
         """The next job with those that can go along; None at the end."""
         with self._changed:
             while not self._jobs and not self._stopping:
-                if not self._changed.wait(None if self._tidy else IDLE_SECONDS):
+                if not self._changed.wait(self._patience()):
                     self._tidy_up()
             if self._stopping:
                 return None
-            self._tidy = False
+            self._tidy = self._has_forgotten = False
             first = self._jobs[0]
             along = [first]
             if first.crops is not None:
@@ -160,12 +164,13 @@ class Worker:
             self._jobs = deque(job for job in self._jobs if id(job) not in taken)
             return along
 
-    def _results(self, loaded: Loaded, jobs: list[_Job]) -> list[Any]:
+    def _results(self, loaded: AnyLoaded, jobs: list[_Job]) -> list[Any]:
         task = jobs[0].task
         if task is not None:
             return [task(loaded)]
+        assert isinstance(loaded, Loaded)
         start = time.monotonic()
-        loaded.classifier.make_room(len(jobs))
+        loaded.make_room(len(jobs))
         rows = loaded.classifier.predict_prepared(
             job.crops for job in jobs if job.crops is not None
         )
@@ -176,11 +181,21 @@ class Worker:
             for row, job in zip(rows, jobs, strict=True)
         ]
 
+    def _patience(self) -> float | None:
+        """How long to wait for a job until there is something to tidy up."""
+        if not self._tidy:
+            return IDLE_SECONDS
+        return None if self._has_forgotten else self._kept.seconds
+
     def _tidy_up(self) -> None:
-        """Give back the memory of large batches."""
-        if self.loaded is not None:
-            self.loaded.classifier.make_room(1)
-            self.loaded.classifier.forward()
+        """Give back the memory of large batches; later, what is kept of the last pictures."""
+        if self._tidy:
+            self._kept.forget_old()
+            if self.loaded is not None:
+                self.loaded.forget()
+            self._has_forgotten = True
+        elif self.loaded is not None:
+            self.loaded.run_once()
         self._tidy = True
         gc.collect()
         give_back_freed_memory()

@@ -1,0 +1,62 @@
+"""A picture inside a model: one forward, which later looks go back to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from .. import mode
+from .kept import Kept, Key, Tops
+from .loaded import AnyLoaded
+from .models import Mode
+from .pictures import PreparedPicture
+
+
+@dataclass(frozen=True)
+class Look:
+    """A model, the picture that it looks at, and where its results are kept.
+
+    Attributes
+    ----------
+    name : str
+        The model's.
+    loaded : Loaded or LoadedDetector
+        The model; the looks are taken by the thread that owns it.
+    prepared : PreparedPicture
+        The picture.
+    mode : Mode
+        Where it is computed.
+    store : Kept
+        What the last pictures left.
+    """
+
+    name: str
+    loaded: AnyLoaded
+    prepared: PreparedPicture
+    mode: Mode
+    store: Kept
+
+    def tops(self) -> Tops:
+        """What each layer left in its first top, by the layers' names."""
+        key = self._key()
+        found = self.store.get(key)
+        return self._run(key) if found is None else found
+
+    def run(self) -> None:
+        """Have this picture's forward in `loaded.kept`, from where gradients start."""
+        key = self._key()
+        if self.loaded.shown != key:
+            self._run(key)
+
+    def _key(self) -> Key:
+        digest = blake2b(self.prepared.crops.tobytes(), digest_size=16).digest()
+        return self.name, self.mode.device, digest
+
+    def _run(self, key: Key) -> Tops:
+        # Looking inside is always in float32: the values are to be the net's own.
+        mode.set_precision("float32")
+        self.loaded.shown = None
+        tops = self.loaded.kept.run(self.loaded.inputs(self.prepared.crops, self.prepared.frame))
+        self.loaded.shown = key
+        self.store.put(key, tops)
+        return tops
