@@ -287,5 +287,7 @@ def _detector(
         options["size"] = whole_numbers(said["--image-dims"], "--image-dims", 2)
     if said["--channel-swap"] is not None:
         swap = tuple(whole_numbers(said["--channel-swap"], "--channel-swap"))
-        options["order"] = next((name for name, one in SWAPS.items() if (one or (0, 1, 2)) == swap), str(swap))
+        options["order"] = next(
+            (name for name, one in SWAPS.items() if (one or (0, 1, 2)) == swap), str(swap)
+        )
     return ObjectDetector(net, weights, names, **options)

@@ -246,7 +246,7 @@ class Answers:
 
     async def explain(self, request: Request, asked: Asked) -> Response:
         """Where in a picture a class is seen, by one of several methods."""
-        return await self._explained(request, asked, one_of(request, "method", reasons.METHODS))
+        return await self._explained(request, asked, one_of(request, "by", reasons.METHODS))
 
     async def _explained(self, request: Request, asked: Asked, method: str) -> Response:
         task = partial(

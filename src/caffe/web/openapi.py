@@ -83,7 +83,7 @@ def description(service: Service) -> Json:
             "hides one part of the picture after the other, which takes some seconds.",
             [
                 *_modes(models),
-                _query("method", "How.", {"enum": list(METHODS), "default": METHODS[0]}),
+                _query("by", "How.", {"enum": list(METHODS), "default": METHODS[0]}),
                 *_EXPLAINED,
             ],
             _EXPLANATION,
@@ -184,7 +184,7 @@ _TASK: Json = {
     "enum": list(ASKED_AT),
 }
 _EXPLANATION = _object(
-    method={"type": "string", "enum": list(METHODS)},
+    by={"type": "string", "enum": list(METHODS)},
     label=_TEXT,
     layer=_TEXT,
     found={"type": "boolean", "description": "Whether anything speaks for the class."},

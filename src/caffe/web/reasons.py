@@ -87,7 +87,7 @@ def explain(
     except CaffeError as error:
         raise Refusal(422, "no_grad_cam", str(error)) from error
     return {
-        "method": method,
+        "by": method,
         "class": class_index,
         "label": loaded.label(class_index),
         **({} if maker is None else {"layer": maker, "blob": loaded.inside.top_names[maker][0]}),
