@@ -79,6 +79,16 @@ def serve(
     input_scale: InputScale = None,
     channel_swap: ChannelSwap = None,
     image_dims: ImageDims = None,
+    run: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--run",
+            metavar="LOG|FOLDER",
+            help="A training to watch: its log, or the table that `caffe train --csv` writes, or a "
+            "folder of them; may be given several times.",
+            exists=True,
+        ),
+    ] = None,
     gpu: Annotated[
         int, typer.Option(metavar="N", min=0, help="The GPU to offer beside the CPU.")
     ] = 0,
@@ -188,10 +198,13 @@ def serve(
         most_pixels=int(most_pixels * 1e6),
         permitted=tuple(links_to or ()),
     )
-    _run(offers or _here(), settings, port, open_page)
+    _run(offers or _here(), settings, run or [], port, open_page)
 
 
-def _run(offers: list[Offer], settings: Settings, port: int, open_page: bool) -> None:
+def _run(
+    offers: list[Offer], settings: Settings, runs: list[Path], port: int, open_page: bool
+) -> None:
+    from ..web.runs import Runs
     from ..web.server import Server, address_of, bind, share_one_heap
     from ..web.service import Service
 
@@ -208,7 +221,7 @@ def _run(offers: list[Offer], settings: Settings, port: int, open_page: bool) ->
             # Some browsers of the terminal return only when they are closed.
             threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
 
-    service = Service(offers, settings)
+    service = Service(offers, settings, Runs(runs))
     try:
         service.load(service.default)
         Server(service, listening).run(sockets=[bound])

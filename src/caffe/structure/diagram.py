@@ -154,7 +154,7 @@ def diagram(outline: Outline, rankdir: str = "TB", fold: bool = True) -> Dot:
     pydot = require("pydot", "draw", "drawing nets")
     parts = parts_of(outline)
     repeats = find_repeats(parts) if fold else []
-    drawn = _drawn(len(parts), repeats)
+    drawn = drawn_for(len(parts), repeats)
     graph: Dot = pydot.Dot(
         quoted(outline.name or "net"),
         graph_type="digraph",
@@ -300,8 +300,8 @@ def _repeat_at(
     return Repeat(start, length, (end - start) // length)
 
 
-def _drawn(count: int, repeats: Iterable[Repeat]) -> list[int]:
-    """For each part the one that is drawn for it."""
+def drawn_for(count: int, repeats: Iterable[Repeat]) -> list[int]:
+    """Return for each part the one that is drawn for it."""
     drawn = list(range(count))
     for repeat in repeats:
         for index in range(repeat.start, repeat.end):
@@ -339,9 +339,13 @@ def _escaped(text: str) -> str:
     return quoted(text)[1:-1]
 
 
+def family_of_part(part: Part) -> Family:
+    """Return whose kin a part is, for its colour."""
+    return "source" if part.is_source else family_of(part.layers[0].param.type)
+
+
 def _node(pydot: Any, index: int, part: Part) -> Any:
-    family = "source" if part.is_source else family_of(part.layers[0].param.type)
-    fill, border = COLORS.get(family, PLAIN)
+    fill, border = COLORS.get(family_of_part(part), PLAIN)
     style = {"fillcolor": fill, "color": border, "margin": "0.09,0.045", **FONT}
     node = {"shape": "box", "style": "filled,rounded", **style}
     return pydot.Node(f"part{index}", label=_label(part), **quoted_all(node))
@@ -349,15 +353,21 @@ def _node(pydot: Any, index: int, part: Part) -> Any:
 
 def _label(part: Part) -> str:
     """The node's label in Graphviz's HTML-like form."""
-    first = part.layers[0]
     rows = [f'<font color="{INK}"><b>{escape(part.name) or " "}</b></font>']
-    lines = [" ".join(_facts(first)[:2]) + "".join(f", {fact}" for fact in _facts(first)[2:])]
-    if len(part.layers) > 1:
-        lines.append("+ " + ", ".join(layer.param.type for layer in part.layers[1:]))
-    lines += _outputs(part)
-    rows += [f'<font point-size="9" color="{QUIET}">{escape(line)}</font>' for line in lines]
+    rows += [
+        f'<font point-size="9" color="{QUIET}">{escape(line)}</font>' for line in lines_of(part)
+    ]
     cells = "".join(f"<tr><td>{row}</td></tr>" for row in rows)
     return f'<<table border="0" cellspacing="0" cellpadding="1">{cells}</table>>'
+
+
+def lines_of(part: Part) -> list[str]:
+    """Return what stands below a part's name: types, settings and shapes."""
+    facts = _facts(part.layers[0])
+    lines = [" ".join(facts[:2]) + "".join(f", {fact}" for fact in facts[2:])]
+    if len(part.layers) > 1:
+        lines.append("+ " + ", ".join(layer.param.type for layer in part.layers[1:]))
+    return lines + _outputs(part)
 
 
 def _facts(layer: OutlinedLayer) -> list[str]:

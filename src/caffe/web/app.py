@@ -17,6 +17,8 @@ from starlette.types import ASGIApp
 from .answers import Answers
 from .asking import Handler
 from .guard import Guard
+from .net_answers import NetAnswers
+from .other_answers import OtherAnswers
 from .refusals import Refusal
 from .service import Service
 
@@ -42,7 +44,7 @@ def create_app(service: Service) -> ASGIApp:
 
 def routes(service: Service) -> list[BaseRoute]:
     """The addresses, and who answers for each."""
-    answers = Answers(service)
+    answers, nets, others = Answers(service), NetAnswers(service), OtherAnswers(service)
     return [
         Route("/", _page("index.html")),
         Route("/docs", _page("docs.html")),
@@ -53,6 +55,14 @@ def routes(service: Service) -> list[BaseRoute]:
         Route("/models/{model}", answers.placed(answers.structure)),
         Route("/models/{model}/labels", answers.placed(answers.labels)),
         Route("/models/{model}/filters", answers.placed(answers.filters)),
+        Route("/models/{model}/graph", answers.placed(nets.graph)),
+        Route("/nets", nets.sent(nets.dropped), methods=["POST"]),
+        Route("/nets/graph", nets.sent(nets.dropped_graph), methods=["POST"]),
+        Route("/nets/filters", nets.sent(nets.dropped_filters), methods=["POST"]),
+        Route("/samples", others.samples),
+        Route("/samples/{sample}", others.sample),
+        Route("/runs", others.runs),
+        Route("/runs/{run}", others.run),
         Route("/fetch", answers.fetch, methods=["POST"]),
         Route("/classify", answers.pictured(answers.classify), methods=["POST"]),
         Route("/detect", answers.pictured(answers.detect), methods=["POST"]),

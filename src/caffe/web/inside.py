@@ -29,11 +29,8 @@ SCALES = ("each", "all")
 def structure(loaded: AnyLoaded) -> dict[str, Any]:
     """A net's layers in running order, with what can be shown of each."""
     net = loaded.inside
-    found = summarize(net).as_dict()
+    found = structure_of(summarize(net).as_dict())
     for layer in found["layers"]:
-        shapes = layer["shapes"]
-        layer["in_place"] = bool(set(layer["bottoms"]) & set(layer["tops"]))
-        layer["responses"] = _kind(shapes[0]) if shapes else None
         layer["filters"] = layer["name"] in net.params
     output = net.blobs[net.outputs[0]].shape
     classes = output[1] if loaded.task == "areas" else math.prod(output[1:])
@@ -44,6 +41,15 @@ def structure(loaded: AnyLoaded) -> dict[str, Any]:
         "classes": None if loaded.task == "boxes" else int(classes),
         "grad_cam_layer": _or_none(lambda: _maker(net, last_spatial_blob(net))),
     }
+
+
+def structure_of(summary: dict[str, Any]) -> dict[str, Any]:
+    """A net's summary, with what the page wants to know of each layer."""
+    for layer in summary["layers"]:
+        shapes = layer["shapes"]
+        layer["in_place"] = bool(set(layer["bottoms"]) & set(layer["tops"]))
+        layer["responses"] = _kind(shapes[0]) if shapes and shapes[0] is not None else None
+    return summary
 
 
 def seen(loaded: Loaded, crops: Crops) -> str:

@@ -24,6 +24,7 @@ _REASONS = {
     413: "The picture has too many bytes or pixels.",
     415: "This is no picture in a format that is read.",
     422: "The model does something else, or the layer has no maps that the class comes from.",
+    501: "Graphviz is not installed here.",
     502: "The link's server gave no picture.",
     503: "All places are taken; the header Retry-After says when to try again.",
     504: "The link took too long.",
@@ -123,6 +124,59 @@ def description(service: Service) -> Json:
                 _query("blob", "Which: 0 are the weights, 1 often the bias.", _whole(0)),
             ],
             _TILED,
+        ),
+        "/models/{model}/graph": _get(
+            "A net's diagram",
+            "Where its parts lie, in points from the upper left; needs the extra `draw`.",
+            [_path(models), _FOLD],
+            _GRAPH,
+            (404, 422, 501, 503),
+        ),
+        "/nets": _post_net(
+            "The layers of a net of your own",
+            "As `/models/{model}`. Nothing of it is run, and no file that it names is read.",
+            [],
+            _object(layers=_LAYERS, notes=_LIST, weights=_whole()),
+        ),
+        "/nets/graph": _post_net("Its diagram", "", [_FOLD], _GRAPH, (422, 501)),
+        "/nets/filters": _post_net(
+            "A layer's filters, from its weights",
+            "",
+            [
+                *_maps("layer"),
+                _query("blob", "Which: 0 are the weights, 1 often the bias.", _whole(0)),
+            ],
+            _TILED,
+            (404,),
+        ),
+        "/samples": _get("Pictures to begin with", "", [], _object(samples=_LIST), ()),
+        "/samples/{sample}": {
+            "get": {
+                "summary": "One of them",
+                "description": "",
+                "parameters": [_in_path("sample", _TEXT)],
+                "responses": _responses({"image/jpeg": {}}, (404,)),
+            }
+        },
+        "/runs": _get(
+            "The trainings that are watched",
+            "The logs and tables that `--run` names; a version changes with the file.",
+            [],
+            _object(watched={"type": "boolean"}, runs=_LIST),
+            (),
+        ),
+        "/runs/{run}": _get(
+            "How a training went",
+            "Of each curve the iterations with their values, at most some 800 of them.",
+            [_in_path("run", _TEXT)],
+            _object(
+                name=_TEXT,
+                version=_TEXT,
+                iteration=_whole(),
+                seconds_ago={"type": "number"},
+                curves={"type": "object"},
+            ),
+            (404, 422),
         ),
         "/healthz": _get(
             "Whether the server works",
@@ -257,6 +311,12 @@ def _query(name: str, text: str, schema: Json, required: bool = False) -> Json:
     )
 
 
+_FOLD = _query(
+    "fold", "A repeated block once, or each time.", {"enum": ["yes", "no"], "default": "yes"}
+)
+_GRAPH = _object(
+    width={"type": "number"}, height={"type": "number"}, nodes=_LIST, edges=_LIST, boxes=_LIST
+)
 _EXPLAINED = [
     _query("class", "The class, counted from 0.", _whole(), required=True),
     _query("layer", "For Grad-CAM, whose maps; the last ones with height and width.", _TEXT),
@@ -338,3 +398,26 @@ def _post(
         binary = {"schema": {"type": "string", "format": "binary"}}
         described["responses"]["200"]["content"]["image/png"] = binary
     return {"post": {**described, "requestBody": _PICTURE}}
+
+
+def _in_path(name: str, schema: Json) -> Json:
+    return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def _post_net(
+    summary: str,
+    text: str,
+    parameters: list[Json],
+    answer: Json,
+    reasons: tuple[int, ...] = (),
+) -> Json:
+    """Describe what is asked with a net."""
+    known = (400, 408, 413, 503)
+    described = _get(summary, text, parameters, answer, tuple(sorted({*known, *reasons})))["get"]
+    binary = {"type": "string", "format": "binary"}
+    body = {
+        "required": True,
+        "description": "A form with the file `net`, a prototxt, and with `weights`, a caffemodel.",
+        "content": {"multipart/form-data": {"schema": _object(net=binary, weights=binary)}},
+    }
+    return {"post": {**described, "requestBody": body}}

@@ -25,6 +25,7 @@ from .loaded import AnyLoaded
 from .models import Mode, Offer, devices
 from .pictures import PreparedPicture, read_sent_picture
 from .refusals import Refusal, stopping
+from .runs import Runs
 from .settings import Settings
 from .uploads import FORM_BYTES, Sent
 from .worker import Row, Worker
@@ -76,9 +77,14 @@ class Service:
         The models, the default one first.
     settings : Settings
         The bounds.
+    runs : Runs, optional
+        The trainings that are watched.
     """
 
-    def __init__(self, offers: Sequence[Offer], settings: Settings) -> None:
+    def __init__(
+        self, offers: Sequence[Offer], settings: Settings, runs: Runs | None = None
+    ) -> None:
+        self.runs = Runs(()) if runs is None else runs
         self.settings = settings
         self.offers = {offer.name: offer for offer in offers}
         self.default = offers[0].name

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 import anyio
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
@@ -85,16 +85,7 @@ async def _read(request: Request, settings: Settings, arrivals: Arrivals) -> byt
 
 
 async def _from_form(request: Request, content: bytes, settings: Settings) -> Sent:
-    async def chunks() -> AsyncGenerator[bytes, None]:
-        yield content
-
-    parser = MultiPartParser(request.headers, chunks(), max_files=1, max_fields=4)
-    # Never into a file: nothing of a picture is to be kept.
-    parser.spool_max_size = len(content) + 1
-    try:
-        form = await parser.parse()
-    except (MultiPartException, KeyError, ValueError) as error:
-        raise Refusal(400, "bad_form", "the form cannot be read") from error
+    form = await _parsed(request, content, 1)
     try:
         link, file = form.get(LINK), form.get(FIELD)
         if isinstance(link, str) and link.strip():
@@ -105,6 +96,38 @@ async def _from_form(request: Request, content: bytes, settings: Settings) -> Se
         return _checked(Sent(await file.read()), settings)
     finally:
         await form.close()
+
+
+async def read_files(
+    request: Request, settings: Settings, arrivals: Arrivals, names: tuple[str, ...]
+) -> dict[str, bytes]:
+    """Read a form's files of these names; raises Refusal as `read_sent` does."""
+    content = await _read(request, settings, arrivals)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != FORM:
+        wanted = " and ".join(f"'{name}'" for name in names)
+        raise Refusal(400, "bad_form", f"this takes a form ({FORM}) with {wanted}")
+    form = await _parsed(request, content, len(names))
+    try:
+        files = {name: form.get(name) for name in names}
+        return {
+            name: await file.read() for name, file in files.items() if isinstance(file, UploadFile)
+        }
+    finally:
+        await form.close()
+
+
+async def _parsed(request: Request, content: bytes, files: int) -> FormData:
+    async def chunks() -> AsyncGenerator[bytes, None]:
+        yield content
+
+    parser = MultiPartParser(request.headers, chunks(), max_files=files, max_fields=4)
+    # Never into a file: nothing of what is sent is to be kept.
+    parser.spool_max_size = len(content) + 1
+    try:
+        return await parser.parse()
+    except (MultiPartException, KeyError, ValueError) as error:
+        raise Refusal(400, "bad_form", "the form cannot be read") from error
 
 
 def _from_json(content: bytes) -> str:

@@ -1,6 +1,7 @@
-// Asking the server, and what is told when it does not answer as hoped.
+// Asking the server, what is remembered of its answers, and what is told when it does not answer.
 
 const TRIES = 4;
+const MOST_KEPT = 64e6;
 
 export class Failure extends Error {
   constructor(message, code) {
@@ -17,7 +18,9 @@ export async function ask(path, { query = {}, body, signal, tell, raw } = {}) {
   const address = words.size ? `${path}?${words}` : path;
   const headers = {};
   if (typeof body === "string") headers["Content-Type"] = "application/json";
-  else if (body) headers["Content-Type"] = body.type || "application/octet-stream";
+  else if (body && !(body instanceof FormData)) {
+    headers["Content-Type"] = body.type || "application/octet-stream";
+  }
   for (let tries = 1; ; tries += 1) {
     let response;
     try {
@@ -28,8 +31,8 @@ export async function ask(path, { query = {}, body, signal, tell, raw } = {}) {
     }
     if (response.ok) {
       if (raw) return response.blob();
-      const answer = await response.json();
-      return { answer, command: commandFor(address, body) };
+      const text = await response.text();
+      return { answer: JSON.parse(text), command: commandFor(address, body), size: text.length };
     }
     const { code, message } = await reason(response);
     if (code !== "busy" || tries === TRIES) {
@@ -39,6 +42,47 @@ export async function ask(path, { query = {}, body, signal, tell, raw } = {}) {
     tell?.(`The server is busy; trying again in ${seconds} s …`);
     await pause(seconds * 1000, signal);
   }
+}
+
+const numbers = new WeakMap();
+let pictures = 0;
+const kept = new Map();
+let keptSize = 0;
+
+function keyFor(path, { query = {}, body }) {
+  if (body && !numbers.has(body)) numbers.set(body, (pictures += 1));
+  const words = Object.entries(query).filter(([, value]) => value !== "" && value !== undefined);
+  return JSON.stringify([path, words, body ? numbers.get(body) : 0]);
+}
+
+// What was answered before to the same question about the same picture.
+export function remembered(path, options = {}) {
+  const key = keyFor(path, options);
+  const found = kept.get(key);
+  if (found) {
+    kept.delete(key);
+    kept.set(key, found);
+  }
+  return found;
+}
+
+// As `ask`, but a question that was answered before is not asked again.
+export async function askOnce(path, options = {}) {
+  const before = remembered(path, options);
+  if (before) {
+    options.signal?.throwIfAborted();
+    return before;
+  }
+  const found = await ask(path, options);
+  const key = keyFor(path, options);
+  keptSize += found.size - (kept.get(key)?.size ?? 0);
+  kept.set(key, found);
+  for (const [oldest, { size }] of kept) {
+    if (keptSize <= MOST_KEPT) break;
+    kept.delete(oldest);
+    keptSize -= size;
+  }
+  return found;
 }
 
 async function reason(response) {
@@ -65,6 +109,10 @@ function pause(milliseconds, signal) {
 
 function commandFor(address, body) {
   const url = `'${new URL(address, location.href)}'`;
+  if (body instanceof FormData) {
+    const parts = [...body.keys()].map((name) => `-F ${name}=@${name.toUpperCase()}`);
+    return `curl ${parts.join(" ")} ${url}`;
+  }
   return body ? `curl -F picture=@PICTURE ${url}` : `curl ${url}`;
 }
 

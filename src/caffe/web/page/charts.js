@@ -1,24 +1,35 @@
-// A blob without height and width: its values above, the histogram of its positive ones below.
+// Numbers as figures: a blob's values, how they are spread, and curves over a training.
 
-import { make, makeSvg, partsOf, readable } from "./dom.js";
+import { counted, make, makeSvg, partsOf, readable } from "./dom.js";
 
 const WIDTH = 640;
 const HEIGHT = 180;
-const BINS = 64;
 
 export function valuesFigure(values, labels) {
   const numbers = values.map((value) => value ?? 0);
   const range = `from ${readable(smallest(numbers))} to ${readable(largest(numbers))}`;
-  const parts = [plot("Values", range, curve(numbers), ["0", String(numbers.length - 1)])];
-  const positive = numbers.filter((value) => value > 0);
-  if (positive.length > 1) {
-    const counts = histogram(positive);
-    const most = `at most ${largest(counts)} of ${positive.length} in a bar`;
-    const ends = [readable(smallest(positive)), readable(largest(positive))];
-    parts.push(plot("Histogram of the positive values", most, bars(counts), ends));
-  }
-  parts.push(highest(numbers, labels));
-  return make("div", { className: "charts" }, ...parts);
+  return make("div", { className: "charts" },
+    plot("Values", range, curve(numbers), ["0", String(numbers.length - 1)]),
+    highest(numbers, labels));
+}
+
+// How all of a layer's values are spread.
+export function spreadFigure(statistics, dead, total, what) {
+  const { count, finite, low, high, mean, deviation, zeros, histogram } = statistics;
+  if (!histogram) return make("p", { className: "fine" }, `None of ${counted(count)} is a number.`);
+  const share = (part) => `${(100 * part / count).toFixed(part && part < count ? 1 : 0)} %`;
+  const rows = [["values", counted(count)], ["mean", readable(mean)],
+    ["deviation", readable(deviation)], ["zeros", share(zeros)]];
+  if (finite < count) rows.push(["no numbers", counted(count - finite)]);
+  if (dead !== undefined) rows.push([`dead ${what}`, `${dead} of ${total}`]);
+  const list = make("dl", { className: "facts" }, ...rows.map(([name, value]) =>
+    make("div", {}, make("dt", {}, name), make("dd", {}, value))));
+  if (dead) list.lastChild.classList.add("warned");
+  // One bar for all that is zero would hide the others.
+  const heights = histogram.map((bin) => Math.sqrt(bin));
+  return make("div", { className: "spread" },
+    plot("Histogram", "heights by the square root of how many", bars(heights),
+      [readable(low), readable(high)]), list);
 }
 
 const largest = (numbers) => numbers.reduce((most, value) => Math.max(most, value), -Infinity);
@@ -46,16 +57,6 @@ function curve(numbers) {
   const path = numbers.map((value, i) => `M${((i + 0.5) * step).toFixed(2)} ${y(0)}V${y(value)}`);
   return makeSvg("path", { d: path.join(""), class: "curve",
     "stroke-width": Math.max(step * 0.8, 1).toFixed(2) });
-}
-
-function histogram(positive) {
-  const low = smallest(positive);
-  const span = largest(positive) - low || 1;
-  const counts = new Array(BINS).fill(0);
-  for (const value of positive) {
-    counts[Math.min(BINS - 1, Math.floor(((value - low) / span) * BINS))] += 1;
-  }
-  return counts;
 }
 
 function bars(counts) {

@@ -1,14 +1,19 @@
-// Pictures dropped, pasted, chosen or linked.
+// Pictures and nets: dropped, pasted, chosen or linked.
 
 import { byId } from "./dom.js";
 
-export function takePictures(onFile, onLink) {
+const NET = /\.(prototxt|pbtxt|txt|caffemodel|h5|binaryproto)$/i;
+
+export const isNet = (file) => NET.test(file.name ?? "") && !/^image\//.test(file.type);
+
+export function takeFiles(onFiles, onLink) {
   const drop = byId("drop");
   const file = byId("file");
   file.addEventListener("change", () => {
-    if (file.files.length) onFile(file.files[0]);
+    const chosen = [...file.files];
     // The same file chosen again is to be noticed too.
     file.value = "";
+    if (chosen.length) onFiles(chosen);
   });
 
   let depth = 0;
@@ -27,11 +32,11 @@ export function takePictures(onFile, onLink) {
     event.preventDefault();
     depth = 0;
     lit(false);
-    take(event.dataTransfer, onFile, onLink);
+    take(event.dataTransfer, onFiles, onLink);
   });
   addEventListener("paste", (event) => {
     if (event.target.matches?.("input, textarea") && !event.clipboardData.files.length) return;
-    if (take(event.clipboardData, onFile, onLink)) event.preventDefault();
+    if (take(event.clipboardData, onFiles, onLink)) event.preventDefault();
   });
 
   byId("link-form").addEventListener("submit", (event) => {
@@ -42,9 +47,9 @@ export function takePictures(onFile, onLink) {
   });
 }
 
-function take(data, onFile, onLink) {
+function take(data, onFiles, onLink) {
   if (data.files.length) {
-    onFile(data.files[0]);
+    onFiles([...data.files]);
     return true;
   }
   const text = (data.getData("text/uri-list") || data.getData("text/plain")).trim().split("\n")[0];

@@ -1,9 +1,11 @@
 // The answer behind a view, as the server sent it.
 
 import { byId, show } from "./dom.js";
+import { saveJson } from "./download.js";
 
 const LONG = 120;
 const answers = new Map();
+let shown = null;
 
 export function keepAnswer(button, answer, command) {
   answers.set(button, { answer, command });
@@ -16,11 +18,13 @@ export function connectJson() {
     byId(id).addEventListener("click", () => {
       const kept = answers.get(id);
       if (!kept) return;
+      shown = { name: id.replace("-json", ".json"), answer: kept.answer };
       byId("json-command").textContent = kept.command;
       byId("json-text").textContent = JSON.stringify(kept.answer, shortened, 2);
       dialog.showModal();
     });
   }
+  byId("json-save").addEventListener("click", () => saveJson(shown.name, shown.answer));
   byId("json-close").addEventListener("click", () => dialog.close());
 }
 

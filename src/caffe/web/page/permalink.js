@@ -1,9 +1,14 @@
 // What the address bar says: behind the '#', which no server and no other site gets to see.
+// Each thing that a person chooses is a step, and Back takes it back.
 
-const WORDS = ["model", "device", "precision", "link", "layer", "view", "scale", "class", "at"];
+const WORDS = ["model", "device", "precision", "link", "layer", "view", "scale", "class", "at",
+  "by", "beside"];
 
 // What people may have mistyped is left out; names are checked where they are looked up.
-const KNOWN = { view: /^(responses|filters)$/, scale: /^(each|all)$/, class: /^\d+$/ };
+const KNOWN = {
+  view: /^(responses|filters)$/, scale: /^(each|all)$/, class: /^\d+$/,
+  by: /^(grad-cam|saliency|integrated-gradients|occlusion)$/,
+};
 
 export function readState() {
   const words = new URLSearchParams(location.hash.slice(1));
@@ -14,8 +19,18 @@ export function readState() {
   return Object.fromEntries(WORDS.map((word) => [word, wanted(word)]));
 }
 
-export function writeState(state) {
+// `picture` is which of this page's own pictures is shown: no link says that.
+export function writeState(state, picture) {
   const words = new URLSearchParams(WORDS.filter((word) => state[word] !== "" &&
     state[word] !== undefined).map((word) => [word, state[word]]));
-  history.replaceState(null, "", words.size ? `#${words}` : location.pathname);
+  history.replaceState({ picture }, "", words.size ? `#${words}` : location.pathname);
+}
+
+// What is changed from here on is a step of its own.
+export function beginStep() {
+  history.pushState(history.state, "");
+}
+
+export function onBack(apply) {
+  addEventListener("popstate", (event) => apply(readState(), event.state?.picture));
 }

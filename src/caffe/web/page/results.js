@@ -1,61 +1,47 @@
-// The top five with bars and time, and Grad-CAM over the picture.
+// What is in the picture: classes with bars, objects with boxes, or areas; and beside it, what
+// another model says.
 
-import { ask, newest } from "./api.js";
+import { askOnce, newest } from "./api.js";
 import { byId, complain, make, partsOf, readable, show } from "./dom.js";
+import { fileName, saveCsv } from "./download.js";
 import { keepAnswer } from "./json.js";
 
 const percent = (share) => `${(share * 100).toFixed(share >= 0.1 ? 0 : share >= 0.001 ? 1 : 2)} %`;
+const ASKED_AT = { classes: "/classify", boxes: "/detect", areas: "/segment" };
+const TITLES = {
+  classes: "What is in it", boxes: "What is found in it", areas: "What is where in it",
+};
+
+// Colours far from each other for classes that are near.
+export const colourOf = (index) => `hsl(${Math.round((index * 137.5 + 190) % 360)} 85% 45%)`;
 
 export class Results {
   constructor(page) {
     this.page = page;
     this.signal = newest();
-    this.camSignal = newest();
-    byId("strength").addEventListener("input", () => this.#dim());
-    byId("whole").addEventListener("click", () => this.showWhole());
+    this.besideSignal = newest();
     byId("class-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#chooseByName();
     });
-    byId("shown").addEventListener("error", () => {
-      this.unreadable = true;
-      this.#standIn();
+    byId("results-csv").addEventListener("click", () => this.#saveCsv());
+    byId("beside").addEventListener("change", () => {
+      page.step();
+      page.state.beside = byId("beside").value;
+      page.remember();
+      this.showBeside();
     });
   }
 
-  showPicture(url, name) {
-    this.seen = null;
-    this.unreadable = false;
-    this.whole = { url, name };
-    byId("picture").classList.add("given");
-    byId("invitation").textContent = "Another? Drop it here";
-    byId("choose").textContent = "Choose another";
-    show(byId("stage"));
-    this.showWhole();
-  }
-
-  // A format that the server reads and this browser does not: shown is what the net sees.
-  #standIn() {
-    if (!this.unreadable || byId("stage").classList.contains("seen")) return;
-    show(byId("stage"), Boolean(this.seen));
-    if (!this.seen || byId("shown").src === this.seen) return;
-    byId("shown").src = this.seen;
-    byId("caption").textContent =
-      `${this.whole.name}, as the net sees it: this browser does not show the file’s format`;
-  }
-
-  showWhole() {
-    this.camSignal();
-    this.page.state.class = "";
-    this.page.state.at = "";
-    this.page.remember();
-    byId("shown").src = this.whole.url;
-    byId("shown").alt = "Your picture";
-    byId("caption").textContent = this.whole.name;
-    byId("stage").classList.remove("seen");
-    show(byId("heat"), false);
-    show(byId("heat-tools"), false);
-    this.#press(null);
+  // The models that may stand beside the one that is chosen.
+  offerBeside() {
+    const { about, state } = this.page;
+    const others = about.models.filter((model) => model.name !== state.model);
+    if (!others.some((model) => model.name === state.beside)) state.beside = "";
+    byId("beside").replaceChildren(make("option", { value: "" }, "no other model"),
+      ...others.map((model) => make("option", { value: model.name }, model.title)));
+    byId("beside").value = state.beside;
+    show(byId("beside-option"), others.length > 0);
   }
 
   async classify() {
@@ -63,17 +49,52 @@ export class Results {
     const body = page.picture;
     if (!body) return false;
     const signal = this.signal();
-    this.#waiting("Classifying …");
-    const query = { ...page.mode(), top: 5, seen: "yes" };
+    this.#waiting("Looking at the picture …");
     const tell = (text) => this.#waiting(text);
     try {
-      const { answer, command } = await ask("/classify", { query, body, signal, tell });
+      const task = await page.task(page.state.model);
+      const query = page.mode();
+      if (task === "classes") Object.assign(query, { top: 5, seen: "yes" });
+      const { answer, command } = await askOnce(ASKED_AT[task], { query, body, signal, tell });
+      signal.throwIfAborted();
       keepAnswer("classify-json", answer, command);
+      this.task = task;
       this.#draw(answer);
+      this.showBeside();
       return true;
     } catch (error) {
       if (error.name !== "AbortError") this.fail(error);
       return false;
+    }
+  }
+
+  async showBeside() {
+    const { page } = this;
+    const { beside } = page.state;
+    const wanted = Boolean(beside && page.picture);
+    show(byId("beside-results"), wanted);
+    byId("both").classList.toggle("two", wanted);
+    const titles = new Map(page.about.models.map((model) => [model.name, model.title]));
+    byId("model-title").textContent = wanted ? titles.get(page.state.model) : "";
+    show(byId("model-title"), wanted);
+    const signal = this.besideSignal();
+    if (!wanted) return;
+    byId("beside-title").textContent = titles.get(beside);
+    const list = byId("beside-top");
+    const say = (text) => list.replaceChildren(make("li", { className: "said" },
+      make("span", { className: "spinner" }), text));
+    say("Looking at the picture …");
+    try {
+      const task = await page.task(beside);
+      const query = { ...page.mode(), model: beside };
+      if (task === "classes") query.top = 5;
+      const { answer } = await askOnce(ASKED_AT[task], {
+        query, body: page.picture, signal, tell: say });
+      signal.throwIfAborted();
+      list.replaceChildren(...rowsOf(task, answer).map((row) => item(row)));
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      list.replaceChildren(make("li", { className: "said" }, error.message));
     }
   }
 
@@ -100,107 +121,57 @@ export class Results {
     byId("status").textContent = "";
     byId("top").replaceChildren();
     byId("time").textContent = "";
-    show(byId("class-form"), false);
-    show(byId("classify-json"), false);
+    for (const id of ["class-form", "classify-json", "results-csv", "beside-results"]) {
+      show(byId(id), false);
+    }
     complain(byId("results-error"), error.message, again);
   }
 
   #draw(answer) {
     this.#ready();
-    const { predictions, probabilities } = answer;
-    const most = probabilities ? 1 : Math.max(predictions[0].probability ?? 0, 1e-30);
-    const said = probabilities ? percent : readable;
-    const rows = predictions.map((one) => this.#row(one, most, said));
-    byId("top").replaceChildren(...rows);
-    this.seen = answer.seen;
-    this.#standIn();
-    const { reading, net, all } = answer.milliseconds;
-    const others = answer.batch > 1 ? `, in a batch of ${answer.batch}` : "";
-    byId("time").textContent = `${Math.round(all)} ms in all: ${Math.round(reading)} to read the ` +
-      `picture (${answer.picture.width} × ${answer.picture.height} ${answer.picture.format}), ` +
-      `${Math.round(net)} in the net${others}` + (probabilities ? ""
-      : ". This net does not end in probabilities (a Softmax); its values are shown as they are.");
-    const first = predictions[0];
-    byId("status").textContent =
-      `${partsOf(first.label).name}, ${said(first.probability ?? 0)}; ${rows.length} classes`;
-    show(byId("class-form"));
+    const { page, task } = this;
+    this.rows = rowsOf(task, answer);
+    byId("results-title").textContent = TITLES[task];
+    byId("top").replaceChildren(...this.rows.map((row, i) => this.#row(row, i)));
+    byId("top").classList.toggle("plain", task !== "classes");
+    if (!this.rows.length) {
+      byId("top").replaceChildren(make("li", { className: "said" },
+        `Nothing with a score of ${answer.threshold} or more.`));
+    }
+    if (task === "boxes") page.stage.showBoxes(answer, colourOf);
+    else if (task === "areas") page.stage.showAreas(answer);
+    else page.stage.standIn(answer.seen);
+    byId("time").textContent = timeText(answer);
+    const [first] = this.rows;
+    byId("status").textContent = first ? `${first.name}, ${first.said}; ${this.rows.length} in all`
+      : "Nothing was found";
+    page.named(first ? `${first.name} ${first.said}` : "nothing found");
+    show(byId("class-form"), task === "classes");
     show(byId("classify-json"));
+    show(byId("results-csv"), this.rows.length > 0);
   }
 
-  #row({ index, label, probability }, most, said) {
-    const { name, number } = partsOf(label);
-    const share = Math.min(Math.max((probability ?? 0) / most, 0), 1);
-    const fill = make("span", { className: "fill" });
-    fill.style.width = `${share * 100}%`;
+  #row(row, number) {
+    if (this.task === "boxes") {
+      const button = make("button", { type: "button", className: "where" }, "Where?");
+      button.setAttribute("aria-label", `Where in the picture is this ${row.name}?`);
+      const light = () => this.page.stage.lightUp(number);
+      const dark = () => this.page.stage.lightUp(null);
+      for (const event of ["pointerenter", "focus", "click"]) button.addEventListener(event, light);
+      for (const event of ["pointerleave", "blur"]) button.addEventListener(event, dark);
+      return item(row, button);
+    }
+    if (this.task === "areas") return item(row);
     const where = make("button", { type: "button", className: "where", ariaPressed: "false" },
       "Where?");
-    where.dataset.class = index;
-    where.setAttribute("aria-label", `Where in the picture is ${name} seen?`);
+    where.dataset.class = row.index;
+    where.setAttribute("aria-label", `Where in the picture is ${row.name} seen?`);
     where.addEventListener("click", () => {
-      if (where.getAttribute("aria-pressed") === "true") this.showWhole();
-      else this.gradCam(index);
+      this.page.step();
+      if (where.getAttribute("aria-pressed") === "true") this.page.stage.showWhole();
+      else this.page.stage.explain(row.index);
     });
-    return make("li", {},
-      make("span", { className: "name" }, make("span", { className: "word" }, name),
-        ...(number ? [" ", make("small", {}, number)] : [])),
-      make("span", { className: "share" }, probability === null ? "?" : said(probability)),
-      make("span", { className: "bar", ariaHidden: "true" }, fill),
-      where);
-  }
-
-  #press(index) {
-    for (const button of byId("top").querySelectorAll(".where")) {
-      button.setAttribute("aria-pressed", String(Number(button.dataset.class) === index));
-    }
-  }
-
-  async gradCam(index, layer = this.page.state.at) {
-    const { page } = this;
-    if (!page.picture) return;
-    page.state.class = String(index);
-    page.state.at = layer ?? "";
-    page.remember();
-    this.#press(index);
-    byId("stage").setAttribute("aria-busy", "true");
-    byId("caption").textContent = "Looking where …";
-    const query = { ...page.mode(), class: index, layer: page.state.at };
-    try {
-      const { answer, command } = await ask("/grad-cam", {
-        query, body: page.picture, signal: this.camSignal(),
-        tell: (text) => { byId("caption").textContent = text; },
-      });
-      keepAnswer("grad-cam-json", answer, command);
-      this.#overlay(answer);
-    } catch (error) {
-      if (error.name === "AbortError") return;
-      this.showWhole();
-      complain(byId("results-error"), error.message);
-    } finally {
-      byId("stage").removeAttribute("aria-busy");
-    }
-  }
-
-  #overlay(answer) {
-    byId("results-error").replaceChildren();
-    const { name } = partsOf(answer.label);
-    byId("stage").classList.add("seen");
-    byId("shown").src = answer.seen;
-    byId("shown").alt = "The picture as the net sees it";
-    byId("heat").src = answer.map;
-    byId("heat").alt = `Grad-CAM of ${name}`;
-    show(byId("heat"));
-    show(byId("heat-tools"));
-    this.#dim();
-    const caption = answer.found
-      ? [make("strong", {}, name), `: bright where maps of ${answer.layer} speak for it. `]
-      : [make("strong", {}, name), `: nothing in ${answer.layer} speaks for it. `];
-    byId("caption").replaceChildren(make("span", {}, ...caption,
-      "This is the part of the picture that the net sees."));
-    byId("status").textContent = `Grad-CAM of ${name} is shown over the picture`;
-  }
-
-  #dim() {
-    byId("heat").style.opacity = String(byId("strength").value / 100);
+    return item(row, where);
   }
 
   async #chooseByName() {
@@ -215,6 +186,54 @@ export class Results {
       return;
     }
     if (labels[index]) byId("class").value = partsOf(labels[index]).name;
-    this.gradCam(index);
+    this.page.step();
+    this.page.stage.explain(index);
   }
+
+  #saveCsv() {
+    const heads = { classes: ["index", "label", "probability"], areas: ["index", "label", "share"],
+      boxes: ["index", "label", "score", "xmin", "ymin", "xmax", "ymax"] }[this.task];
+    const rows = this.rows.map((row) => [row.index, row.label, row.value, ...(row.box ?? [])]);
+    saveCsv(`${fileName(this.page.state.model, this.page.name)}.csv`, heads, rows);
+  }
+}
+
+// The rows of an answer: what they are called, how long their bar is, what stands there.
+function rowsOf(task, answer) {
+  if (task === "boxes") {
+    return answer.detections.map((one) => ({ index: one.index, label: one.label, box: one.box,
+      value: one.score, ...partsOf(one.label), share: one.score, said: percent(one.score),
+      colour: colourOf(one.index) }));
+  }
+  if (task === "areas") {
+    return answer.classes.map((one) => ({ index: one.index, label: one.label, value: one.share,
+      ...partsOf(one.label), share: one.share, said: percent(one.share), colour: one.colour }));
+  }
+  const { predictions, probabilities } = answer;
+  const most = probabilities ? 1 : Math.max(predictions[0].probability ?? 0, 1e-30);
+  const text = probabilities ? percent : readable;
+  return predictions.map(({ index, label, probability }) => ({ index, label, value: probability,
+    ...partsOf(label), share: (probability ?? 0) / most,
+    said: probability === null ? "?" : text(probability) }));
+}
+
+function item({ name, number, share, said, colour }, button) {
+  const fill = make("span", { className: "fill" });
+  fill.style.width = `${Math.min(Math.max(share, 0), 1) * 100}%`;
+  if (colour) fill.style.background = colour;
+  return make("li", {},
+    make("span", { className: "name" }, make("span", { className: "word" }, name),
+      ...(number ? [" ", make("small", {}, number)] : [])),
+    make("span", { className: "share" }, said),
+    make("span", { className: "bar", ariaHidden: "true" }, fill),
+    ...(button ? [button] : []));
+}
+
+function timeText({ milliseconds, picture, batch, probabilities }) {
+  const { reading, net, all } = milliseconds;
+  const others = batch > 1 ? `, in a batch of ${batch}` : "";
+  return `${Math.round(all)} ms in all: ${Math.round(reading)} to read the ` +
+    `picture (${picture.width} × ${picture.height} ${picture.format}), ` +
+    `${Math.round(net)} in the net${others}` + (probabilities !== false ? ""
+    : ". This net does not end in probabilities (a Softmax); its values are shown as they are.");
 }
