@@ -80,10 +80,10 @@ class Page {
   }
 
   // What a model does is known once it is in the server's memory.
-  async task(model) {
+  async task(model, options) {
     const known = this.tasks.get(model) ?? this.about.models.find((one) => one.name === model).task;
     if (known) return known;
-    const { answer } = await ask(`/models/${encodeURIComponent(model)}`);
+    const { answer } = await ask(`/models/${encodeURIComponent(model)}`, options);
     this.tasks.set(model, answer.task);
     return answer.task;
   }

@@ -49,10 +49,10 @@ export class Results {
     const body = page.picture;
     if (!body) return false;
     const signal = this.signal();
-    this.#waiting("Looking at the picture …");
     const tell = (text) => this.#waiting(text);
+    tell("Looking at the picture …");
     try {
-      const task = await page.task(page.state.model);
+      const task = await page.task(page.state.model, { signal, tell });
       const query = page.mode();
       if (task === "classes") Object.assign(query, { top: 5, seen: "yes" });
       const { answer, command } = await askOnce(ASKED_AT[task], { query, body, signal, tell });
@@ -85,7 +85,7 @@ export class Results {
       make("span", { className: "spinner" }), text));
     say("Looking at the picture …");
     try {
-      const task = await page.task(beside);
+      const task = await page.task(beside, { signal, tell: say });
       const query = { ...page.mode(), model: beside };
       if (task === "classes") query.top = 5;
       const { answer } = await askOnce(ASKED_AT[task], {
