@@ -6,7 +6,6 @@ import math
 import operator
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ..errors import CaffeError
@@ -14,6 +13,7 @@ from ..memory.blob import Blob, Shape
 from ..net.beside import build_beside
 from ..net.checks import known_blobs
 from ..net.net import Net, checked_net
+from ..pytorch import torch
 
 
 class Apart:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
-
 from ..errors import CaffeError
 from ..net.batch import set_batch
 from ..net.beside import build_beside
 from ..net.net import Net
+from ..pytorch import torch
 from .apart import (
     ancestors,
     checked_index,

@@ -7,10 +7,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
-import torch
+from ..pytorch import torch
 
-Tops = Mapping[str, torch.Tensor]
+Tops: TypeAlias = "Mapping[str, torch.Tensor]"
 Key = tuple[object, ...]
 
 

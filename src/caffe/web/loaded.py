@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ..attribution import KeptForward
@@ -18,6 +17,7 @@ from ..io.recipe import Frame
 from ..net.batch import set_batch
 from ..net.beside import build_beside
 from ..net.net import Net
+from ..pytorch import torch
 
 Task = Literal["classes", "areas", "boxes"]
 Crops = NDArray[np.float32]
