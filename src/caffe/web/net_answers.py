@@ -27,7 +27,6 @@ T = TypeVar("T")
 FILES = ("net", "weights")
 FOLD = ("yes", "no")
 LOOKS_AT_ONCE = 2
-GRAPH_SECONDS = 20.0
 NetHandler = Callable[[Request, ReadNet], Awaitable[Response]]
 
 
@@ -83,7 +82,7 @@ class NetAnswers:
     async def _placed(self, outline: Outline, fold: str) -> dict[str, Any]:
         def task() -> dict[str, Any]:
             try:
-                return place(outline, fold == "yes", GRAPH_SECONDS)
+                return place(outline, fold == "yes", self._settings.answer_seconds)
             except MissingExtraError as error:
                 raise Refusal(501, "no_graphviz", str(error)) from error
             except CaffeError as error:
