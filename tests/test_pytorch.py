@@ -10,7 +10,7 @@ import pytest
 # The command runs in a new interpreter, since this one has long loaded PyTorch.
 LOADED = """
 import sys
-from caffe.cli.main import run
+from caffe.cli import run
 sys.argv = ["caffe", *sys.argv[1:]]
 try:
     run()

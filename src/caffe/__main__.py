@@ -10,6 +10,6 @@ if __name__ == "__main__":
     if not getattr(sys.flags, "safe_path", False):
         del sys.path[0]
 
-    from .cli.main import run
+    from .cli import run
 
     run()

@@ -204,7 +204,7 @@ def test_without_its_extra_the_command_names_it() -> None:
         "import sys\n"
         "sys.modules['starlette'] = None\n"
         "sys.argv = ['caffe', 'serve']\n"
-        "from caffe.cli.main import run\n"
+        "from caffe.cli import run\n"
         "run()"
     )
     done = subprocess.run(
@@ -218,7 +218,7 @@ def test_help_of_the_command_loads_neither_torch_nor_starlette() -> None:
     code = (
         "import sys\n"
         "sys.argv = ['caffe', 'serve', '--help']\n"
-        "from caffe.cli.main import run\n"
+        "from caffe.cli import run\n"
         "try:\n    run()\n"
         "finally:\n    print([name for name in ('torch', 'starlette') if name in sys.modules])"
     )

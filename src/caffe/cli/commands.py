@@ -19,9 +19,10 @@ import typer
 from typer.core import TyperCommand
 
 from ..errors import CaffeError
+from .help import PlainHelp
+from .interrupts import INTERRUPTED
 from .terminal import complain, show_warning
 
-INTERRUPTED = 130
 BROKEN_PIPE = 141
 MOST = 2**31 - 1
 """The largest number that an option takes: what the original's integers hold."""
@@ -81,7 +82,7 @@ def print_anything() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-class Command(TyperCommand):
+class Command(PlainHelp, TyperCommand):
     """A subcommand."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import CaffeError
+from . import completion
 from .options import Threads, numbers, use_gpu
 from .own_net import OWN, tell_recipe
 from .sources import STANDARD_INPUT, find_pictures, is_address, read_source
@@ -44,6 +45,7 @@ def detect(
             metavar="NAME",
             help="A detector that `caffe zoo` lists; res10_face, which finds faces, if nothing "
             "is said.",
+            autocompletion=completion.models,
         ),
     ] = None,
     net: Annotated[

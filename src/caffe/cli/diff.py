@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import CaffeError
+from . import completion
 from .nets import TEXT_ENDINGS, RunPython, read_named_net
 from .terminal import complain, print_columns, progress
 
@@ -23,10 +24,17 @@ def diff(
     first: Annotated[
         str,
         typer.Argument(
-            metavar="A", help="A net's file, a model that `caffe zoo` lists, or a weight file."
+            metavar="A",
+            help="A net's file, a model that `caffe zoo` lists, or a weight file.",
+            autocompletion=completion.nets,
         ),
     ],
-    second: Annotated[str, typer.Argument(metavar="B", help="Another of the same kind.")],
+    second: Annotated[
+        str,
+        typer.Argument(
+            metavar="B", help="Another of the same kind.", autocompletion=completion.nets
+        ),
+    ],
     tolerance: Annotated[
         float,
         typer.Option(

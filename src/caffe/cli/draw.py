@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from . import completion
 from .nets import Phase, RunPython, outline_named_net
 from .show import read_shapes
 from .terminal import complain
@@ -24,7 +25,12 @@ class Direction(str, Enum):
 
 def draw(
     net: Annotated[
-        str, typer.Argument(metavar="NET", help="A net's file, or a model that `caffe zoo` lists.")
+        str,
+        typer.Argument(
+            metavar="NET",
+            help="A net's file, or a model that `caffe zoo` lists.",
+            autocompletion=completion.nets,
+        ),
     ],
     picture: Annotated[
         Path,

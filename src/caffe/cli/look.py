@@ -9,6 +9,7 @@ import typer
 
 from ..atomic import atomic_write
 from ..errors import CaffeError, require
+from . import completion
 from .options import Threads
 from .own_net import (
     ChannelSwap,
@@ -41,10 +42,18 @@ def look(
         ),
     ] = None,
     blob: Annotated[
-        str | None, typer.Option(help="Draw this blob's responses to the picture.")
+        str | None,
+        typer.Option(
+            metavar="BLOB",
+            help="Draw this blob's responses to the picture.",
+            autocompletion=completion.blobs,
+        ),
     ] = None,
     filters: Annotated[
-        str | None, typer.Option(metavar="LAYER", help="Draw this layer's filters.")
+        str | None,
+        typer.Option(
+            metavar="LAYER", help="Draw this layer's filters.", autocompletion=completion.layers
+        ),
     ] = None,
     output: Annotated[
         Path,

@@ -1,36 +1,102 @@
 """The `caffe` command: its subcommands, and what becomes of errors.
 
-Nothing here or in a command's module imports PyTorch before a command needs it, so that
-``caffe --help`` answers at once.
+A command's module is imported when that command runs; the table here has what `caffe --help` says
+of it. Nothing here or in a command's module imports numpy or PyTorch before a command needs it.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import importlib
+from collections.abc import Iterator, MutableMapping
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperGroup
 
 from ..version import __version__
-from .classify import classify
 from .commands import Command, failures_told, print_anything
-from .detect import detect
-from .device_query import device_query
-from .diff import diff
-from .draw import draw
-from .look import look
-from .models import fetch, zoo
-from .plot import plot
-from .serve import serve
-from .show import show
-from .test import run_test
-from .time import time_net
-from .train import train
-from .upgrade import upgrade
+from .help import PlainHelp, write_groups
+from .interrupts import interruptible
 
 
-class Commands(TyperGroup):
+class Entry(NamedTuple):
+    """Where a command is, and what it does in a line."""
+
+    module: str
+    function: str
+    does: str
+
+
+GROUPS: dict[str, dict[str, Entry]] = {
+    "Pictures": {
+        "classify": Entry("classify", "classify", "Name what is in pictures."),
+        "detect": Entry("detect", "detect", "Find objects in pictures, and draw boxes."),
+        "look": Entry("look", "look", "Draw a blob's responses to a picture, or filters."),
+        "serve": Entry("serve", "serve", "Classify pictures and look into nets in the browser."),
+    },
+    "Nets and weights": {
+        "show": Entry("show", "show", "Show a net layer by layer."),
+        "draw": Entry("draw", "draw", "Draw a net."),
+        "diff": Entry("diff", "diff", "Tell what differs between two nets, or weight files."),
+        "upgrade": Entry("upgrade", "upgrade", "Write a net or solver in today's form."),
+        "time": Entry("time", "time_net", "Time a net, and each of its layers."),
+    },
+    "Training": {
+        "train": Entry("train", "train", "Train a net as a solver's file says."),
+        "test": Entry("test", "run_test", "Tell a net's outputs in the TEST phase."),
+        "plot": Entry("plot", "plot", "Draw losses and test scores of trainings."),
+    },
+    "Models and machine": {
+        "zoo": Entry("models", "zoo", "List the models that can be named."),
+        "fetch": Entry("models", "fetch", "Bring models into the cache directory."),
+        "device_query": Entry("device_query", "device_query", "Show the GPUs, or why not."),
+    },
+}
+SPELLINGS = {"device-query": "device_query"}
+SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+
+class LateCommands(MutableMapping[str, Any]):
+    """The commands by their names, each made when it is asked for."""
+
+    def __init__(self) -> None:
+        self._entries = {name: entry for group in GROUPS.values() for name, entry in group.items()}
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        name = SPELLINGS.get(name, name)
+        if name not in self._made:
+            entry = self._entries[name]
+            module = importlib.import_module(f".{entry.module}", __package__)
+            single = typer.Typer(
+                add_completion=False, rich_markup_mode=None, context_settings=SETTINGS
+            )
+            single.command(name, cls=Command)(getattr(module, entry.function))
+            self._made[name] = typer.main.get_command(single)
+        return self._made[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._made[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries or name in SPELLINGS
+
+
+class Commands(PlainHelp, TyperGroup):
     """The subcommands, with every failure told in one line on stderr."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = LateCommands()
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Let the subcommand stand behind its options too, as in ``caffe -gpu 0 time``."""
@@ -42,8 +108,18 @@ class Commands(TyperGroup):
         rest: list[str] = super().parse_args(ctx, args)
         return rest
 
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands by what they are for, then the options."""
+        groups = (
+            (title, [(name, entry.does) for name, entry in group.items()])
+            for title, group in GROUPS.items()
+        )
+        write_groups(formatter, groups)
+        super().format_options(ctx, formatter)
+
     def invoke(self, ctx: Any) -> Any:
-        with failures_told(bool(ctx.params.get("debug")), "caffe --debug COMMAND"):
+        debug = bool(ctx.params.get("debug"))
+        with failures_told(debug, "caffe --debug COMMAND"), interruptible():
             return super().invoke(ctx)
 
 
@@ -51,17 +127,10 @@ app = typer.Typer(
     name="caffe",
     cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+    context_settings=SETTINGS,
 )
-for function in (classify, detect, diff, draw, fetch, zoo, serve, look, plot, show, train, upgrade):
-    app.command(cls=Command)(function)
-app.command("device_query", cls=Command)(device_query)
-app.command("device-query", cls=Command, hidden=True)(device_query)
-app.command("test", cls=Command)(run_test)
-app.command("time", cls=Command)(time_net)
 
 
 def _print_version(wanted: bool) -> None:
@@ -89,7 +158,7 @@ def caffe(
     """
 
 
-def run() -> None:
+def run_command() -> None:
     """Run the command line that Python was started with, and exit with its status."""
     print_anything()
     app()

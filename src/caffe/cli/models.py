@@ -7,13 +7,18 @@ from typing import Annotated
 
 import typer
 
+from . import completion
 from .terminal import print_columns, readable_size
 
 
 def fetch(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="NAMES", help="Models, by the names that `caffe zoo` lists."),
+        typer.Argument(
+            metavar="NAMES",
+            help="Models, by the names that `caffe zoo` lists.",
+            autocompletion=completion.models,
+        ),
     ],
     unchecked: Annotated[
         bool,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import CaffeError
+from . import completion
 from .options import whole_numbers
 from .terminal import complain
 
@@ -32,6 +33,7 @@ ModelName = Annotated[
         "-m",
         metavar="NAME",
         help="A model that `caffe zoo` lists; efficientnet_lite0 if nothing is said.",
+        autocompletion=completion.models,
     ),
 ]
 OwnNet = Annotated[

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import CaffeError
+from . import completion
 from .nets import Phase, RunPython, outline_named_net
 from .terminal import print_columns, progress
 
@@ -62,7 +63,12 @@ class Weights:
 
 def show(
     net: Annotated[
-        str, typer.Argument(metavar="NET", help="A net's file, or a model that `caffe zoo` lists.")
+        str,
+        typer.Argument(
+            metavar="NET",
+            help="A net's file, or a model that `caffe zoo` lists.",
+            autocompletion=completion.nets,
+        ),
     ],
     weights: Annotated[
         Path | None,

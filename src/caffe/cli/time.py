@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import CaffeError
+from . import completion
 from .nets import Phase, read_named_net
 from .options import Gpus, Level, Stages, Threads, stages_of, use_gpus
 from .terminal import bar, print_columns, progress
@@ -67,6 +68,7 @@ def time_net(
             metavar="NAME|PROTOTXT",
             help="A model that `caffe zoo` lists, or a net's file; efficientnet_lite0 if nothing "
             "is said.",
+            autocompletion=completion.nets,
         ),
     ] = None,
     net: Annotated[

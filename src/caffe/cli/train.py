@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import loading
 from .options import Level, Stages, Threads, gpu_numbers, told_stages, use_gpu
 from .rate_search import find_rate, told_range
 from .signals import Effect, Signals
@@ -277,6 +278,7 @@ def _in_processes(gpu: str | None, processes: int | None) -> bool:
 
         for number in numbers:
             usable_device(number)
+        loading.end()
         raise typer.Exit(launch.launch(launch.this_command(), count))
     return False
 

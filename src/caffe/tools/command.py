@@ -25,6 +25,7 @@ def app_of(function: Callable[..., None]) -> typer.Typer:
     """The function as a command line."""
     app = typer.Typer(
         add_completion=False,
+        rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
