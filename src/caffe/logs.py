@@ -84,6 +84,13 @@ def say(place: str, text: str) -> None:
     logger.info(text, extra={"place": place})
 
 
+def caution(place: str, text: str) -> None:
+    """Write a line of the original's, of level WARNING, where somebody has asked for lines."""
+    # Otherwise Python itself would write it on stderr.
+    if logger.hasHandlers():
+        logger.warning(text, extra={"place": place})
+
+
 def is_told() -> bool:
     """Whether anybody reads lines of level INFO."""
     return logger.isEnabledFor(logging.INFO)

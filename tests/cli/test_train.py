@@ -27,8 +27,9 @@ def solver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return lay_training(tmp_path, monkeypatch)
 
 
-def test_the_log_is_the_originals(shared: Path, tmp_path: Path) -> None:
-    golden = np.load(shared / "goldens/training/train_auto_adagrad.npz")
+@pytest.mark.parametrize("name", ["auto_adagrad", "bn_nesterov"])
+def test_the_log_is_the_originals(shared: Path, tmp_path: Path, name: str) -> None:
+    golden = np.load(shared / f"goldens/training/train_{name}.npz")
     lay_digits(shared, tmp_path)
     net, text = tmp_path / "net.prototxt", tmp_path / "solver.prototxt"
     net.write_text(str(golden["net"]).replace("DIR/", f"{tmp_path}/"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,9 +11,10 @@ from ..logs import say
 from ..memory.blob import Blob, Shape
 from ..paths import PathLike, path_text
 from ..proto.caffe_pb2 import LayerParameter
+from ..proto.old_forms import NET_FORMS, OldForm
 from ..pytorch import torch
 from ..weights import files as weight_files
-from ..weights.layer_weights import LayerWeights, WeightBlob
+from ..weights.layer_weights import WeightBlob
 from .inside import Inside
 from .weights_report import WeightsReport
 
@@ -27,8 +27,12 @@ def copy_trained(net: Inside, path: PathLike) -> WeightsReport:
     copies: list[tuple[Blob, WeightBlob]] = []
     name = path_text(path)
     report = WeightsReport({layer: "" for layer, blobs in targets.items() if blobs}, {name: []})
-    sources = weight_files.read_weights(path)
-    _tell_upgrade(sources, name)
+    forms: set[OldForm] = set()
+    sources = weight_files.read_weights(path, forms)
+    for form in NET_FORMS:
+        if form in forms:
+            form.tell_attempt(name)
+            form.tell_success()
     for source in sources:
         target = targets.get(source.name)
         if target is None:
@@ -108,17 +112,6 @@ def save_hdf5(net: Inside, path: PathLike, write_diff: bool) -> None:
             for layer in net.layers
         ]
     weight_files.write_weights_hdf5(path, data, diffs)
-
-
-def _tell_upgrade(layers: Sequence[LayerWeights], path: str) -> None:
-    """Tell, as the original does, that BatchNorms' settings of their three blobs are dropped."""
-    if any(layer.type == "BatchNorm" and layer.settings == 3 for layer in layers):
-        what = "upgrade batch norm layers using deprecated params"
-        say("upgrade_proto.cpp:79", f"Attempting to {what}: {path}")
-        say(
-            "upgrade_proto.cpp:82",
-            "Successfully upgraded batch norm layers using deprecated params.",
-        )
 
 
 def _by_name(net: Inside) -> dict[str, list[Blob]]:

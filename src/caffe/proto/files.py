@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError, Message
 
 from ..errors import ParseError
 from ..guarded import guarded
+from ..logs import say
 from ..paths import PathLike, path_text
 from . import caffe_pb2, contents
 from .text import check_required, decode, parse_text
@@ -65,8 +66,13 @@ def read_solver(path: PathLike) -> caffe_pb2.SolverParameter:
     stem = os.path.splitext(source)[0]
     if not solver.HasField("snapshot_prefix"):
         solver.snapshot_prefix = stem
+        say("upgrade_proto.cpp:1108", f"snapshot_prefix was not specified and is set to {stem}")
     elif os.path.isdir(solver.snapshot_prefix):
-        solver.snapshot_prefix = os.path.join(solver.snapshot_prefix, os.path.basename(stem))
+        prefix = os.path.join(solver.snapshot_prefix, os.path.basename(stem))
+        solver.snapshot_prefix = prefix
+        say(
+            "upgrade_proto.cpp:1113", f"snapshot_prefix was a directory and is replaced to {prefix}"
+        )
     return solver
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..errors import ParseError
-from . import caffe_pb2, upgrade_v0, upgrade_v1
+from . import caffe_pb2, old_forms, upgrade_v0, upgrade_v1
+from .old_forms import upgrading
 
 _SOLVER_TYPES = {
     "SGD": "SGD",
@@ -44,17 +45,23 @@ def upgrade_net(net: caffe_pb2.NetParameter, source: str | None = None) -> caffe
 def upgrade_net_in_place(net: caffe_pb2.NetParameter, source: str | None = None) -> None:
     """`upgrade_net` without the copy, for a message that nobody else holds."""
     if upgrade_v0.needs_upgrade(net):
-        upgrade_v0.upgrade(net, source)
+        with upgrading(old_forms.V0, source):
+            upgrade_v0.upgrade(net, source)
     if upgrade_v1.needs_data_upgrade(net):
-        upgrade_v1.upgrade_data(net)
+        with upgrading(old_forms.TRANSFORMATIONS, source):
+            upgrade_v1.upgrade_data(net)
     if net.layers:
-        upgrade_v1.upgrade(net, source)
+        with upgrading(old_forms.V1, source):
+            upgrade_v1.upgrade(net, source)
     if net.input:
-        _upgrade_input(net, source)
-    for layer in _batch_norms_of_old(net):
-        for spec in layer.param:
-            spec.lr_mult = 0
-            spec.decay_mult = 0
+        with upgrading(old_forms.INPUTS, source):
+            _upgrade_input(net, source)
+    norms = _batch_norms_of_old(net)
+    if norms:
+        with upgrading(old_forms.BATCH_NORMS, source):
+            for spec in (spec for layer in norms for spec in layer.param):
+                spec.lr_mult = 0
+                spec.decay_mult = 0
 
 
 def upgrade_solver(
@@ -72,8 +79,9 @@ def upgrade_solver(
     if solver.HasField("solver_type"):
         if solver.HasField("type"):
             raise ParseError("both solver_type (old form) and type are given; keep type", source)
-        upgraded.type = _SOLVER_TYPES[solver.SolverType.Name(solver.solver_type)]
-        upgraded.ClearField("solver_type")
+        with upgrading(old_forms.SOLVER_TYPE, source):
+            upgraded.type = _SOLVER_TYPES[solver.SolverType.Name(solver.solver_type)]
+            upgraded.ClearField("solver_type")
     return upgraded
 
 
@@ -105,10 +113,4 @@ def _upgrade_input(net: caffe_pb2.NetParameter, source: str | None) -> None:
 
 
 def _batch_norms_of_old(net: caffe_pb2.NetParameter) -> list[caffe_pb2.LayerParameter]:
-    return [
-        layer
-        for layer in net.layer
-        if layer.type == "BatchNorm"
-        and len(layer.param) == 3
-        and any(spec.lr_mult or spec.decay_mult for spec in layer.param)
-    ]
+    return [layer for layer in net.layer if layer.type == "BatchNorm" and len(layer.param) == 3]

@@ -174,7 +174,7 @@ def _frozen(described: Described, patterns: Sequence[str]) -> Described:
         return described
     net = NetParameter()
     net.CopyFrom(param)
-    upgrade_net_in_place(net, source)
+    upgrade_net_in_place(net)
     names = [layer.name for layer in net.layer]
     for pattern in patterns:
         if not any(fnmatch.fnmatchcase(name, pattern) for name in names):

@@ -14,8 +14,9 @@ from typing import IO, Any
 import numpy as np
 
 from ..errors import ParseError
-from ..proto import caffe_pb2, upgrade_v0, upgrade_v1
+from ..proto import caffe_pb2, old_forms, upgrade_v0, upgrade_v1
 from ..proto.contents import Content
+from ..proto.old_forms import OldForm
 from . import wire
 from .layer_weights import LayerWeights, WeightBlob
 from .wire import BYTES, VARINT, Span, WireError
@@ -30,10 +31,16 @@ _BLOB_WIRES = {
     _RAW_TYPE: VARINT,
 }
 _RAW_TYPES = {0: "<f8", 1: "<f4", 2: "<f2"}
+_INPUT = 3
+_V1_DATA_PARAMS = {11: "Data", 15: "ImageData", 20: "WindowData"}
+# scale, mean_file, crop_size and mirror in these.
+_MOVED = frozenset((2, 3, 5, 6))
 _NET_WIRES = {1: BYTES, 2: BYTES, 3: BYTES, 5: VARINT, 6: BYTES, 7: VARINT, 8: BYTES, 100: BYTES}
 
 
-def read_layers(data: Content, source: str) -> Iterator[LayerWeights]:
+def read_layers(
+    data: Content, source: str, forms: set[OldForm] | None = None
+) -> Iterator[LayerWeights]:
     """Yield the layers of a V0, V1 or V2 net in file order, those without blobs too.
 
     Parameters
@@ -42,6 +49,8 @@ def read_layers(data: Content, source: str) -> Iterator[LayerWeights]:
         The file's content, of which the blobs' values are read.
     source : str
         The file's name, for errors.
+    forms : set of OldForm, optional
+        Is given the old forms that the net has.
 
     Raises
     ------
@@ -49,7 +58,7 @@ def read_layers(data: Content, source: str) -> Iterator[LayerWeights]:
         The content is damaged or no net, or a blob's values do not fill its shape.
     """
     try:
-        yield from _read_net(wire.whole(data), source)
+        yield from _read_net(wire.whole(data), source, set() if forms is None else forms)
     except WireError as error:
         raise ParseError(f"this is no .caffemodel, or a damaged one: {error}", source) from None
 
@@ -93,16 +102,18 @@ def write_net(
         stream.write(after)
 
 
-def _read_net(net: Span, source: str) -> Iterator[LayerWeights]:
+def _read_net(net: Span, source: str, forms: set[OldForm]) -> Iterator[LayerWeights]:
     names: dict[int, str] = {}
     for part in wire.fields(net):
         if _NET_WIRES.get(part.number, part.wire) != part.wire:
             raise WireError(
                 f"field {part.number} is not what it is in a net (a solver state or a mean?)"
             )
+        if part.number == _INPUT:
+            forms.add(old_forms.INPUTS)
         if part.number not in (2, 100):
             continue
-        layer, spans = _read_layer(part.value, part.number == 2)
+        layer, spans = _read_layer(part.value, part.number == 2, forms)
         names[part.number] = layer.name
         if len(names) == 2:
             raise ParseError(
@@ -119,10 +130,12 @@ def _read_net(net: Span, source: str) -> Iterator[LayerWeights]:
         raise WireError("no layers are in it")
 
 
-def _read_layer(message: Span, old: bool) -> tuple[LayerWeights, list[Span]]:
+def _read_layer(message: Span, old: bool, forms: set[OldForm]) -> tuple[LayerWeights, list[Span]]:
     """A layer without its blobs, and these as they stand."""
     layer = LayerWeights("", "")
     spans = []
+    settings = 0
+    data_params = []
     name, kind, blobs = (4, 5, 6) if old else (1, 2, 7)
     wires = {name: BYTES, kind: VARINT if old else BYTES, blobs: BYTES}
     for part in wire.fields(message):
@@ -135,10 +148,24 @@ def _read_layer(message: Span, old: bool) -> tuple[LayerWeights, list[Span]]:
         elif part.number == blobs:
             spans.append(part.value)
         elif part.number == 6 and not old:
-            layer.settings += 1
+            settings += 1
         elif old and part.number == 1 and part.wire == BYTES:
+            forms.add(old_forms.V0)
             spans += _read_v0_layer(part.value, layer)
+        elif old and part.number in _V1_DATA_PARAMS and part.wire == BYTES:
+            data_params.append((_V1_DATA_PARAMS[part.number], part.value))
+    if old:
+        forms.add(old_forms.V1)
+    if layer.type == "BatchNorm" and settings == 3:
+        forms.add(old_forms.BATCH_NORMS)
+    if any(layer.type == owner and _is_among(value, _MOVED) for owner, value in data_params):
+        forms.add(old_forms.TRANSFORMATIONS)
     return layer, spans
+
+
+def _is_among(message: Span, numbers: frozenset[int]) -> bool:
+    """Whether a message has one of these fields."""
+    return any(part.number in numbers for part in wire.fields(message))
 
 
 def _read_v0_layer(message: Span, layer: LayerWeights) -> list[Span]:

@@ -11,15 +11,23 @@ from ..errors import ParseError
 from ..paths import PathLike, path_text
 from ..proto import contents
 from ..proto.caffe_pb2 import LayerParameter
+from ..proto.old_forms import OldForm
 from . import caffemodel, hdf5
 from .layer_weights import LayerWeights
 from .wire import WireError
 
 
-def read_weights(path: PathLike) -> list[LayerWeights]:
+def read_weights(path: PathLike, forms: set[OldForm] | None = None) -> list[LayerWeights]:
     """The layers of a .caffemodel (V0, V1 or V2) or HDF5 weight file, in file order.
 
     Which of them it is is told by its content. Layers without blobs are listed too.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    forms : set of OldForm, optional
+        Is given the old forms that the file has.
 
     Raises
     ------
@@ -34,7 +42,7 @@ def read_weights(path: PathLike) -> list[LayerWeights]:
         return list(hdf5.read_layers(source))
     if (what := contents.describe(data)) != contents.BINARY:
         raise ParseError(f"a .caffemodel was expected, but this is {what}", source)
-    return list(caffemodel.read_layers(data, source))
+    return list(caffemodel.read_layers(data, source, forms))
 
 
 def read_blob(path: PathLike) -> np.ndarray:

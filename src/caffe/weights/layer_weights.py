@@ -85,11 +85,9 @@ class LayerWeights:
     """A layer's name, type and parameter blobs.
 
     `type` is V2's name; it is empty from HDF5 files, which have none. There, too, a blob is None
-    where the file leaves it out because another layer owns it. `settings` is how many `param`
-    messages a file of V2 has for the layer.
+    where the file leaves it out because another layer owns it.
     """
 
     name: str
     type: str
     blobs: list[WeightBlob | None] = field(default_factory=list)
-    settings: int = 0

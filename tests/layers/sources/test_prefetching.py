@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import caffe
+from caffe.proto.caffe_pb2 import Datum
 from tests.helpers.sources import image_net, source, write_lmdb
 
 
@@ -108,3 +109,65 @@ def test_a_copy_reads_from_the_front_by_a_thread_of_its_own(
     other.forward()
     # Its values are the net's own, and go along.
     assert other.blobs["row"].data.ravel().tolist() == ([0, 1] if forwards == 0 else [4, 0])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Eleven records."""
+    datum = Datum(channels=1, height=1, width=1, data=b"\1")
+    write_lmdb(tmp_path / "db", {b"%d" % i: datum.SerializeToString() for i in range(10, 21)})
+    return tmp_path / "db"
+
+
+def restarts(net: caffe.Net, capsys: pytest.CaptureFixture[str], forwards: int) -> list[int]:
+    """At which of so many forwards it is told that the store begins anew."""
+    found = []
+    for number in range(forwards):
+        capsys.readouterr()
+        net.forward()
+        # Whatever the thread does meanwhile.
+        time.sleep(0.002)
+        found += [number] * capsys.readouterr().err.count("Restarting data prefetching from start.")
+    return found
+
+
+def test_a_new_beginning_is_told_where_the_original_reads_its_batch(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caffe.init_log()
+    text = f'type: "Data" data_param {{ source: "{store}" backend: LMDB batch_size: 2'
+    # The records end with batches 5, 10, 16 and 21; four batches are kept ready.
+    assert restarts(source(f"{text} }}"), capsys, 19) == [2, 7, 13, 18]
+    assert restarts(source(f"{text} prefetch: 1 }}"), capsys, 17) == [5, 10, 16]
+    # A batch that is the whole store twice over.
+    assert restarts(source(f"{text.replace(': 2', ': 22')} prefetch: 1 }}"), capsys, 2) == [
+        *(0, 0),
+        *(1, 1),
+    ]
+
+
+def test_where_a_restored_layer_begins_anew(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caffe.init_log()
+    text = (
+        f'type: "Data" data_param {{ source: "{store}" backend: LMDB batch_size: 2 prefetch: 1 }}'
+    )
+    net = source(text)
+    for _ in range(4):
+        net.forward()
+    state = net.inside.layers[0].state()
+    other = source(text)
+    other.inside.layers[0].restore(state)
+    assert restarts(other, capsys, 8) == [1, 6]
+
+
+def test_solvers_that_train_together_tell_it_once(store: Path) -> None:
+    read = source(f'type: "Data" data_param {{ source: "{store}" backend: LMDB batch_size: 2 }}')
+    entries = read.inside.layers[0].opened()
+    entries.count = 2
+    # The first of two has read records 0, 2, 4, 6 after two batches, and up to 12 after four.
+    assert [entries.restarts(0, batches) for batches in (2, 3, 4, 6)] == [0, 1, 1, 2]
+    entries.rank = 1
+    # Records 1, 3, 5, 7, 9 and 11.
+    assert [entries.restarts(0, batches) for batches in (2, 3)] == [0, 1]

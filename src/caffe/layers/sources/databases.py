@@ -24,6 +24,11 @@ class Database:
     def __init__(self, path: str) -> None:
         self.path = path
 
+    @property
+    def count(self) -> int | None:
+        """How many entries it has; None where only reading all of them would tell."""
+        return None
+
     def entries(self) -> Iterator[Entry]:
         """Yield every key and value once, in the order of the keys.
 
@@ -49,6 +54,10 @@ class Lmdb(Database):
             self._file = LmdbFile(file)
         except (LmdbError, OSError) as error:
             raise ParseError(f"{self.kind} was expected: {error}", path) from error
+
+    @property
+    def count(self) -> int | None:
+        return self._file.count
 
     def entries(self) -> Iterator[Entry]:
         try:

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import CaffeError, NetError, ParseError, ShapeError, unreadable
-from ...logs import say
 from ...proto.caffe_pb2 import DataParameter, DenseImageDataParameter, ImageDataParameter
 from .data_transformer import Shape3, common_random_source
 from .databases import Entry as Record
@@ -103,6 +102,18 @@ class Source(Generic[Entry]):
 
     def go_to(self, place: dict[str, Any]) -> None:
         """Let `entries` begin there; before it has begun."""
+
+    def restarts(self, offset: int, batches: int) -> int:
+        """Return how often the end is told to have been reached, once batches more are read.
+
+        Parameters
+        ----------
+        offset : int
+            How many entries were read, or left to other solvers, before the first of them.
+        batches : int
+            How many.
+        """
+        return 0
 
     def joined(self, samples: Sequence[Sample]) -> Batch:
         """Return samples as a batch."""
@@ -230,6 +241,7 @@ class StoreSource(Source[Record]):
                 f"{self._database.kind} with pictures was expected, but it is empty", param.source
             )
         self.first = first
+        self._length = self._database.count
         self._read = 0
 
     def entries(self) -> Iterator[Record]:
@@ -238,8 +250,16 @@ class StoreSource(Source[Record]):
             for number, record in enumerate(islice(self._database.entries(), begin, None), begin):
                 self._read = number + 1
                 yield record
+            # Of some stores it is known only now.
+            self._length = self._read
             begin = 0
-            say("data_layer.cpp:73", "Restarting data prefetching from start.")
+
+    def restarts(self, offset: int, batches: int) -> int:
+        if not self._length:
+            return 0
+        before = (self.rank - offset) % self.count
+        end = offset + before + (batches * self.batch_size - 1) * self.count + 1
+        return end // self._length - offset // self._length
 
     def place(self) -> dict[str, Any]:
         return {"read": self._read}

@@ -62,6 +62,11 @@ class LmdbFile:
     path : str
         The file itself.
 
+    Attributes
+    ----------
+    count : int
+        How many records it says that it has.
+
     Raises
     ------
     LmdbError
@@ -73,7 +78,7 @@ class LmdbFile:
     def __init__(self, path: str) -> None:
         self._handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         weakref.finalize(self, os.close, self._handle)
-        self._tree()
+        self.count = self._tree().entries
 
     def records(self) -> Iterator[Record]:
         """Yield each record of the unnamed database, in the order of the keys.

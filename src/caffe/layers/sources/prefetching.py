@@ -13,7 +13,7 @@ import numpy as np
 
 from ... import parallel
 from ...errors import NetError
-from ...logs import Line
+from ...logs import Line, say
 from ...memory.blob import Blob, Shape
 from ...phases import TRAIN
 from ...processes import Birthplace, in_forked_child
@@ -37,11 +37,11 @@ class Prefetcher:
     batches : iterator
         Run in the thread only.
     depth : int
-        How many batches to keep ready.
+        How many batches to keep ready; at least 1.
     """
 
     def __init__(self, batches: Iterator[Ready], depth: int) -> None:
-        self._results: Queue[Ready | BaseException] = Queue(max(1, depth))
+        self._results: Queue[Ready | BaseException] = Queue(depth)
         self._stopped = threading.Event()
         self._birthplace = Birthplace()
         self._error: BaseException | None = None
@@ -120,7 +120,37 @@ def _stop_all() -> None:
         prefetcher.join(timeout=5)
 
 
-_OWN = ("_prefetcher", "_randoms", "_source")
+class Restarts:
+    """Tells when a source begins anew, at the forward at which the original reads the batch for it.
+
+    That is the one which makes room for the batch among the `depth` that wait. The thread is
+    further by then, or not yet so far: where lines stand must not hang on that.
+
+    Parameters
+    ----------
+    source : Source
+        Which is about to be read.
+    depth : int
+        How many batches the original keeps ready.
+    """
+
+    def __init__(self, source: Source[Any], depth: int) -> None:
+        self._source = source
+        self._offset = source.offset
+        self._batches = depth
+        self._told = 0
+
+    def tell(self) -> None:
+        """Tell of those that are due at this forward."""
+        # Those that train together have one voice.
+        count = self._source.restarts(self._offset, self._batches) if not self._source.rank else 0
+        for _ in range(self._told, count):
+            say("data_layer.cpp:73", "Restarting data prefetching from start.")
+        self._told = max(count, self._told)
+        self._batches += 1
+
+
+_OWN = ("_prefetcher", "_randoms", "_restarts", "_source")
 
 
 class PrefetchingLayer(Layer[P]):
@@ -199,11 +229,13 @@ class PrefetchingLayer(Layer[P]):
     def forward_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
         if self._prefetcher is None or not self._prefetcher.is_here:
             # How far all of these layers read ahead stands in data_param, as in Caffe.
-            depth = self.layer_param.data_param.prefetch
+            depth = max(1, self.layer_param.data_param.prefetch)
             if "_source" not in vars(self):
                 self.begin()
+            self._restarts = Restarts(self._source, depth)
             self._prefetcher = Prefetcher(_with_states(self._source, self._randoms), depth)
             weakref.finalize(self, self._prefetcher.stop).atexit = False
+        self._restarts.tell()
         batch, self._state = self._prefetcher.next()
         for top, array in zip(tops, batch, strict=False):
             top.put_data(torch.from_numpy(array))
