@@ -1,4 +1,4 @@
-"""Memory for large arrays that are filled once and kept, such as weights."""
+"""Memory for large arrays that are filled once and kept, such as weights; how large they may be."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ import mmap
 
 LARGE = 4 << 20
 """From how many bytes on an array gets pages of its own."""
+
+MOST_TIMES_UNPACKED = 1032
+"""How many bytes a file's arrays may unpack to, all together, for each byte of the file.
+
+No less than what deflate can reach, the compression of HDF5's and MATLAB's files. What has more has
+values that nobody wrote.
+"""
 
 
 def allocate(size: int) -> mmap.mmap | bytearray:

@@ -9,6 +9,7 @@ import pytest
 
 from caffe.errors import CaffeError, ParseError
 from caffe.weights.solver_state import State, read_state, write_state, write_state_hdf5
+from tests.helpers.damage import damaged
 
 STATE = State(
     7, "s_iter_7.caffemodel", 2, [np.arange(6, dtype=np.float32).reshape(2, 3), np.zeros(0, "f4")]
@@ -52,12 +53,8 @@ def test_damaged_states_are_refused_cleanly(write: object, tmp_path: Path) -> No
         pytest.importorskip("h5py")
     path, rng = tmp_path / "state", np.random.default_rng(0)
     write(path, STATE)
-    whole = path.read_bytes()
-    for _ in range(200):
-        damaged = bytearray(whole)
-        for place in rng.integers(0, len(whole), 3):
-            damaged[place] = rng.integers(256)
-        path.write_bytes(damaged[: rng.integers(1, len(whole) + 1)])
+    for content in damaged(path.read_bytes(), 200, rng):
+        path.write_bytes(content)
         try:
             read_state(path)
         except CaffeError:

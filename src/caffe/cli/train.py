@@ -129,7 +129,7 @@ def train(
     if iterations is not None:
         complain("warning: --iterations means nothing here: max_iter says how many")
     rates = told_range(lr_range)
-    together = _in_processes(gpu, processes)
+    number, together = _in_processes(gpu, processes)
     if together and lr_find:
         raise typer.BadParameter("--lr-find tries its rates in one process")
     from .. import parallel
@@ -143,7 +143,7 @@ def train(
     param = read_solver(solver)
     param.train_state.level = level
     param.train_state.stage.extend(told_stages(stage))
-    _use_device(param, gpu)
+    _use_device(param, number)
     if snapshot is not None or weights:
         param.ClearField("weights")
         param.weights.extend([] if snapshot is not None else [",".join(weights or ())])
@@ -166,7 +166,7 @@ def train(
             say("caffe.cpp:230", f"Resuming from {snapshot}")
             trained.restore(snapshot)
         if together:
-            join_gradients(trained)
+            _join_gradients(trained)
         last = LastSnapshot(trained)
         tables = (csv, tensorboard) if is_first else (None, None)
         with _watched(trained, last, is_live, *tables):
@@ -174,21 +174,35 @@ def train(
             trained.solve()
             say("caffe.cpp:250", "Optimization Done.")
     if signals.has_stopped and is_first:
-        options = {
-            "gpu": gpu,
-            "processes": processes,
-            "threads": threads,
-            "csv": csv,
-            "tensorboard": tensorboard,
-            "level": level or None,
-        }
-        further = [f"--{name}={value}" for name, value in options.items() if value is not None]
-        further += [f"--stage={name}" for name in stage or ()]
-        further += [f"--freeze={name}" for name in freeze or ()]
-        more = {"monitor": monitor, "early-stop": early_stop, "keep": keep}
-        further += [f"--{name}={value}" for name, value in more.items() if value is not None]
-        further += ["--keep-best"] * keep_best
+        further = _as_options(
+            gpu=gpu,
+            processes=processes,
+            threads=threads,
+            csv=csv,
+            tensorboard=tensorboard,
+            level=level or None,
+            stage=stage,
+            freeze=freeze,
+            monitor=monitor,
+            early_stop=early_stop,
+            keep=keep,
+            keep_best=keep_best,
+        )
         last.tell(solver, further)
+
+
+def _as_options(**given: object) -> list[str]:
+    """Write options as words of a command: lists again and again, switches by their name alone."""
+    words = []
+    for name, value in given.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(option)
+        elif isinstance(value, list):
+            words += [f"{option}={one}" for one in value]
+        elif value not in (None, False):
+            words.append(f"{option}={value}")
+    return words
 
 
 class LastSnapshot:
@@ -252,35 +266,39 @@ def _watched(
         yield
 
 
-def _in_processes(gpu: str | None, processes: int | None) -> bool:
+def _in_processes(gpu: str | None, processes: int | None) -> tuple[int | None, bool]:
     """Train together with others where several are asked for, or torchrun has started this one.
 
     Where they are yet to be started this process only waits for them.
 
     Returns
     -------
-    bool
+    number : int or None
+        The GPU that the command line has for this process, which uses it from now on.
+    together : bool
         Whether there are others.
     """
     from ..solver import launch
 
-    if launch.is_launched():
-        from ..solver import communication
-
-        # Messages between GPUs need to know which one is this process's.
-        if gpu is not None:
-            use_gpu(_own_gpu(gpu))
-        return communication.join()
+    is_launched = launch.is_launched()
     numbers = [] if gpu is None else _gpus(gpu)
     count = processes or max(1, len(numbers))
-    if count > 1:
+    if count > 1 and not is_launched:
         from ..devices import usable_device
 
         for number in numbers:
             usable_device(number)
         loading.end()
         raise typer.Exit(launch.launch(launch.this_command(), count))
-    return False
+    rank = int(os.environ.get("LOCAL_RANK", "0"))
+    own = numbers[rank % len(numbers)] if numbers else None
+    use_gpu(own)
+    if not is_launched:
+        return own, False
+    from ..solver import communication
+
+    # Messages between GPUs need to know which one is this process's.
+    return own, communication.join()
 
 
 def _gpus(gpu: str) -> list[int]:
@@ -290,13 +308,7 @@ def _gpus(gpu: str) -> list[int]:
     return (list(range(len(device_facts().cards))) or [0]) if given is None else given
 
 
-def _own_gpu(gpu: str) -> int:
-    """Which of the GPUs named is this process's."""
-    numbers = _gpus(gpu)
-    return numbers[int(os.environ.get("LOCAL_RANK", "0")) % len(numbers)]
-
-
-def join_gradients(solver: Solver) -> None:
+def _join_gradients(solver: Solver) -> None:
     """Let the solver begin with the first one's parameters, and use the mean of all gradients."""
     from ..solver.communication import Together
 
@@ -305,31 +317,22 @@ def join_gradients(solver: Solver) -> None:
     solver.add_callback(together)
 
 
-def _use_device(param: SolverParameter, gpu: str | None) -> None:
-    """Train on the GPU that the command line names, or else on what the solver's text does.
-
-    Raises
-    ------
-    DeviceError
-        The command line names a GPU that cannot be used.
-    """
+def _use_device(param: SolverParameter, number: int | None) -> None:
+    """Train on this GPU, which is used already, or else on what the solver's text names."""
     from ..devices import device_facts, why_unusable
     from ..logs import say
 
-    number = None
-    if gpu is not None:
-        number = _own_gpu(gpu)
-    elif param.HasField("solver_mode") and param.solver_mode == param.GPU:
+    if number is None and param.HasField("solver_mode") and param.solver_mode == param.GPU:
         reason = why_unusable(device_facts(), param.device_id)
         if reason is None:
             number = param.device_id
+            use_gpu(number)
         else:
             complain(f"warning: solver_mode: GPU is not possible, so that the CPU trains: {reason}")
     if number is None:
         say("caffe.cpp:197", "Use CPU.")
         param.solver_mode = param.CPU
         return
-    use_gpu(number)
     say("caffe.cpp:204", f"Using GPUs {number}")
     say("caffe.cpp:209", f"GPU {number}: {device_facts().cards[number].name}")
     param.solver_mode, param.device_id = param.GPU, number

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from ..cli.upgrade import write_upgraded
 from .command import run_tool
+from .upgrade_proto import upgrade_tool
 
-
-def upgrade_solver_proto_text(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A solver of any age.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="Written as text.")],
-) -> None:
-    """Write a solver of any age in today's form, as text."""
-    write_upgraded(source, target, solver=True, binary=False)
+upgrade_solver_proto_text = upgrade_tool("solver", "text")
 
 
 def run() -> None:

@@ -9,17 +9,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import ParseError
+from ..pages import MOST_TIMES_UNPACKED
 from .layer_weights import new_array
-
-MOST_TIMES_UNPACKED = 1032
-"""How many bytes a file's data sets may unpack to, all together, for each byte of the file.
-
-More than what HDF5's compression (deflate) can reach. What has more has values that nobody wrote.
-"""
 
 
 class Allowance:
-    """How much may still be unpacked of a file.
+    """How much may still be unpacked of a file: MOST_TIMES_UNPACKED its size in all.
 
     Parameters
     ----------

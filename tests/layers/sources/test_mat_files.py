@@ -9,6 +9,7 @@ import pytest
 
 import caffe
 from caffe.errors import CaffeError, NetError, ShapeError
+from tests.helpers.damage import damaged
 
 io = pytest.importorskip("scipy.io")
 
@@ -86,12 +87,8 @@ def test_damaged_files_are_refused_cleanly(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for compressed in (False, True):
         io.savemat(path, {"data": rng.normal(size=(4, 3, 2))}, do_compression=compressed)
-        whole = path.read_bytes()
-        for _ in range(150):
-            damaged = bytearray(whole)
-            for place in rng.integers(0, len(whole), 3):
-                damaged[place] = rng.integers(256)
-            path.write_bytes(damaged[: rng.integers(1, len(whole) + 1)])
+        for content in damaged(path.read_bytes(), 150, rng):
+            path.write_bytes(content)
             try:
                 reader(tmp_path)
             except CaffeError:

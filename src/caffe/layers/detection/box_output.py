@@ -6,17 +6,23 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ...errors import NetError, ShapeError
 from ...memory.blob import Shape
 from ...proto.caffe_pb2 import BoxOutputParameter
 from ...pytorch import torch
 from ..axes import picture_size
 from ..layer import Layer, register
+from .boxes import ShareOf, suppress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 COORDINATES = 4
+
+SHARES: dict[str, ShareOf] = {"IOU": "union", "IOMU": "smaller", "IOFU": "better"}
+"""Of what iou_thr is a part, by nms_type."""
 
 
 @register("BoxOutput")
@@ -48,7 +54,7 @@ class BoxOutput(Layer[BoxOutputParameter]):
                 )
         if param.field_whr < 1 or param.field_xyr <= 0:
             raise NetError("field_whr must be at least 1, and field_xyr above 0")
-        if param.nms_type not in ("IOU", "IOMU", "IOFU"):
+        if param.nms_type not in SHARES:
             raise NetError(f"nms_type must be IOU, IOMU or IOFU, not {param.nms_type!r}")
         norm = self.layer_param.bbox_reg_param
         self._mean, self._std = list(norm.bbox_mean), list(norm.bbox_std)
@@ -110,23 +116,12 @@ class BoxOutput(Layer[BoxOutputParameter]):
 
     def _kept(self, boxes: Tensor) -> Tensor:
         """Which of the boxes, the best first, overlap no better one too much."""
-        # One decision follows from another, so that there is nothing for a GPU to do.
-        found = boxes.detach().cpu()
+        found = boxes.detach().cpu().numpy()
         corner, sides = found[:, :2], found[:, 2:4]
-        area = sides.prod(1)
-        going = torch.zeros(len(found), dtype=torch.bool)
-        kept = []
-        for i in range(len(found)):
-            if going[i]:
-                continue
-            kept.append(i)
-            low = torch.maximum(corner[i], corner[i + 1 :])
-            high = torch.minimum((corner + sides)[i], (corner + sides)[i + 1 :])
-            shared = (high - low).clamp(min=0).prod(1)
-            whole = {
-                "IOU": area[i] + area[i + 1 :] - shared,
-                "IOMU": torch.minimum(area[i], area[i + 1 :]),
-                "IOFU": area[i].expand(len(shared)),
-            }[self.param.nms_type]
-            going[i + 1 :] |= shared / whole > self.param.iou_thr
-        return torch.tensor(kept, dtype=torch.long, device=boxes.device)
+        kept = suppress(
+            np.concatenate([corner, corner + sides], 1),
+            self.param.iou_thr,
+            share_of=SHARES[self.param.nms_type],
+            sizes=sides.prod(1),
+        )
+        return torch.from_numpy(kept).to(boxes.device)

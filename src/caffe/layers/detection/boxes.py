@@ -6,7 +6,7 @@ where `pixels` is 1, reach over their last pixel and have the width x2 - x1 + 1.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ CENTER_SIZE = PriorBoxParameter.CENTER_SIZE
 CORNER_SIZE = PriorBoxParameter.CORNER_SIZE
 
 LARGEST_EXPONENT = 87.0
+
+ShareOf = Literal["union", "smaller", "better"]
+"""Of what two boxes share a part: of their union, of the smaller or of the better one."""
 
 BLOCK = 128
 """So many boxes are compared with one another at a time."""
@@ -97,12 +100,24 @@ def suppress(
     most: int | None = None,
     pixels: float = 0,
     eta: float = 1,
+    share_of: ShareOf = "union",
+    sizes: NDArray[np.float32] | None = None,
 ) -> NDArray[np.int64]:
-    """Do what `non_maximum_suppression` does, with arrays."""
+    """Do what `non_maximum_suppression` does, with arrays.
+
+    Parameters
+    ----------
+    boxes, threshold, most, pixels, eta
+        As there.
+    share_of : {"union", "smaller", "better"}
+        Of what the threshold is a part.
+    sizes : array, optional
+        The boxes' areas (N), where they are known more exactly than from their corners.
+    """
     most = len(boxes) if most is None else most
     corners = np.ascontiguousarray(boxes.T)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-        sizes = _area(corners, pixels)
+        sizes = _area(corners, pixels) if sizes is None else sizes
         kept: list[NDArray[np.int64]] = []
         count = 0
         for start in range(0, len(boxes), BLOCK):
@@ -112,12 +127,12 @@ def suppress(
             if kept and not eta < 1:
                 # Most boxes go here: only the others are compared with one another.
                 before = np.concatenate(kept)
-                among = _overlap_of(corners, sizes, before, index, pixels)
+                among = _overlap_of(corners, sizes, before, index, pixels, share_of)
                 index = index[(among <= threshold).all(0)]
             if not len(index):
                 continue
             own = np.concatenate([*kept, index]) if eta < 1 else index
-            among = _overlap_of(corners, sizes, own, index, pixels)
+            among = _overlap_of(corners, sizes, own, index, pixels, share_of)
             chosen, threshold = _choose(among, len(own) - len(index), threshold, eta, most - count)
             kept.append(index[chosen])
             count += len(chosen)
@@ -157,9 +172,14 @@ def _area(corners: np.ndarray, pixels: float) -> np.ndarray:
 
 
 def _overlap_of(
-    corners: np.ndarray, sizes: np.ndarray, a: np.ndarray, b: np.ndarray, pixels: float
+    corners: np.ndarray,
+    sizes: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    pixels: float,
+    share_of: ShareOf,
 ) -> np.ndarray:
-    """The overlaps of the boxes `a` with the boxes `b`, (A, B), as `overlaps` has them."""
+    """The overlaps of the boxes `a` with the worse boxes `b`, (A, B), as `overlaps` has them."""
     shared = np.minimum(corners[2, a, None], corners[2, b])
     shared -= np.maximum(corners[0, a, None], corners[0, b])
     high = np.minimum(corners[3, a, None], corners[3, b])
@@ -170,10 +190,15 @@ def _overlap_of(
     np.maximum(shared, 0, out=shared)
     np.maximum(high, 0, out=high)
     shared *= high
-    union = np.add(sizes[a, None], sizes[b], out=high)
-    union -= shared
+    if share_of == "union":
+        whole = np.add(sizes[a, None], sizes[b], out=high)
+        whole -= shared
+    elif share_of == "smaller":
+        whole = np.minimum(sizes[a, None], sizes[b], out=high)
+    else:
+        whole = sizes[a, None]
     # Boxes without area do not overlap: 0 / 0 is not asked.
-    parts: np.ndarray = np.divide(shared, union, out=np.zeros_like(shared), where=~(shared <= 0))
+    parts: np.ndarray = np.divide(shared, whole, out=np.zeros_like(shared), where=~(shared <= 0))
     return parts
 
 

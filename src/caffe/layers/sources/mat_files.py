@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 from ...atomic import atomic_write
 from ...errors import CaffeError, NetError, ParseError, ShapeError, require, unreadable
 from ...memory.blob import Blob
+from ...pages import MOST_TIMES_UNPACKED
 from ...proto.caffe_pb2 import MatReadParameter, MatWriteParameter
 from ...pytorch import torch
 from ..layer import Layer, register
 
 VARIABLE = "data"
-
-DENSEST = 1100
-"""How many bytes one byte of a compressed file can stand for at most."""
 
 
 class OfMatFiles:
@@ -76,7 +74,7 @@ def read_mat(path: str) -> NDArray[np.float32]:
                 f"but there is {kind}{' of shape ' + str(shape) if shape else ''}",
                 path,
             )
-        if torch.Size(shape).numel() > DENSEST * os.path.getsize(path):
+        if torch.Size(shape).numel() > MOST_TIMES_UNPACKED * os.path.getsize(path):
             raise ParseError(f"variable '{VARIABLE}' claims more numbers than the file has", path)
         array = scipy.loadmat(path, variable_names=[VARIABLE])[VARIABLE]
         if array.shape != tuple(shape) or array.dtype.kind != "f":

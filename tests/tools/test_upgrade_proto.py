@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,18 @@ def test_a_net_is_upgraded_in_both_forms_whatever_the_names_are(tmp_path: Path, 
         assert [layer.type for layer in net.layer] == ["Input", "ReLU"]
     assert read_net(text) == read_net(binary)
     assert not binary.read_bytes().startswith(b"name")
+
+
+@pytest.mark.parametrize(
+    ("upgrade", "words"),
+    [
+        (upgrade_net_proto_text, "Write a net of any age in today's form, as text."),
+        (upgrade_net_proto_binary, "Write a net of any age in today's form, as binary."),
+        (upgrade_solver_proto_text, "Write a solver of any age in today's form, as text."),
+    ],
+)
+def test_each_tells_what_it_does(upgrade: Callable[[Path, Path], None], words: str) -> None:
+    assert words in tool(upgrade, "--help").stdout
 
 
 def test_a_solver_is_upgraded(tmp_path: Path) -> None:
