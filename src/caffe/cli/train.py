@@ -200,7 +200,7 @@ def _as_options(**given: object) -> list[str]:
             words.append(option)
         elif isinstance(value, list):
             words += [f"{option}={one}" for one in value]
-        elif value not in (None, False):
+        elif value is not None and value is not False:
             words.append(f"{option}={value}")
     return words
 
