@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import caffe
 from caffe.io import load_image, load_mean, oversample, resize_image
@@ -266,3 +268,72 @@ def test_net_without_an_input(tmp_path: Path, files: tuple[Path, Path]) -> None:
 def test_missing_weights_are_named(tmp_path: Path, files: tuple[Path, Path]) -> None:
     with pytest.raises(caffe.CaffeError, match=r"nothing\.caffemodel"):
         caffe.Classifier(files[0], tmp_path / "nothing.caffemodel")
+
+
+def test_features_are_rows_in_the_pictures_order_whatever_holds_them(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    net = classifier(files)
+    pictures = random_pictures((8, 6), (20, 30), (8, 6), (9, 9), (8, 6))
+    alone = np.stack([net.features(picture, "means") for picture in pictures])
+    assert alone.shape == (5, 3)
+    assert alone.dtype == np.float32
+    np.testing.assert_allclose(alone[0], expected_means(pictures[0][None])[0], atol=1e-3)
+    for batch in (1, 2, 5, 16):
+        np.testing.assert_allclose(net.features(pictures, "means", batch), alone, atol=1e-4)
+        given = (picture for picture in pictures)
+        np.testing.assert_allclose(net.features(given, "means", batch), alone, atol=1e-4)
+    at_once = [len(rows) for rows in net.iterate_features(iter(pictures), "means", 2)]
+    assert at_once == [2, 2, 1]
+    # A blob with places keeps them, and only ones at the end are left out.
+    assert net.features(pictures[:2], "data").shape == (2, 3, 8, 6)
+    path = tmp_path / "a.png"
+    Image.fromarray((pictures[0] * 255).astype(np.uint8)).save(path)
+    np.testing.assert_allclose(net.features([path], "means")[0], alone[0], atol=1)
+
+
+def test_features_of_very_many_pictures_need_no_more_than_a_few_at_a_time(
+    files: tuple[Path, Path],
+) -> None:
+    net = classifier(files)
+    under_way = most = 0
+
+    def pictures() -> Any:
+        nonlocal under_way, most
+        for _ in range(100):
+            under_way += 1
+            most = max(most, under_way)
+            yield np.zeros((8, 6, 3), np.float32)
+
+    for rows in net.iterate_features(pictures(), "means", 4):
+        under_way -= len(rows)
+    assert under_way == 0
+    assert most <= 4 * 4
+
+
+def test_features_by_default_are_what_the_last_weights_are_given() -> None:
+    text = MEANS + (
+        'layer { name: "fc" type: "InnerProduct" bottom: "means" top: "fc" '
+        'inner_product_param { num_output: 2 weight_filler { type: "xavier" } } }'
+        'layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }'
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        model, weights = Path(folder, "net.prototxt"), Path(folder, "net.caffemodel")
+        model.write_text(text)
+        caffe.Net(model, caffe.TEST).save(weights)
+        net = classifier((model, weights))
+    assert net.feature_blob() == "means"
+    assert net.features(np.zeros((8, 6, 3))).shape == (3,)
+
+
+def test_what_features_cannot_be_had_of_is_told(files: tuple[Path, Path]) -> None:
+    net = classifier(files)
+    picture = np.zeros((8, 6, 3))
+    with pytest.raises(caffe.errors.CaffeError, match="no blob 'absent'; it has 'data', 'means'"):
+        net.features(picture, "absent")
+    with pytest.raises(caffe.errors.NetError, match="no layer of the net has weights"):
+        net.features(picture)
+    with pytest.raises(caffe.errors.ShapeError, match="no pictures"):
+        net.features([], "means")
+    with pytest.raises(caffe.errors.CaffeError, match="at least one picture"):
+        net.features(picture, "means", batch=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import chain, islice
@@ -13,15 +13,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import homes
 from .errors import CaffeError, NetError, ShapeError
+from .io.given import Picture, is_one_picture, read_given, several
 from .io.read_ahead import read_ahead
 from .io.recipe import STRETCH, PictureRecipe, cut_crops, said_recipe
 from .io.transformer import recipe_of, transformer_of
+from .net.checks import known_blobs
 from .net.net import Net
 from .paths import PathLike, path_text
 from .proto import caffe_pb2
 
 CROPS = 10
 """Of a picture that is oversampled."""
+
+BATCH = 16
+"""How many pictures go through at once where nobody says otherwise."""
 
 
 def __getattr__(name: str) -> Any:
@@ -241,22 +246,193 @@ class Classifier(Net):
         ShapeError
             There are no pictures.
         """
+        rows = list(self.run_prepared(pictures))
+        if not rows:
+            raise ShapeError("predict was given no pictures")
+        return np.concatenate(rows)
+
+    def run_prepared(
+        self, pictures: Iterable[NDArray[np.float32]], blob: str | None = None
+    ) -> Iterator[NDArray[np.float32]]:
+        """Yield what a blob holds for pictures that went through `prepare`, batch by batch.
+
+        Parameters
+        ----------
+        pictures : iterable of arrays
+            As `predict_prepared` takes them.
+        blob : str, optional
+            Its name; the net's first output if nothing is said.
+
+        Yields
+        ------
+        numpy.ndarray
+            One row for each of some pictures, in their order: the blob's own shape but for its
+            first axis; averaged over a picture's crops, and flat, if there are several.
+
+        Raises
+        ------
+        CaffeError
+            The net has no such blob.
+        ShapeError
+            The blob has no row for each crop.
+        """
+        (name,) = known_blobs([blob or self.outputs[0]], self.blobs)
         pictures = iter(pictures)
         first = next(pictures, None)
         if first is None:
-            raise ShapeError("predict was given no pictures")
+            return
         count = len(first)
         crops = chain.from_iterable(chain([first], pictures))
         data = self.blobs[self.inputs[0]]
-        rows: list[NDArray[Any]] = []
-        means: list[NDArray[Any]] = []
+        rows: list[NDArray[np.float32]] = []
         while batch := list(islice(crops, data.shape[0])):
             values = data.data
             for slot, crop in zip(values, batch, strict=False):
                 slot[...] = crop
             values[len(batch) :] = 0
-            rows.extend(self.forward()[self.outputs[0]][: len(batch)].copy())
-            while count > 1 and len(rows) >= count:
-                means.append(np.reshape(rows[:count], (count, -1)).mean(axis=0))
-                del rows[:count]
-        return np.asarray(means if count > 1 else rows)
+            found = self.forward(blobs=[name])[name]
+            if found.ndim == 0 or len(found) != data.shape[0]:
+                raise ShapeError(
+                    f"the blob '{name}' of shape {found.shape} has no row for each of "
+                    f"{data.shape[0]} pictures"
+                )
+            rows.extend(found[: len(batch)].copy())
+            whole = len(rows) // count
+            if whole:
+                done = np.asarray(rows[: whole * count])
+                del rows[: whole * count]
+                yield done if count == 1 else done.reshape(whole, count, -1).mean(axis=1)
+
+    def run(
+        self,
+        pictures: Iterable[Picture],
+        blob: str | None = None,
+        oversample: bool = False,
+        batch: int = BATCH,
+    ) -> Iterator[NDArray[np.float32]]:
+        """Yield what a blob holds for pictures, batch by batch.
+
+        Threads read and prepare the next pictures while the net runs. No more than three batches
+        of them are held at a time, however many there are.
+
+        Parameters
+        ----------
+        pictures : iterable of Picture
+            Paths, addresses, bytes, `PIL.Image.Image`s or arrays, see `caffe.io.given.Picture`.
+        blob : str, optional
+            Its name; the net's first output if nothing is said.
+        oversample : bool
+            Average over ten crops, see `predict`.
+        batch : int
+            How many pictures go through at once; fewer where there are not so many.
+
+        Yields
+        ------
+        numpy.ndarray
+            See `run_prepared`.
+
+        Raises
+        ------
+        ImageError, FetchError
+            A picture cannot be read.
+        CaffeError
+            The net has no such blob.
+        """
+        if batch < 1:
+            raise CaffeError(f"a batch must hold at least one picture, not {batch}")
+        known_blobs([blob or self.outputs[0]], self.blobs)
+        color = self.recipe.color
+
+        def prepare(picture: Picture) -> NDArray[np.float32]:
+            pixels, white = read_given(picture, color)
+            return self.prepare(pixels, oversample, white)
+
+        pictures = iter(pictures)
+        first = list(islice(pictures, batch))
+        if first:
+            self.make_room(len(first) * (CROPS if oversample else 1))
+        with closing(read_ahead(prepare, chain(first, pictures), 2 * batch)) as prepared:
+            yield from self.run_prepared(prepared, blob)
+
+    def feature_blob(self) -> str:
+        """Return the blob that the last layer with weights is given: what the classes are told by.
+
+        Raises
+        ------
+        NetError
+            No layer has weights.
+        """
+        for layer in reversed(self.params):
+            return str(self.bottom_names[layer][0])
+        raise NetError("no layer of the net has weights; say which blob is wanted")
+
+    def features(
+        self,
+        pictures: Picture | Iterable[Picture],
+        blob: str | None = None,
+        batch: int = BATCH,
+    ) -> NDArray[np.float32]:
+        """Return what a blob holds for one or several pictures.
+
+        Parameters
+        ----------
+        pictures : Picture or iterable of Picture
+            Paths, addresses, bytes, `PIL.Image.Image`s or arrays, see `caffe.io.given.Picture`. A
+            generator may hand over any number, as only a few batches are held at a time.
+        blob : str, optional
+            Its name; that of `feature_blob` if nothing is said. Of a blob that layers change in
+            place it is what the last of them leaves.
+        batch : int
+            How many pictures go through at once.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32. N rows for several pictures, in their order, each of the blob's shape for one
+            picture without the axes of length 1 at its end: (N, 1280) for a blob of
+            (N, 1280, 1, 1). Of one picture the row alone.
+
+        Raises
+        ------
+        CaffeError
+            The net has no such blob.
+        ImageError, FetchError
+            A picture cannot be read.
+        ShapeError
+            There are no pictures, or the blob has no row for each.
+
+        See Also
+        --------
+        iterate_features : The same, batch by batch, for more than memory holds.
+
+        Examples
+        --------
+        >>> model = caffe.zoo.load()
+        >>> model.features([np.zeros((8, 9, 3)), np.ones((9, 8, 3))], blob="pool").shape
+        (2, 1280)
+        """
+        rows = list(self.iterate_features(several(pictures), blob, batch))
+        if not rows:
+            raise ShapeError("features was given no pictures")
+        return rows[0][0] if is_one_picture(pictures) else np.concatenate(rows)
+
+    def iterate_features(
+        self, pictures: Iterable[Picture], blob: str | None = None, batch: int = BATCH
+    ) -> Iterator[NDArray[np.float32]]:
+        """Yield the rows of `features`, as many at a time as go through the net."""
+        for rows in self.run(pictures, blob or self.feature_blob(), batch=batch):
+            yield without_last_ones(rows)
+
+
+def without_last_ones(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return rows without the axes of length 1 at the end of their shape.
+
+    Examples
+    --------
+    >>> without_last_ones(np.zeros((2, 1280, 1, 1), np.float32)).shape
+    (2, 1280)
+    """
+    shape = rows.shape
+    while len(shape) > 2 and shape[-1] == 1:
+        shape = shape[:-1]
+    return rows.reshape(shape)

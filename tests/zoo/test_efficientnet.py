@@ -162,6 +162,24 @@ def test_a_path_its_bytes_and_its_array_give_the_same(model: Any, tmp_path: Path
         np.testing.assert_allclose([p for _, p in answers], [p for _, p in wanted], atol=1e-6)
 
 
+def test_several_pictures_give_a_list_of_what_each_gives(model: Any, tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    path = tmp_path / "cat.png"
+    image.fromarray(picture("chelsea")).save(path)
+    alone = [model.classify(picture(name), top=2) for name in ("chelsea", "coffee")]
+    for batch in (1, 16):
+        given = iter([path, image.fromarray(picture("coffee"))])
+        many = model.classify(given, top=2, batch=batch)
+        assert [found.picture for found in many] == [str(path), None]
+        for found, wanted in zip(many, alone, strict=True):
+            assert [entry.index for entry in found] == [entry.index for entry in wanted]
+            assert [entry.probability for entry in found] == pytest.approx(
+                [entry.probability for entry in wanted], abs=1e-4
+            )
+    assert model.classify([]) == []
+    assert model.features(path).shape == (1280,)
+
+
 def test_the_labels_are_those_of_caffes_synset_words(model: Any, shared: Path) -> None:
     text = (shared / "models" / "ilsvrc12_aux" / "synset_words.txt").read_text()
     assert model.labels == text.splitlines()

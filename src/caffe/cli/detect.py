@@ -16,7 +16,7 @@ from ..errors import CaffeError
 from . import completion
 from .options import Threads, numbers, use_gpu
 from .own_net import OWN, tell_recipe
-from .sources import STANDARD_INPUT, find_pictures, is_address, read_source
+from .sources import STANDARD_INPUT, find_pictures, read_source
 from .terminal import bar, complain, progress
 
 if TYPE_CHECKING:
@@ -293,6 +293,8 @@ def _pictures_of(sources: list[str], output: Path | None) -> list[Path | None]:
         return [output]
     if output.suffix and not output.is_dir():
         raise typer.BadParameter(f"--output must be a folder for {len(sources)} pictures")
+    from ..io.given import is_address
+
     names: list[Path | None] = []
     taken: set[str] = set()
     for source in sources:

@@ -52,11 +52,6 @@ def _walk(folder: str, refuse: Callable[[str], None]) -> Iterator[str]:
                 yield os.path.join(place, name)
 
 
-def is_address(source: str) -> bool:
-    """Whether a source is a web address (or another that cannot be fetched) and not a path."""
-    return "://" in source
-
-
 def read_source(source: str, color: bool = True) -> tuple[NDArray[Any], float]:
     """Read a picture's numbers, and what they are to be divided by to lie in 0 to 1.
 
@@ -67,26 +62,18 @@ def read_source(source: str, color: bool = True) -> tuple[NDArray[Any], float]:
     ImageError
         What is there is no picture.
     """
-    from ..io.pictures import read_pixels
+    from ..io.given import read_given
 
     if source == STANDARD_INPUT:
-        return read_pixels(_named(sys.stdin.buffer.read(), "standard input"), color)
-    if is_address(source):
-        from ..zoo import fetch_url
-
-        return read_pixels(_named(fetch_url(source), source), color)
+        stream = io.BytesIO(sys.stdin.buffer.read())
+        # So that an error can say whose it is.
+        stream.name = "standard input"
+        return read_given(stream, color)
     if not source:
         raise ImageError("a picture's name is empty")
     try:
-        return read_pixels(source, color)
+        return read_given(source, color)
     except CaffeError:
         raise
     except (OSError, ValueError) as error:
         raise ImageError(f"{source!r}: the picture cannot be read: {error}") from error
-
-
-def _named(content: bytes, name: str) -> io.BytesIO:
-    """The content as a file with a name, so that an error can say whose it is."""
-    stream = io.BytesIO(content)
-    stream.name = name
-    return stream

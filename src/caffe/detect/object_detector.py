@@ -13,8 +13,8 @@ from PIL import Image
 from ..errors import CaffeError, NetError, ShapeError
 from ..guarded import guarded
 from ..io.annotate import Mark, draw_marks
+from ..io.given import Picture, read_given
 from ..io.labels import read_labels
-from ..io.pictures import load_image
 from ..io.recipe import Frame
 from ..net.construction import read_model
 from ..net.net import Net
@@ -158,15 +158,16 @@ class ObjectDetector:
 
     def detect(
         self,
-        image: PathLike | NDArray[Any],
+        image: Picture,
         threshold: float = 0.5,
     ) -> list[Detection]:
         """Find objects in a picture.
 
         Parameters
         ----------
-        image : path, bytes or array
-            A picture's path, its encoded content, or H x W x 3 in RGB order: floats in [0, 1] as
+        image : Picture
+            A picture's path, its http(s) address, its encoded content (bytes), a file open for
+            reading, a `PIL.Image.Image`, or an array: H x W x 3 in RGB order, floats in [0, 1] as
             ``caffe.io.load_image`` gives them, or bytes in 0..255.
         threshold : float
             The least score.
@@ -243,27 +244,20 @@ class ObjectDetector:
 
 
 @guarded
-def as_picture(image: PathLike | NDArray[Any]) -> Array:
+def as_picture(image: Picture) -> Array:
     """Return a picture as H x W x 3 floats from 0 to 1, RGB; see `ObjectDetector.detect`."""
-    if not isinstance(image, np.ndarray):
-        return load_image(image)
-    picture = image / np.float32(255) if image.dtype == np.uint8 else image
-    if picture.ndim == 2:
-        picture = picture[:, :, None]
-    if picture.ndim != 3 or picture.shape[2] not in (1, 3) or 0 in picture.shape:
-        raise ShapeError(f"a picture must be H x W x 3, not of shape {image.shape}")
-    if picture.shape[2] == 1:
-        picture = picture.repeat(3, axis=2)
-    return picture.astype(np.float32)
+    pixels, white = read_given(image)
+    picture: Array = np.divide(pixels, np.float32(white), dtype=np.float32)
+    return picture
 
 
 @guarded
-def draw(image: PathLike | NDArray[Any], found: Sequence[Detection]) -> Image.Image:
+def draw(image: Picture, found: Sequence[Detection]) -> Image.Image:
     """Return the picture with boxes, names and scores drawn into it.
 
     Parameters
     ----------
-    image : path, bytes or array
+    image : Picture
         As `ObjectDetector.detect` takes it.
     found : sequence of Detection
         The best first.

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CaffeError
 from ..guarded import guarded
+from ..io.addresses import fetch_url
 from .cache import cache_dir
-from .fetch import fetch_url
 from .files import Files, fetch
 from .forks import DETECTION
 from .model_names import ClassifierName, DetectorName

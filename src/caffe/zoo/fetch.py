@@ -13,7 +13,6 @@ import json
 import os
 import re
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import requests
-import urllib3
 from filelock import FileLock
 from rich.console import Console
 from rich.progress import (
@@ -35,16 +33,14 @@ from rich.progress import (
 
 from ..atomic import atomic_write
 from ..errors import FetchError
-from ..version import __version__
+from ..io.addresses import USER_AGENT, content_length, opened
 from . import cache
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Digest
 
 CHUNK = 1 << 18
-CONNECT_TIMEOUT = 15.0
 READ_TIMEOUT = 60.0
-USER_AGENT = f"recaffe/{__version__} (python-requests)"
 FULL_DISK = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
 
 Report = Callable[[int, "int | None"], None]
@@ -211,7 +207,7 @@ def _complete_part(
     """Bring `part` to its full length; its digest, and whether an earlier run began it."""
     headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
     offset = _offset_to_resume(part, url, expected, headers) if resume else 0
-    with _opened(url, headers, timeout) as response:
+    with opened(url, headers, timeout) as response:
         if response.status_code == 416 and offset:
             if _content_range(response)[1] != offset:
                 raise _Changed("it refuses the range asked for")
@@ -221,7 +217,7 @@ def _complete_part(
             if start != offset:
                 raise _Changed(f"byte {offset} was asked for and {start} sent")
         elif response.status_code == 200:
-            offset, total = 0, _length(response)
+            offset, total = 0, content_length(response)
         else:
             raise FetchError(f"{url}: {response.status_code} {response.reason}")
         if "text/html" in response.headers.get("Content-Type", ""):
@@ -258,39 +254,6 @@ def _copy(
         if report is not None:
             report(done, total)
     return done
-
-
-@contextmanager
-def _opened(url: str, headers: dict[str, str], timeout: float) -> Iterator[requests.Response]:
-    """Open `url`; whatever the network does wrong becomes a FetchError that names it."""
-    if not url.lower().startswith(("http://", "https://")):
-        raise FetchError(f"{url}: only http and https addresses can be fetched")
-    waits = (min(CONNECT_TIMEOUT, timeout), timeout)
-    try:
-        with requests.get(url, headers=headers, stream=True, timeout=waits) as response:
-            yield response
-    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        cause = _innermost(error)
-        # For urllib3 a refused connection is a kind of timeout.
-        if isinstance(
-            cause, (requests.Timeout, urllib3.exceptions.TimeoutError)
-        ) and not isinstance(cause, urllib3.exceptions.NewConnectionError):
-            raise FetchError(f"{url}: no answer for {timeout:g} s") from error
-        # urllib3 begins with the address of a Python object.
-        reason = re.sub(r"^.*?: (?=Failed to|\[)", "", str(cause))
-        if isinstance(cause, urllib3.exceptions.ProtocolError):
-            reason = f"the connection broke ({cause.args[-1]})"
-        elif isinstance(error, requests.ConnectionError):
-            reason = f"no connection ({reason})"
-        raise FetchError(f"{url}: {reason}") from error
-
-
-def _innermost(error: BaseException) -> BaseException:
-    """What lies at the bottom of what requests and urllib3 wrap around a failure."""
-    inner = getattr(error, "reason", None)
-    if inner is None and isinstance(error, requests.RequestException) and error.args:
-        inner = error.args[0]
-    return _innermost(inner) if isinstance(inner, BaseException) else error
 
 
 def _offset_to_resume(part: Path, url: str, expected: Expected, headers: dict[str, str]) -> int:
@@ -344,45 +307,3 @@ def _content_range(response: requests.Response) -> tuple[int | None, int | None]
         return None, None
     start, total = found.groups()
     return (None if start is None else int(start)), (None if total == "*" else int(total))
-
-
-def _length(response: requests.Response) -> int | None:
-    length = response.headers.get("Content-Length", "")
-    return int(length) if length.isdigit() else None
-
-
-def fetch_url(url: str, limit: int = 32 << 20, timeout: float = 20.0) -> bytes:
-    """Return what stands at a web address, a picture for example.
-
-    Parameters
-    ----------
-    url : str
-        An http or https address.
-    limit : int
-        The most bytes to take.
-    timeout : float
-        Seconds that the server may be silent, and that the whole may take.
-
-    Raises
-    ------
-    FetchError
-        Another kind of address, no answer, a status such as 404, too many bytes, too slow.
-    """
-    deadline = time.monotonic() + timeout
-    content = bytearray()
-    with _opened(url, {"User-Agent": USER_AGENT}, timeout) as response:
-        if response.status_code != 200:
-            raise FetchError(f"{url}: {response.status_code} {response.reason}")
-        length = _length(response)
-        if length is not None and length > limit:
-            raise FetchError(f"{url}: has {length} bytes, more than the {limit} allowed")
-        # Not iter_content, which waits until a chunk is full, however slowly the bytes come.
-        while chunk := response.raw.read1(1 << 16, decode_content=True):
-            content += chunk
-            if len(content) > limit:
-                raise FetchError(f"{url}: has more than the {limit} bytes allowed")
-            if time.monotonic() > deadline:
-                raise FetchError(f"{url}: took longer than {timeout:g} s")
-    if length is not None and "Content-Encoding" not in response.headers and len(content) != length:
-        raise FetchError(f"{url}: the connection broke after {len(content)} of {length} bytes")
-    return bytes(content)

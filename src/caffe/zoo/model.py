@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import overload
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..classifier import Classifier
+from ..classifier import BATCH, Classifier
 from ..errors import ShapeError
-from ..io import load_image
-from ..paths import PathLike
-from ..predictions import Predictions, likeliest
+from ..io.given import Picture, is_one_picture, name_of, several
+from ..predictions import ManyPredictions, Predictions
 from .files import Files
 from .records import Record
 
@@ -39,46 +36,76 @@ class Model(Classifier):
         self.record = record
         self.labels = record.labels()
 
+    # A path is an iterable of text, too.
+    @overload
+    def classify(  # type: ignore[overload-overlap]
+        self, image: Picture, top: int = 5, oversample: bool = False, batch: int = BATCH
+    ) -> Predictions: ...
+
+    @overload
+    def classify(
+        self, image: Iterable[Picture], top: int = 5, oversample: bool = False, batch: int = BATCH
+    ) -> ManyPredictions: ...
+
     def classify(
         self,
-        image: PathLike | NDArray[Any],
+        image: Picture | Iterable[Picture],
         top: int = 5,
         oversample: bool = False,
-    ) -> Predictions:
-        """Return the most likely classes of a picture.
+        batch: int = BATCH,
+    ) -> Predictions | ManyPredictions:
+        """Return the most likely classes of a picture, or of each of several.
 
         Parameters
         ----------
-        image : path, bytes or array
-            A picture's path, its encoded content, or H x W x 3 in RGB order: floats in [0, 1] as
-            ``caffe.io.load_image`` gives them, or bytes in 0..255.
+        image : Picture or iterable of Picture
+            A picture's path, its http(s) address, its encoded content (bytes), a file open for
+            reading, a `PIL.Image.Image`, or an array: H x W x 3 in RGB order, floats in [0, 1] as
+            ``caffe.io.load_image`` gives them, or bytes in 0..255. Or a list or a generator of
+            such, or an array of N x H x W x 3.
         top : int
             How many classes.
         oversample : bool
             Average over ten crops instead of taking the centre.
+        batch : int
+            How many of several pictures go through at once.
 
         Returns
         -------
-        Predictions
-            A list of (str, float): label and probability, the likeliest first.
+        Predictions or ManyPredictions
+            Of one picture a list of `Prediction`, label and probability, the likeliest first; of
+            several a list of such lists, in their order.
 
         Raises
         ------
-        ImageError
-            The picture cannot be read.
+        ImageError, FetchError
+            A picture cannot be read.
         ShapeError
-            The array is no picture.
+            An array is no picture.
+
+        Examples
+        --------
+        >>> model = caffe.zoo.load()
+        >>> best = model.classify(np.zeros((224, 224, 3)), top=1)[0]
+        >>> best.index, 0 < best.probability < 1
+        (818, True)
         """
-        picture = image if isinstance(image, np.ndarray) else load_image(image)
-        if picture.dtype == np.uint8:
-            picture = picture / np.float32(255)
-        crops = 10 if oversample else 1
-        blob = self.blobs[self.inputs[0]]
-        if blob.shape[0] != crops:
-            blob.reshape(crops, *list(blob.shape)[1:])
-        scores = self.predict([picture], oversample=oversample)[0].ravel()
-        if len(scores) != len(self.labels):
-            raise ShapeError(
-                f"{self.record.name} has {len(scores)} outputs but {len(self.labels)} labels"
-            )
-        return Predictions((self.labels[i], float(scores[i])) for i in likeliest(scores, top))
+        names: list[str | None] = []
+
+        def named() -> Iterator[Picture]:
+            for picture in several(image):
+                names.append(name_of(picture))
+                yield picture
+
+        found = ManyPredictions()
+        for rows in self.run(named(), None, oversample, batch):
+            for row in rows:
+                scores = row.ravel()
+                if len(scores) != len(self.labels):
+                    raise ShapeError(
+                        f"{self.record.name} has {len(scores)} outputs but "
+                        f"{len(self.labels)} labels"
+                    )
+                name = names[len(found)]
+                found.append(Predictions.of_scores(scores, self.labels, top, picture=name))
+        return found[0] if is_one_picture(image) else found
