@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import signal
@@ -12,12 +13,14 @@ import threading
 import time
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import caffe
+from caffe import mode
 from caffe.proto.files import parse_net
 from tests.helpers.command import caffe_command
 
@@ -131,6 +134,35 @@ def test_json_is_one_object_per_picture_and_line(pictures, colors):
     assert [p["label"] for p in second["predictions"]] == ["blue", "green", "red"]
     assert sum(p["probability"] for p in first["predictions"]) == pytest.approx(1)
     assert 0 < first["time"] < 60
+
+
+def test_tables_go_to_a_file_or_to_standard_output(pictures, colors, tmp_path):
+    target = tmp_path / "results.csv"
+    result = run(pictures, *colors, "-o", target, "--top", 2)
+    assert result.exit_code == 0
+    assert result.stdout == f"{target}: 3 pictures.\n"
+    rows = list(csv.DictReader(target.read_text().splitlines()))
+    assert [row["label"] for row in rows if row["rank"] == "1"] == ["red", "blue", "green"]
+    assert [row["index"] for row in rows][:2] == ["2", "0"]
+    assert {Path(row["path"]).name for row in rows} == {"a.png", "b.PNG", "c.png"}
+    assert run(pictures, *colors, "-o", "csv").stdout.startswith("path,rank,index,label,")
+    listed = json.loads(run(pictures, *colors, "-o", "json", "--top", 1).stdout)
+    assert [found["predictions"][0]["label"] for found in listed] == ["red", "blue", "green"]
+
+
+def test_what_is_less_probable_is_left_out(pictures, colors):
+    result = run(pictures / "a.png", *colors, "--json", "--min-probability", 0.5)
+    assert [entry["label"] for entry in objects(result)[0]["predictions"]] == ["red"]
+
+
+@pytest.mark.parametrize("engine", ["torch", "layerwise"])
+def test_the_engine_and_the_precision_can_be_said(pictures, colors, engine):
+    options = ["--engine", engine, "--precision", "float32", "--json"]
+    try:
+        assert tops(run(pictures, *colors, *options)) == ["red", "blue", "green"]
+        assert mode.engine() == engine
+    finally:
+        caffe.set_engine("auto")
 
 
 def test_a_directory_is_searched_in_order_without_hidden_files(pictures, colors):
@@ -278,6 +310,8 @@ def test_image_dims_cut_out_the_centre(tmp_path):
         (["--net", "x.prototxt"], "--weights"),
         (["--net", "x.prototxt", "--weights", "x", "--model", "vgg16"], "--model"),
         (["--top", "0"], "--top"),
+        (["--json", "-o", "csv"], "--output"),
+        (["--min-probability", "2"], "--min-probability"),
         ([], "PICTURES"),
     ],
 )
@@ -296,6 +330,9 @@ def test_options_that_do_not_go_together_are_usage_errors(arguments, said, pictu
         (["--channel-swap", "0,1,5"], "(0, 1, 5)"),
         (["--image-dims", "2,2"], "2 x 2"),
         (["--gpu", "99"], "GPU"),
+        (["--output", "results.txt"], "results.txt"),
+        (["--engine", "quick"], "quick"),
+        (["--precision", "int8"], "int8"),
     ],
 )
 def test_a_setting_that_cannot_be_is_one_line_that_names_it(pictures, colors, arguments, culprit):

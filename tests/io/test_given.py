@@ -71,7 +71,7 @@ def test_a_damaged_picture_of_pillows_is_an_error_that_names_it(tmp_path: Path) 
     path = tmp_path / "half.png"
     Image.effect_noise((64, 64), 50).save(path)
     path.write_bytes(path.read_bytes()[:1000])
-    with Image.open(path) as opened, pytest.raises(ImageError, match="half.png"):
+    with Image.open(path) as opened, pytest.raises(ImageError, match=r"half\.png"):
         read_given(opened)
 
 

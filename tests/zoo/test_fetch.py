@@ -26,6 +26,7 @@ import pytest
 
 import caffe
 from caffe.errors import CaffeError, CaffeWarning, FetchError
+from caffe.installation import install_command
 from caffe.io import labels
 from caffe.zoo import cache, fetch_url, files, forks, model_names, records
 from caffe.zoo.fetch import Expected, download
@@ -739,7 +740,8 @@ def test_every_record_of_a_fork_is_complete() -> None:
                 checksum = getattr(published, algorithm)
                 assert checksum is None or re.fullmatch(f"[0-9a-f]{{{digits}}}", checksum)
         assert (entry.recipe is not None) == (entry.task == "classification")
-        assert (entry.preparation is not None) == (entry.task == forks.DETECTION)
+        prepared = (forks.DETECTION, forks.SEGMENTATION)
+        assert (entry.preparation is not None) == (entry.task in prepared)
         if entry.labels is not None:
             assert len(set(entry.labels())) > 0
 
@@ -785,6 +787,8 @@ def test_the_names_that_editors_offer_are_the_zoos() -> None:
     detectors = [entry.name for entry in entries if entry.task == forks.DETECTION]
     assert list(get_args(model_names.ClassifierName)) == classifiers
     assert list(get_args(model_names.DetectorName)) == detectors
+    segmenters = [entry.name for entry in entries if entry.task == forks.SEGMENTATION]
+    assert list(get_args(model_names.SegmenterName)) == segmenters
 
 
 def test_what_a_package_carries_needs_no_download_and_is_checked(
@@ -825,5 +829,5 @@ def test_a_detector_that_no_package_carries_is_fetched_by_its_checksum(
     missing = replace(entry, packaged=replace(entry.packaged, package="no_such_package"))
     monkeypatch.setitem(records._BY_NAME, entry.name, missing)
     assert not files.is_at_hand("faces")
-    with pytest.raises(FetchError, match=r"recaffe\[faces\]"):
+    with pytest.raises(FetchError, match=re.escape(install_command("faces"))):
         files.fetch("faces", quiet=True)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import math
-import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from functools import cached_property, partial
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import CaffeError
-from .options import Threads, use_gpu
+from .options import BatchSize, Engine, Gpu, Precision, Threads, set_arithmetic, use_gpu
 from .own_net import (
     OWN,
     ChannelSwap,
@@ -31,30 +27,32 @@ from .own_net import (
     own_classifier,
     zoo_classifier,
 )
-from .sources import STANDARD_INPUT, find_pictures, read_source
-from .terminal import bar, complain, progress
+from .reading import PreparedPicture, Refusals, batches, prepare_for, read_all
+from .sources import find_pictures
+from .terminal import bar, complain, progress, say
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from rich.console import Console
-    from rich.text import Text
 
     from ..classifier import Classifier
+    from ..io.tables import Put
+    from ..predictions import Predictions
 
 CROPS = 10
+COLUMNS: dict[str, type] = {
+    "path": str,
+    "rank": int,
+    "index": int,
+    "label": str,
+    "probability": float,
+    "time": float,
+}
+"""Of a table: a row for each class of each picture."""
 
 MANY = 400
 """From how many pictures on OpenVINO, where it is installed, wins back what it takes to prepare."""
-
-
-@dataclass
-class PreparedPicture:
-    """A picture that was read: its name, its crops as the net takes them, and the seconds."""
-
-    name: str
-    crops: NDArray[np.float32]
-    seconds: float
 
 
 @dataclass
@@ -63,34 +61,15 @@ class Recognizer:
 
     classifier: Classifier
     labels: list[str] | None
-    oversample: bool
-    checked: bool = False
 
-    @cached_property
-    def color(self) -> bool:
-        """Whether the net takes colour pictures; grey ones otherwise."""
-        return self.classifier.recipe.color
+    def check(self, rows: NDArray[np.float32]) -> None:
+        """Check that the first batch's values are those of the labels' classes.
 
-    def prepare(self, name: str) -> PreparedPicture | CaffeError:
-        """Read a picture and do to it what the net wants; threads may do so at once."""
-        start = time.perf_counter()
-        color = self.color
-        try:
-            pixels, white = read_source(name, color)
-        except CaffeError as error:
-            return error
-        crops = self.classifier.prepare(pixels, self.oversample, white)
-        return PreparedPicture(name, crops, time.perf_counter() - start)
-
-    def probabilities(self, pictures: Sequence[PreparedPicture]) -> NDArray[np.float32]:
-        """One row per picture."""
-        rows = self.classifier.predict_prepared(picture.crops for picture in pictures)
-        rows = rows.reshape(len(pictures), -1)
-        if not self.checked:
-            self._check(rows)
-        return rows
-
-    def _check(self, rows: NDArray[np.float32]) -> None:
+        Raises
+        ------
+        CaffeError
+            There are more or fewer classes than labels.
+        """
         from ..predictions import are_probabilities
 
         output = self.classifier.outputs[0]
@@ -104,7 +83,6 @@ class Recognizer:
                 f"warning: the net's output '{output}' holds no probabilities (is there a Softmax "
                 "layer at its end?); its values are shown as they are"
             )
-        self.checked = True
 
 
 def classify(
@@ -133,13 +111,31 @@ def classify(
     input_scale: InputScale = None,
     channel_swap: ChannelSwap = None,
     image_dims: ImageDims = None,
-    gpu: Annotated[int | None, typer.Option(metavar="N", min=0, help="Run on this GPU.")] = None,
+    gpu: Gpu = None,
     threads: Threads = None,
+    precision: Precision = None,
+    engine: Engine = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 5,
+    min_probability: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P", min=0, max=1, help="Leave out classes that are less probable than this."
+        ),
+    ] = None,
     oversample: Annotated[
         bool, typer.Option("--oversample", help="Average over ten crops; slower, a bit better.")
     ] = False,
-    batch: Annotated[int, typer.Option(min=1, help="Pictures that go through at once.")] = 16,
+    batch: BatchSize = 16,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE|csv|json|jsonl",
+            help="Write results to a file that ends in .csv, .json, .jsonl or .parquet; to "
+            "standard output where only a form is named.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -164,38 +160,51 @@ def classify(
         "--image-dims": image_dims,
     }
     check_own(model, net, own)
-    use_gpu(gpu)
     from ..io.labels import read_labels
+    from ..io.tables import JSON_LINES, form_of, write_results
+    from ..predictions import Predictions
 
-    refused: list[str] = []
-
-    def refuse(reason: str) -> None:
-        refused.append(reason)
-        complain(reason)
-
+    if as_json and output is not None:
+        raise typer.BadParameter("--json and --output are two ways to say one thing")
+    results = JSON_LINES if as_json else output
+    if results is not None:
+        form_of(results)
+    use_gpu(gpu)
+    set_arithmetic(precision, engine)
+    refuse = Refusals()
     found = find_pictures(pictures, refuse)
     if found:
-        _choose_engine(len(found))
+        if engine is None:
+            _choose_engine(len(found))
         if net is None or weights is None:
             of_zoo = zoo_classifier(model)
-            recognizer = Recognizer(of_zoo, of_zoo.labels, oversample)
+            recognizer = Recognizer(of_zoo, of_zoo.labels)
         else:
             classifier = own_classifier(
                 net, weights, mean, raw_scale, input_scale, channel_swap, image_dims
             )
-            names = None if labels is None else read_labels(labels)
-            recognizer = Recognizer(classifier, names, oversample)
-        total = len(found) if len(found) > batch else 0
-        with progress("Classifying", total, "pictures") as (out, advance):
+            recognizer = Recognizer(classifier, None if labels is None else read_labels(labels))
+        total, told = len(found) if len(found) > batch else 0, 0
+        with ExitStack() as stack:
+            out, advance = stack.enter_context(progress("Classifying", total, "pictures"))
+            tell = partial(_show, out)
+            if results is not None:
+                tell = partial(_put, stack.enter_context(write_results(results, COLUMNS)))
             at_once = max(1, batch // CROPS) if oversample else batch
             each = CROPS if oversample else 1
             recognizer.classifier.make_room(min(at_once, len(found)) * each)
-            with closing(_read_all(found, recognizer, at_once, refuse, advance)) as readable:
-                for name, row, seconds in _recognize(recognizer, readable, at_once):
-                    _show(out, as_json, name, recognizer.labels, row, seconds, top)
-                    advance()
-    if refused:
-        raise typer.Exit(1)
+            prepare = prepare_for(recognizer.classifier, oversample)
+            readable = stack.enter_context(
+                closing(read_all(found, prepare, 2 * at_once, refuse, advance))
+            )
+            for name, row, seconds in _recognize(recognizer, readable, at_once):
+                best = Predictions.of_scores(row, recognizer.labels, top, min_probability, name)
+                tell(best, recognizer.labels is not None, seconds)
+                told += 1
+                advance()
+        if results is not None and form_of(results)[1] is not None:
+            print(f"{results}: {told} pictures.")
+    refuse.end()
 
 
 def _choose_engine(pictures: int) -> None:
@@ -206,78 +215,35 @@ def _choose_engine(pictures: int) -> None:
     set_engine("openvino" if pictures >= MANY and is_installed() else "torch")
 
 
-def _read_all(
-    names: Sequence[str],
-    recognizer: Recognizer,
-    at_once: int,
-    refuse: Callable[[str], None],
-    advance: Callable[[], None],
-) -> Generator[PreparedPicture, None, None]:
-    """The pictures that can be read, in order; threads read two batches ahead."""
-    from ..io.read_ahead import read_ahead
-
-    def read(name: str) -> PreparedPicture | CaffeError | None:
-        return None if name == STANDARD_INPUT else recognizer.prepare(name)
-
-    with closing(read_ahead(read, names, 2 * at_once)) as outcomes:
-        for name, outcome in zip(names, outcomes, strict=True):
-            # Read in its turn and here: an ending interpreter would break over a thread that
-            # holds standard input.
-            picture = recognizer.prepare(name) if outcome is None else outcome
-            if isinstance(picture, CaffeError):
-                refuse(str(picture))
-                advance()
-            else:
-                yield picture
-
-
 def _recognize(
     recognizer: Recognizer, pictures: Iterator[PreparedPicture], at_once: int
 ) -> Iterator[tuple[str, NDArray[np.float32], float]]:
-    while chunk := list(islice(pictures, at_once)):
-        start = time.perf_counter()
-        rows = recognizer.probabilities(chunk)
-        share = (time.perf_counter() - start) / len(chunk)
-        for picture, row in zip(chunk, rows, strict=True):
-            yield picture.name, row, picture.seconds + share
+    first = True
+    for batch in batches(recognizer.classifier, pictures, at_once):
+        rows = batch.rows.reshape(len(batch.rows), -1)
+        if first:
+            recognizer.check(rows)
+        first = False
+        for picture, row in zip(batch.pictures, rows, strict=True):
+            yield picture.name, row, picture.seconds + batch.seconds
 
 
-def _show(
-    out: Console,
-    as_json: bool,
-    name: str,
-    labels: list[str] | None,
-    row: NDArray[np.float32],
-    seconds: float,
-    top: int,
-) -> None:
-    from ..predictions import likeliest
+def _put(put: Put, best: Predictions, named: bool, seconds: float) -> None:
+    """Write a picture's classes as JSON has them, or as rows of a table."""
+    entries = [entry if named else {**entry, "label": None} for entry in best.to_dicts()]
+    facts = {"path": best.picture, "time": round(seconds, 6)}
+    whole = {"path": best.picture, "predictions": entries, "time": facts["time"]}
+    put(whole, [{**facts, "rank": rank, **entry} for rank, entry in enumerate(entries, start=1)])
 
-    order = likeliest(row, top)
-    if as_json:
-        predictions = [
-            {
-                "index": index,
-                "label": None if labels is None else labels[index],
-                "probability": value if math.isfinite(value := float(row[index])) else None,
-            }
-            for index in order
-        ]
-        line = {"path": name, "predictions": predictions, "time": round(seconds, 6)}
-        print(json.dumps(line), flush=True)
-        return
+
+def _show(out: Console, best: Predictions, named: bool, seconds: float) -> None:
     from rich.text import Text
 
-    # Not through rich in a pipe: it has exit code 1 for a reader that went away.
-    say = partial(out.print, soft_wrap=True) if out.is_terminal else _print_plain
     bars = out.is_terminal and out.encoding.startswith("utf")
-    say(Text(name, style="bold"))
-    for index in order:
-        text = Text(f"  {row[index]:.4f}  ")
+    lines = [Text(best.picture or "", style="bold")]
+    for label, probability in best:
+        text = Text(f"  {probability:.4f}  ")
         if bars:
-            text.append(f"{bar(float(row[index]))}  ", style="cyan")
-        say(text.append(f"class {index}" if labels is None else labels[index]))
-
-
-def _print_plain(text: Text) -> None:
-    print(text.plain, flush=True)
+            text.append(f"{bar(probability)}  ", style="cyan")
+        lines.append(text.append(label))
+    say(out, lines)

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
-import time
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import CaffeError
 from . import completion
-from .options import Threads, numbers, use_gpu
+from .options import Engine, Gpu, Precision, Threads, numbers, set_arithmetic, use_gpu
 from .own_net import OWN, tell_recipe
-from .sources import STANDARD_INPUT, find_pictures, read_source
-from .terminal import bar, complain, progress
+from .preparing import PREPARATION, Mean, Order, Scale, Size, reasons_of, said_preparation
+from .reading import Refusals
+from .searching import Wishes, search
+from .sources import find_pictures
+from .terminal import complain
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from rich.console import Console
-
-    from ..detect.object_detector import Detection, ObjectDetector
-
-PREPARATION = "How pictures go in, where the guess is wrong"
+    from ..detect.object_detector import ObjectDetector
 
 
 def detect(
@@ -69,31 +63,10 @@ def detect(
             rich_help_panel=OWN,
         ),
     ] = None,
-    mean: Annotated[
-        str | None,
-        typer.Option(
-            metavar="B,G,R",
-            help="Subtracted from pixels of 0 to 255, one number or one per channel.",
-            rich_help_panel=PREPARATION,
-        ),
-    ] = None,
-    scale: Annotated[
-        float | None,
-        typer.Option(help="Multiplied after that.", rich_help_panel=PREPARATION),
-    ] = None,
-    order: Annotated[
-        str | None,
-        typer.Option(metavar="bgr|rgb|grey", help="Channels.", rich_help_panel=PREPARATION),
-    ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HEIGHT,WIDTH",
-            help="What pictures are brought to; for R-CNNs the shorter side, and the most that "
-            "the longer may have.",
-            rich_help_panel=PREPARATION,
-        ),
-    ] = None,
+    mean: Mean = None,
+    scale: Scale = None,
+    order: Order = None,
+    size: Size = None,
     fit: Annotated[
         str | None,
         typer.Option(
@@ -119,17 +92,45 @@ def detect(
             "--output",
             "-o",
             metavar="FILE|FOLDER",
-            help="Where the picture with its boxes goes; with several pictures, a folder.",
+            help="Where the picture with its boxes goes; with several pictures, a folder, or a "
+            "video's file (.mp4, .mkv, .webm) that they become. A video becomes a video.",
         ),
     ] = None,
-    gpu: Annotated[int | None, typer.Option(metavar="N", min=0, help="Run on this GPU.")] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORM",
+            help="Write boxes as coco, voc or yolo, or as csv, json, jsonl or parquet.",
+        ),
+    ] = None,
+    place: Annotated[
+        Path | None,
+        typer.Option(
+            "--to",
+            metavar="FILE|FOLDER",
+            help="Where boxes are written: a file, whose ending says the form if --format does "
+            "not; of voc and yolo a folder. Standard output if nothing is said.",
+        ),
+    ] = None,
+    crops: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Cut out each object, as a picture of its own."),
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="So many frames of a video or camera at most.")
+    ] = None,
+    gpu: Gpu = None,
     threads: Threads = None,
+    precision: Precision = None,
+    engine: Engine = None,
     as_json: Annotated[
         bool,
         typer.Option(
             "--json",
-            help="One JSON object per picture and line: path, width, height, detections (label, "
-            "name, score, box as xmin, ymin, xmax, ymax in pixels), time in seconds.",
+            help="As --format jsonl: one JSON object per picture and line: path, width, height, "
+            "detections (label, name, score, box as xmin, ymin, xmax, ymax in pixels), time in "
+            "seconds.",
         ),
     ] = False,
 ) -> None:
@@ -138,40 +139,37 @@ def detect(
     What a net wants of pictures is guessed from its text and said on stderr. Pictures that cannot
     be read are named there too; the others are still searched, and the exit code is 1.
 
+    Videos (.mp4, .mkv, .mov, ...) and cameras ("camera", "camera:1") are searched frame by frame;
+    that needs the extra 'video'. A camera is watched until Ctrl-C.
+
     Try it: caffe detect people.jpg -o faces.png
     """
     if net is not None and (model is not None or weights is None):
         raise typer.BadParameter("--net goes with --weights, and not with --model")
     if net is None and (weights is not None or labels is not None):
         raise typer.BadParameter("--weights and --labels go with --net; models of the zoo know")
+    if as_json and form not in (None, "jsonl"):
+        raise typer.BadParameter("--json and --format are two ways to say one thing")
+    form = "jsonl" if as_json else form
+    if form is None and place is not None:
+        from ..io.tables import form_of
+
+        form = form_of(str(place))[0]
     use_gpu(gpu)
-    refused: list[str] = []
-
-    def refuse(reason: str) -> None:
-        refused.append(reason)
-        complain(reason)
-
-    found = find_pictures(pictures, refuse)
+    set_arithmetic(precision, engine)
+    refuse = Refusals()
+    found = list(dict.fromkeys(find_pictures(pictures, refuse)))
     if found:
-        options: dict[str, Any] = {
-            "mean": None if mean is None else numbers(mean, "--mean"),
-            "scale": scale,
-            "order": order,
-            "size": None if size is None else [int(n) for n in numbers(size, "--size", 2)],
+        options = {
+            **said_preparation(mean, scale, order, size),
             "fit": fit,
             "anchors": None if anchors is None else numbers(anchors, "--anchors"),
         }
+        wishes = Wishes(output, form, place, crops, threshold, frames)
+        wishes.check(found)
         detector = _detector(model, net, weights, labels, options)
-        names = _pictures_of(found, output)
-        with progress("Detecting", len(found), "pictures") as (out, advance):
-            for source, target in zip(found, names, strict=True):
-                try:
-                    _search(detector, source, target, threshold, as_json, out)
-                except CaffeError as error:
-                    refuse(str(error))
-                advance()
-    if refused:
-        raise typer.Exit(1)
+        search(detector, found, wishes, refuse)
+    refuse.end()
 
 
 def _detector(
@@ -183,7 +181,7 @@ def _detector(
 ) -> ObjectDetector:
     from ..detect.object_detector import ObjectDetector
 
-    reasons = {name: f"--{name}" for name, value in options.items() if value is not None}
+    reasons = reasons_of(options)
     if net is None:
         from .. import zoo
         from ..zoo.files import is_at_hand
@@ -198,112 +196,3 @@ def _detector(
     if detector.names is None and detector.head.classes == 21:
         complain("the net tells 20 classes apart; if they are PASCAL VOC's: --labels voc")
     return detector
-
-
-def _search(
-    detector: ObjectDetector,
-    source: str,
-    target: Path | None,
-    threshold: float,
-    as_json: bool,
-    out: Console,
-) -> None:
-    """Look for objects in one picture; print them, and draw them where wanted."""
-    import numpy as np
-
-    start = time.perf_counter()
-    pixels, white = read_source(source)
-    picture = np.divide(pixels, np.float32(white), dtype=np.float32)
-    found = detector.detect(picture, threshold)
-    seconds = time.perf_counter() - start
-    if target is not None:
-        _write(picture, found, target)
-    height, width = picture.shape[:2]
-    if as_json:
-        rows = [
-            {
-                "label": d.label,
-                "name": d.name,
-                "score": round(d.score, 6),
-                "box": [round(c, 2) for c in d.box],
-            }
-            for d in found
-        ]
-        line = {"path": source, "width": width, "height": height, "detections": rows}
-        print(json.dumps({**line, "time": round(seconds, 6)}), flush=True)
-    else:
-        _show(source, width, height, found, target, out)
-
-
-def _show(
-    source: str,
-    width: int,
-    height: int,
-    found: list[Detection],
-    target: Path | None,
-    out: Console,
-) -> None:
-    from rich.text import Text
-
-    lines = [Text(f"{source} ({width} x {height})", style="bold")]
-    longest = max((len(d.name) for d in found), default=0)
-    bars = out.is_terminal and out.encoding.startswith("utf")
-    for d in found:
-        line = Text(f"  {d.score:.4f}  ")
-        if bars:
-            line.append(f"{bar(d.score, 10)}  ", style="cyan")
-        corners = ", ".join(f"{c:.0f}" for c in d.box)
-        lines.append(line.append(f"{d.name.ljust(longest)}  ({corners})"))
-    if not found:
-        lines.append(Text("  nothing found"))
-    if target is not None:
-        lines.append(Text(f"  drawn in {target}"))
-    for line in lines:
-        # Not through rich in a pipe: it has exit code 1 for a reader that went away.
-        if out.is_terminal:
-            out.print(line, soft_wrap=True)
-        else:
-            print(line.plain, flush=True)
-
-
-def _write(picture: NDArray[Any], found: list[Detection], target: Path) -> None:
-    from PIL import Image
-
-    from ..atomic import atomic_write
-    from ..detect.object_detector import draw
-
-    Image.init()
-    form = Image.EXTENSION.get(target.suffix.lower())
-    if form is None or form not in Image.SAVE:
-        raise CaffeError(f"{target}: pictures are written as .png, .jpg and the like")
-    image = draw(picture, found)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(target) as stream:
-            image.save(stream, form)
-    except OSError as error:
-        raise CaffeError(f"{target}: the picture cannot be written: {error}") from error
-
-
-def _pictures_of(sources: list[str], output: Path | None) -> list[Path | None]:
-    """Where each picture is drawn to: a file for one, files in a folder for several."""
-    if output is None:
-        return [None] * len(sources)
-    if len(sources) == 1 and not output.is_dir() and output.suffix:
-        return [output]
-    if output.suffix and not output.is_dir():
-        raise typer.BadParameter(f"--output must be a folder for {len(sources)} pictures")
-    from ..io.given import is_address
-
-    names: list[Path | None] = []
-    taken: set[str] = set()
-    for source in sources:
-        stem = "standard-input" if source == STANDARD_INPUT else Path(source).stem
-        if is_address(source):
-            stem = Path(source.split("?")[0]).stem or "picture"
-        name, number = stem, 2
-        while name in taken:
-            name, number = f"{stem}-{number}", number + 1
-        taken.add(name)
-        names.append(output / f"{name}{os.extsep}png")
-    return names

@@ -134,13 +134,10 @@ def _format_of(output: Path) -> str:
 
 def _forward(classifier: Classifier, picture: str) -> None:
     """Put a picture through the net, as the first of its batch."""
-    from .classify import Recognizer
+    from .reading import prepare_for
 
     classifier.make_room(1)
-    prepared = Recognizer(classifier, None, False).prepare(picture)
-    if isinstance(prepared, CaffeError):
-        raise prepared
-    classifier.predict_prepared([prepared.crops])
+    classifier.predict_prepared([prepare_for(classifier)(picture).crops])
 
 
 def _responses(net: Net, blob: str, maps: int, each: bool) -> Any:

@@ -30,7 +30,9 @@ class Entry(NamedTuple):
 GROUPS: dict[str, dict[str, Entry]] = {
     "Pictures": {
         "classify": Entry("classify", "classify", "Name what is in pictures."),
-        "detect": Entry("detect", "detect", "Find objects in pictures, and draw boxes."),
+        "detect": Entry("detect", "detect", "Find objects in pictures and videos."),
+        "segment": Entry("segment", "segment", "Say what is at each place of pictures."),
+        "extract": Entry("extract", "extract", "Write what a blob holds for pictures."),
         "look": Entry("look", "look", "Draw a blob's responses to a picture, or filters."),
         "serve": Entry("serve", "serve", "Classify pictures and look into nets in the browser."),
     },

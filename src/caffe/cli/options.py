@@ -33,6 +33,16 @@ Threads = Annotated[
     ),
 ]
 """To have it is enough for a command: the option acts by itself."""
+Gpu = Annotated[int | None, typer.Option(metavar="N", min=0, help="Run on this GPU.")]
+Precision = Annotated[
+    str | None,
+    typer.Option(metavar="P", help="float32, tf32, bfloat16 or float16.", show_default="float32"),
+]
+Engine = Annotated[
+    str | None,
+    typer.Option(metavar="E", help="auto, torch, openvino or layerwise.", show_default="auto"),
+]
+BatchSize = Annotated[int, typer.Option(min=1, help="Pictures that go through at once.")]
 Level = Annotated[int, typer.Option(metavar="N", help="For min_level and max_level rules.")]
 Stages = Annotated[
     list[str] | None,
@@ -99,6 +109,24 @@ def use_gpu(number: int | None) -> None:
         from ..mode import set_gpu
 
         set_gpu(number)
+
+
+def set_arithmetic(precision: str | None, engine: str | None) -> None:
+    """Choose in what nets compute, and by what, where the command line says so.
+
+    Raises
+    ------
+    CaffeError
+        There is no such precision or engine, or not here.
+    """
+    if precision is None and engine is None:
+        return
+    from .. import mode
+
+    if precision is not None:
+        mode.set_precision(precision)
+    if engine is not None:
+        mode.set_engine(engine)
 
 
 def gpu_numbers(text: str | None) -> list[int] | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import CaffeError, ImageError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 STANDARD_INPUT = "-"
@@ -77,3 +78,13 @@ def read_source(source: str, color: bool = True) -> tuple[NDArray[Any], float]:
         raise
     except (OSError, ValueError) as error:
         raise ImageError(f"{source!r}: the picture cannot be read: {error}") from error
+
+
+def bytes_of(pixels: NDArray[Any], white: float) -> NDArray[np.uint8]:
+    """A picture's numbers, as `read_source` gives them, as bytes: for drawing as for the net."""
+    import numpy as np
+
+    if pixels.dtype == np.uint8:
+        return pixels
+    scaled = np.clip(pixels / np.float32(white), 0, 1)
+    return np.asarray(scaled * 255 + 0.5, np.uint8)

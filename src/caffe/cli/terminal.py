@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
@@ -13,6 +13,7 @@ from .advice import as_options
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 BAR_WIDTH = 20
 _EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -45,6 +46,16 @@ def show_warning(
         complain(f"warning: {message}")
     else:
         _default_show(message, category, filename, lineno, file, line)
+
+
+def say(out: Console, lines: Iterable[Text]) -> None:
+    """Print lines on a console, or in a pipe."""
+    for line in lines:
+        # Not through rich in a pipe: it has exit code 1 for a reader that went away.
+        if out.is_terminal:
+            out.print(line, soft_wrap=True)
+        else:
+            print(line.plain, flush=True)
 
 
 def print_columns(rows: Sequence[Sequence[str]]) -> None:

@@ -14,7 +14,17 @@ import typer
 from ..errors import CaffeError
 from . import completion
 from .nets import Phase, read_named_net
-from .options import Gpus, Level, Stages, Threads, stages_of, use_gpus
+from .options import (
+    Engine,
+    Gpus,
+    Level,
+    Precision,
+    Stages,
+    Threads,
+    set_arithmetic,
+    stages_of,
+    use_gpus,
+)
 from .terminal import bar, print_columns, progress
 
 if TYPE_CHECKING:
@@ -88,16 +98,8 @@ def time_net(
     phase: Annotated[Phase, typer.Option(help="Which of the net's phases.")] = Phase.TEST,
     gpu: Gpus = None,
     threads: Threads = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(
-            metavar="P", help="float32, tf32, bfloat16 or float16.", show_default="float32"
-        ),
-    ] = None,
-    engine: Annotated[
-        str | None,
-        typer.Option(metavar="E", help="auto, torch, openvino or layerwise.", show_default="auto"),
-    ] = None,
+    precision: Precision = None,
+    engine: Engine = None,
     backward: Annotated[
         bool, typer.Option("--backward", help="Time the gradients too, as with force_backward.")
     ] = False,
@@ -123,13 +125,8 @@ def time_net(
     """
     if net is not None and model is not None:
         raise typer.BadParameter("--net and --model are two ways to name one net")
-    from .. import mode
-
     device = use_gpus(gpu)
-    if precision is not None:
-        mode.set_precision(precision)
-    if engine is not None:
-        mode.set_engine(engine)
+    set_arithmetic(precision, engine)
     backward = backward or as_log
     timed = _open(
         model if net is None else str(net), weights, phase, backward, level, stages_of(stage)

@@ -156,6 +156,18 @@ class ObjectDetector:
                 return self.names[index]
         return f"class {label}"
 
+    def classes(self) -> dict[int, str]:
+        """Return the names of the classes by their numbers, where it is known how many there are.
+
+        The background is none of them.
+        """
+        count = self.head.classes
+        if count is None:
+            if self.names is None:
+                return {}
+            count = len(self.names) + self.head.background
+        return {label: self.name_of(label) for label in range(self.head.background, count)}
+
     def detect(
         self,
         image: Picture,

@@ -88,21 +88,15 @@ def _writer(place: str, blob: str, kind: str) -> Iterator[Put]:
         with _hdf5_writer(place, blob) as put:
             yield put
         return
-    import numpy as np
-
-    from ..io.arrays import array_to_datum
     from ..io.database_writer import write_database
+    from ..io.feature_files import datum_of
 
     with write_database(place, kind.lower()) as store:
         count = 0
 
         def put(item: Any) -> None:
             nonlocal count
-            values = np.asarray(item, np.float32)
-            # A Datum has three axes, as the original's blobs count them.
-            shape = (*values.shape, 1, 1, 1)[:3] if values.ndim <= 3 else (values.size, 1, 1)
-            datum = array_to_datum(values.reshape(shape))
-            store.put(b"%010d" % count, datum.SerializeToString())
+            store.put(b"%010d" % count, datum_of(item))
             count += 1
 
         yield put
@@ -112,6 +106,7 @@ def _writer(place: str, blob: str, kind: str) -> Iterator[Put]:
 def _hdf5_writer(place: str, blob: str) -> Iterator[Put]:
     import numpy as np
 
+    from ..io.feature_files import append
     from ..weights.hdf5 import written
 
     h5py = require("h5py", "hdf5", "features in HDF5")
@@ -119,18 +114,9 @@ def _hdf5_writer(place: str, blob: str) -> Iterator[Put]:
         rows: list[Any] = []
 
         def flush() -> None:
-            if not rows:
-                return
-            values = np.stack(rows)
-            rows.clear()
-            if blob not in file:
-                shape = (None, *values.shape[1:])
-                file.create_dataset(blob, data=values, maxshape=shape, chunks=True)
-                return
-            dataset = file[blob]
-            first = len(dataset)
-            dataset.resize(first + len(values), axis=0)
-            dataset[first:] = values
+            if rows:
+                append(file, blob, np.stack(rows))
+                rows.clear()
 
         def put(item: Any) -> None:
             rows.append(np.array(item, np.float32))

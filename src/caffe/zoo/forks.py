@@ -30,6 +30,7 @@ RCNN_MODELS = ("https://dl.dropboxusercontent.com/s/o6ii098bu51d139/faster_rcnn_
 
 SHICAI_RECIPE = Recipe(mean=(103.94, 116.78, 123.68), input_scale=0.017)
 SSD_PREPARATION = {"mean": (104.0, 117.0, 123.0), "scale": 1.0, "order": "bgr"}
+PSPNET_PREPARATION = {"mean": (103.939, 116.779, 123.68), "order": "bgr"}
 RCNN_PREPARATION = {"mean": (102.9801, 115.9465, 122.7717), "order": "bgr", "size": (600, 1000)}
 
 SSD_PAPER = "Liu et al., SSD: Single Shot MultiBox Detector, 2016"
@@ -136,6 +137,7 @@ def _segnet(
         text=Published(f"{SEGNET_TEXTS}{text}", sha256=text_sha256),
         labels=names,
         task=SEGMENTATION,
+        preparation={"mean": (0.0,), "order": "bgr"},
         licence="CC-BY-NC-4.0",
         citation=SEGNET_PAPER,
         page=SEGNET_PAGE,
@@ -300,6 +302,7 @@ RECORDS = (
         ),
         labels=labels.ade20k,
         task=SEGMENTATION,
+        preparation=PSPNET_PREPARATION,
         licence="BSD-2-Clause",
         citation=PSPNET_PAPER,
         page=PSPNET_PAGE,
@@ -315,6 +318,7 @@ RECORDS = (
         ),
         labels=labels.cityscapes,
         task=SEGMENTATION,
+        preparation=PSPNET_PREPARATION,
         licence="BSD-2-Clause",
         citation=PSPNET_PAPER,
         page=PSPNET_PAGE,

@@ -32,3 +32,10 @@ DetectorName = Literal[
     "faster_rcnn_zf",
     "rfcn_resnet50",
 ]
+
+SegmenterName = Literal[
+    "segnet_driving",
+    "segnet_basic_camvid",
+    "pspnet50_ade20k",
+    "pspnet101_cityscapes",
+]

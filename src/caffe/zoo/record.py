@@ -95,7 +95,8 @@ class Record:
     task : str
         What the net is for.
     preparation : dict, optional
-        How pictures go in, for nets that find objects: arguments of `ObjectDetector`.
+        How pictures go in, for nets that find objects or places: arguments of `ObjectDetector` or
+        `Segmenter`.
     packaged : Packaged, optional
         A package that has the files, too.
     needs : tuple of str
