@@ -13,13 +13,31 @@ import numpy as np
 import pytest
 
 import caffe
+from caffe.proto.caffe_pb2 import Datum
 from tests.helpers.command import caffe_command
 from tests.helpers.digits import lay_digits, save_weights
 from tests.helpers.logs import assert_same_log, lines
+from tests.helpers.sources import write_lmdb
 from tests.helpers.tiny_training import lay_training
 from tests.solver.test_sidecar import lmdb_layer
 
 run = partial(caffe_command, "train")
+
+
+RECORDS = """name: "records"
+layer { name: "d" type: "Data" top: "x" top: "t"
+  data_param { source: "db" backend: LMDB batch_size: 2 } }
+layer {
+  name: "y" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 2 }
+}
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "y" bottom: "t" top: "loss" }
+"""
+
+
+def record(label: int, side: int = 2) -> bytes:
+    """A grey picture as stores hold it."""
+    picture = Datum(channels=1, height=side, width=side, data=bytes(side * side), label=label)
+    return picture.SerializeToString()
 
 
 @pytest.fixture
@@ -55,6 +73,60 @@ def test_a_training_goes_on_from_a_snapshot(solver: Path) -> None:
     assert told.index("Resuming from s_iter_2.solverstate") < told.index("Starting Optimization")
     assert "Iteration 0, Testing net (#0)" not in told
     assert Path("s_iter_4.caffemodel").read_bytes() == weights
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        (
+            {3: b"\xff\xff"},
+            "net.prototxt:2: layer 'd' (Data): db: entry '03': the value of 2 bytes",
+        ),
+        (
+            {3: record(0, 3)},
+            "net.prototxt:2: layer 'd' (Data): db: entry '03': the picture has the",
+        ),
+        (
+            {3: record(7)},
+            "net.prototxt:7: layer 'loss' (SoftmaxWithLoss): bottom 't' holds the label 7",
+        ),
+        (
+            {3: record(-1)},
+            "net.prototxt:7: layer 'loss' (SoftmaxWithLoss): bottom 't' holds the label",
+        ),
+    ],
+)
+def test_bad_records_are_told_with_the_nets_file_and_line(
+    solver: Path, records: dict[int, bytes], message: str
+) -> None:
+    entries = {b"%02d" % i: records.get(i, record(0)) for i in range(6)}
+    write_lmdb(Path("db"), entries)
+    Path("net.prototxt").write_text(RECORDS)
+    for _ in range(2):
+        result = run("-solver", solver)
+        assert result.exit_code == 1
+        assert result.stderr.splitlines()[-1].startswith(f"caffe: {message}")
+
+
+def test_a_bad_record_is_told_alike_each_time(solver: Path) -> None:
+    write_lmdb(Path("db"), {b"1": record(0), b"2": b"\xff"})
+    Path("net.prototxt").write_text(RECORDS)
+    net = caffe.Net("net.prototxt", caffe.TRAIN)
+    told = set()
+    for _ in range(3):
+        with pytest.raises(caffe.ParseError) as caught:
+            net.forward()
+        told.add(str(caught.value))
+    assert len(told) == 1
+
+
+def test_where_nothing_can_be_written_is_told_before_the_training(solver: Path) -> None:
+    text = 'net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" max_iter: 2\n'
+    solver.write_text(f'{text}snapshot_prefix: "no/s"\n')
+    result = run("-solver", solver)
+    assert result.exit_code == 1
+    assert "solver.prototxt:2: snapshot_prefix 'no/s': there is no such folder" in result.stderr
+    assert "Starting Optimization" not in result.stderr
 
 
 def test_weights_and_snapshot_exclude_each_other(solver: Path) -> None:

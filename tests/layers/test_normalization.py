@@ -24,6 +24,15 @@ def test_batch_norm_with_eps_outside_the_root() -> None:
     close(found, (x - mean[spread]) / (np.sqrt(variance[spread]) + 0.5))
 
 
+def test_batch_norm_needs_a_batch() -> None:
+    with pytest.raises(caffe.ShapeError, match="but the bottom has no axes"):
+        caffe.Net(
+            'layer { name: "x" type: "Input" top: "x" input_param { shape { } } }'
+            'layer { name: "n" type: "BatchNorm" bottom: "x" top: "y" }',
+            caffe.TRAIN,
+        )
+
+
 def test_batch_norm_with_scale_and_bias() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(4, 3, 2, 2))

@@ -134,7 +134,10 @@ def test_the_log_has_the_originals_lines(lines: Callable[[], list[str]]) -> None
     )
     made.solve()
     told = lines()
-    assert told[0] == "Initializing solver from parameters: "
+    assert told[:2] == [
+        "snapshot_prefix was not specified and is set to solver",
+        "Initializing solver from parameters: ",
+    ]
     assert told.count("Creating training net from net file: net.prototxt") == 1
     assert told.count("Creating test net (#0) specified by net file: net.prototxt") == 1
     told = told[told.index("Solver scaffolding done.") :]
@@ -299,6 +302,33 @@ def test_another_net_may_share_the_weights(net_file: Path) -> None:
     made.share_weights(net)
     made.step(1)
     np.testing.assert_array_equal(net.params["y"][0].data, made.net.params["y"][0].data)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("base_lr: nan", "base_lr must be a number, not nan"),
+        ("gamma: inf", "gamma must be a number, not inf"),
+        ("base_lr: -1", "base_lr must not be negative"),
+        ("momentum: -1", "momentum must be at least 0"),
+        ('lr_policy: "step"', "lr_policy 'step' needs a stepsize above 0"),
+        ('lr_policy: "multistep"', "lr_policy 'multistep' needs stepvalue"),
+        ('test_net: "net.prototxt"', "test_iter must be given once for each of 1 test nets"),
+        ("test_iter: 1", "no test_interval above 0"),
+        ("test_iter: 0", "test_iter must be above 0"),
+        ('type: "AdaGrad" momentum: 0.9', "momentum cannot be used with AdaGrad"),
+        ('type: "RMSProp" rms_decay: 1', "rms_decay must be in"),
+        ('snapshot: 1 snapshot_prefix: "no/s"', "snapshot_prefix 'no/s': there is no such folder"),
+    ],
+)
+def test_what_cannot_be_names_file_and_line(net_file: Path, text: str, message: str) -> None:
+    path = Path("solver.prototxt")
+    policy = "" if "lr_policy" in text else 'lr_policy: "fixed"'
+    path.write_text(f'# base_lr: 7\nnet: "net.prototxt" {policy}\n\n{text}\n')
+    with pytest.raises(NetError) as caught:
+        caffe.get_solver(path)
+    assert str(caught.value).startswith("solver.prototxt:4: ")
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(

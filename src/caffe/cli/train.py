@@ -153,7 +153,9 @@ def train(
         if value is not None:
             setattr(param, name, value)
     if lr_find:
-        with _naming(solver):
+        from ..net.construction import naming_source
+
+        with naming_source(str(solver)):
             find_rate(param, rates, lr_steps, lr_plot or Path(f"{solver.stem}_lr_find.png"))
         return
     signals = Signals(sigint_effect, sighup_effect)
@@ -339,23 +341,14 @@ def _use_device(param: SolverParameter, number: int | None) -> None:
 
 
 def _solver(param: SolverParameter, source: Path) -> Solver:
+    from ..net.construction import naming_source
     from ..solver import get_solver
+    from ..solver.snapshots import check_prefix
 
-    with _naming(source):
+    with naming_source(str(source)):
+        if param.snapshot_after_train:
+            check_prefix(param)
         return get_solver(param)
-
-
-@contextmanager
-def _naming(source: Path) -> Iterator[None]:
-    """Let errors of the solver's text name its file."""
-    from ..errors import CaffeError
-    from ..net.construction import name_source
-
-    try:
-        yield
-    except CaffeError as error:
-        name_source(error, str(source))
-        raise
 
 
 def _tell_weights(solver: Solver) -> None:

@@ -156,6 +156,8 @@ class BatchNorm(Layer[BatchNormParameter]):
         return sum(blob.count for blob in self.blobs[:3])
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        if not bottoms[0]:
+            raise ShapeError("statistics are of a batch, but the bottom has no axes")
         channels = bottoms[0][1] if len(bottoms[0]) > 1 else 1
         if channels != self.channels:
             raise ShapeError(

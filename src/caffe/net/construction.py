@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ..errors import ArgumentError, CaffeError, NetError
@@ -14,6 +16,8 @@ from ..proto import files
 from ..proto.caffe_pb2 import NetParameter
 from ..proto.lines import find_line
 from ..proto.upgrade import upgrade_net
+
+_LAYER = re.compile(r"layer '([^']+)' \(")
 
 
 def sort_arguments(
@@ -73,9 +77,21 @@ def name_source(error: CaffeError, source: str | None) -> None:
     if source is None:
         return
     word = error.word if isinstance(error, NetError) else None
+    if word is None and (layer := _LAYER.match(str(error))):
+        word = layer[1]
     line = find_line(source, word) if word is not None else None
     place = source if line is None else f"{source}:{line}"
     error.args = (f"{place}: {error}", *error.args[1:])
+
+
+@contextmanager
+def naming_source(source: str | None) -> Iterator[None]:
+    """Let errors inside name the net's file, and the line; see `name_source`."""
+    try:
+        yield
+    except CaffeError as error:
+        name_source(error, source)
+        raise
 
 
 def loss_weights(layer: Layer, tops: int) -> list[float]:

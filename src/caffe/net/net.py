@@ -26,7 +26,7 @@ from .alignment import warn_of_unsaid_offsets
 from .batch import batches, trimmed
 from .by_name import Results
 from .checks import assign, check_all_given, check_callable, known_blobs, known_layer
-from .construction import loss_weights, name_source, read_model, sort_arguments
+from .construction import loss_weights, naming_source, read_model, sort_arguments
 from .inside import Inside
 from .log import BuildingLog, tell_text
 from .parameters import ParameterList
@@ -64,6 +64,11 @@ class Net(Views):
     WeightsError
         The weights are of another net.
 
+    Attributes
+    ----------
+    source : str or None
+        The file that the description came from, which errors name.
+
     Examples
     --------
     >>> net = Net('''layer { name: "data" type: "Input" top: "data"
@@ -88,14 +93,11 @@ class Net(Views):
         weights, phase, level, stages = sort_arguments(
             arguments, weights, phase, level, stages, legacy
         )
-        source, param = read_model(network_file)
-        try:
+        self.source, param = read_model(network_file)
+        with naming_source(self.source):
             tell_text(param, phase, level, stages or ())
             graph = build_graph(param, phase, level, stages or ())
             self._build(graph, param)
-        except CaffeError as error:
-            name_source(error, source)
-            raise
         if weights is not None:
             self.copy_from(weights)
 
@@ -342,7 +344,7 @@ class Net(Views):
     def _forward(self, first: int, last: int) -> float:
         steps, store = self._steps[first : last + 1], mode.current_store()
         as_whole = len(steps) == len(self._steps)
-        with mode.gpu_arithmetic():
+        with mode.gpu_arithmetic(), naming_source(self.source):
             if as_whole and not self.debug_info and not self._callbacks.heed_forward:
                 return self._runner.forward(store)
             loss = layerwise.forward(steps, store, self._callbacks, first)

@@ -260,7 +260,8 @@ def _check_policy(param: SolverParameter) -> None:
     values = list(param.stepvalue)
     if policy == "multistep" and (not values or values != sorted(values)):
         raise NetError(
-            f"lr_policy 'multistep' needs stepvalue in order, not {values}", word="stepvalue"
+            f"lr_policy 'multistep' needs stepvalue in order, not {values}",
+            word="stepvalue" if values else "lr_policy",
         )
     if policy == "plateau" and (not param.plateau_winsize or min(param.plateau_winsize) < 1):
         raise NetError(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 import os
 from collections.abc import Iterator, Sequence
 
-from ..errors import ArgumentError, CaffeError, NetError, did_you_mean
+from ..errors import ArgumentError, NetError, did_you_mean
 from ..logs import say
-from ..net.construction import name_source
+from ..net.construction import naming_source
 from ..net.net import Net
 from ..paths import PathLike, is_path, path_text
 from ..phases import TEST, TRAIN
@@ -70,6 +71,9 @@ def check_settings(param: SolverParameter) -> None:
             raise NetError(
                 f"{name} must be at least {least}, not {getattr(param, name):g}", word=name
             )
+    for field, value in param.ListFields():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise NetError(f"{field.name} must be a number, not {value:g}", word=field.name)
     if param.regularization_type not in ("L1", "L2"):
         raise NetError(
             f"regularization_type must be L1 or L2, not '{param.regularization_type}'",
@@ -131,7 +135,7 @@ def test_nets(param: SolverParameter) -> Iterator[Net]:
     if wanted < own or (generic is None and wanted != own):
         raise NetError(
             f"test_iter must be given once for each of {own} test nets, but stands {wanted} times",
-            word="test_iter",
+            word="test_iter" if wanted else "test_net" if param.test_net else "test_net_param",
         )
     if generic is not None:
         what = "net_param" if generic == "net_param" else "net file: "
@@ -195,8 +199,7 @@ def _net(described: Described, phase: int, states: Sequence[NetState]) -> Net:
     placed.CopyFrom(param)
     for other in states:
         placed.state.MergeFrom(other)
-    try:
-        return Net(placed, phase, level=None)
-    except CaffeError as error:
-        name_source(error, source)
-        raise
+    with naming_source(source):
+        net = Net(placed, phase, level=None)
+    net.source = source
+    return net

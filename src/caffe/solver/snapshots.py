@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from ..errors import CaffeError, WeightsError
+from ..errors import NetError, WeightsError
 from ..net.net import Net
 from ..net.trained import save_caffemodel, save_hdf5
 from ..proto.caffe_pb2 import SolverParameter
@@ -48,20 +48,20 @@ def check_prefix(param: SolverParameter) -> None:
 
     Raises
     ------
-    CaffeError
-        There is no prefix.
-    WriteError
-        The folder is not there, or takes no files.
+    NetError
+        There is no prefix, or its folder is not there, or takes no files.
     """
     if not param.snapshot_prefix:
-        raise CaffeError("snapshot_prefix is missing: it says where snapshots are kept")
+        raise NetError("snapshot_prefix is missing: it says where snapshots are kept")
     path = os.path.abspath(name_of(param, 0, "tempfile"))
     folder = os.path.dirname(path)
     if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
         reason = (
             "no files can be written there" if os.path.isdir(folder) else "there is no such folder"
         )
-        raise CaffeError(f"snapshot_prefix '{param.snapshot_prefix}': {reason}: {folder}")
+        raise NetError(
+            f"snapshot_prefix '{param.snapshot_prefix}': {reason}: {folder}", word="snapshot_prefix"
+        )
 
 
 def save(

@@ -9,9 +9,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import mode, parallel
-from ..errors import ArgumentError, CaffeError
+from ..errors import ArgumentError
 from ..logs import is_told, say
-from ..net.construction import name_source
+from ..net.construction import naming_source
 from ..net.net import Net, checked_net
 from ..net.parameters import Learnable
 from ..paths import PathLike, path_text
@@ -103,7 +103,7 @@ class Solver:
         if is_told():
             text = format_text(self.param).rstrip()
             say("solver.cpp:45", f"Initializing solver from parameters: \n{text}")
-        try:
+        with naming_source(source):
             settings.check_settings(self.param)
             self._rate = Rate(self.param)
             self._method = METHODS[self.method_name](self.param)
@@ -114,9 +114,6 @@ class Solver:
                 parallel.set_order_seed(self.param.random_seed)
             self._make_nets()
             self._monitor = Monitor(self.param, self._test_outputs() if self.is_root else None)
-        except CaffeError as error:
-            name_source(error, source)
-            raise
         self._learnable: list[Learnable] = self.net.inside.parameters.learnable
         self._history: list[Tensor] = [
             torch.zeros(entry.blob.shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import NetError, did_you_mean
-from ..net.construction import name_source
+from ..net.construction import naming_source
 from ..paths import PathLike
 from ..proto.caffe_pb2 import SolverParameter
 from . import settings
@@ -80,13 +80,13 @@ def get_solver(solver_file: PathLike | SolverParameter) -> Solver:
         There is no such type, or the settings do not fit together.
     """
     source, param = settings.read_settings(solver_file)
-    if param.type not in SOLVERS:
-        hint = did_you_mean(param.type, SOLVERS)
-        error = NetError(
-            f"unknown solver type '{param.type}'{hint and '; '}{hint} (known are "
-            f"{', '.join(SOLVERS)})",
-            word=param.type,
-        )
-        name_source(error, source)
-        raise error
-    return SOLVERS[param.type](solver_file)
+    with naming_source(source):
+        if param.type not in SOLVERS:
+            hint = did_you_mean(param.type, SOLVERS)
+            raise NetError(
+                f"unknown solver type '{param.type}'{hint and '; '}{hint} (known are "
+                f"{', '.join(SOLVERS)})",
+                word=param.type,
+            )
+        # Read once alone, so that it is told of once.
+        return SOLVERS[param.type](param)

@@ -6,6 +6,7 @@ import atexit
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from queue import Empty, Queue
 from typing import Any, ClassVar
 
@@ -63,12 +64,11 @@ class Prefetcher:
 
     def next(self) -> Ready:
         """Return the next batch; raises what went wrong in the thread."""
-        if self._error is not None:
-            raise self._error
-        result = self._results.get()
+        result = self._error or self._results.get()
         if isinstance(result, BaseException):
             self._error = result
-            raise result
+            # Whoever it passes adds where it was: each time to an error of its own.
+            raise copy(result).with_traceback(result.__traceback__)
         return result
 
     def stop(self) -> None:
