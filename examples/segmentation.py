@@ -13,15 +13,13 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 import caffe
-from caffe.io.annotate import color_of, to_picture
-from caffe.io.labels import imagenet, read_labels
+from caffe.io.labels import imagenet
+from caffe.segmenter import Segmentation, Segmenter
 
 SHOWN = 5
 LEAST = 0.01
-VEIL = 0.55
 
 
 def build() -> tuple[caffe.Net, list[str]]:
@@ -51,55 +49,10 @@ def build() -> tuple[caffe.Net, list[str]]:
     return net, [name.split(maxsplit=1)[1].split(",")[0] for name in imagenet()]
 
 
-def run(net: caffe.Net, blob: np.ndarray) -> np.ndarray:
-    """Return the scores of each class, or the class itself, (C, H, W)."""
-    data = net.blobs[net.inputs[0]]
-    data.reshape(1, *blob.shape)
-    net.reshape()
-    net.forward(**{net.inputs[0]: blob[None]})
-    return net.blobs[net.outputs[0]].data[0].copy()
-
-
-def classes(scores: np.ndarray, size: tuple[int, int], shown: int) -> np.ndarray:
-    """Return the class of each pixel, of those that are most common; -1 for the others."""
-    if len(scores) == 1:
-        found = np.asarray(Image.fromarray(scores[0]).resize(size[::-1], Image.Resampling.NEAREST))
-        return found.astype(int)
-    likely = np.argsort(-scores.mean((1, 2)))[:shown]
-    others = np.delete(scores, likely, axis=0)
-    maps = [*scores[likely], others.max(0)] if len(others) else list(scores[likely])
-    # Enlarged before the choice, so that borders are smooth.
-    large = [
-        np.asarray(Image.fromarray(m).resize(size[::-1], Image.Resampling.BILINEAR)) for m in maps
-    ]
-    return np.array([*likely, -1])[np.argmax(large, axis=0)]
-
-
-def overlay(picture: np.ndarray, found: np.ndarray, names: list[str] | None) -> Image.Image:
-    """Lay the classes over the picture, with a legend below."""
-    counts = {int(k): float((found == k).mean()) for k in np.unique(found) if k >= 0}
-    kept = [k for k, share in sorted(counts.items(), key=lambda x: -x[1]) if share >= LEAST]
-    pixels = np.asarray(to_picture(picture), np.float32)
-    for number, k in enumerate(kept):
-        place = found == k
-        pixels[place] = (1 - VEIL) * pixels[place] + VEIL * np.array(color_of(number))
-        # A line where the class ends.
-        around = [np.roll(place, step, axis) for step in (1, -1) for axis in (0, 1)]
-        pixels[place & ~np.all(around, axis=0)] = color_of(number)
-    height, width = found.shape
-    font = ImageFont.load_default(max(13, min(height, width) // 24))
-    line = int(font.size * 1.6)
-    sheet = Image.new("RGB", (width, height + line * len(kept) + 8), "white")
-    sheet.paste(Image.fromarray(pixels.astype(np.uint8)), (0, 0))
-    draw = ImageDraw.Draw(sheet)
-    for number, k in enumerate(kept):
-        top = height + 4 + number * line
-        draw.rectangle((8, top + 4, 8 + line, top + line - 4), fill=color_of(number))
-        name = names[k] if names is not None and k < len(names) else f"class {k}"
-        text = f"{name}  {counts[k]:.0%}"
-        print(f"  {text}")
-        draw.text((16 + line, top + line / 2), text, fill="black", font=font, anchor="lm")
-    return sheet
+def most_common(found: Segmentation, count: int) -> Segmentation:
+    """Leave only the classes that cover most."""
+    kept = [area.label for area in found.areas()[:count]]
+    return Segmentation(np.where(np.isin(found.classes, kept), found.classes, -1), found.names)
 
 
 def main() -> None:
@@ -120,24 +73,22 @@ def main() -> None:
 
         picture = skimage.data.chelsea().astype(np.float32) / 255
     if options.net:
-        net = caffe.Net(options.net, caffe.TEST, weights=options.weights)
-        names = read_labels(options.labels) if options.labels else None
-        own = net.blobs[net.inputs[0]].shape
-        size = options.size or own[2:]
-        blob = caffe.io.resize_image(picture, size)[:, :, ::-1] * 255 - options.mean
-        scores = run(net, blob.transpose(2, 0, 1))
-        if names is not None and len(names) == len(scores) - 1:
-            names = ["background", *names]
+        segmenter = Segmenter(
+            options.net, options.weights, options.labels, mean=options.mean, size=options.size
+        )
         print(f"the net {options.net}" + ("" if options.weights else ", without weights"))
+        found = segmenter.segment(picture)
     else:
         net, names = build()
         largest = max(picture.shape[:2])
         size = options.size or [round(n * 448 / largest / 32) * 32 for n in picture.shape[:2]]
-        blob = (caffe.io.resize_image(picture, size) * 255 - 127) / 128
-        scores = run(net, blob.transpose(2, 0, 1))
+        segmenter = Segmenter(net, None, names, mean=127, scale=1 / 128, order="rgb", size=size)
         print("EfficientNet-Lite0, at each place")
-    found = classes(scores, picture.shape[:2], SHOWN if not options.net else len(scores))
-    overlay(picture, found, names).save(options.output)
+        found = most_common(segmenter.segment(picture), SHOWN)
+    for area in found.areas():
+        if area.share >= LEAST:
+            print(f"  {area.name}  {area.share:.0%}")
+    found.overlay(picture).save(options.output)
     print(f"drawn in {options.output}")
 
 
