@@ -87,8 +87,8 @@ class Model(Classifier):
         --------
         >>> model = caffe.zoo.load()
         >>> best = model.classify(np.zeros((224, 224, 3)), top=1)[0]
-        >>> best.index, 0 < best.probability < 1
-        (818, True)
+        >>> best.label == model.labels[best.index], 0 < best.probability < 1
+        (True, True)
         """
         names: list[str | None] = []
 
