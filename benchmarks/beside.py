@@ -15,12 +15,11 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 AIM = 1.3
 WAITING = {"asleep (ours)": {}, "turning (OpenMP's own)": {"GOMP_SPINCOUNT": "300000"}}
-MODELS = ("googlenet", "mobilenet")
 ENGINES = ("torch", "auto")
 BUSY = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): pass"
 """Ends with whoever has started it, however that ends."""
@@ -29,11 +28,12 @@ BUSY = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): pass"
 def main() -> None:
     """Run the turns, or be one of them."""
     if sys.argv[1:2] == ["--turn"]:
-        print(json.dumps(measure(float(sys.argv[2]), int(sys.argv[3]))))
+        print(json.dumps(measure(float(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])))
         return
     from report import arguments, machine, show
 
     parser = arguments(__doc__)
+    parser.add_argument("--nets", nargs="+", default=["googlenet", "mobilenet"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="for each net and engine")
     parser.add_argument(
@@ -41,7 +41,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     if options.quick:
-        options.rounds, options.seconds = 1, 0.2
+        options.rounds, options.seconds, options.nets = 1, 0.2, ["mobilenet"]
     facts = machine(options.threads)
     ways = {**WAITING, **{f"{n} turns": {"GOMP_SPINCOUNT": str(n)} for n in options.spins}}
     figures = compare(ways, options)
@@ -68,7 +68,7 @@ def compare(
         for way, environment in ways.items():
             for busy in (False, True):
                 with busy_process(busy):
-                    found = turn(environment, options.seconds, options.threads)
+                    found = turn(environment, options)
                 for what, milliseconds in found.items():
                     samples.setdefault((what, way, busy), []).append(milliseconds)
     kinds = dict.fromkeys(what for what, _, _ in samples)
@@ -97,11 +97,12 @@ def busy_process(is_there: bool) -> Iterator[None]:
             process.kill()
 
 
-def turn(environment: dict[str, str], seconds: float, threads: int) -> dict[str, float]:
+def turn(environment: dict[str, str], options: argparse.Namespace) -> dict[str, float]:
     """Measure in a new process, whose OpenMP is told how to wait."""
     known = ("GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_WAIT_POLICY")
     rest = {name: value for name, value in os.environ.items() if name not in known}
-    command = [sys.executable, __file__, "--turn", str(seconds), str(threads)]
+    command = [sys.executable, __file__, "--turn", str(options.seconds)]
+    command += [str(options.threads), *options.nets]
     done = subprocess.run(
         command, env={**rest, **environment}, stdout=subprocess.PIPE, text=True, check=True
     )
@@ -109,7 +110,7 @@ def turn(environment: dict[str, str], seconds: float, threads: int) -> dict[str,
     return found
 
 
-def measure(seconds: float, threads: int) -> dict[str, float]:
+def measure(seconds: float, threads: int, names: Sequence[str]) -> dict[str, float]:
     """Return medians in milliseconds of nets' forwards, and of layers one by one."""
     import caffe
 
@@ -129,14 +130,14 @@ def measure(seconds: float, threads: int) -> dict[str, float]:
 
     from caffe.cli.time import measure as layer_times
 
-    for name in MODELS:
+    for name in names:
         text = nets.NETS[name](1)
         for engine in ENGINES:
             caffe.set_engine(engine)
             net = caffe.Net(text, caffe.TEST)
             found[f"{name}, {engine}"] = forward(net, seconds)
         caffe.set_engine("torch")
-        found[f"{name}, sum of its layers"] = layer_times(net, 3, False).forward
+        found[f"{name}, sum of its layers"] = layer_times(net, 2, False).forward
     return found
 
 
