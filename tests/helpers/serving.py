@@ -21,6 +21,7 @@ from PIL import Image
 import caffe
 from caffe.web.loaded import Loaded
 from caffe.web.models import Offer, from_zoo
+from caffe.web.runs import Runs
 from caffe.web.server import Server, bind
 from caffe.web.service import Service
 from caffe.web.settings import Settings
@@ -105,9 +106,12 @@ def wait_until(ready: Callable[[], object], seconds: float = 20) -> None:
 
 
 @contextmanager
-def serving(offers: Sequence[Offer] | None = None, **settings: Any) -> Iterator[Site]:
+def serving(
+    offers: Sequence[Offer] | None = None, runs: Runs | None = None, **settings: Any
+) -> Iterator[Site]:
     """Serve models within bounds; the default model unless others are given."""
-    service = Service(offers or [from_zoo("efficientnet_lite0")], Settings(**settings))
+    offers = offers or [from_zoo("efficientnet_lite0")]
+    service = Service(offers, Settings(**settings), runs)
     bound = bind("127.0.0.1", 0)
     port = bound.getsockname()[1]
     listening = threading.Event()

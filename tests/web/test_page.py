@@ -6,42 +6,36 @@ RECAFFE_SCREENSHOTS=docs/images writes the pictures of the documentation there.
 from __future__ import annotations
 
 import base64
-import io
-import os
-import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from caffe.web.models import Mode
-from tests.helpers.serving import HOSTILE, Site, elsewhere, picture, serving, small_offer
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-DRIVER = shutil.which("chromedriver")
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
+from tests.helpers.browsing import (
+    chromium,
+    find,
+    find_all,
+    needs_browser,
+    open_inside,
+    pixels_of,
+    resize,
+    scheme,
+    severe,
+    take_screenshots,
+    top_class,
+    upload,
+    view_of,
+    wait,
 )
-PATIENCE = 40
-WIDTHS = (1280, 390)
-SCHEMES = ("light", "dark")
+from tests.helpers.serving import HOSTILE, Site, elsewhere, picture, serving, small_offer
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 ActionChains = webdriver.ActionChains
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or DRIVER is None,
-    reason="no chromium with its driver is installed (Debian: chromium chromium-driver)",
-)
+pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +63,8 @@ def site(linked: str) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(executable_path=DRIVER)
-    driver = webdriver.Chrome(options=options, service=service)
-    yield driver
-    driver.quit()
+    with chromium(tmp_path_factory.mktemp("chromium")) as browser:
+        yield browser
 
 
 @pytest.fixture
@@ -88,81 +75,7 @@ def page(browser: Any, site: Site) -> Iterator[Any]:
     browser.get(f"{site.address}/")
     wait(browser, "the models", lambda: find(browser, "#model option"))
     yield browser
-    problems = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
-    # A script that failed, or what the page's own policy forbids it.
-    assert not [entry for entry in problems if "status of" not in entry["message"]]
-
-
-def wait(browser: Any, what: str, ready: Callable[[], Any]) -> Any:
-    from selenium.common.exceptions import WebDriverException
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    waiting = WebDriverWait(browser, PATIENCE, 0.1, [WebDriverException, AssertionError])
-    return waiting.until(lambda _: ready(), f"waited for {what}")
-
-
-def find(browser: Any, selector: str) -> Any:
-    return browser.find_element("css selector", selector)
-
-
-def find_all(browser: Any, selector: str) -> list[Any]:
-    return list(browser.find_elements("css selector", selector))
-
-
-def resize(browser: Any, width: int, height: int = 900) -> None:
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600},
-    )
-
-
-def scheme(browser: Any, name: str) -> None:
-    features = [{"name": "prefers-color-scheme", "value": name}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-
-
-def upload(browser: Any, path: Path) -> str:
-    find(browser, "#file").send_keys(str(path))
-    return top_class(browser)
-
-
-def top_class(browser: Any) -> str:
-    """The name in the first row, once the answer is there."""
-
-    def ready() -> str | None:
-        assert find(browser, "#results").get_attribute("aria-busy") is None
-        return find(browser, "#top li .word").text
-
-    return str(wait(browser, "the top five", ready))
-
-
-def open_inside(browser: Any, layer: str) -> None:
-    find(browser, "#open-inside").click()
-    wait(browser, "the layers", lambda: find_all(browser, "#layers button"))
-    choose(browser, layer)
-
-
-def choose(browser: Any, layer: str) -> None:
-    find(browser, f'#layers [data-layer="{layer}"]').click()
-
-
-def view_of(browser: Any, layer: str) -> list[Any]:
-    """The tiles of a layer, once they are there."""
-
-    def ready() -> list[Any]:
-        assert find(browser, "#layer-name").text == layer
-        assert find(browser, "#view").get_attribute("aria-busy") is None
-        return [find(browser, "#view"), *find_all(browser, "#view .tile")]
-
-    return list(wait(browser, f"the view of {layer}", ready))[1:]
-
-
-def pixels_of(browser: Any, selector: str) -> int:
-    """How many different colours an element has on the screen."""
-    from PIL import Image
-
-    picture = Image.open(io.BytesIO(find(browser, selector).screenshot_as_png))
-    return len(picture.convert("RGB").getcolors(1 << 24))
+    assert not severe(browser)
 
 
 def test_a_cat_is_uploaded_looked_into_and_explained(page: Any, cat: Path, tmp_path: Path) -> None:
@@ -188,7 +101,11 @@ def test_a_cat_is_uploaded_looked_into_and_explained(page: Any, cat: Path, tmp_p
     assert "Egyptian cat" in find(page, "#caption").text
     assert "class=285" in page.current_url
     ActionChains(page).move_to_element(find(page, "#results-title")).perform()
-    take_screenshots(page, tmp_path)
+    take_screenshots(page, "serve", tmp_path)
+    if find_spec("pydot") is not None:
+        page.execute_script("document.getElementById('as-graph').click()")
+        wait(page, "the graph", lambda: len(find_all(page, "#graph .node")) > 20)
+        take_screenshots(page, "serve-graph", tmp_path, [(1280, "light"), (390, "dark")])
 
 
 def test_a_permalink_brings_back_picture_layer_and_class(
@@ -390,32 +307,3 @@ def test_the_description_is_a_page(browser: Any, site: Site) -> None:
     wait(browser, "the addresses", lambda: find_all(browser, ".address"))
     paths = [element.text for element in find_all(browser, ".address h2 code")]
     assert paths == list(site.ask("/openapi.json").json["paths"])
-
-
-def take_screenshots(page: Any, tmp_path: Path) -> None:
-    from PIL import Image
-
-    asked = os.environ.get("RECAFFE_SCREENSHOTS")
-    folder = Path(asked) if asked else tmp_path
-    folder.mkdir(parents=True, exist_ok=True)
-    for width in WIDTHS:
-        for name in SCHEMES:
-            resize(page, width)
-            scheme(page, name)
-            page.execute_script("scrollTo(0, 0); document.activeElement.blur()")
-            # Nothing sticks out to the right.
-            assert page.execute_script("return document.documentElement.scrollWidth") == width
-            height = page.execute_script("return document.documentElement.scrollHeight")
-            clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
-            options = {"captureBeyondViewport": True, "clip": clip}
-            shot = page.execute_cdp_cmd("Page.captureScreenshot", options)["data"]
-            with Image.open(io.BytesIO(base64.b64decode(shot))) as whole:
-                assert whole.size == (width, height)
-                shade = whole.convert("L").getpixel((2, 2))
-                plain = whole.convert("RGB")
-                # 256 colours are enough for documents, and a third of the bytes.
-                small = plain.quantize(palette=plain.quantize(256))
-            assert shade > 200 if name == "light" else shade < 60
-            small.save(folder / f"serve-{width}-{name}.png", optimize=True)
-    resize(page, 1280)
-    scheme(page, "light")

@@ -16,6 +16,8 @@ OF_ROOMS = {
     "engine/own_layers",
     "layers/gradients",
     "proto/schema",
+    "web/page_access",
+    "web/page_looks",
     "web/safety",
     "zoo/caffenet",
 }
