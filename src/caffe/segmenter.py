@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .detect.preparation import settle_preparation
 from .errors import CaffeError, NetError, ShapeError
+from .guarded import guarded
 from .io.annotate import to_picture
 from .io.given import Picture, read_given
 from .io.labels import read_labels
@@ -227,7 +228,24 @@ class Segmenter:
             What comes out is no map of classes.
         """
         pixels, white = read_given(picture, self.preparation.color)
-        blob = self.preparation.apply(pixels, white=white)
+        height, width = pixels.shape[:2]
+        return self.segment_prepared(self.preparation.apply(pixels, white=white), (width, height))
+
+    def segment_prepared(self, blob: NDArray[np.float32], size: tuple[int, int]) -> Segmentation:
+        """Return the class of each pixel of a picture that went through `preparation.apply`.
+
+        Parameters
+        ----------
+        blob : numpy.ndarray
+            1 x channels x height x width.
+        size : (int, int)
+            Width and height of what is returned; those of the picture, or less.
+
+        Raises
+        ------
+        NetError
+            What comes out is no map of classes.
+        """
         if tuple(self.net.blobs[self.input].shape) != blob.shape:
             self.net.blobs[self.input].reshape(*blob.shape)
             self.net.reshape()
@@ -235,8 +253,31 @@ class Segmenter:
         scores = self.net.forward(blobs=[self.blob])[self.blob]
         if scores.ndim != 4 or len(scores) != 1:
             raise NetError(f"'{self.blob}' of shape {scores.shape} is no map of one picture")
-        height, width = pixels.shape[:2]
-        return Segmentation(_likeliest(scores[0], (width, height)), self.names)
+        return Segmentation(_likeliest(scores[0], size), self.names)
+
+
+@guarded
+def ends_in_map(net: PathLike | Any) -> bool:
+    """Say whether a net tells of each place in a picture what is there, as `Segmenter` takes it.
+
+    Parameters
+    ----------
+    net : path or NetParameter
+        No weights are needed.
+
+    Raises
+    ------
+    CaffeError
+        The net cannot be read or built.
+    """
+    built = Net(net, TEST)
+    try:
+        blob = _map_of(built)
+    except NetError:
+        return False
+    # One map that is not of the classes' numbers is of something else: edges, another picture.
+    maker = [name for name, tops in built.top_names.items() if blob in tops][-1]
+    return built.blobs[blob].shape[1] > 1 or built.layer_dict[maker].type == "ArgMax"
 
 
 def color_of(label: int) -> tuple[int, int, int]:

@@ -14,7 +14,8 @@ from PIL import Image
 
 import caffe
 from caffe.detect import ObjectDetector
-from caffe.web.loaded import Loaded, LoadedDetector
+from caffe.segmenter import Segmenter
+from caffe.web.loaded import LoadedDetector, LoadedSegmenter
 from caffe.web.models import Offer
 from tests.helpers.detectors import cells, painted
 from tests.helpers.serving import SMALL_NET, picture, serving, small_offer, wait_until
@@ -55,7 +56,11 @@ def areas_offer(folder: Path, text: str = AREAS, labels: Any = ("red", "green", 
     net = caffe.Net(net_file, caffe.TEST)
     net.params["conv"][0].data[...] = np.eye(len(net.params["conv"][0].data), 3)[:, :, None, None]
     net.save(weights)
-    return Offer("areas", "Areas", lambda: Loaded(caffe.Classifier(net_file, weights), labels))
+    return Offer(
+        "areas",
+        "Areas",
+        lambda: LoadedSegmenter(Segmenter(net_file, weights, labels, mean=0, order="rgb")),
+    )
 
 
 def test_a_detector_draws_boxes_and_refuses_to_name_classes(tmp_path: Path) -> None:
@@ -97,9 +102,22 @@ def test_areas_are_the_classes_of_the_places(tmp_path: Path) -> None:
             assert mask[0, 0, 3] == 0
             assert "#{:02x}{:02x}{:02x}".format(*mask[0, 7, :3]) == answer["classes"][0]["colour"]
             assert site.ask("/classify", encoded(shown)).code == "other_task"
-    one = AREAS.replace("num_output: 3", "num_output: 1")
-    with serving([areas_offer(tmp_path, one, None)]) as site:
-        assert site.ask("/segment", encoded(shown)).code == "no_classes"
+
+
+def test_a_map_of_numbers_names_no_classes(tmp_path: Path) -> None:
+    text = AREAS.replace("num_output: 3", "num_output: 1")
+    with serving([small_offer(tmp_path, text=text)]) as site:
+        refused = site.ask("/classify", picture())
+        assert (refused.status, refused.code) == (422, "other_task")
+        assert "/responses" in refused.json["error"]["message"]
+        assert site.ask("/responses", picture(), layer="conv").json["kind"] == "maps"
+
+
+def test_a_large_picture_s_areas_are_shown_smaller(tmp_path: Path) -> None:
+    with serving([areas_offer(tmp_path)]) as site:
+        answer = site.ask("/segment", encoded(np.zeros((100, 2000, 3), np.uint8))).json
+        assert answer["shape"] == [40, 800]
+        assert pixels(answer["seen"]).shape == (*pixels(answer["mask"]).shape[:2], 3)
 
 
 def test_every_method_explains_and_one_that_takes_too_long_ends(tmp_path: Path) -> None:

@@ -30,7 +30,6 @@ from .terminal import complain
 
 if TYPE_CHECKING:
     from ..classifier import Classifier
-    from ..detect.object_detector import ObjectDetector
     from ..web.models import Offer
     from ..web.settings import Settings
 
@@ -264,35 +263,35 @@ def _own(
     said: dict[str, Any],
     taken: set[str],
 ) -> Offer:
-    """Offer a net of the person's own: one that finds objects, or one that classifies."""
+    """Offer a net of the person's own, by what it ends in: boxes, a map of classes, or classes."""
     from ..detect.heads import ends_in_boxes
+    from ..detect.object_detector import ObjectDetector
     from ..io.labels import read_labels
-    from ..web.loaded import AnyLoaded, Loaded, LoadedDetector
+    from ..segmenter import Segmenter, ends_in_map
+    from ..web.loaded import AnyLoaded, Loaded, LoadedDetector, LoadedSegmenter
     from ..web.models import Offer
 
     def load() -> AnyLoaded:
         names = None if labels is None else read_labels(labels)
         if ends_in_boxes(net):
-            return LoadedDetector(_detector(net, weights, names, said))
+            return LoadedDetector(ObjectDetector(net, weights, names, **_preparation(net, said)))
+        if ends_in_map(net):
+            return LoadedSegmenter(Segmenter(net, weights, names, **_preparation(net, said)))
         loaded = Loaded(make(), names)
-        shape = loaded.classifier.blobs[loaded.classifier.outputs[0]].shape
-        classes = shape[1] if loaded.task == "areas" else math.prod(shape[1:])
-        if names is not None and len(names) != classes and not loaded.holds_labels:
+        classes = math.prod(loaded.classifier.blobs[loaded.classifier.outputs[0]].shape[1:])
+        if names is not None and len(names) != classes:
             raise CaffeError(f"{labels} names {len(names)} classes, but {net} has {classes}")
         return loaded
 
     return Offer(f"{net.stem}_own" if net.stem in taken else net.stem, net.name, load)
 
 
-def _detector(
-    net: Path, weights: Path, names: list[str] | None, said: dict[str, Any]
-) -> ObjectDetector:
-    """A detector as the options for classifiers set it up; what is not said is guessed."""
-    from ..detect.object_detector import ObjectDetector
+def _preparation(net: Path, said: dict[str, Any]) -> dict[str, Any]:
+    """What the options for classifiers say to a net of another kind; the rest is guessed."""
     from ..io.recipe import SWAPS
 
     if said["--raw-scale"] not in (None, RAW_SCALE):
-        raise CaffeError(f"{net} finds objects: its pixels are of 0 to 255, without --raw-scale")
+        raise CaffeError(f"{net} takes pixels of 0 to 255 and is no classifier: no --raw-scale")
     options: dict[str, Any] = {"scale": said["--input-scale"]}
     if said["--mean"] is not None:
         options["mean"] = numbers(said["--mean"], "--mean")
@@ -300,7 +299,6 @@ def _detector(
         options["size"] = whole_numbers(said["--image-dims"], "--image-dims", 2)
     if said["--channel-swap"] is not None:
         swap = tuple(whole_numbers(said["--channel-swap"], "--channel-swap"))
-        options["order"] = next(
-            (name for name, one in SWAPS.items() if (one or (0, 1, 2)) == swap), str(swap)
-        )
-    return ObjectDetector(net, weights, names, **options)
+        known = (name for name, one in SWAPS.items() if (one or (0, 1, 2)) == swap)
+        options["order"] = next(known, str(swap))
+    return options

@@ -6,12 +6,11 @@ import base64
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ..detect.object_detector import Detection
 from ..predictions import are_probabilities, likeliest
 from ..version import __version__
 from . import inside, reasons
@@ -31,7 +30,7 @@ from .asking import (
     whole,
     word,
 )
-from .loaded import AnyLoaded, Loaded, LoadedDetector, Task
+from .loaded import AnyLoaded, Loaded, LoadedDetector, LoadedSegmenter, Task
 from .look import Look
 from .models import Mode
 from .openapi import description
@@ -41,6 +40,7 @@ from .service import Service
 from .uploads import read_sent
 from .worker import Worker
 
+T = TypeVar("T")
 THRESHOLD = 0.5
 
 
@@ -191,34 +191,24 @@ class Answers:
     async def segment(self, _: Request, asked: Asked) -> Response:
         """What each place of a picture shows."""
         prepared, loaded = await self._prepared(asked, "areas")
-        assert isinstance(loaded, Loaded)
-        read = time.monotonic()
-        row = await self._service.classify(asked.worker, asked.mode, prepared.crops)
-        found = reasons.areas(loaded, row.values)
-        times = _times(asked, read, row.waited, row.seconds)
-        seen = inside.seen(loaded, prepared.crops)
-        return JSONResponse(
-            {**self._facts(asked, prepared), **found, "seen": seen, "milliseconds": times}
-        )
+        assert isinstance(loaded, LoadedSegmenter)
+        size = reasons.shown_size(prepared.picture)
+        found, times = await self._timed(asked, lambda: loaded.segment(prepared.crops, size))
+        answer = reasons.areas(prepared.picture, found)
+        return JSONResponse({**self._facts(asked, prepared), **answer, "milliseconds": times})
 
     async def detect(self, request: Request, asked: Asked) -> Response:
         """The objects in a picture, with boxes around them."""
         threshold = share(request, "threshold", THRESHOLD)
         prepared, loaded = await self._prepared(asked, "boxes")
         assert isinstance(loaded, LoadedDetector)
-        read = time.monotonic()
-
-        def task(_: AnyLoaded) -> tuple[list[Detection], float, float]:
-            start = time.monotonic()
-            found = loaded.find(prepared.crops, prepared.frame, threshold)
-            return found, start, time.monotonic() - start
-
-        found, start, seconds = await self._service.run(asked.worker, asked.mode, task)
+        found, times = await self._timed(
+            asked, lambda: loaded.find(prepared.crops, prepared.frame, threshold)
+        )
         detections = [
             {"index": one.label, "label": one.name, "score": one.score, "box": list(one.box)}
             for one in found
         ]
-        times = _times(asked, read, start - read, seconds)
         return JSONResponse(
             {
                 **self._facts(asked, prepared),
@@ -274,6 +264,17 @@ class Answers:
         if not found.get(drawn):
             raise Refusal(406, "only_json", "of this layer there are values, and no picture")
         return Response(base64.b64decode(found[drawn].partition(",")[2]), media_type=PNG)
+
+    async def _timed(self, asked: Asked, find: Callable[[], T]) -> tuple[T, dict[str, float]]:
+        """What the model's thread finds, and how long all of it took."""
+        read = time.monotonic()
+
+        def task(_: AnyLoaded) -> tuple[T, float, float]:
+            start = time.monotonic()
+            return find(), start, time.monotonic() - start
+
+        found, start, seconds = await self._service.run(asked.worker, asked.mode, task)
+        return found, _times(asked, read, start - read, seconds)
 
     async def _prepared(
         self, asked: Asked, task: Task | None = None

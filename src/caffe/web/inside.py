@@ -32,13 +32,12 @@ def structure(loaded: AnyLoaded) -> dict[str, Any]:
     found = structure_of(summarize(net).as_dict())
     for layer in found["layers"]:
         layer["filters"] = layer["name"] in net.params
-    output = net.blobs[net.outputs[0]].shape
-    classes = output[1] if loaded.task == "areas" else math.prod(output[1:])
+    classes = math.prod(net.blobs[net.outputs[0]].shape[1:])
     return {
         **found,
         "task": loaded.task,
         "input": list(net.blobs[net.inputs[0]].shape),
-        "classes": None if loaded.task == "boxes" else int(classes),
+        "classes": int(classes) if loaded.task == "classes" else None,
         "grad_cam_layer": _or_none(lambda: _maker(net, last_spatial_blob(net))),
     }
 

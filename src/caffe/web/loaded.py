@@ -18,8 +18,9 @@ from ..net.batch import set_batch
 from ..net.beside import build_beside
 from ..net.net import Net
 from ..pytorch import torch
+from ..segmenter import Segmentation, Segmenter
 
-Task = Literal["classes", "areas", "boxes"]
+Task = Literal["classes", "areas", "boxes", "maps"]
 Crops = NDArray[np.float32]
 
 
@@ -55,7 +56,7 @@ class _Inside:
 
 @dataclass
 class Loaded(_Inside):
-    """A classifier in memory, or a net that tells of each place what is there.
+    """A classifier in memory.
 
     Attributes
     ----------
@@ -68,23 +69,16 @@ class Loaded(_Inside):
     classifier: Classifier
     labels: Sequence[str] | None
 
+    @cached_property
+    def task(self) -> Task:
+        """What it does: names classes, or makes maps of numbers of which no more is known."""
+        shape = self.classifier.blobs[self.classifier.outputs[0]].shape
+        return "maps" if len(shape) == 4 and shape[2] * shape[3] > 1 else "classes"
+
     @property
     def net(self) -> Net:  # type: ignore[override]
         """The model's own net."""
         return self.classifier
-
-    @cached_property
-    def task(self) -> Task:
-        """What it does: names classes of pictures, or of each place."""
-        shape = self.classifier.blobs[self.classifier.outputs[0]].shape
-        return "areas" if len(shape) == 4 and shape[2] * shape[3] > 1 else "classes"
-
-    @cached_property
-    def holds_labels(self) -> bool:
-        """Whether the output holds the classes' numbers themselves (ArgMax)."""
-        makers = self.classifier.top_names
-        last = [name for name, tops in makers.items() if self.classifier.outputs[0] in tops][-1]
-        return str(self.classifier.layer_dict[last].type) == "ArgMax"
 
     def label(self, index: int) -> str:
         """The name of a class."""
@@ -189,4 +183,57 @@ class LoadedDetector(_Inside):
         return self.detector.preparation.channel_swap
 
 
-AnyLoaded = Loaded | LoadedDetector
+@dataclass
+class LoadedSegmenter(_Inside):
+    """A net in memory that tells of each place what is there.
+
+    Attributes
+    ----------
+    segmenter : Segmenter
+        What does so.
+    """
+
+    segmenter: Segmenter
+    task: Task = "areas"
+
+    @property
+    def labels(self) -> Sequence[str] | None:
+        """The names of the classes."""
+        return self.segmenter.names
+
+    @property
+    def net(self) -> Net:  # type: ignore[override]
+        """The model's own net."""
+        return self.segmenter.net
+
+    @property
+    def color(self) -> bool:
+        """Whether it takes colour pictures; grey ones otherwise."""
+        return self.segmenter.preparation.color
+
+    def prepare(self, pixels: NDArray[Any], white: float) -> tuple[Crops, Frame | None]:
+        """A picture as the net takes it; threads may do so at once."""
+        return self.segmenter.preparation.apply(pixels, white=white), None
+
+    def inputs(self, crops: Crops, _: Frame | None = None) -> Mapping[str, torch.Tensor]:
+        """What the net's inputs hold for a picture."""
+        return {self.segmenter.input: torch.from_numpy(crops)}
+
+    def segment(self, crops: Crops, size: tuple[int, int]) -> Segmentation:
+        """The class of each place; `size` is the width and height of what is wanted."""
+        return self.segmenter.segment_prepared(crops, size)
+
+    def make_room(self, size: int) -> None:
+        """Nothing: it takes one picture at a time."""
+
+    def run_once(self) -> None:
+        """Run, so that what is needed is prepared."""
+        self.segmenter.net.forward()
+
+    @property
+    def swap(self) -> Sequence[int] | None:
+        """The order of the channels, where it is not that of the picture."""
+        return self.segmenter.preparation.channel_swap
+
+
+AnyLoaded = Loaded | LoadedDetector | LoadedSegmenter

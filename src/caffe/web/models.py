@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import devices as gpus
 from .. import mode
 from ..errors import CaffeError, CaffeWarning
-from .loaded import AnyLoaded, Loaded, LoadedDetector
+from .loaded import AnyLoaded, Loaded, LoadedDetector, LoadedSegmenter
 
 if TYPE_CHECKING:
     from ..zoo.record import Record
@@ -61,10 +61,11 @@ class Offer:
 
 
 def is_offered(record: Record) -> bool:
-    """Whether a model of the zoo classifies or finds objects."""
-    from ..zoo.forks import DETECTION
+    """Whether a model of the zoo classifies, finds objects, or tells what is where."""
+    from ..zoo.forks import DETECTION, SEGMENTATION
 
-    return record.is_model and (record.recipe is not None or record.task == DETECTION)
+    finds = record.task in (DETECTION, SEGMENTATION)
+    return record.is_model and (record.recipe is not None or finds)
 
 
 def from_zoo(name: str) -> Offer:
@@ -76,17 +77,19 @@ def from_zoo(name: str) -> Offer:
         There is no such model, or it neither classifies nor finds objects.
     """
     from .. import zoo
-    from ..zoo.forks import DETECTION
+    from ..zoo.forks import DETECTION, SEGMENTATION
 
     record = zoo.record(name)
     if not is_offered(record):
         raise CaffeError(
-            f"{name} is no model that classifies or finds objects; `caffe zoo` lists those that do"
+            f"{name} neither classifies nor finds or outlines objects; `caffe zoo` lists what does"
         )
 
     def load() -> AnyLoaded:
         if record.task == DETECTION:
             return LoadedDetector(zoo.load_detector(name))
+        if record.task == SEGMENTATION:
+            return LoadedSegmenter(zoo.load_segmenter(name))
         model = zoo.load(name)
         return Loaded(model, model.labels)
 

@@ -55,7 +55,8 @@ def description(service: Service) -> Json:
         "/segment": _post(
             "Tell what each place of a picture shows",
             "For models whose output has height and width (`task` is areas): a PNG to lay over "
-            "`seen`, which colours each class, and how much of the picture each class covers.",
+            "`seen`, the picture in that size, which colours each class, and how much of the "
+            "picture each class covers.",
             _modes(models),
             _object(classes=_AREAS, mask=_PNG, seen=_PNG),
             (*_TAKING_PICTURES, 422),

@@ -7,31 +7,34 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from ..attribution import integrated_gradients_map, occlusion_map, saliency_map
 from ..attribution.gradients import Map
 from ..errors import CaffeError
-from ..io.annotate import color_of
+from ..io.annotate import to_picture
 from ..net.net import Net
+from ..segmenter import Segmentation, color_of
 from .drawn import heat, png
 from .inside import check_layer, seen
 from .loaded import Loaded, Task
 from .look import Look
+from .pictures import SentPicture
 from .refusals import Refusal
 
 METHODS = ("grad-cam", "saliency", "integrated-gradients", "occlusion")
 SQUARES_ACROSS = 4
 """The side of what hides a part of the picture, as a part of it; it moves by half of that."""
 STEPS = 16
+LARGEST_MASK = 800
 TAIL = 99.5
 """Of a map of single pixels so many of a hundred lie below what is brightest."""
-ASKED_AT = {"classes": "/classify", "boxes": "/detect", "areas": "/segment"}
+ASKED_AT = {"classes": "/classify", "boxes": "/detect", "areas": "/segment", "maps": "/responses"}
 DOES = {
     "classes": "names a picture's classes",
     "boxes": "finds objects and draws boxes around them",
     "areas": "tells of each place what is there",
+    "maps": "makes maps of numbers and names no classes; look inside shows them",
 }
 Progress = Callable[[int, int], None]
 
@@ -130,44 +133,33 @@ def _within(seconds: float) -> Progress:
     return progress
 
 
-def areas(loaded: Loaded, values: NDArray[np.float32]) -> dict[str, Any]:
-    """Which class each place of a picture shows, and how much of it each class covers.
-
-    Parameters
-    ----------
-    loaded : Loaded
-        The model.
-    values : numpy.ndarray
-        Its output for a picture, flat.
-
-    Raises
-    ------
-    Refusal
-        It has no classes but one map of numbers (422).
-    """
-    shape = loaded.classifier.blobs[loaded.classifier.outputs[0]].shape[1:]
-    maps = values.reshape(shape)
-    if loaded.holds_labels:
-        classes = maps[0].astype(np.int64)
-    elif shape[0] > 1:
-        classes = maps.argmax(0)
-    else:
-        reason = "this net ends in one map of numbers and tells no classes; look inside shows it"
-        raise Refusal(422, "no_classes", reason)
-    found, counts = np.unique(classes, return_counts=True)
-    order = np.argsort(-counts, kind="stable")
+def areas(picture: SentPicture, found: Segmentation) -> dict[str, Any]:
+    """Which class each place of a picture shows, and how much of it each class covers."""
+    classes = found.classes
     drawn = np.zeros((*classes.shape, 4), np.uint8)
     rows = []
-    for i in order:
-        index = int(found[i])
-        colour = color_of(index)
-        drawn[classes == index] = (*colour, 0 if index == 0 else 255)
+    for area in found.areas():
+        colour = color_of(area.label)
+        drawn[classes == area.label] = (*colour, 255 if any(colour) else 0)
         rows.append(
             {
-                "index": index,
-                "label": loaded.label(index),
-                "share": float(counts[i] / classes.size),
+                "index": area.label,
+                "label": area.name,
+                "share": area.share,
                 "colour": "#{:02x}{:02x}{:02x}".format(*colour),
             }
         )
-    return {"classes": rows, "shape": list(classes.shape), "mask": png(Image.fromarray(drawn))}
+    small = to_picture(picture.pixels / np.float32(picture.white)).resize(classes.shape[::-1])
+    return {
+        "classes": rows,
+        "shape": list(classes.shape),
+        "mask": png(Image.fromarray(drawn)),
+        "seen": png(small),
+    }
+
+
+def shown_size(picture: SentPicture) -> tuple[int, int]:
+    """Width and height in which areas are shown: the picture's, or less where that is large."""
+    height, width = picture.pixels.shape[:2]
+    share = min(1.0, LARGEST_MASK / max(height, width))
+    return max(1, round(width * share)), max(1, round(height * share))

@@ -6,8 +6,6 @@ import { Graph } from "./graph.js";
 import { keepAnswer } from "./json.js";
 import { Panel } from "./panel.js";
 
-const SAID = { classes: "classes", areas: "classes for each place", boxes: "" };
-
 export class Inside {
   constructor(page) {
     this.page = page;
@@ -112,7 +110,7 @@ export class Inside {
     const facts = [`${net.net || "The net"}: ${net.layers.length} layers`];
     if (net.parameters) facts.push(`${counted(net.parameters)} parameters`);
     if (net.multiply_adds) facts.push(`${counted(net.multiply_adds)} multiply-adds for a picture`);
-    if (net.classes) facts.push(`${counted(net.classes)} ${SAID[net.task]}`);
+    if (net.classes) facts.push(`${counted(net.classes)} classes`);
     byId("totals").textContent = facts.join(", ");
     byId("layers").replaceChildren(...net.layers.map((layer) => {
       const button = make("button", { type: "button", tabIndex: -1, className: layer.family },

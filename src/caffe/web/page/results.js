@@ -7,7 +7,9 @@ import { fileName, saveCsv } from "./download.js";
 import { keepAnswer } from "./json.js";
 
 const percent = (share) => `${(share * 100).toFixed(share >= 0.1 ? 0 : share >= 0.001 ? 1 : 2)} %`;
-const ASKED_AT = { classes: "/classify", boxes: "/detect", areas: "/segment" };
+const ASKED_AT = { classes: "/classify", boxes: "/detect", areas: "/segment",
+  // What makes maps of numbers says so, and that look inside shows them.
+  maps: "/classify" };
 const TITLES = {
   classes: "What is in it", boxes: "What is found in it", areas: "What is where in it",
 };
