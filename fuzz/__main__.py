@@ -17,7 +17,8 @@ FOLDER = Path("build/fuzz")
 ROUND = 120.0
 """Seconds that a target is tried before the next one's turn."""
 
-SMOKE = {"nets": 60, "build": 300, "lmdb": 150, "picture": 600, "hdf5": 400, "hdf5_data": 300}
+SMOKE = {"nets": 60, "build": 300, "lmdb": 150, "picture": 600, "hdf5": 400, "hdf5_data": 300,
+         "shapes": 500}  # fmt: skip
 """How many inputs of a target the smoke test tries; of the others, `SMOKE_OTHERS`."""
 
 SMOKE_OTHERS = 1500

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 import caffe
+from caffe.engine.steps import Step
 from caffe.layers.layer import as_tensors
 
 Arrays = dict[str, NDArray[np.float32]]
@@ -76,7 +77,7 @@ def exact(
         step.follow()
     # Blobs may share their memory; what no step writes stays as it is.
     found = {id(b.memory): b.data_tensor().double().flatten() for b in net.blobs.values()}
-    with torch.no_grad():
+    with torch.no_grad(), _remembering(steps):
         for step in steps:
             if step.layer.is_given:
                 continue
@@ -86,6 +87,17 @@ def exact(
             for blob, top in zip(step.tops, tops, strict=False):
                 found[id(blob.memory)] = top.to(dtype).double().flatten().clone()
     return {name: found[id(b.memory)].view(b.shape).numpy() for name, b in net.blobs.items()}
+
+
+@contextmanager
+def _remembering(steps: Sequence[Step]) -> Iterator[None]:
+    """Let layers remember what they did (an LSTM its states) when what is run inside is over."""
+    states = [step.layer.state() for step in steps]
+    try:
+        yield
+    finally:
+        for step, state in zip(steps, states, strict=True):
+            step.layer.restore(state)
 
 
 class Differs(Exception):

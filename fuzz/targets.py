@@ -42,6 +42,7 @@ from . import messages, seeds
 from .differential import differential
 from .engines import Differs
 from .mutate import mutated
+from .shapes import shapes
 
 SMALL = 1 << 16
 """Nets of at most so many numbers in each blob are made and run."""
@@ -315,6 +316,7 @@ TARGETS = {
         Target("picture", _picture, seeds.pictures),
         Target("tar", _tar, seeds.tars, suffix=".tar"),
         Target("link", _link, lambda: seeds.LINKS, (b"@", b"..", b"%0d%0a", b"[::1]", b":80")),
+        Target("shapes", shapes, _nothing),
         Target("nets", differential, _nothing),
         Target("drill", _drill, _nothing),
     )

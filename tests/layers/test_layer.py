@@ -11,6 +11,7 @@ from typing_extensions import NoDefault, get_original_bases
 import caffe
 from caffe.layers.layer import Layer, create, register, registry
 from caffe.proto.caffe_pb2 import LayerParameter, PowerParameter
+from fuzz import layers as cases
 
 BUILT_IN = sorted(
     {cls for cls in registry().values() if cls.__module__.startswith("caffe.layers.")},
@@ -38,6 +39,39 @@ def test_a_layer_declares_the_message_that_it_reads(cls: type[Layer]) -> None:
         assert declared == ()
     else:
         assert type(getattr(LayerParameter(), cls.message)) in declared
+
+
+@pytest.mark.parametrize(
+    ("layer", "before", "now", "refusal"),
+    [
+        ('"Scale" scale_param { axis: 0 bias_term: true }', [(4, 2), (4,)], [(5, 2), (5,)], "bias"),
+        # By broadcasting there would be an answer, of a shape that the top has not.
+        ('"Scale" scale_param { axis: 0 bias_term: true }', [(4, 2), (4,)], [(1, 2), (1,)], "bias"),
+        ('"Softmax" softmax_param { axis: 2 }', [(2, 3, 4)], [(2, 3)], "axis"),
+        ('"PReLU"', [(2, 3)], [(3,)], "channel"),
+        ('"Local" local_param { num_output: 1 kernel_size: 2 }', [(1, 2, 3, 3)], [(1, 1, 3, 3)],
+         "channels"),
+        ('"BatchNorm"', [(3,)], [()], "axes"),
+        ('"MultiStageMeanfield" multi_stage_meanfield_param { num_iterations: 2 theta_alpha: 3 '
+         'theta_beta: 1 theta_gamma: 1 }', [(1, 2, 3, 2)] * 2 + [(1, 3, 3, 2)],
+         [(1, 3, 3, 2)] * 3, "classes"),
+        ('"CTCLoss"', [(4, 2, 3), (4, 2), (4, 2)], [(4, 2, 3), (4, 2), (4, 2, 2)], "labels"),
+        ('"CTCLoss"', [(4, 2, 3), (2,), (2,), (4, 2)], [(4, 2, 3), (2,), (3,), (4, 2)], "lengths"),
+    ],
+)  # fmt: skip
+def test_bottoms_of_shapes_that_a_layer_was_not_made_for_are_refused(
+    layer: str, before: list[tuple[int, ...]], now: list[tuple[int, ...]], refusal: str
+) -> None:
+    names = [f"b{i}" for i in range(len(before))]
+    heads = "".join(cases.given(*item) for item in zip(names, before, strict=True))
+    bottoms = " ".join(f'bottom: "{name}"' for name in names)
+    net = caffe.Net(f'{heads} layer {{ name: "l" type: {layer} {bottoms} top: "t" }}', caffe.TEST)
+    for name, shape in zip(names, now, strict=True):
+        net.blobs[name].reshape(*shape)
+    with pytest.raises(caffe.CaffeError, match=refusal) as caught:
+        net.forward()
+    # The layer's own words, and not those of what computes it.
+    assert caught.value.__cause__ is None or isinstance(caught.value.__cause__, caffe.CaffeError)
 
 
 @pytest.mark.usefixtures("own_layers")

@@ -9,8 +9,17 @@ from pathlib import Path
 
 import pytest
 
+import caffe
 from caffe.errors import ParseError
-from caffe.proto.contents import MOST_STREAMED, SMALL, FileBytes, open_bytes, read_bytes
+from caffe.io.curves import read_curves
+from caffe.proto.contents import (
+    MOST_STREAMED,
+    SMALL,
+    FileBytes,
+    open_bytes,
+    open_lines,
+    read_bytes,
+)
 
 SIZE = SMALL + 12345
 
@@ -67,3 +76,36 @@ def test_what_has_no_end_is_not_read_for_ever(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("caffe.proto.contents.MOST_STREAMED", 1000)
     with pytest.raises(ParseError, match="/dev/zero: more than 1000 bytes"):
         open_bytes("/dev/zero")
+
+
+LISTS = {
+    "pictures": 'type: "ImageData" top: "l" image_data_param {{ source: "{}" }}',
+    "files": 'type: "HDF5Data" hdf5_data_param {{ source: "{}" batch_size: 1 }}',
+    "windows": 'type: "WindowData" top: "l" window_data_param {{ source: "{}" batch_size: 1 }} '
+    "transform_param {{ crop_size: 1 }}",
+    "names": 'type: "MatRead" mat_read_param {{ prefix: "a" source: "{}" }}',
+}
+
+
+@pytest.mark.parametrize("layer", LISTS.values(), ids=LISTS)
+def test_a_list_that_has_no_end_is_refused(layer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("caffe.proto.contents.MOST_STREAMED", 1000)
+    with pytest.raises(caffe.CaffeError, match="/dev/zero: more than 1000 bytes"):
+        caffe.Net(f'layer {{ name: "d" top: "d" {layer.format("/dev/zero")} }}', caffe.TEST)
+
+
+def test_a_log_that_has_no_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("caffe.proto.contents.MOST_STREAMED", 1000)
+    with pytest.raises(ParseError, match="/dev/zero: more than 1000 bytes"):
+        read_curves("/dev/zero")
+
+
+def test_lines_are_those_of_a_file_that_open_reads(tmp_path: Path) -> None:
+    path = tmp_path / "list"
+    path.write_bytes("a\r\nb\x0bc\u2028d\re".encode() + b"\xff\n")
+    for newline in (None, ""):
+        with (
+            open(path, encoding="utf-8", errors="surrogateescape", newline=newline) as file,
+            open_lines(path, errors="surrogateescape", newline=newline) as lines,
+        ):
+            assert list(lines) == list(file)

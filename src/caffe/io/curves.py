@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from ..errors import ParseError, unreadable
 from ..paths import PathLike, path_text
+from ..proto.contents import open_lines
 
 Curve = list[tuple[int, float]]
 """Iterations, and a value at each."""
@@ -34,7 +35,7 @@ def read_curves(path: PathLike) -> dict[str, Curve]:
     """
     source = path_text(path)
     try:
-        with open(source, encoding="utf-8", errors="replace", newline="") as file:
+        with open_lines(source, errors="replace", newline="") as file:
             lines = file.read().splitlines()
     except OSError as error:
         what = f"the log cannot be read: {error.strerror}"

@@ -132,8 +132,7 @@ class PReLU(Layer[PReLUParameter]):
     asks_no_values = True
 
     def setup(self, *bottoms: Shape) -> None:
-        if len(bottoms[0]) < 2:
-            raise ShapeError(f"PReLU needs a channel axis, but the bottom's shape is {bottoms[0]}")
+        self.top_shapes(*bottoms)
 
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         shape = () if self.param.channel_shared else (bottoms[0][1],)
@@ -141,6 +140,8 @@ class PReLU(Layer[PReLUParameter]):
         return [Parameter(shape, self.param.filler if self.param.HasField("filler") else default)]
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
+        if len(bottoms[0]) < 2:
+            raise ShapeError(f"PReLU needs a channel axis, but the bottom's shape is {bottoms[0]}")
         if not self.param.channel_shared and self.blobs and bottoms[0][1] != self.blobs[0].count:
             raise ShapeError(
                 f"the bottom now has {bottoms[0][1]} channels, but the slopes are for "

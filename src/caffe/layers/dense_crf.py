@@ -189,6 +189,11 @@ class MultiStageMeanfield(Layer[MultiStageMeanfieldParameter]):
                 f"scores of shape {scores} need a start of that shape and a picture of "
                 f"{(scores[0], 3, *scores[2:])}, not {start} and {picture}"
             )
+        if self.blobs and self.blobs[0].shape[-1] != scores[1]:
+            raise ShapeError(
+                f"the matrices are for {self.blobs[0].shape[-1]} classes, "
+                f"but the scores now have {scores[1]}"
+            )
         return [scores]
 
     def forward(

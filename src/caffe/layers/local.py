@@ -57,6 +57,12 @@ class Local(Layer[LocalParameter]):
                 f"the kernels are for {self._places} places, but a bottom of shape {bottoms[0]} "
                 f"has {self._size(bottoms[0])}"
             )
+        taps = bottoms[0][1] * self.param.kernel_size**2
+        if self.blobs and self.blobs[0].shape[2] != taps:
+            raise ShapeError(
+                f"the kernels are for {self.blobs[0].shape[2] // self.param.kernel_size**2} "
+                f"channels, but the bottom now has {bottoms[0][1]}"
+            )
         return [(bottoms[0][0], self.param.num_output, *self._places)]
 
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -51,6 +51,11 @@ class AlongAxes(Layer[A]):
                 f"the operand's shape {operand} is not that of the bottom, {bottoms[0]}, "
                 f"from axis {axis} on"
             )
+        if any(blob.shape != operand for blob in self.blobs):
+            raise ShapeError(
+                f"the bias is made for the shape {self.blobs[0].shape}, "
+                f"but the factor now has the shape {operand}"
+            )
         return [bottoms[0]]
 
     @property
@@ -60,7 +65,7 @@ class AlongAxes(Layer[A]):
     def aligned(self, operand: Tensor, x: Tensor) -> Tensor:
         """View `operand` so that it spreads over `x`."""
         axis = self.param.axis % x.dim() if operand.dim() else 0
-        return operand.view(*operand.shape, *[1] * (x.dim() - axis - operand.dim()))
+        return operand.view([*operand.shape, *[1] * (x.dim() - axis - operand.dim())])
 
 
 @register("Scale")

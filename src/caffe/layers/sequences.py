@@ -227,12 +227,18 @@ class CTCLoss(Loss[CtcLossParameter]):
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         x, labels = bottoms[0], bottoms[-1]
-        if len(x) < 3 or math.prod(x[3:]) != 1 or labels[1:2] != x[1:2]:
+        of_steps = math.prod(labels[2:]) == 1 and labels[1:2] == x[1:2]
+        if len(x) < 3 or math.prod(x[3:]) != 1 or not of_steps:
             raise ShapeError(
                 f"x must have the shape (T, N, C) and the labels (L, N), not {x} and {labels}"
             )
-        if len(bottoms) == 3 and bottoms[1][:2] != x[:2]:
+        if len(bottoms) == 3 and (bottoms[1][:2] != x[:2] or math.prod(bottoms[1][2:]) != 1):
             raise ShapeError(f"the markers must have the shape {x[:2]}, not {bottoms[1]}")
+        if len(bottoms) == 4 and not math.prod(bottoms[1]) == math.prod(bottoms[2]) == x[1]:
+            raise ShapeError(
+                f"there must be as many lengths as sequences, {x[1]}, but their shapes are "
+                f"{bottoms[1]} and {bottoms[2]}"
+            )
         if self.param.blank_index >= x[2]:
             raise NetError(f"the blank {self.param.blank_index} is none of {x[2]} classes")
         return [()]
@@ -243,6 +249,11 @@ class CTCLoss(Loss[CtcLossParameter]):
         columns = rest[-1].reshape(len(rest[-1]), count).T.long()
         if len(rest) == 3:
             lengths, counts = (r.reshape(-1).long() for r in rest[:2])
+            if bool((lengths > steps).any() | (counts > columns.shape[1]).any()):
+                raise CaffeError(
+                    f"there are {steps} steps and {columns.shape[1]} labels of each sequence; "
+                    "the lengths must not be above"
+                )
         else:
             begins = rest[0].reshape(steps, count) == 0
             begins[0] = False

@@ -26,8 +26,9 @@ class Softmax(Layer[SoftmaxParameter]):
     ignores_propagate_down = True
     asks_no_values = True
 
-    def setup(self, *bottoms: Shape) -> None:
+    def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         self.axis(self.param.axis, bottoms[0])
+        return [bottoms[0]]
 
     def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
         return same_place(bottom) if self.axis(self.param.axis, bottom) < 2 else None

@@ -6,6 +6,7 @@ import mmap
 import os
 import stat
 import weakref
+from io import StringIO
 from typing import BinaryIO
 
 from ..errors import MissingFileError, ParseError
@@ -125,17 +126,43 @@ def open_bytes(path: PathLike) -> Content:
     return data
 
 
+def open_lines(path: PathLike, errors: str = "strict", newline: str | None = None) -> StringIO:
+    """Open a list or a log, which others may still write, as `open` does a text in UTF-8.
+
+    Raises
+    ------
+    OSError, UnicodeDecodeError
+        It cannot be read: the caller knows what was expected.
+    ParseError
+        It has no end.
+    """
+    source = path_text(path)
+    with open(source, "rb") as stream:
+        data = _all(source, stream)
+    return StringIO(data.decode("utf-8", errors), newline)
+
+
 def _content(source: str, stream: BinaryIO) -> Content:
-    is_file = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
     state = _state_of(stream.fileno())
-    if is_file and state[0] > SMALL and hasattr(os, "preadv"):
+    if _is_file(stream) and state[0] > SMALL and hasattr(os, "preadv"):
         return FileBytes(source, os.dup(stream.fileno()))
-    data = stream.read() if is_file else stream.read(MOST_STREAMED + 1)
-    if not is_file and len(data) > MOST_STREAMED:
-        raise ParseError(f"more than {MOST_STREAMED} bytes come out of this", source)
-    if is_file and _state_of(stream.fileno()) != state:
+    data = _all(source, stream)
+    if _is_file(stream) and _state_of(stream.fileno()) != state:
         raise _changed(source)
     return data
+
+
+def _all(source: str, stream: BinaryIO) -> bytes:
+    if _is_file(stream):
+        return stream.read()
+    data = stream.read(MOST_STREAMED + 1)
+    if len(data) > MOST_STREAMED:
+        raise ParseError(f"more than {MOST_STREAMED} bytes come out of this", source)
+    return data
+
+
+def _is_file(stream: BinaryIO) -> bool:
+    return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
 
 
 def _state_of(handle: int) -> tuple[int, int]:

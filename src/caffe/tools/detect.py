@@ -17,6 +17,7 @@ import typer
 from ..atomic import atomic_write
 from ..cli.options import Threads
 from ..errors import CaffeError, ParseError, require, unreadable
+from ..proto.contents import open_lines
 from .command import run_tool
 from .own_net import (
     ChannelSwap,
@@ -93,7 +94,7 @@ def read_windows(path: Path) -> list[Window]:
         The file cannot be read, or lacks a column.
     """
     try:
-        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+        with open_lines(path, errors="surrogateescape", newline="") as file:
             rows = csv.reader(file, skipinitialspace=True)
             head = [name.strip() for name in next(rows, [])]
             missing = [name for name in ("filename", *COORDINATES) if name not in head]

@@ -19,6 +19,7 @@ import typer
 
 from ..atomic import atomic_write
 from ..errors import ParseError, unreadable
+from ..proto.contents import open_lines
 from .command import run_tool
 
 Row = dict[str, float]
@@ -54,7 +55,7 @@ def parse_log(
     if len(delimiter) != 1:
         raise typer.BadParameter(f"--delimiter is one character, not {delimiter!r}")
     try:
-        with open(logfile_path, encoding="utf-8", errors="replace") as file:
+        with open_lines(logfile_path, errors="replace") as file:
             tables = read_log(file)
     except OSError as error:
         what = f"the log cannot be read: {error.strerror}"

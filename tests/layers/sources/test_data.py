@@ -11,6 +11,7 @@ from PIL import Image
 
 import caffe
 from caffe.io import array_to_datum
+from caffe.layers.sources.databases import LevelDb
 from tests.helpers.sources import RANDOM, encoded, picture, source, write_lmdb
 
 
@@ -65,6 +66,30 @@ def test_data_reads_a_leveldb(tmp_path: Path) -> None:
     check_rounds(data_net(tmp_path / "db", backend="LEVELDB"), pictures)
     with pytest.raises(caffe.ParseError, match="LevelDB"):
         data_net(tmp_path, backend="LEVELDB")
+
+
+@pytest.mark.parametrize("damage", ["cut off", "taken away", "zeros"])
+def test_no_entry_of_a_damaged_leveldb_is_passed_over(damage: str, tmp_path: Path) -> None:
+    plyvel = pytest.importorskip("plyvel")
+    keys = [b"%02d" % number for number in range(50)]
+    database = plyvel.DB(str(tmp_path / "db"), create_if_missing=True)
+    for key in keys:
+        database.put(key, np.random.default_rng(int(key)).bytes(100_000))
+    # Sorted into tables of 2 MB, of which the later ones are opened when it is their turn.
+    database.compact_range()
+    database.close()
+    opened = LevelDb(str(tmp_path / "db"))
+    assert [key for key, _ in opened.entries()] == keys
+    last = max((tmp_path / "db").glob("*.ldb"))
+    del opened
+    opened = LevelDb(str(tmp_path / "db"))
+    if damage == "taken away":
+        last.unlink()
+    else:
+        content = last.read_bytes()
+        last.write_bytes(content[:20] if damage == "cut off" else bytes(len(content)))
+    with pytest.raises(caffe.ParseError, match="the LevelDB cannot be read"):
+        list(opened.entries())
 
 
 def test_data_reads_encoded_and_float_datums(tmp_path: Path) -> None:

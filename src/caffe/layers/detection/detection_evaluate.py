@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ...errors import CaffeError, NetError, ParseError, ShapeError, unreadable
 from ...memory.blob import Shape
 from ...proto.caffe_pb2 import DetectionEvaluateParameter, EvalDetectionParameter
+from ...proto.contents import open_lines
 from ...pytorch import torch
 from ..layer import Layer, register
 from .boxes import non_maximum_suppression, overlaps
@@ -138,7 +139,7 @@ def read_sizes(path: str) -> list[tuple[int, int]]:
         It cannot be read, or a line is none.
     """
     try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
+        with open_lines(path, errors="replace") as stream:
             lines = [(n, line.split()) for n, line in enumerate(stream, 1) if line.strip()]
     except OSError as error:
         raise unreadable(f"the sizes cannot be read: {error.strerror}", path, error) from error

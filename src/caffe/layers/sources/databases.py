@@ -81,8 +81,12 @@ class LevelDb(Database):
 
     def entries(self) -> Iterator[Entry]:
         try:
-            with self._database.iterator(verify_checksums=True) as iterator:
-                yield from iterator
+            # plyvel's ready iterator takes a table that cannot be opened for the store's end.
+            with self._database.raw_iterator(verify_checksums=True) as place:
+                place.seek_to_first()
+                while place.valid():
+                    yield place.item()
+                    place.next()
         except (self._plyvel.Error, OSError) as error:
             raise ParseError(f"the LevelDB cannot be read: {error}", self.path) from error
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...errors import CaffeError, NetError, ParseError, ShapeError, unreadable
 from ...proto.caffe_pb2 import DataParameter, DenseImageDataParameter, ImageDataParameter
+from ...proto.contents import open_lines
 from .data_transformer import Shape3, common_random_source
 from .databases import Entry as Record
 from .databases import open_database
@@ -210,7 +211,7 @@ def read_lines(path: str) -> list[str]:
         The list cannot be read.
     """
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        with open_lines(path, errors="surrogateescape") as file:
             return [line.rstrip() for line in file]
     except OSError as error:
         what = f"the list of pictures cannot be read: {error.strerror}"

@@ -17,6 +17,7 @@ from ...logs import Line
 from ...memory.blob import Blob, Shape
 from ...phases import TRAIN
 from ...proto.caffe_pb2 import HDF5DataParameter, HDF5OutputParameter
+from ...proto.contents import open_lines
 from ...pytorch import torch
 from ...weights.datasets import Allowance, unpack
 from ..layer import Layer, register
@@ -152,7 +153,7 @@ class HDF5Data(Layer[HDF5DataParameter]):
 
 def _read_file_list(path: str) -> list[str]:
     try:
-        with open(path, encoding="utf-8") as file:
+        with open_lines(path) as file:
             files = file.read().split()
     except (OSError, UnicodeDecodeError) as error:
         what = f"a text that lists HDF5 files was expected: {error}"

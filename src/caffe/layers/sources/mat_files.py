@@ -14,6 +14,7 @@ from ...errors import CaffeError, NetError, ParseError, ShapeError, require, unr
 from ...memory.blob import Blob
 from ...pages import MOST_TIMES_UNPACKED
 from ...proto.caffe_pb2 import MatReadParameter, MatWriteParameter
+from ...proto.contents import open_lines
 from ...pytorch import torch
 from ..layer import Layer, register
 
@@ -39,7 +40,7 @@ class OfMatFiles:
 
 def _read_names(source: str, strip: int) -> list[str]:
     try:
-        with open(source, encoding="utf-8") as file:
+        with open_lines(source) as file:
             words = [line.split()[0] for line in file if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise unreadable(f"a list of names was expected: {error}", source, error) from error

@@ -17,6 +17,7 @@ from ...errors import (
 )
 from ...io.pictures import read_content
 from ...proto.caffe_pb2 import TransformationParameter, WindowDataParameter
+from ...proto.contents import open_lines
 from ..layer import register
 from .bgr_pictures import BgrPicture, read_picture, resize_picture
 from .data_transformer import DataTransformer, random_source, read_mean
@@ -56,7 +57,7 @@ def read_windows(path: str) -> tuple[list[str], list[Window]]:
         The file cannot be read or is of another form.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with open_lines(path) as file:
             lines = [(number, line.split()) for number, line in enumerate(file, 1) if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise unreadable(f"a window file was expected: {error}", path, error) from error
