@@ -77,7 +77,7 @@ def exact(
         step.follow()
     # Blobs may share their memory; what no step writes stays as it is.
     found = {id(b.memory): b.data_tensor().double().flatten() for b in net.blobs.values()}
-    with torch.no_grad(), _remembering(steps):
+    with torch.no_grad(), remembering(steps):
         for step in steps:
             if step.layer.is_given:
                 continue
@@ -90,8 +90,8 @@ def exact(
 
 
 @contextmanager
-def _remembering(steps: Sequence[Step]) -> Iterator[None]:
-    """Let layers remember what they did (an LSTM its states) when what is run inside is over."""
+def remembering(steps: Sequence[Step]) -> Iterator[None]:
+    """Let layers remember, behind it, what they did before it (an LSTM its states)."""
     states = [step.layer.state() for step in steps]
     try:
         yield

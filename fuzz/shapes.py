@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from random import Random
 
@@ -50,7 +51,8 @@ def shapes(data: bytes, folder: Path) -> None:
             _check(layer, others)
         except Exception as error:
             # Which shapes they were is not to be seen from the layer's own words.
-            error.add_note(f"{text}of bottoms {case.shapes}, now {others}")
+            if sys.version_info >= (3, 11):
+                error.add_note(f"{text}of bottoms {case.shapes}, now {others}")
             raise
 
 

@@ -123,6 +123,17 @@ def test_the_state_is_carried_to_the_next_forward_until_cleared(layer_type: str)
     np.testing.assert_allclose(restarted, first, rtol=1e-9)
 
 
+@pytest.mark.parametrize("layer_type", ["RNN", "LSTM"])
+def test_a_state_that_was_taken_stays_as_it_was(layer_type: str) -> None:
+    tensors = inputs(ON)
+    layer, params = make(layer_type, shapes_of(tensors))
+    layer.forward(*tensors, *params)
+    taken = layer.state()
+    second = as_tensors(layer.forward(*tensors, *params))[0]
+    layer.restore(taken)
+    torch.testing.assert_close(as_tensors(layer.forward(*tensors, *params))[0], second)
+
+
 def test_backward_starts_where_forward_did_and_leaves_the_state_alone() -> None:
     tensors = inputs(ON)
     layer, params = make("LSTM", shapes_of(tensors))

@@ -264,7 +264,8 @@ class Recurrent(Layer[RecurrentParameter]):
             self._memory = memory
 
     def state(self) -> dict[str, Any]:
-        return {"memory": [memory.cpu().numpy() for memory in self._memory]}
+        # Copies: each forward writes into the memory that there is.
+        return {"memory": [memory.cpu().numpy().copy() for memory in self._memory]}
 
     def restore(self, state: dict[str, Any]) -> None:
         self._memory = [torch.from_numpy(np.array(memory)) for memory in state["memory"]]
