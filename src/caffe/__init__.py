@@ -33,7 +33,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from . import attribution, coord_map, detect, draw, io, layers, net_spec, proto, zoo
+    from . import attribution, coord_map, detect, draw, export, io, layers, net_spec, proto, zoo
     from . import vis as vis
     from .classifier import Classifier
     from .detector import Detector
@@ -108,6 +108,7 @@ __all__ = [
     "coord_map",
     "detect",
     "draw",
+    "export",
     "get_solver",
     "has_nccl",
     "init_log",

@@ -65,6 +65,7 @@ MODULES = {
             "detect",
             "detector",
             "draw",
+            "export",
             "io",
             "layers",
             "net_spec",

@@ -22,6 +22,10 @@ def test_the_table_of_layers_is_current() -> None:
     subprocess.run([sys.executable, REPOSITORY / "docs" / "make_layers.py", "--check"], check=True)
 
 
+def test_the_table_of_what_goes_out_is_current() -> None:
+    subprocess.run([sys.executable, REPOSITORY / "docs" / "make_interop.py", "--check"], check=True)
+
+
 def test_the_mean_beside_the_package_is_made_of_the_published_means() -> None:
     subprocess.run([sys.executable, REPOSITORY / "docs" / "make_mean.py", "--check"], check=True)
 

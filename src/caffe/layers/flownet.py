@@ -88,15 +88,10 @@ class Resample(Layer[ResampleParameter]):
 
     def forward(self, x: Tensor, *like: Tensor) -> Tensor:
         shape = self.top_shapes(tuple(x.shape), *(tuple(y.shape) for y in like))[0]
-        steps = [old / new for old, new in zip(x.shape[2:], shape[2:], strict=True)]
-        points = []
-        for axis in (0, 1):
-            # The original's half step is that of the other axis.
-            index = np.arange(shape[2 + axis], dtype=np.float32)
-            points.append(index * np.float32(steps[axis]) + np.float32(steps[1 - axis] / 2 - 0.5))
+        points, steps = self.points(tuple(x.shape[2:]), shape[2:])
         if self.param.type == ResampleParameter.NEAREST:
             rows, columns = (
-                torch.from_numpy(np.clip(_rounded(p), 0, n - 1)).to(x.device)
+                torch.from_numpy(np.clip(rounded(p), 0, n - 1)).to(x.device)
                 for p, n in zip(points, x.shape[2:], strict=True)
             )
             return x[:, :, rows[:, None], columns]
@@ -109,13 +104,23 @@ class Resample(Layer[ResampleParameter]):
         total = high.sum(1)[:, None] * wide.sum(1)
         return torch.where(total == 0, torch.zeros_like(y), y / total)
 
+    def points(self, old: Shape, new: Shape) -> tuple[list[np.ndarray], list[float]]:
+        """Return where the top's rows and columns lie in the bottom, and how far apart."""
+        steps = [before / after for before, after in zip(old, new, strict=True)]
+        points = []
+        for axis in (0, 1):
+            # The original's half step is that of the other axis.
+            index = np.arange(new[axis], dtype=np.float32)
+            points.append(index * np.float32(steps[axis]) + np.float32(steps[1 - axis] / 2 - 0.5))
+        return points, steps
+
     def _weights(self, points: np.ndarray, size: int, step: float, smaller: bool) -> np.ndarray:
         """What each place counts for at each point, (points, size)."""
         cubic = self.param.type == ResampleParameter.CUBIC
         stretch = 1 / step if smaller else 1.0
         reach = 2 if step < 1 else int(np.ceil((4 if cubic else 2) / np.float32(stretch)))
         places = np.arange(size)
-        near = np.abs(places - _rounded(points)[:, None]) <= reach
+        near = np.abs(places - rounded(points)[:, None]) <= reach
         d = np.abs((points[:, None] - places) * np.float32(stretch))
         if cubic:
             inner = d * d * (1.5 * d - 2.5) + 1
@@ -126,7 +131,7 @@ class Resample(Layer[ResampleParameter]):
         return np.where(near, weights, 0).astype(np.float32)
 
 
-def _rounded(points: np.ndarray) -> np.ndarray:
+def rounded(points: np.ndarray) -> np.ndarray:
     return np.asarray(np.trunc(points + np.copysign(0.5, points)), dtype=np.int64)
 
 

@@ -10,7 +10,7 @@ from ..errors import CaffeError, NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import EmbedParameter, InnerProductParameter, LayerParameter
 from ..pytorch import F, torch
-from .layer import Layer, Parameter, Tensors, register
+from .layer import Layer, Parameter, Tensors, is_any, register
 from .reach import Reach, all_places
 from .translation import Graph, Value, openvino
 
@@ -134,7 +134,7 @@ class Embed(Layer[EmbedParameter]):
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         index = x.detach().to(torch.int64)
         wrong = (index < 0) | (index >= self.param.input_dim)
-        if bool(wrong.any()):
+        if is_any(wrong):
             place = tuple(int(i) for i in wrong.nonzero()[0])
             raise CaffeError(
                 f"bottom 0 holds {float(x[place]):g} at {list(place)}, but the table has the rows "

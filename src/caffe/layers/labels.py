@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..errors import CaffeError
 from ..proto.caffe_pb2 import LayerParameter
 from ..pytorch import torch
+from .layer import is_any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +45,7 @@ def class_labels(
     whole = labels.reshape(-1).trunc()
     counts = torch.ones_like(whole, dtype=torch.bool) if ignored is None else whole != ignored
     wrong = counts & ~((whole >= 0) & (whole < classes))
-    if bool(wrong.any()):
+    if is_any(wrong):
         place = int(wrong.nonzero()[0])
         label = float(labels.reshape(-1)[place])
         raise CaffeError(

@@ -273,6 +273,9 @@ class Recurrent(Layer[RecurrentParameter]):
     def _last_states(self, x: Tensor) -> list[Tensor]:
         shape = (1, x.shape[1], self.param.num_output)
         count = math.prod(shape)
+        if torch.compiler.is_compiling():
+            # Whoever records this (torch.export) begins with zeros, and keeps nothing.
+            return [x.new_zeros(shape) for _ in self._memory]
         # Like a blob's memory: it is kept while it is large enough for other batch sizes.
         for i, memory in enumerate(self._memory):
             if memory.numel() < count:
@@ -281,6 +284,8 @@ class Recurrent(Layer[RecurrentParameter]):
         return [memory[:count].view(shape) for memory in self._memory]
 
     def _keep(self, states: Sequence[Tensor]) -> None:
+        if torch.compiler.is_compiling():
+            return
         for memory, state in zip(self._memory, states, strict=True):
             memory[: state.numel()] = state.detach().flatten()
 

@@ -21,7 +21,7 @@ from ..proto.caffe_pb2 import (
 )
 from ..pytorch import F, torch
 from .axes import four_axes, picture_size
-from .layer import Layer, register
+from .layer import Layer, is_any, register
 from .reach import Reach
 
 if TYPE_CHECKING:
@@ -269,7 +269,7 @@ def unpooled(x: Tensor, mask: Tensor, size: Sequence[int]) -> Tensor:
     height, width = size
     places = mask.flatten(2).long()
     wrong = (places < 0) | (places >= height * width)
-    if bool(wrong.any()):
+    if is_any(wrong):
         raise CaffeError(
             f"the mask names the place {int(places[wrong][0])}, but a top of {height} x {width} "
             f"has {height * width}; is it as large as what was pooled?"

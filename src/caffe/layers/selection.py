@@ -10,7 +10,7 @@ from ..errors import CaffeError, NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import ArgMaxParameter, LayerParameter, ReductionParameter
 from ..pytorch import torch
-from .layer import Layer, register
+from .layer import Layer, is_any, register
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -105,7 +105,7 @@ class BatchReindex(Layer):
     def forward(self, x: Tensor, order: Tensor) -> Tensor:
         index = order.detach().to(torch.int64)
         wrong = (index < 0) | (index >= len(x))
-        if bool(wrong.any()):
+        if is_any(wrong):
             place = int(wrong.nonzero()[0])
             raise CaffeError(
                 f"bottom 1 holds {float(order[place]):g} at [{place}], but bottom 0 has "

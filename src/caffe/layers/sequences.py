@@ -17,7 +17,7 @@ from ..proto.caffe_pb2 import (
     LSTMParameter,
 )
 from ..pytorch import F, torch
-from .layer import Layer, Parameter, register
+from .layer import Layer, Parameter, is_any, register
 from .loss import Loss
 from .recurrent import lstm_unit
 
@@ -192,7 +192,7 @@ class CtcLoss(Loss[CtcLossParameter]):
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         blank, classes = self.param.blank_label, x.shape[2]
         rows = labels.reshape(len(labels), -1).long()
-        if bool(((rows < 0) | (rows >= classes)).any()):
+        if is_any((rows < 0) | (rows >= classes)):
             raise CaffeError(f"labels must be between 0 and {classes - 1}")
         counts = (rows != blank).sum(1)
         return F.ctc_loss(
@@ -261,7 +261,7 @@ class CTCLoss(Loss[CtcLossParameter]):
             lengths = torch.where(begins.any(0), first, steps)
             ends = columns < 0
             counts = torch.where(ends.any(1), ends.to(torch.uint8).argmax(1), columns.shape[1])
-        if bool((columns >= classes).any()):
+        if is_any(columns >= classes):
             raise CaffeError(f"labels must be below {classes}, the number of classes")
         delay = self.param.output_delay
         blank = self.param.blank_index if self.param.blank_index >= 0 else classes - 1

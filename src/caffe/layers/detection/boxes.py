@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ...errors import CaffeError, ShapeError
 from ...proto.caffe_pb2 import PriorBoxParameter
 from ...pytorch import torch
+from ..layer import is_any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -275,7 +276,7 @@ def check_priors(priors: Tensor, code_type: int) -> None:
     if code_type == CORNER:
         return
     flat = ~(_sizes(priors) > 0).all(-1)
-    if bool(flat.any()):
+    if is_any(flat):
         index = int(flat.nonzero()[0, -1])
         box = ", ".join(f"{value:g}" for value in priors.reshape(-1, 4)[index].tolist())
         raise CaffeError(f"prior {index} has no width or no height: ({box})")

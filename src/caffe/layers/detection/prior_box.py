@@ -106,6 +106,9 @@ class PriorBox(Layer[PriorBoxParameter]):
         return [(1, 2, count * 4)]
 
     def forward(self, places: Tensor, data: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            # What is recorded is not kept for those who compute.
+            return self._make(places, data)
         # Videos give the same boxes for every picture.
         key = (tuple(places.shape[2:]), tuple(data.shape[2:]), places.device, places.dtype)
         if self._made is None or self._made[0] != key:

@@ -215,7 +215,7 @@ class Proposal(Layer[ProposalParameter]):
             after = param.max_rois
         if min(ratios) <= 0 or min(scales) <= 0 or base < 1 or param.feat_stride < 1:
             raise NetError("feat_stride, base_size, ratio and scale must be positive")
-        self._propose = Proposer(
+        self.proposer = Proposer(
             param.feat_stride,
             anchors(base, ratios, scales),
             param.min_size,
@@ -226,12 +226,12 @@ class Proposal(Layer[ProposalParameter]):
         )
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
-        self._propose.check(*bottoms)
-        shapes: list[Shape] = [(self._propose.after, 5), (self._propose.after,)]
+        self.proposer.check(*bottoms)
+        shapes: list[Shape] = [(self.proposer.after, 5), (self.proposer.after,)]
         return shapes[: len(self.layer_param.top)]
 
     def forward(self, scores: Tensor, offsets: Tensor, info: Tensor) -> Sequence[Tensor]:
-        return self._propose(scores, offsets, info)
+        return self.proposer(scores, offsets, info)
 
 
 @register("RPROI")
@@ -261,7 +261,7 @@ class RPROI(Layer[RegionProposalParameter]):
                 raise NetError(f"{count} is {getattr(param, count)}, but there are {len(values)}")
         if min(*ratios, *scales, param.feature_stride, param.nms_max_out) <= 0:
             raise NetError("feature_stride, nms_max_out and the anchors must be positive")
-        self._propose = Proposer(
+        self.proposer = Proposer(
             param.feature_stride,
             anchors(16, ratios, scales),
             param.min_box_size,
@@ -275,14 +275,14 @@ class RPROI(Layer[RegionProposalParameter]):
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         scores, offsets, features, info = bottoms
-        self._propose.check(scores, offsets, info)
+        self.proposer.check(scores, offsets, info)
         count = self.param.nms_max_out
         return [(1, 1, count, 4), *self._pooling.top_shapes(features, (count, 5))]
 
     def forward(
         self, scores: Tensor, offsets: Tensor, features: Tensor, info: Tensor
     ) -> Sequence[Tensor]:
-        regions, _ = self._propose(scores, offsets, info)
+        regions, _ = self.proposer(scores, offsets, info)
         missing = self.param.nms_max_out - len(regions)
         regions = torch.nn.functional.pad(regions, (0, 0, 0, missing))
         return [regions[None, None, :, 1:], self._pooling.forward(features, regions)]
@@ -301,7 +301,7 @@ class ProposalLayer(python.Layer):
         if "feat_stride" not in settings:
             raise NetError(f"param_str needs feat_stride; it is {self.param_str!r}")
         testing = self.phase == TEST
-        self._propose = Proposer(
+        self.proposer = Proposer(
             settings["feat_stride"],
             anchors(16, settings.get("ratios", RATIOS), settings.get("scales", SCALES)),
             smallest=16,
@@ -315,11 +315,11 @@ class ProposalLayer(python.Layer):
             top[1].reshape(1, 1, 1, 1)
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self._propose.check(*(blob.shape for blob in bottom))
+        self.proposer.check(*(blob.shape for blob in bottom))
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         store = mode.current_store()
-        regions, scores = self._propose(*(blob.data_tensor(store) for blob in bottom))
+        regions, scores = self.proposer(*(blob.data_tensor(store) for blob in bottom))
         top[0].put_data(regions, store)
         if len(top) > 1:
             top[1].put_data(scores[:, None], store)

@@ -13,7 +13,7 @@ from ...proto.caffe_pb2 import (
     ROIPoolingParameter,
 )
 from ...pytorch import torch
-from ..layer import Count, Layer, register
+from ..layer import Count, Layer, is_any, register
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,7 +70,7 @@ class OfRegions(Layer[R]):
         index = rows[:, 0].trunc()
         count, _, height, width = features.shape
         wrong = ~((index >= 0) & (index < count))
-        if bool(wrong.any()):
+        if is_any(wrong):
             row = int(wrong.nonzero()[0])
             raise CaffeError(
                 f"region {row} is of picture {float(rows[row, 0]):g}, but the map has {count}, "
@@ -81,7 +81,7 @@ class OfRegions(Layer[R]):
         # A region at the very edge may round to just outside: its bins are then empty.
         inside = (scaled[:, :2] < scaled.new_tensor([width + 1, height + 1])).all(1)
         inside &= (scaled[:, 2:] > -1).all(1) & scaled.isfinite().all(1)
-        if not bool(inside.all()):
+        if is_any(~inside):
             row = int((~inside).nonzero()[0])
             box = ", ".join(f"{value:g}" for value in corners[row].tolist())
             raise CaffeError(

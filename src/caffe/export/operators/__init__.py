@@ -1,0 +1,1 @@
+"""What layers are in ONNX's operators, a file for each family; all of them are read for rules."""

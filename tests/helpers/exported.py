@@ -1,0 +1,173 @@
+"""Nets written for others, run by those others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import caffe
+from fuzz import engines
+from fuzz.layers import LayerCase
+
+Arrays = dict[str, NDArray[np.float32]]
+
+# Layers that fuzz/ has no cases of, by type: settings over what they can say.
+CASES: dict[str, list[LayerCase]] = {}
+
+
+def case(kind: str, settings: str, *shapes: tuple[int, ...], tops: int = 1) -> None:
+    """Enter a case of a type."""
+    CASES.setdefault(kind, []).append(LayerCase(kind, settings, shapes, tops))
+
+
+F = "filler { type: 'gaussian' std: 1 }"
+W = "weight_filler { type: 'gaussian' std: 1 } bias_filler { type: 'gaussian' std: 1 }"
+
+case("Threshold", "threshold_param { threshold: 0.3 }", (2, 3, 4))
+case("SpatialDropout", "spatial_dropout_param { dropout_ratio: 0.4 }", (2, 3, 4, 4))
+case("Embed", f"embed_param {{ num_output: 4 input_dim: 9 {W} }}", (2, 3))
+case("Embed", f"embed_param {{ num_output: 4 input_dim: 9 bias_term: false {W} }}", (2, 3))
+case("ArgMax", "", (3, 4, 2, 2))
+case("ArgMax", "argmax_param { top_k: 3 out_max_val: true }", (3, 4, 2, 2))
+case("ArgMax", "argmax_param { axis: 1 top_k: 2 }", (3, 4, 2))
+case("ArgMax", "argmax_param { axis: -1 out_max_val: true }", (3, 4))
+case("Reduction", "reduction_param { operation: ASUM axis: 1 coeff: 0.5 }", (3, 4, 2))
+case("BatchReindex", "", (3, 4), (5,))
+case("Filter", "", (5, 3), (5, 2, 2), (5,), tops=2)
+case("Mean", "mean_param { value: 1 value: 2 value: 3 operation: ADD output_scale: 2 }",
+     (2, 3, 4, 4))  # fmt: skip
+case(
+    "Mean",
+    "mean_param { operation: SUBTRACT value: 7 mean_scale: 0.1 input_scale: 3 }",
+    (2, 3, 4, 4),
+)
+case("ChannelNorm", "", (2, 3, 4, 5))
+case("DepthToSpace", "depth_to_space_param { block_size: 2 data_format: 'NHWC' }", (2, 3, 4, 8))
+case("DepthToSpace", "depth_to_space_param { block_size: 2 data_format: 'NCHW' }", (2, 8, 3, 4))
+case("DepthToSpace", "depth_to_space_param { block_size: 2 data_format: 'CRD' }", (2, 8, 3, 4))
+case("PixelShuffle", "pixel_shuffle_param { upscale_factor: 2 }", (2, 8, 3, 4))
+case("PassThrough", "pass_through_param { block_height: 2 block_width: 3 }", (2, 2, 4, 6))
+case("Padding", "padding_param { pad_beg: 1 pad_end: 2 pad_value: 0.5 }", (2, 3, 4, 5))
+case("Padding", "padding_param { pad_l: -1 pad_t: -2 }", (2, 3, 4, 5))
+case("Pad", "pad_param { paddings: [0, 0, 1, 0, 5, 7, 0, 2] constant_values: -1 }", (1, 2, 3, 3))
+case("Interp", "interp_param { zoom_factor: 3 shrink_factor: 2 }", (1, 2, 7, 9))
+case("Interp", "interp_param { height: 1 width: 9 pad_beg: -1 pad_end: -2 }", (1, 2, 7, 9))
+case("Interp", "", (1, 2, 7, 9), (1, 1, 3, 20))
+case("Accum", "accum_param { size_divisible_by: 8 }", (1, 2, 7, 9), (1, 1, 3, 4))
+case("Accum", "accum_param { have_reference: true }", (1, 2, 7, 9), (1, 1, 3, 4))
+case("Upsample", "upsample_param { scale: 3 }", (1, 2, 3, 4))
+case("Upsample", "upsample_param { scale: 2 pad_out_h: true pad_out_w: true }", (1, 2, 3, 4))
+case("UpsampleDarknet", "upsample_darknet_param { stride: 3 }", (1, 2, 3, 4))
+for rule in ("", "align_corners: true", "half_pixel_centers: true", "pytorch_half_pixel: true"):
+    case(
+        "ResizeBilinear",
+        f"resize_bilinear_param {{ data_format: 'NCHW' output_height: 5 output_width: 3 {rule} }}",
+        (2, 3, 4, 7),
+    )
+for rule in ("", "align_corners: true", "half_pixel_centers: true"):
+    case(
+        "ResizeNearestNeighbor",
+        f"resize_nearest_neighbor_param {{ scale_height: 1.5 scale_width: 0.5 {rule} }}",
+        (2, 4, 7, 3),
+    )
+for kind in ("NEAREST", "LINEAR", "CUBIC"):
+    case("Resample", f"resample_param {{ type: {kind} width: 5 height: 11 }}", (2, 3, 4, 7))
+    case("Resample", f"resample_param {{ type: {kind} factor: 0.4 }}", (2, 3, 9, 8))
+case("Local", f"local_param {{ num_output: 3 kernel_size: 3 stride: 2 pad: 1 {W} }}", (2, 3, 5, 6))
+case("Local", f"local_param {{ num_output: 2 kernel_size: 2 bias_term: false {W} }}", (1, 3, 4, 4))
+C3D = "kernel_size: 3 kernel_depth: 2 pad: 1 temporal_pad: 1 stride: 2 temporal_stride: 1"
+case("Convolution3D", f"convolution_param {{ num_output: 4 {C3D} {W} }}", (1, 2, 4, 5, 6))
+case("NdConvolution", "convolution_param { num_output: 4 kernel_shape { dim: 1 dim: 2 dim: 3 } "
+     f"{W} }}", (1, 2, 4, 5, 6))  # fmt: skip
+case("Deconvolution3D", f"convolution_param {{ num_output: 4 {C3D} {W} }}", (1, 2, 4, 5, 6))
+WINDOWS = "kernel_size: 2 stride: 3"
+for pool in ("MAX", "AVE"):
+    case("Pooling3D", f"pooling_param {{ pool: {pool} {C3D} }}", (2, 2, 4, 5, 6))
+    case(
+        "Pooling", f"pooling_param {{ pool: {pool} kernel_size: 2 pad: 1 stride: 3 }}", (1, 2, 6, 5)
+    )
+case("Pooling", "pooling_param { pool: AVE kernel_size: 1 stride: 5 }", (1, 2, 3, 3))
+case("Pooling", f"pooling_param {{ pool: MAX {WINDOWS} }}", (2, 3, 8, 5), tops=2)
+case("LSTMUnit", "", (1, 3, 4), (1, 3, 16), (1, 3), tops=2)
+case("Lstm", f"lstm_param {{ num_output: 3 {W} }}", (4, 2, 5))
+case("Lstm", f"lstm_param {{ num_output: 3 batch_size: 2 clipping_threshold: 0.1 {W} }}", (8, 5))
+case("Lstm", f"lstm_param {{ num_output: 3 {W} }}", (4, 2, 5), (4, 2))
+R = f"recurrent_param {{ num_output: 3 {W} expose_hidden: true }}"
+case("LSTM", R, (4, 2, 5), (4, 2), (1, 2, 3), (1, 2, 3), tops=3)
+case("LSTM", R, (4, 2, 5), (4, 2), (2, 6), (1, 2, 3), (1, 2, 3), tops=3)
+case("RNN", R, (4, 2, 5), (4, 2), (1, 2, 3), tops=2)
+case("ContinuationIndicator", "continuation_indicator_param { time_step: 3 axis: 0 }", (2, 5))
+case("NormalizeBBox", "normalize_bbox_param { across_spatial: true }", (2, 3, 4, 4))
+case("BN", f"bn_param {{ bn_mode: LEARN scale_{F} shift_{F} }}", (2, 3, 4, 4), tops=3)
+case("BN", f"bn_param {{ bn_mode: INFERENCE scale_{F} shift_{F} }}", (2, 3, 4, 4), tops=2)
+case("BN", f"bn_param {{ axis: 2 moving_average: true scale_{F} }}", (2, 3, 4, 4))
+case("BN", f"bn_param {{ var_eps: 0.1 moving_average: false scale_{F} }}", (2, 3, 4, 4))
+case("BatchNorm", "batch_norm_param { use_global_stats: false }", (3, 4, 2, 2))
+case("RegionYolo", "region_yolo_param { coords: 4 classes: 3 num: 2 } "
+     "flatten_param { axis: 1 end_axis: -1 }", (2, 16, 3, 4))  # fmt: skip
+
+
+def whole_numbers(kind: str, net: caffe.Net) -> None:
+    """Give bottoms that name rows or markers what they can be."""
+    rng = np.random.default_rng(5)
+    inputs = [net.blobs[name] for name in net.inputs]
+    if kind == "Embed":
+        inputs[0].data[...] = rng.integers(0, 9, inputs[0].shape)
+    elif kind == "BatchReindex":
+        inputs[1].data[...] = rng.integers(0, 3, inputs[1].shape)
+    elif kind in ("Filter", "LSTM", "RNN", "Lstm", "LSTMUnit") and len(inputs) > 1:
+        marks = inputs[1] if kind in ("LSTM", "RNN", "Lstm") else inputs[-1]
+        marks.data[...] = rng.integers(0, 2, marks.shape)
+
+
+class Run:
+    """A net, its inputs by chance, and what it computes, layer by layer."""
+
+    def __init__(self, text: str, seed: int, kind: str = "", phase: int = caffe.TEST) -> None:
+        self.net = caffe.Net(text, phase)
+        engines.fill(self.net, seed)
+        whole_numbers(kind, self.net)
+        self.given = {name: self.net.blobs[name].data.copy() for name in self.net.inputs}
+        self.truth: Arrays = {}
+        with engines.running("layerwise"):
+            self.net.forward()
+        self.wanted = {name: self.net.blobs[name].data.copy() for name in self.net.outputs}
+
+    def differences(self, found: Sequence[NDArray[np.float32]]) -> list[str]:
+        """What differs by more than rounding."""
+        named = dict(zip(self.net.outputs, found, strict=True))
+        truth = self.truth or self.wanted
+        return [str(one) for one in engines.differences(named, self.wanted, truth)]
+
+    def overflows(self) -> bool:
+        """Whether the numbers outgrow float32; the double precision ones are kept."""
+        self.truth = engines.exact(self.net)
+        return any((np.abs(v) > engines.OVERFLOW).any() for v in self.truth.values())
+
+
+def run_onnx(model: Any, given: Arrays) -> list[NDArray[np.float32]]:
+    """Return what ONNX Runtime makes of a model, or of one's file."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    source = model if isinstance(model, str) else model.SerializeToString()
+    session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    names = {value.name for value in session.get_inputs()}
+    found: list[NDArray[np.float32]] = session.run(
+        None, {name: values for name, values in given.items() if name in names}
+    )
+    return found
+
+
+def run_torch(module: torch.nn.Module, given: Sequence[NDArray[np.float32]]) -> list[Any]:
+    """Return what a module makes of arrays, as arrays."""
+    with torch.no_grad():
+        found = module(*(torch.from_numpy(values.copy()) for values in given))
+    found = found if isinstance(found, tuple) else (found,)
+    return [tensor.numpy() for tensor in found]
