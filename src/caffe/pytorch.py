@@ -51,6 +51,8 @@ def _load(later: ModuleType) -> ModuleType:
         _Settings.fitted = True
     for path, user in list(sys.modules.items()):
         if path.partition(".")[0] == __package__:
-            for name in [name for name, value in vars(user).items() if value is later]:
-                setattr(user, name, module)
+            # A copy, since another thread may be about to import that module.
+            for name, value in vars(user).copy().items():
+                if value is later:
+                    setattr(user, name, module)
     return module

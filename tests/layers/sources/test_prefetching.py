@@ -54,7 +54,7 @@ def test_the_interpreter_ends_while_a_thread_reads_ahead(
         [sys.executable, "-c", code, text],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         env=environment,
         check=False,
     )
