@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -14,15 +16,20 @@ from PIL import Image
 from tests.helpers.places import REPOSITORY
 
 EXAMPLES = REPOSITORY / "examples" / "training"
+NOTEBOOKS = REPOSITORY / "examples" / "notebooks"
 
 pytest.importorskip("matplotlib", reason="the examples draw with the extra vis")
 pytest.importorskip("sklearn", reason="the examples' data come with the extra training")
 
 
-def run(script: str, *arguments: object) -> str:
+def run(script: str | Path, *arguments: object, folder: Path | None = None) -> str:
     """What an example prints."""
     done = subprocess.run(
-        [sys.executable, EXAMPLES / script, *map(str, arguments)], capture_output=True, text=True
+        [sys.executable, EXAMPLES / script, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "MPLBACKEND": "Agg"},
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -61,12 +68,18 @@ def test_lenet_says_where_clothes_come_from(tmp_path):
 
 def test_a_bent_border_is_better_than_a_straight_one(tmp_path):
     pytest.importorskip("h5py", reason="HDF5 needs the extra hdf5")
-    target = tmp_path / "border.png"
-    out = run("brewing_logreg.py", "--steps", 200, "--output", target)
-    known, straight, bent = shares(out)[:3]
+    notebook = json.loads((NOTEBOOKS / "05-brewing-logreg.ipynb").read_text("utf-8"))
+    cells = ("".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code")
+    code = "\n".join(cells).replace("steps = 1000", "steps = 200")
+    script = tmp_path / "notebook.py"
+    script.write_text(f"{code}\nplt.savefig('border.png')\n")
+    out = run(script, folder=tmp_path)
+    known, straight, bent = shares(out)
     assert abs(straight - known) < 2
     assert bent > straight + 2
-    assert is_drawn(target)
+    # What the command told of its tests.
+    assert float(out.split("accuracy = ")[-1].split()[0]) * 100 == pytest.approx(straight, abs=0.01)
+    assert is_drawn(tmp_path / "border.png")
 
 
 def test_a_siamese_net_brings_equal_digits_together(tmp_path):
