@@ -27,3 +27,8 @@ class Callbacks:
     def heed_forward(self) -> bool:
         """Whether any is called at a forward, so that each layer must run by itself."""
         return bool(self.before_forward or self.after_forward)
+
+    @property
+    def heed_backward(self) -> bool:
+        """Whether any is called at a backward, likewise."""
+        return bool(self.before_backward or self.after_backward)

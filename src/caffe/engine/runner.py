@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import groupby
 from typing import Any
@@ -15,6 +16,7 @@ from ..processes import in_forked_child
 from ..pytorch import torch
 from ..threads import compute_alone
 from . import layerwise
+from .joined import joined
 from .plan.plan import Plan, blobs_of
 from .plan.settings import Settings
 from .steps import Step
@@ -28,8 +30,8 @@ class Runner:
 
     Layers that are pure run by prepared plans, as many as follow each other by one. A layer that is
     not (one that remembers something, whose tops' shapes depend on values, that works on blobs
-    itself, or of whose forward nothing is known) runs by itself between two plans. A net that needs
-    gradients, or does not run at TEST, has no plans.
+    itself, or of whose forward nothing is known) runs by itself between two plans. So do layers
+    that need gradients: of a net that is trained only what is frozen is planned.
 
     Parameters
     ----------
@@ -65,19 +67,27 @@ class Runner:
     @cached_property
     def _parts(self) -> list[_Single | _Planned]:
         """The layers parted into what is planned and what is not, once something is to run."""
-        steps = self._steps
-        may_plan = not any(step.need_backward or step.layer.phase != TEST for step in steps)
+        steps, trains = self._steps, self._trains
         parts: list[_Single | _Planned] = []
-        for is_planned, group in groupby(steps, lambda step: may_plan and _is_plannable(step)):
+        for is_planned, group in groupby(steps, lambda step: self._may_plan(step)):
             part = list(group)
-            if not is_planned:
-                parts.append(_Single(part))
+            # In training a plan pays for layers that are frozen, not for labels on their way.
+            if not is_planned or (trains and not any(step.layer.blobs for step in part)):
+                parts.append(_Single(part, trains))
                 continue
             mine = {id(step) for step in part}
             read_elsewhere = [b for step in steps if id(step) not in mine for b in step.bottoms]
             # Behind a layer that gives other shapes each time plans would be made in vain.
-            parts.append(_Planned(part, read_elsewhere, is_patient=bool(parts)))
+            is_patient = bool(parts) and not trains
+            parts.append(_Planned(part, read_elsewhere, is_patient))
         return parts
+
+    @property
+    def _trains(self) -> bool:
+        return any(step.need_backward or step.layer.phase != TEST for step in self._steps)
+
+    def _may_plan(self, step: Step) -> bool:
+        return _is_plannable(step) and not step.need_backward
 
     @property
     def plans(self) -> list[Plan]:
@@ -96,8 +106,21 @@ class Runner:
         if mode.engine() == "layerwise":
             return layerwise.forward(self._steps, store)
         settings = Settings.current(store)
+        if self._trains and settings.engine == "auto":
+            # What is chosen by its time would make two trainings differ.
+            settings = replace(settings, engine="torch")
         with torch.no_grad():
             return sum((part.forward(settings) for part in self._parts), 0.0)
+
+    def backward(self, store: Store | None) -> None:
+        """Run all gradients, last layer first."""
+        self._heed_replaced()
+        if mode.engine() == "layerwise":
+            layerwise.backward(self._steps, store)
+            return
+        with torch.no_grad():
+            for part in reversed(self._parts):
+                part.backward(store)
 
     def explain(self) -> list[str]:
         """Say of each layer, in running order, what ran it at the last forward, and why."""
@@ -112,13 +135,19 @@ def _is_plannable(step: Step) -> bool:
 
 
 class _Single:
-    """Layers that run one by one."""
+    """Layers that run one by one, or in training by two."""
 
-    def __init__(self, steps: Sequence[Step]) -> None:
+    def __init__(self, steps: Sequence[Step], trains: bool) -> None:
         self._steps = steps
+        self._running = joined(steps) if trains else steps
 
     def forward(self, settings: Settings) -> float:
-        return layerwise.forward(self._steps, settings.store)
+        return sum((step.forward(settings.store) for step in self._running), 0.0)
+
+    def backward(self, store: Store | None) -> None:
+        for step in reversed(self._running):
+            if step.need_backward:
+                step.backward(store)
 
     def explain(self) -> Iterator[str]:
         for step in self._steps:
@@ -165,6 +194,9 @@ class _Planned:
             self.plan = Plan(self._steps, read_elsewhere, settings)
         self.plan.run()
         return sum((step.loss(settings.store) for step in self._losses), 0.0)
+
+    def backward(self, store: Store | None) -> None:
+        """Nothing that is planned has gradients."""
 
     def _has_settled(self) -> bool:
         """Whether the blobs have the shapes that they had the last time this was asked."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import CaffeError, NetError, as_caffe_error
 from ..graph import Node
 from ..layers.layer import Count, Layer, as_tensors
 from ..memory.blob import Blob, Shape
 from ..memory.stores import Store
+from ..memory.synced import SyncedMemory
 from ..pytorch import torch
 from ..vectors import BlobVec
 
@@ -33,6 +34,8 @@ class Step:
         the backward pass computes.
     bottom_names, top_names : list of str
         The blobs' names.
+    is_recorded : bool
+        Whether forward is recorded where that spares the gradient a second one.
     """
 
     node: Node
@@ -41,8 +44,10 @@ class Step:
     tops: list[Blob]
     bottom_names: list[str]
     top_names: list[str]
+    is_recorded: bool = False
     _shapes: tuple[Shape, ...] | None = None
-    _original: Tensor | None = None
+    _original: Callable[[], Tensor] | None = None
+    _record: Record | None = None
 
     @property
     def label(self) -> str:
@@ -58,6 +63,10 @@ class Step:
     def need_backward(self) -> bool:
         """Whether the backward pass visits the layer."""
         return self.node.need_backward
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy has: no forward that could be gone back through."""
+        return {**vars(self), "_record": None}
 
     def setup(self) -> None:
         """Let the layer check its place, make its parameters and shape its tops."""
@@ -161,19 +170,31 @@ class Step:
             if layer.shares >= {"data", "diff"}:
                 return
             if self.is_of_nothing:
-                self._keep([None] * len(self.bottoms), self.node.bottom_need_backward, store)
+                self.keep([None] * len(self.bottoms), self.node.bottom_need_backward, store)
                 return
-            inputs = self._inputs(store)
-            if self._original is not None:
-                inputs[0] = self._original
-            diffs = [top.diff_tensor(store) for top in self.tops]
-            tops = [top.data_tensor(store) for top in self.tops]
-            needs = [
-                (need or layer.ignores_propagate_down) and i not in layer.no_gradient_for
-                for i, need in enumerate(self.node.bottom_need_backward)
-            ] + self.node.param_need_backward
-            gradients = layer.backward(diffs, tops, inputs, needs)
-            self._keep(gradients, needs, store)
+            record, self._record = self._record, None
+            if record is not None and record.holds(store):
+                inputs, results = record.leaves, record.results
+            else:
+                inputs, results = self.inputs(store), None
+                if self._original is not None:
+                    inputs[0] = self._original()
+            diffs = [self._as_taken(top.formed_diff(store)) for top in self.tops]
+            tops = [top.formed_data(store) for top in self.tops]
+            if not layer.takes_any_strides:
+                tops = [top.contiguous() for top in tops]
+            needs = self.needs()
+            with layer.recorded(results):
+                gradients = layer.backward(diffs, tops, inputs, needs)
+            self.keep(gradients, needs, store)
+
+    def needs(self) -> list[bool]:
+        """Say of each input, bottoms before parameters, whether its gradient is wanted."""
+        layer = self.layer
+        return [
+            (need or layer.ignores_propagate_down) and i not in layer.no_gradient_for
+            for i, need in enumerate(self.node.bottom_need_backward)
+        ] + self.node.param_need_backward
 
     @contextmanager
     def blame(self) -> Iterator[None]:
@@ -207,11 +228,22 @@ class Step:
             for top in self.tops:
                 top.put_data(torch.zeros(top.shape))
             return
-        inputs = self._inputs(store)
+        inputs = self.inputs(store)
         in_place = bool(self.tops) and bool(self.bottoms) and self.tops[0] is self.bottoms[0]
+        self._record = None
+        record = None
+        if in_place and self.need_backward and self.bottoms[0].memory.is_lent:
+            # What is lent is written into.
+            inputs[0] = inputs[0].clone()
         if in_place and self.layer.keeps_bottom and self.need_backward:
-            self._original = inputs[0].clone()
-        results = as_tensors(self.layer.forward(*inputs))
+            before = inputs[0]
+            self.remember(lambda: before)
+        if self.need_backward and self.is_recorded and self.layer.wants_record:
+            leaves, kept = self.layer.record(inputs, self.needs())
+            record = Record(leaves, kept, store)
+            results: Sequence[Tensor] = [result.detach() for result in kept]
+        else:
+            results = as_tensors(self.layer.forward(*inputs))
         taken = {x.untyped_storage().data_ptr() for x in inputs}
         for top, result in zip(self.tops, results, strict=False):
             if in_place and _is_same(result, inputs[0]) and result.shape == top.shape:
@@ -219,13 +251,40 @@ class Step:
             values = result.float()
             storage = values.untyped_storage().data_ptr()
             # A bottom's memory, or that of a top before, is not this top's too.
-            top.put_data(values.clone() if storage in taken else values, store)
+            self.put(top, values.clone() if storage in taken else values, store)
             taken.add(storage)
+        self.put_changed(store)
+        if record is not None:
+            record.note(self)
+            self._record = record
+
+    @staticmethod
+    def put(top: Blob, values: Tensor, store: Store | None) -> None:
+        """Take what was computed as a top's data."""
+        top.put_data(values, store)
+        top.memory.computed = top.memory.version
+
+    def put_changed(self, store: Store | None) -> None:
+        """Take the parameters that forward itself has changed."""
         changed = self.layer.changed_parameters()
         for blob, values in zip(self.layer.blobs, changed or (), strict=False):
             blob.put_data(values, store)
 
-    def _keep(
+    def remember(self, original: Callable[[], Tensor]) -> None:
+        """Note how to have the first bottom as it was, if the gradient needs it and it is gone."""
+        is_gone = any(top is self.bottoms[0] for top in self.tops)
+        self._original = original if is_gone and self.layer.keeps_bottom else None
+        self._record = None
+
+    def again(self, store: Store | None) -> Sequence[Tensor]:
+        """Compute the tops once more, from the bottoms as they were, and leave no trace."""
+        inputs = self.inputs(store)
+        if self._original is not None:
+            inputs[0] = self._original()
+        with self.layer.again():
+            return as_tensors(self.layer.forward(*inputs))
+
+    def keep(
         self, gradients: Sequence[Tensor | None], needs: Sequence[bool], store: Store | None
     ) -> None:
         split = len(self.bottoms)
@@ -234,9 +293,12 @@ class Step:
                 if gradient is None:
                     gradient = torch.zeros_like(blob.data_tensor(store))
                 blob.put_diff(gradient.expand(blob.shape), store)
+        taken = {top.formed_diff(store).data_ptr() for top in self.tops}
         for blob, gradient in zip(self.layer.blobs, gradients[split:], strict=False):
             if gradient is not None:
-                blob.put_diff(blob.diff_tensor(store) + gradient.view(blob.shape), store)
+                is_tops = gradient.data_ptr() in taken
+                own = gradient.clone() if is_tops else gradient
+                blob.add_diff(own.reshape(blob.shape), store)
 
     def _share(self) -> None:
         shares = self.layer.shares
@@ -251,8 +313,18 @@ class Step:
             if "diff" in shares:
                 top.share_diff(self.bottoms[0])
 
-    def _inputs(self, store: Store | None) -> list[Tensor]:
-        return [blob.data_tensor(store) for blob in (*self.bottoms, *self.layer.blobs)]
+    def inputs(self, store: Store | None) -> list[Tensor]:
+        bottoms = [self._as_taken(blob.formed_data(store)) for blob in self.bottoms]
+        return [*bottoms, *(blob.data_tensor(store) for blob in self.layer.blobs)]
+
+    def _as_taken(self, x: Tensor) -> Tensor:
+        """Return `x` as the layer takes it; pictures channels last, which convolutions like."""
+        if not self.layer.takes_any_strides:
+            return x.contiguous()
+        likes_channels_last = self.layer.family == "convolution" and x.dim() == 4
+        if likes_channels_last and self.is_recorded and x.device.type == "cpu":
+            return channels_last(x)
+        return x
 
     def _bottom_shapes(self) -> tuple[Shape, ...]:
         return tuple(blob.shape for blob in self.bottoms)
@@ -260,6 +332,55 @@ class Step:
     @staticmethod
     def _set_loss_weight(top: Blob, weight: float) -> None:
         top.put_diff(torch.full(top.shape, weight))
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """Return pictures so that all channels of a place are beside each other, as the strides say.
+
+    Those of one channel are so anyway, but PyTorch's convolutions look at the strides.
+    """
+    if x.shape[1] != 1 or not x.is_contiguous():
+        return x.contiguous(memory_format=torch.channels_last)
+    height, width = x.shape[2:]
+    return x.as_strided(x.shape, (height * width, 1, width, 1))
+
+
+class Record:
+    """A forward that autograd remembers, so that its gradient needs no second one.
+
+    Parameters
+    ----------
+    leaves, results : sequence of Tensor
+        As `Layer.record` returns them.
+    store : Store or None
+        Where it was computed.
+    """
+
+    def __init__(self, leaves: Sequence[Tensor], results: Sequence[Tensor], store: Store | None):
+        self.leaves, self.results = leaves, results
+        self._store = store
+        self._read: list[tuple[Blob, SyncedMemory, int]] = []
+        self._tops: list[Blob] = []
+
+    def note(self, *steps: Step) -> None:
+        """Note which values the steps have read, now that they have run."""
+        self._tops = [top for step in steps for top in step.tops]
+        written = {id(top) for top in self._tops}
+        for step in steps:
+            bottoms = [blob for blob in step.bottoms if id(blob) not in written]
+            for blob in (*bottoms, *step.layer.blobs):
+                self._read.append((blob, blob.memory, blob.memory.version))
+
+    def holds(self, store: Store | None) -> bool:
+        """Tell whether nobody may have written into what the steps read and made.
+
+        Layers that run in place on their tops may: as in Caffe the gradient does not ask for that.
+        """
+        if self._store != store or any(blob.memory is not memory for blob, memory, _ in self._read):
+            return False
+        tops = [(top.memory, top.memory.computed) for top in self._tops]
+        read = [(memory, version) for _, memory, version in self._read]
+        return all(m.version == version and not m.is_lent for m, version in (*read, *tops))
 
 
 def _is_same(x: Tensor, y: Tensor) -> bool:

@@ -54,6 +54,17 @@ class ReLU(Layer[ReLUParameter]):
         slope = self.param.negative_slope
         return F.leaky_relu(x, slope) if slope else F.relu(x)
 
+    def backward(
+        self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Sequence[bool]
+    ) -> Sequence[Tensor | None]:
+        # By the top, whose sign is the bottom's.
+        slope = self.param.negative_slope
+        if slope < 0:
+            return super().backward(diffs, tops, inputs, needs)
+        if slope == 0:
+            return [torch.ops.aten.threshold_backward(diffs[0], tops[0], 0)]
+        return [torch.ops.aten.leaky_relu_backward(diffs[0], tops[0], slope, True)]
+
 
 R = TypeVar("R", bound=ReLUParameter | ReLU6Parameter)
 """The messages of ReLU and of ReLU6."""

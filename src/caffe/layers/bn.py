@@ -34,6 +34,7 @@ class BN(Layer[BNParameter]):
     family = "normalization"
     pointwise = True
     keeps_bottom = True
+    backward_uses_record = True
     tops = (1, 3)
     differences = "of the forks"
 

@@ -14,6 +14,7 @@ from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import ConvolutionParameter, DeformableConvolutionParameter, LayerParameter
 from ..pytorch import F, torch
+from .convolution_gradients import Convolved
 from .layer import Count, Layer, Parameter, Tensors, register
 from .reach import Alignment, Along, Reach
 from .translation import Graph, Value, openvino
@@ -235,23 +236,20 @@ class Kernels(Windowed[C]):
         count = len(diffs)
         if not self._is_plain(inputs[0]):
             return super().backward(diffs, tops, inputs, needs)
-        bottoms, weight = inputs[:count], inputs[count]
+        bottoms, weight, has_bias = inputs[:count], inputs[count], self.param.bias_term
+        convolved = Convolved(
+            self.stride, self.pad, self.dilation, self.param.group, self.transposed
+        )
         of_bottoms: list[Tensor | None] = []
         of_params: list[Tensor | None] = [None] * (len(inputs) - count)
-        sizes = [self.param.num_output] if self.param.bias_term else None
-        windows = (self.stride, self.pad, self.dilation)
         for x, diff, need in zip(bottoms, diffs, needs, strict=False):
-            wanted = [need, needs[count], bool(sizes) and needs[-1]]
-            found = torch.ops.aten.convolution_backward(
-                *(diff, x, weight, sizes, *windows),
-                *(self.transposed, [0] * len(self.kernel), self.param.group, wanted),
-            )
-            # Some of PyTorch's kernels give more than what was asked for.
-            of_bottoms.append(found[0] if need else None)
-            for i, (gradient, want) in enumerate(zip(found[1:], wanted[1:], strict=True)):
-                if want:
-                    before = of_params[i]
-                    of_params[i] = gradient if before is None else before + gradient
+            wanted = [need, needs[count], has_bias and needs[-1]]
+            of_x, *found = convolved.gradients(diff, x, weight, has_bias, wanted)
+            of_bottoms.append(of_x)
+            for i, gradient in enumerate(found[: len(of_params)]):
+                before = of_params[i]
+                both = before is not None and gradient is not None
+                of_params[i] = before + gradient if both else gradient  # type: ignore[operator]
         return [*of_bottoms, *of_params]
 
 

@@ -73,7 +73,7 @@ class InnerProduct(Product):
         self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Sequence[bool]
     ) -> Sequence[Tensor | None]:
         # As autograd's, but without computing the top once more.
-        if type(self).computes_as is not InnerProduct or self.is_patched:
+        if type(self).computes_as is not Product or self.is_patched:
             return super().backward(diffs, tops, inputs, needs)
         x, weight = inputs[:2]
         rows, diff = x.reshape(-1, self.inputs), diffs[0].reshape(-1, self.param.num_output)

@@ -6,7 +6,8 @@ import functools
 import importlib
 import math
 import pkgutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import isroutine
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias
@@ -106,6 +107,9 @@ class Layer(Generic[P]):
         The layer's own parameter message, ``layer_param.<message>``.
     blobs : BlobVec
         The learned parameters.
+    runs_again : bool
+        Whether `forward` runs only for its gradient: it must do as it did before, and remember
+        nothing.
     """
 
     message: ClassVar[str | None] = None
@@ -180,6 +184,16 @@ class Layer(Generic[P]):
     its own, ``def forward(self, x: Tensor) -> Tensor``.
     """
 
+    def takes_scale(self, bottom: Shape) -> bool:
+        """Whether `forward_scaled` does, in training, what the layer and a Scale behind it do."""
+        return False
+
+    forward_scaled: Callable[..., Tensor] | None = None
+    """Compute the top times a factor (plus a summand) of each channel, which follow the inputs."""
+
+    backward_uses_record: ClassVar[bool] = False
+    """`backward` hands everything on to this class's own, with other needs."""
+
     # What an engine may count on. It is said of the class's very forward: a subclass that computes
     # otherwise does not inherit it, see `__init_subclass__`.
 
@@ -218,6 +232,8 @@ class Layer(Generic[P]):
         own: Any = None if self.message is None else getattr(self.layer_param, self.message)
         self.param: P = own
         self.blobs = BlobVec()
+        self.runs_again = False
+        self._recorded: Tensors | None = None
 
     @classmethod
     def for_param(cls, layer_param: LayerParameter) -> type[Layer]:
@@ -257,7 +273,7 @@ class Layer(Generic[P]):
 
     @property
     def is_pure(self) -> bool:
-        """Whether, at TEST, equal inputs give equal tops of the shapes that `top_shapes` says.
+        """Whether, in its phase, equal inputs give equal tops of the shapes `top_shapes` says.
 
         A layer that remembers something from one forward to the next, or draws random numbers,
         says no; so does, unless it says otherwise, any layer that is not Recaffe's own. Of sources
@@ -318,7 +334,8 @@ class Layer(Generic[P]):
     ) -> Sequence[Tensor | None]:
         """Compute the gradient by each input (bottoms, then parameters).
 
-        The default is autograd over `forward`, computed again from the inputs as they stand.
+        The default is autograd over `forward`: over the one that was recorded, see `record`, or
+        over one that is computed again from the inputs as they stand.
 
         Parameters
         ----------
@@ -329,16 +346,60 @@ class Layer(Generic[P]):
         needs : sequence of bool
             Which inputs' gradients are wanted; for the others anything may be returned.
         """
-        leaves = [x.detach().requires_grad_(need) for x, need in zip(inputs, needs, strict=True)]
-        with torch.enable_grad():
-            results = as_tensors(self.forward(*leaves))
+        leaves, results = inputs, self._recorded
+        if results is None:
+            with self.again():
+                leaves, results = self.record(inputs, needs)
         pairs = [(r, d) for r, d in zip(results, diffs, strict=False) if r.requires_grad]
         if not pairs:
             return [None] * len(inputs)
-        wanted = [leaf for leaf in leaves if leaf.requires_grad]
+        is_wanted = [x.requires_grad and need for x, need in zip(leaves, needs, strict=True)]
+        wanted = [leaf for leaf, want in zip(leaves, is_wanted, strict=True) if want]
+        if not wanted:
+            return [None] * len(inputs)
         outputs, top_diffs = zip(*pairs, strict=True)
         found = iter(torch.autograd.grad(outputs, wanted, top_diffs, allow_unused=True))
-        return [next(found) if leaf.requires_grad else None for leaf in leaves]
+        return [next(found) if want else None for want in is_wanted]
+
+    def record(
+        self,
+        inputs: Tensors,
+        needs: Sequence[bool],
+        forward: Callable[..., Tensor | Sequence[Tensor]] | None = None,
+    ) -> tuple[Tensors, Tensors]:
+        """Run `forward`, or another function in its place, so that autograd remembers it.
+
+        Returns
+        -------
+        leaves, results : sequence of Tensor
+            The inputs whose gradients can be had (as `needs` says), and the tops.
+        """
+        leaves = [x.detach().requires_grad_(need) for x, need in zip(inputs, needs, strict=True)]
+        with torch.enable_grad():
+            return leaves, as_tensors((forward or self.forward)(*leaves))
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """Let `forward` do, inside, as it did before, and remember nothing."""
+        self.runs_again = True
+        try:
+            yield
+        finally:
+            self.runs_again = False
+
+    @property
+    def wants_record(self) -> bool:
+        """Whether `backward` is quicker where forward was recorded."""
+        return type(self).backward is Layer.backward or self.backward_uses_record
+
+    @contextmanager
+    def recorded(self, results: Tensors | None) -> Iterator[None]:
+        """Let `backward` take what `record` returned, its inputs being the leaves, inside."""
+        self._recorded = results
+        try:
+            yield
+        finally:
+            self._recorded = None
 
     @property
     def asks_no_values(self) -> bool:
@@ -466,7 +527,7 @@ class Layer(Generic[P]):
 
 PROMISES = frozenset(
     {"fresh_tops", "takes_short_numbers", "asks_no_values", "shares", "is_affine", "activation"}
-    | {"passes_on", "is_given"}
+    | {"passes_on", "is_given", "takes_scale"}
 )
 """What holds of one forward and not of another."""
 
@@ -478,12 +539,13 @@ BESIDE_COMPUTING = (
     | OWN_PROMISES
     | frozenset(
         {"adjust_trained", "alignment", "assumes_shapes", "automatic_tops", "backward", "bottoms"}
+        | {"again", "backward_uses_record", "record", "recorded"}
         | {"computes_as", "coordinates", "declared_shapes", "default_loss_weight", "differences"}
         | {"equal_tops", "face", "family", "for_param", "forbids_in_place", "further_messages"}
         | {"has_gradient", "ignores_propagate_down", "keeps_bottom", "members", "message"}
         | {"methods", "multiply_adds", "no_gradient_for", "passes_errors_on", "pointwise"}
         | {"rearranges", "receptive_field", "restore", "state", "statistics", "takes_scores"}
-        | {"tops"}
+        | {"tops", "wants_record"}
     )
 )
 """What a subclass may change and still compute as its base does."""

@@ -21,6 +21,7 @@ from ..proto.caffe_pb2 import (
 from ..pytorch import F, torch
 from ..weights.layer_weights import WeightBlob
 from .axes import four_axes
+from .batch_statistics import normalized
 from .layer import Layer, Parameter, Tensors, in_own_shapes, register
 from .reach import Alignment, Reach, same_place
 from .translation import Graph, Value, openvino
@@ -68,22 +69,45 @@ class LRN(Layer[LRNParameter]):
         return [Reach(size, Fraction(1), Fraction(-(size // 2)))] * 2
 
     def forward(self, x: Tensor) -> Tensor:
-        size, alpha, beta = self.param.local_size, self.param.alpha, self.param.beta
-        half = size // 2
         if not self.is_across:
-            mean = F.avg_pool2d(x * x, size, 1, half)
-            return x * (1 + alpha * mean).pow(-beta)
-        squares = F.pad(x * x, (0, 0, 0, 0, half, half))
-        channels = x.shape[1]
-        total = squares.narrow(1, 0, channels).clone()
-        for i in range(1, size):
-            total.add_(squares.narrow(1, i, channels))
-        base = total.mul_(alpha / size).add_(self.param.k)
-        if beta == 0.75:
-            # Two square roots cost less than one power.
-            root = base.rsqrt()
-            return x * root * root.sqrt()
-        return x * base.pow(-beta)
+            size = self.param.local_size
+            mean = F.avg_pool2d(x * x, size, 1, size // 2)
+            return x * (1 + self.param.alpha * mean).pow(-self.param.beta)
+        return self._factor(self._base(x)) * x
+
+    def backward(
+        self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Sequence[bool]
+    ) -> Sequence[Tensor | None]:
+        # With s the base: by x[j], d[j] s[j]^-b - 2 a b / n x[j] sum of (d x s^(-b - 1)) nearby.
+        if not self.is_across:
+            return super().backward(diffs, tops, inputs, needs)
+        (x,), (diff,) = inputs, diffs
+        base = self._base(x)
+        factor = self._factor(base)
+        nearby = self._nearby(factor.mul(diff).mul_(x).div_(base))
+        share = 2 * self.param.alpha * self.param.beta / self.param.local_size
+        return [factor.mul_(diff).addcmul_(nearby, x, value=-share)]
+
+    def _base(self, x: Tensor) -> Tensor:
+        """Return k + alpha / n * sum of x**2 over n channels."""
+        total = self._nearby(x * x)
+        return total.mul_(self.param.alpha / self.param.local_size).add_(self.param.k)
+
+    def _factor(self, base: Tensor) -> Tensor:
+        """Return base ** -beta."""
+        if self.param.beta != 0.75:
+            return base.pow(-self.param.beta)
+        # Two square roots cost less than one power.
+        root = base.rsqrt()
+        return root * root.sqrt()
+
+    def _nearby(self, x: Tensor) -> Tensor:
+        """Add up `local_size` channels around each."""
+        total = x.clone()
+        for away in range(1, min(self.param.local_size // 2 + 1, x.shape[1])):
+            total[:, away:].add_(x[:, :-away])
+            total[:, :-away].add_(x[:, away:])
+        return total
 
 
 def _not_across(layer: LRN, x: Shape) -> str | None:
@@ -115,6 +139,7 @@ class BatchNorm(Layer[BatchNormParameter]):
     family = "normalization"
     pointwise = True
     keeps_bottom = True
+    backward_uses_record = True
     ignores_propagate_down = True
     differences = "add_eps_before_sqrt, update_global_stats and scale_bias of the forks"
     fresh_tops = True
@@ -166,6 +191,8 @@ class BatchNorm(Layer[BatchNormParameter]):
         return [bottoms[0]]
 
     def forward(self, x: Tensor, mean_sum: Tensor, variance_sum: Tensor, factor: Tensor) -> Tensor:
+        if self.takes_scale(x.shape):
+            return self.forward_scaled(x, mean_sum, variance_sum, factor)
         by_channel = x.reshape(x.shape[0], self.channels, -1)
         if self.use_global_stats:
             scale = self.share(factor)
@@ -176,6 +203,24 @@ class BatchNorm(Layer[BatchNormParameter]):
             self._note(x, mean, variance, (mean_sum, variance_sum, factor))
         inverse = self.inverse(variance)
         return ((by_channel - mean[:, None]) * inverse[:, None]).view(x.shape)
+
+    def takes_scale(self, bottom: Shape) -> bool:
+        # A channel of one number has no variance, and its own rule.
+        is_many = len(bottom) > 1 and math.prod(bottom) > self.channels
+        return is_many and not self.use_global_stats
+
+    def forward_scaled(
+        self,
+        x: Tensor,
+        mean_sum: Tensor,
+        variance_sum: Tensor,
+        factor: Tensor,
+        scale: Tensor | None = None,
+        bias: Tensor | None = None,
+    ) -> Tensor:
+        y, mean, unbiased = normalized(x, scale, bias, self.param.eps)
+        self._add_up(mean, unbiased, (mean_sum, variance_sum, factor))
+        return y
 
     @property
     def is_affine(self) -> bool:
@@ -196,10 +241,12 @@ class BatchNorm(Layer[BatchNormParameter]):
         return (variance + self.param.eps).rsqrt()
 
     def _note(self, x: Tensor, mean: Tensor, variance: Tensor, sums: Sequence[Tensor]) -> None:
+        m = x.numel() // self.channels
+        self._add_up(mean, variance * (m / (m - 1) if m > 1 else 1), sums)
+
+    def _add_up(self, mean: Tensor, unbiased: Tensor, sums: Sequence[Tensor]) -> None:
         with torch.no_grad():
             kept = self.param.moving_average_fraction
-            m = x.numel() // self.channels
-            unbiased = variance * (m / (m - 1) if m > 1 else 1)
             self._sums = [mean + kept * sums[0], unbiased + kept * sums[1], kept * sums[2] + 1]
 
     def changed_parameters(self) -> Sequence[Tensor] | None:
@@ -294,14 +341,14 @@ class ScaledBatchNorm(ForkBatchNorm):
         return factor * params[3], summand * params[3] + params[4]  # type: ignore[operator]
 
     def _note(self, x: Tensor, mean: Tensor, variance: Tensor, sums: Sequence[Tensor]) -> None:
-        if torch.is_grad_enabled():
+        if self.runs_again:
             return
         kept = self.param.moving_average_fraction if self._batches > 1 else 0
         self._batches += 1
         self._sums = [
-            (1 - kept) * mean + kept * sums[0],
-            (1 - kept) * variance + kept * sums[1],
-            sums[2],
+            (1 - kept) * mean.detach() + kept * sums[0].detach(),
+            (1 - kept) * variance.detach() + kept * sums[1].detach(),
+            sums[2].detach(),
         ]
 
     def backward(

@@ -137,13 +137,12 @@ class StochasticPool:
         self.phase = phase
         self._drawn: Tensor | None = None
 
-    def __call__(self, x: Tensor, windows: Windows) -> Tensor:
+    def __call__(self, x: Tensor, windows: Windows, again: bool) -> Tensor:
         (kh, kw), (sh, sw) = windows.kernel, windows.stride
         seen = windows.fitted(x, 0).unfold(2, kh, sh).unfold(3, kw, sw).flatten(4)
         if self.phase != TRAIN:
             return (seen * seen).sum(-1) / (seen.sum(-1) + SMALLEST)
-        # The gradient runs this again, with gradients enabled: it needs what forward drew.
-        if self._drawn is None or not torch.is_grad_enabled():
+        if self._drawn is None or not again:
             sums = seen.detach().cumsum(-1)
             share = torch.rand(sums.shape[:-1], generator=mode.generator()).to(x)
             reached = sums >= (share * sums[..., -1])[..., None]
@@ -230,6 +229,10 @@ class Pooling(Layer[PoolingParameter]):
         ]
 
     @property
+    def is_pure(self) -> bool:
+        return self.param.pool != STOCHASTIC or self.phase != TRAIN
+
+    @property
     def stays_finite(self) -> bool:
         return self.param.pool != STOCHASTIC
 
@@ -244,7 +247,7 @@ class Pooling(Layer[PoolingParameter]):
             values, places = max_pool(x, windows)
             return values if len(self.layer_param.top) < 2 else (values, places.to(x.dtype))
         if self.param.pool == STOCHASTIC:
-            return self._stochastic(x, windows)
+            return self._stochastic(x, windows, self.runs_again)
         return average_pool(x, windows, padding_counts=self.param.pool == AVE)
 
 
@@ -370,6 +373,10 @@ class SPP(Layer[SPPParameter]):
             )
         self._stochastic = [StochasticPool(self.phase) for _ in range(self.param.pyramid_height)]
 
+    @property
+    def is_pure(self) -> bool:
+        return self.param.pool != SPPParameter.STOCHASTIC or self.phase != TRAIN
+
     def _levels(self, height: int, width: int) -> list[Windows]:
         levels = []
         for level in range(self.param.pyramid_height):
@@ -407,5 +414,6 @@ class SPP(Layer[SPPParameter]):
         elif self.param.pool == SPPParameter.AVE:
             pooled = [average_pool(x, level) for level in levels]
         else:
-            pooled = [f(x, level) for f, level in zip(self._stochastic, levels, strict=True)]
+            again = self.runs_again
+            pooled = [f(x, level, again) for f, level in zip(self._stochastic, levels, strict=True)]
         return pooled[0] if len(pooled) == 1 else torch.cat([y.flatten(1) for y in pooled], 1)

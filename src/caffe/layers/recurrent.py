@@ -216,7 +216,7 @@ class Recurrent(Layer[RecurrentParameter]):
             inputs_now = given[step] if fixed is None else given[step] + fixed
             output, states = self.step(inputs_now, cont[step][:, None], states, params)
             outputs.append(output)
-            if self.param.debug_info and not torch.is_grad_enabled():
+            if self.param.debug_info and not self.runs_again:
                 self._report(step + 1, states, output)
         if not self.param.expose_hidden:
             self._keep(states)
@@ -248,6 +248,8 @@ class Recurrent(Layer[RecurrentParameter]):
         """
         raise NotImplementedError
 
+    backward_uses_record = True
+
     def backward(
         self,
         diffs: Sequence[Tensor],
@@ -255,7 +257,7 @@ class Recurrent(Layer[RecurrentParameter]):
         inputs: Sequence[Tensor],
         needs: Sequence[bool],
     ) -> Sequence[Tensor | None]:
-        # Forward is run again, which must start where the real one did and leave no trace.
+        # Where forward is run again, it must start where the real one did and leave no trace.
         memory = self._memory
         self._memory = [start.flatten().clone() for start in self._starts]
         try:

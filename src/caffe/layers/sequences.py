@@ -150,9 +150,8 @@ class Lstm(Layer[LSTMParameter]):
                 gates.register_hook(partial(torch.clamp, min=-threshold, max=threshold))
             cell, hidden = lstm_unit(cell, gates, mark)
             outputs.append(hidden)
-        # The gradient runs this again, and must start as the real forward did.
-        if not torch.is_grad_enabled():
-            self._states = [hidden, cell]
+        if not self.runs_again:
+            self._states = [hidden.detach(), cell.detach()]
         return torch.stack(outputs).reshape(
             self.top_shapes(*(tuple(x.shape) for x in inputs[:1]))[0]
         )

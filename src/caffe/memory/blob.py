@@ -189,29 +189,70 @@ class Blob:
 
     def data_tensor(self, store: Store | None = None) -> Tensor:
         """Return the newest values as a tensor of the blob's shape, to be read."""
-        return self._data.read(store)[: self._count].view(self._shape)
+        return self._shaped(self._data.read(store))
 
     def diff_tensor(self, store: Store | None = None) -> Tensor:
         """Return the newest gradient as a tensor of the blob's shape, to be read."""
-        return self._diff.read(store)[: self._count].view(self._shape)
+        return self._shaped(self._diff.read(store))
 
     def mutable_data(self, store: Store | None = None) -> Tensor:
         """Return the newest values as a tensor of the blob's shape, to be written."""
-        return self._data.mutable(store)[: self._count].view(self._shape)
+        return self._shaped(self._data.mutable(store))
 
     def mutable_diff(self, store: Store | None = None) -> Tensor:
         """Return the newest gradient as a tensor of the blob's shape, to be written."""
-        return self._diff.mutable(store)[: self._count].view(self._shape)
+        return self._shaped(self._diff.mutable(store))
+
+    def formed_data(self, store: Store | None = None) -> Tensor:
+        """Return the newest values as they were computed, in any order in memory and any type."""
+        return self._as_formed(self._data, store)
+
+    def formed_diff(self, store: Store | None = None) -> Tensor:
+        """Return the newest gradient as it was computed, likewise."""
+        return self._as_formed(self._diff, store)
+
+    def _as_formed(self, memory: SyncedMemory, store: Store | None) -> Tensor:
+        formed = memory.formed
+        if formed is not None and formed.store == store and formed.values.shape == self._shape:
+            return formed.values
+        return self._shaped(memory.read(store))
+
+    def _shaped(self, flat: Tensor) -> Tensor:
+        """Return memory, which may be larger, as a tensor of the blob's shape."""
+        own = flat if len(flat) == self._count else flat[: self._count]
+        return own.view(self._shape)
 
     def put_data(self, values: Tensor, store: Store | None = None) -> None:
         """Take `values` as data; a tensor of another shape gives the blob that shape."""
         if tuple(values.shape) != self._shape:
             self.reshape(*values.shape)
-        self._data.put(values.contiguous().view(-1), store)
+        _put(self._data, values, store)
 
     def put_diff(self, values: Tensor, store: Store | None = None) -> None:
         """Take `values`, of the blob's shape, as diff."""
-        self._diff.put(values.contiguous().view(-1), store)
+        _put(self._diff, values, store)
+
+    def clear_diff(self) -> None:
+        """Set the gradient to zero."""
+        self._diff.clear()
+
+    @property
+    def has_no_diff(self) -> bool:
+        """Whether the gradient is zero because nobody has put or looked at one."""
+        return self._diff.is_clear
+
+    def add_diff(self, gradient: Tensor, store: Store | None = None) -> None:
+        """Add to the gradient; `gradient` becomes the blob's own where it is the first."""
+        if not self._diff.is_clear:
+            gradient = self.diff_tensor(store) + gradient
+        self.put_diff(gradient, store)
+
+    def defer_diff(self, compute: Callable[[], Tensor]) -> None:
+        """Take as diff, once somebody asks for it, what `compute` will return, of any shape."""
+        if self._diff.is_lent:
+            self.put_diff(compute().view(self._shape).cpu())
+        else:
+            self._diff.defer(self._count, lambda: compute().cpu().contiguous().view(-1))
 
     def share_data(self, other: Blob) -> None:
         """Let `data` be the other blob's from now on (the counts must agree)."""
@@ -260,6 +301,13 @@ class Blob:
                 "use blob.shape"
             )
         return self._shape[axis] if axis < len(self._shape) else 1
+
+
+def _put(memory: SyncedMemory, values: Tensor, store: Store | None) -> None:
+    if values.is_contiguous() and values.dtype == torch.float32:
+        memory.put(values.view(-1), store)
+    else:
+        memory.put_formed(values, store)
 
 
 def _summary(name: str, values: Tensor) -> tuple[str, ...]:

@@ -25,6 +25,33 @@ class Watcher(Protocol):
         ...
 
 
+class Formed:
+    """Values as a layer computed them, until somebody asks for a flat float32 array.
+
+    They may lie in another order in memory (channels last), or be short numbers.
+
+    Parameters
+    ----------
+    values : Tensor
+        Of the blob's shape.
+    store : Store or None
+        Where they are; on the CPU where there is none.
+    """
+
+    def __init__(self, values: Tensor, store: Store | None) -> None:
+        self.values = values
+        self.store = store
+
+    def flat(self) -> Tensor:
+        """Return them as a flat float32 tensor, in the order of their axes."""
+        return self.values.float().contiguous().view(-1)
+
+    def __call__(self) -> Tensor:
+        """Return them as a flat float32 tensor on the CPU."""
+        values = self.flat()
+        return values if self.store is None else self.store.download(values)
+
+
 class Head(Enum):
     """Which side holds the newest values."""
 
@@ -57,6 +84,8 @@ class SyncedMemory:
     ----------
     version : int
         Grows whenever the values may have changed. While `is_lent`, they may change unseen.
+    computed : int
+        The version that the values had when a layer put them there last.
     """
 
     def __init__(self, count: int, fill: Callable[[Tensor], None] | None = None) -> None:
@@ -70,6 +99,7 @@ class SyncedMemory:
         self._array: weakref.ref[np.ndarray] | None = None
         self._watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
         self.version = 0
+        self.computed = 0
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy has: the values, but nobody's array of them, and nobody who watches."""
@@ -148,6 +178,11 @@ class SyncedMemory:
         if self._store != store and self.head in (Head.AT_GPU, Head.SYNCED):
             self.cpu()
             self.head = Head.AT_CPU
+        formed = self.formed
+        if formed is not None and formed.store == store:
+            with memory_told():
+                self._gpu = formed.flat()
+            self._store, self._compute, self.head = store, None, Head.AT_GPU
         if self.head in (Head.UNINITIALIZED, Head.AT_CPU):
             values = self.cpu()
             with memory_told():
@@ -178,6 +213,25 @@ class SyncedMemory:
         if not self.is_lent:
             self.count = values.numel()
 
+    def put_formed(self, values: Tensor, store: Store | None) -> None:
+        """Take `values`, of any order in memory and any floating type, as the newest ones.
+
+        They are brought into Caffe's own form when somebody asks for it.
+        """
+        if self.is_lent:
+            self.put(Formed(values, store).flat(), store)
+            return
+        self.about_to_change()
+        self.count = values.numel()
+        self.head = Head.UNINITIALIZED
+        self._cpu = self._gpu = self._fill = None
+        self._compute = Formed(values, store)
+
+    @property
+    def formed(self) -> Formed | None:
+        """The newest values as they were computed, while nobody has asked for a flat array."""
+        return self._compute if isinstance(self._compute, Formed) else None
+
     def defer(self, count: int, compute: Callable[[], Tensor]) -> None:
         """Take what `compute` will return as the newest values, once somebody asks for them.
 
@@ -191,6 +245,21 @@ class SyncedMemory:
         self.head = Head.UNINITIALIZED
         self._cpu = self._gpu = self._fill = None
         self._compute = compute
+
+    def clear(self) -> None:
+        """Take zeros as the newest values, which are made once somebody asks for them."""
+        if self.is_lent:
+            self.put(torch.zeros(self.count), None)
+            return
+        self.about_to_change()
+        self.head = Head.UNINITIALIZED
+        self._cpu = self._gpu = self._fill = self._compute = None
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the values are zeros that nobody has asked for yet."""
+        is_untouched = self.head is Head.UNINITIALIZED
+        return is_untouched and self._compute is None and self._fill is None
 
     @property
     def is_deferred(self) -> bool:

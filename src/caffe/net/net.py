@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,11 @@ from ..errors import ArgumentError, CaffeError
 from ..graph import Graph, build_graph, mark_backward
 from ..guarded import guarded
 from ..layers.layer import create
+from ..memory.allocation import FreedMemory
 from ..memory.blob import Blob
+from ..memory.stores import Store
 from ..paths import PathLike
+from ..phases import TRAIN
 from ..proto.caffe_pb2 import NetParameter
 from ..vectors import BlobVec, IntVec, RawBlobVec
 from .alignment import warn_of_unsaid_offsets
@@ -123,6 +127,7 @@ class Net(Views):
             )
             log.begin(step)
             step.setup()
+            step.is_recorded = layer.phase == TRAIN
             node.loss_weights = loss_weights(layer, len(node.tops))
             step.put_loss_weights()
             log.end(step)
@@ -344,7 +349,7 @@ class Net(Views):
     def _forward(self, first: int, last: int) -> float:
         steps, store = self._steps[first : last + 1], mode.current_store()
         as_whole = len(steps) == len(self._steps)
-        with mode.gpu_arithmetic(), naming_source(self.source):
+        with mode.gpu_arithmetic(), naming_source(self.source), self._freed_memory(store):
             if as_whole and not self.debug_info and not self._callbacks.heed_forward:
                 return self._runner.forward(store)
             loss = layerwise.forward(steps, store, self._callbacks, first)
@@ -374,10 +379,24 @@ class Net(Views):
 
     def _backward(self, first: int, last: int) -> None:
         steps, store = self._steps[last : first + 1], mode.current_store()
-        with mode.gpu_arithmetic():
-            layerwise.backward(steps, store, self._callbacks, last)
+        as_whole = len(steps) == len(self._steps)
+        for step in steps:
+            # Whoever asks for gradients once will do so again.
+            step.is_recorded = True
+        with mode.gpu_arithmetic(), self._freed_memory(store):
+            if as_whole and not self.debug_info and not self._callbacks.heed_backward:
+                self._runner.backward(store)
+            else:
+                layerwise.backward(steps, store, self._callbacks, last)
         if self.debug_info:
             report_backward(steps, store)
+
+    def _freed_memory(self, store: Store | None) -> AbstractContextManager[None]:
+        """Let layers that run one by one, as in training, use again what others have freed."""
+        if store is not None or not any(step.need_backward for step in self._steps):
+            return nullcontext()
+        sizes = [4 * blob.count for blob in self._view.blobs.values()]
+        return FreedMemory(2 * sum(sizes), max(sizes, default=0))
 
     def before_forward(self, function: Callback) -> None:
         """Let `function` be called with each layer's number before the layer runs forward.

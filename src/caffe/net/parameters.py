@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import NetError, WeightsError
-from ..guarded import memory_told
 from ..layers.layer import Layer
 from ..logs import say
 from ..memory.blob import Blob
 from ..proto.caffe_pb2 import ParamSpec
-from ..pytorch import torch
 
 
 @dataclass
@@ -96,9 +94,7 @@ class ParameterList:
     def clear_diffs(self) -> None:
         """Set every gradient to zero."""
         for entry in self.learnable:
-            with memory_told():
-                zeros = torch.zeros(entry.blob.shape)
-            entry.blob.put_diff(zeros)
+            entry.blob.clear_diff()
 
     def _add_sharer(self, blob: Blob, spec: ParamSpec, owner: _Owner) -> None:
         mine, theirs = blob.shape, owner.learnable.blob.shape

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,16 +22,16 @@ from ..weights.solver_state import State
 from . import settings, sidecar, snapshots, testing
 from .communication import Together, agreed, mean_of
 from .finite import check_loss, check_parameters
-from .local_rates import LocalRates
 from .log import output_line
 from .methods import METHODS
 from .monitor import Monitor, Verdict
 from .rates import Plateau, Rate, momentum_at, weight_decay_at
 from .smoothed_loss import SmoothedLoss
+from .update import Update
 from .watching import Stepped, Watcher
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    pass
 
 Callback = Callable[[], None]
 
@@ -115,12 +114,7 @@ class Solver:
             self._make_nets()
             self._monitor = Monitor(self.param, self._test_outputs() if self.is_root else None)
         self._learnable: list[Learnable] = self.net.inside.parameters.learnable
-        self._history: list[Tensor] = [
-            torch.zeros(entry.blob.shape)
-            for _ in range(self._method.slots)
-            for entry in self._learnable
-        ]
-        self._local = LocalRates(self.param, len(self._learnable))
+        self._update = Update(self.param, self._method, self._learnable)
         say("solver.cpp:57", "Solver scaffolding done.")
 
     def _make_nets(self) -> None:
@@ -294,30 +288,7 @@ class Solver:
         weight_decay = weight_decay_at(self.param, self.iter)
         if self._is_display_due():
             say("sgd_solver.cpp:112", f"Iteration {self.iter}, lr = {rate:g}")
-        store = mode.current_store()
-        with torch.no_grad():
-            diffs = [entry.blob.mutable_diff(store) for entry in self._learnable]
-            self._clip(diffs)
-            self._move_history(diffs)
-            count = len(diffs)
-            for number, (entry, diff) in enumerate(zip(self._learnable, diffs, strict=True)):
-                if self.param.iter_size > 1:
-                    diff.div_(self.param.iter_size)
-                data = entry.blob.mutable_data(store)
-                history = self._history[number::count]
-                own = rate * entry.lr_mult
-                momentum = self._method.momentum
-                if self.param.larc and entry.lr_mult > 0:
-                    own = self._local.before_decay(number, rate, data, diff, history[0], momentum)
-                decay = weight_decay * entry.decay_mult
-                if decay and not self._method.decoupled:
-                    diff.add_(self._regularization(data), alpha=decay)
-                if self.param.local_lr_auto and entry.lr_mult > 0:
-                    own = self._local.after_decay(rate, data, diff)
-                self._method.update(diff, history, own, self.iter + 1)
-                if decay and self._method.decoupled:
-                    diff.add_(self._regularization(data), alpha=decay * own)
-                data.sub_(diff)
+        self._update.apply(rate, weight_decay, self.iter + 1, mode.current_store())
 
     def _next_rate(self) -> float:
         """Return the next step's rate, and say when it has fallen."""
@@ -359,7 +330,7 @@ class Solver:
             path = snapshots.name_of(self.param, which, "solverstate")
             sidecar.save(path, nets, self._kept())
             return
-        history = [array.cpu().numpy() for array in self._history]
+        history = [array.cpu().numpy() for array in self._update.history]
         state = State(self.iter, "", self._rate.current_step, history)
         if self.param.lr_policy == "plateau":
             state.plateau = (self._rate.plateau.minimum_loss, self._rate.plateau.iter_last_event)
@@ -384,15 +355,15 @@ class Solver:
         WeightsError
             It is of another solver or net, or its weights are not to be found.
         """
-        shapes = [tuple(array.shape) for array in self._history]
+        shapes = [tuple(array.shape) for array in self._update.history]
         state, weights = snapshots.load(path_text(state_file), shapes)
         if weights is not None:
             self.net.copy_from(weights)
         say("sgd_solver.cpp:320", "SGDSolver: restoring history")
-        self._history = [
+        self._update.restore(
             torch.from_numpy(array.reshape(shape).copy())
             for array, shape in zip(state.history, shapes, strict=True)
-        ]
+        )
         self._iter, self._rate.current_step = state.iteration, state.current_step
         if state.plateau is not None:
             self._rate.plateau = Plateau(*state.plateau)
@@ -400,7 +371,9 @@ class Solver:
         if more:
             self._loss.restore(more["loss"])
             self._last_rate = float(more["rate"])
-            self._local.correlations = more.get("correlations", self._local.correlations)
+            self._update.local.correlations = more.get(
+                "correlations", self._update.local.correlations
+            )
             self._monitor.restore(more.get("monitor", self._monitor.state()))
             self._snapshots = [int(number) for number in more.get("snapshots", [])]
             self._tested = self.iter if more.get("tested") else -1
@@ -411,7 +384,7 @@ class Solver:
         return {
             "loss": self._loss.state(),
             "rate": self._last_rate,
-            "correlations": self._local.correlations,
+            "correlations": self._update.local.correlations,
             "monitor": self._monitor.state(),
             "snapshots": [*(n for n in self._snapshots if n != self.iter), self.iter],
             "tested": self._tested == self.iter,
@@ -437,32 +410,6 @@ class Solver:
             loss += part
             self.net._backward(len(self.net.layers) - 1, 0)
         return loss / self.param.iter_size
-
-    def _clip(self, diffs: Sequence[Tensor]) -> None:
-        limit = self.param.clip_gradients
-        if limit < 0:
-            return
-        norm = math.sqrt(sum(float(diff.square().sum()) for diff in diffs))
-        if norm > limit:
-            scale = limit / norm
-            say(
-                "sgd_solver.cpp:99",
-                f"Gradient clipping: scaling down gradients (L2 norm {norm:g} > {limit:g}) by "
-                f"scale factor {scale:g}",
-            )
-            for diff in diffs:
-                diff.mul_(scale)
-
-    def _move_history(self, diffs: Sequence[Tensor]) -> None:
-        """Bring the history to where the gradients are."""
-        for number, array in enumerate(self._history):
-            device = diffs[number % len(diffs)].device
-            if array.device != device:
-                self._history[number] = array.to(device)
-
-    def _regularization(self, data: Tensor) -> Tensor:
-        """Return the gradient of what weight decay adds to the loss."""
-        return data if self.param.regularization_type == "L2" else data.sign()
 
     # Tests, and what is shown.
 

@@ -65,7 +65,7 @@ class MarginInnerProduct(Layer[MarginInnerProductParameter]):
         return float(max(falling, param.lambda_min))
 
     def forward(self, x: Tensor, labels: Tensor, weight: Tensor) -> Sequence[Tensor]:
-        if self.phase == TRAIN and not torch.is_grad_enabled():
+        if self.phase == TRAIN and not self.runs_again:
             self._iteration += 1
         flat = x.reshape(-1, self._inputs)
         norm = flat.norm(dim=1, keepdim=True)

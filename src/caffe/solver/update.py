@@ -1,0 +1,196 @@
+"""What a step takes from each parameter: clipping, decay, rates, and the method's rule."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..logs import say
+from ..memory.stores import Store
+from ..net.parameters import Learnable
+from ..proto.caffe_pb2 import SolverParameter
+from ..pytorch import torch
+from .local_rates import LocalRates
+from .methods import SGD, Method
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass
+class _Parameter:
+    """One parameter at one step."""
+
+    number: int
+    entry: Learnable
+    data: Tensor
+    diff: Tensor
+    history: list[Tensor]
+
+
+class Update:
+    """Changes parameters by their gradients.
+
+    Parameters
+    ----------
+    param : SolverParameter
+        What the solver's text says.
+    method : Method
+        The rule.
+    learnable : sequence of Learnable
+        What is trained.
+
+    Attributes
+    ----------
+    history : list of Tensor
+        What the method remembers: its first array of each parameter, then its second of each.
+    local : LocalRates
+        Rates of each parameter's own.
+    """
+
+    def __init__(
+        self, param: SolverParameter, method: Method, learnable: Sequence[Learnable]
+    ) -> None:
+        self._param, self._method, self._learnable = param, method, learnable
+        self.history = [
+            torch.zeros(entry.blob.shape) for _ in range(method.slots) for entry in learnable
+        ]
+        self.local = LocalRates(param, len(learnable))
+        self._moved: set[int] = set()
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """The history's."""
+        return [tuple(array.shape) for array in self.history]
+
+    def restore(self, history: Iterable[Tensor]) -> None:
+        """Go on from the history of a snapshot."""
+        self.history = list(history)
+        self._moved = set(range(len(self._learnable)))
+
+    def apply(self, rate: float, weight_decay: float, step: int, store: Store | None) -> None:
+        """Change the parameters; their blobs' `diff` hold afterwards what was taken from `data`.
+
+        Parameters
+        ----------
+        rate, weight_decay : float
+            The step's; each parameter's multipliers come on top.
+        step : int
+            Which step this is, the first being 1.
+        store : Store or None
+            Where it is computed; on the CPU where there is none.
+        """
+        with torch.no_grad():
+            parameters = list(self._parameters(weight_decay, store))
+            self._clip([parameter.diff for parameter in parameters])
+            if self._is_plain:
+                self._apply_plain(parameters, rate, weight_decay)
+                return
+            for parameter in parameters:
+                self._apply_one(parameter, rate, weight_decay, step)
+
+    def _parameters(self, weight_decay: float, store: Store | None) -> list[_Parameter]:
+        """Return those that change at all, with their history where the gradients are.
+
+        What is frozen has no gradient, no decay, and a history of zeros.
+        """
+        found, count = [], len(self._learnable)
+        for number, entry in enumerate(self._learnable):
+            if number not in self._moved:
+                if entry.blob.has_no_diff and not weight_decay * entry.decay_mult:
+                    continue
+                self._moved.add(number)
+            diff = entry.blob.mutable_diff(store)
+            for slot in range(number, len(self.history), count):
+                self.history[slot] = self.history[slot].to(diff.device)
+            history = self.history[number::count]
+            found.append(_Parameter(number, entry, entry.blob.mutable_data(store), diff, history))
+        return found
+
+    def _clip(self, diffs: Sequence[Tensor]) -> None:
+        limit = self._param.clip_gradients
+        if limit < 0:
+            return
+        norm = math.sqrt(sum(float(diff.square().sum()) for diff in diffs))
+        if norm > limit:
+            scale = limit / norm
+            say(
+                "sgd_solver.cpp:99",
+                f"Gradient clipping: scaling down gradients (L2 norm {norm:g} > {limit:g}) by "
+                f"scale factor {scale:g}",
+            )
+            for diff in diffs:
+                diff.mul_(scale)
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether PyTorch's fused SGD, one pass over the memory, has the whole rule.
+
+        Without a momentum it keeps no history.
+        """
+        param = self._param
+        return (
+            type(self._method) is SGD
+            and self._method.momentum != 0
+            and not self._method.decoupled
+            and not param.larc
+            and not param.local_lr_auto
+            and param.regularization_type == "L2"
+        )
+
+    def _apply_plain(
+        self, parameters: Sequence[_Parameter], rate: float, weight_decay: float
+    ) -> None:
+        """Caffe's history has the rate in it: PyTorch's rate is 1, the gradient's scale ours."""
+        from torch.optim.sgd import sgd
+
+        alike: dict[tuple[float, float], list[_Parameter]] = defaultdict(list)
+        for parameter in parameters:
+            entry = parameter.entry
+            alike[rate * entry.lr_mult, weight_decay * entry.decay_mult].append(parameter)
+        for (own, decay), group in alike.items():
+            histories = [parameter.history[0] for parameter in group]
+            divisor = self._param.iter_size / own if own else math.inf
+            sgd(
+                [parameter.data for parameter in group],
+                [parameter.diff for parameter in group],
+                list(histories),
+                fused=True,
+                grad_scale=torch.tensor(divisor, device=histories[0].device),
+                weight_decay=decay * own,
+                momentum=self._method.momentum,
+                lr=1.0,
+                dampening=0.0,
+                nesterov=False,
+                maximize=False,
+            )
+            for parameter, history in zip(group, histories, strict=True):
+                parameter.entry.blob.defer_diff(history.clone)
+
+    def _apply_one(
+        self, parameter: _Parameter, rate: float, weight_decay: float, step: int
+    ) -> None:
+        param, method, entry = self._param, self._method, parameter.entry
+        data, diff, history = parameter.data, parameter.diff, parameter.history
+        if param.iter_size > 1:
+            diff.div_(param.iter_size)
+        own = rate * entry.lr_mult
+        if param.larc and entry.lr_mult > 0:
+            number, momentum = parameter.number, method.momentum
+            own = self.local.before_decay(number, rate, data, diff, history[0], momentum)
+        decay = weight_decay * entry.decay_mult
+        if decay and not method.decoupled:
+            diff.add_(self._regularization(data), alpha=decay)
+        if param.local_lr_auto and entry.lr_mult > 0:
+            own = self.local.after_decay(rate, data, diff)
+        method.update(diff, history, own, step)
+        if decay and method.decoupled:
+            diff.add_(self._regularization(data), alpha=decay * own)
+        data.sub_(diff)
+
+    def _regularization(self, data: Tensor) -> Tensor:
+        """Return the gradient of what weight decay adds to the loss."""
+        return data if self._param.regularization_type == "L2" else data.sign()

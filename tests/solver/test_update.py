@@ -1,0 +1,107 @@
+"""What a step takes from the parameters, however it is computed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import caffe
+from caffe.proto.caffe_pb2 import SolverParameter
+
+NET = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [4, 3] } } }
+layer { name: "t" type: "Input" top: "t" input_param { shape { dim: [4, 2] } } }
+layer { name: "a" type: "InnerProduct" bottom: "x" top: "a" LR
+        inner_product_param { num_output: 5 weight_filler { type: "xavier" } } }
+layer { name: "y" type: "InnerProduct" bottom: "a" top: "y"
+        param { lr_mult: 1 decay_mult: 1 } param { lr_mult: 2 decay_mult: 0 }
+        inner_product_param { num_output: 2 weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "EuclideanLoss" bottom: "y" bottom: "t" top: "loss" }
+"""
+FROZEN = "param { lr_mult: 0 decay_mult: 0 } param { lr_mult: 0 decay_mult: 0 }"
+
+
+def made(settings: str = "", net: str = NET.replace("LR", "")) -> caffe.Solver:
+    solver = caffe.SGDSolver(
+        f'base_lr: 0.1 lr_policy: "step" stepsize: 2 gamma: 0.3 random_seed: 3 momentum: 0.9 '
+        f"weight_decay: 0.02 snapshot_after_train: false {settings} net_param {{ {net} }}"
+    )
+    solver.net.blobs["x"].data[...] = np.random.default_rng(0).normal(size=(4, 3))
+    return solver
+
+
+def expected(solver: caffe.Solver, steps: int) -> list[np.ndarray]:
+    """The weights after some steps by Caffe's rule, written down."""
+    entries = solver.net.inside.parameters.learnable
+    weights = [entry.blob.data.astype(np.float64) for entry in entries]
+    history = [np.zeros_like(w) for w in weights]
+    twin = made()
+    for iteration in range(steps):
+        for entry, w in zip(twin.net.inside.parameters.learnable, weights, strict=True):
+            entry.blob.data[...] = w
+        twin.net.clear_param_diffs()
+        twin.net.forward()
+        twin.net.backward()
+        rate = 0.1 * 0.3 ** (iteration // 2)
+        for i, entry in enumerate(twin.net.inside.parameters.learnable):
+            g = entry.blob.diff + 0.02 * entry.decay_mult * weights[i]
+            history[i] = 0.9 * history[i] + rate * entry.lr_mult * g
+            weights[i] = weights[i] - history[i]
+    return [*weights, *history]
+
+
+def test_the_rate_stands_inside_the_history() -> None:
+    solver = made()
+    wanted = expected(solver, 5)
+    solver.step(5)
+    blobs = [entry.blob for entry in solver.net.inside.parameters.learnable]
+    found = [blob.data for blob in blobs] + [blob.diff for blob in blobs]
+    for values, want in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(values, want, rtol=1e-5, atol=1e-7)
+
+
+def test_a_diff_that_is_held_shows_what_was_taken() -> None:
+    solver, twin = made(), made()
+    held = solver.net.params["y"][0].diff
+    solver.step(2)
+    twin.step(2)
+    np.testing.assert_array_equal(held, twin.net.params["y"][0].diff)
+    assert held.any()
+
+
+def test_iter_size_divides_the_gradients() -> None:
+    # The same batch twice, and half of the sum: as once.
+    solver, twin = made("iter_size: 2"), made()
+    solver.step(3)
+    twin.step(3)
+    for name, blobs in twin.net.params.items():
+        np.testing.assert_allclose(
+            solver.net.params[name][0].data, blobs[0].data, rtol=1e-5, atol=1e-7
+        )
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Nesterov", "Adam", "AdaDelta"])
+def test_what_is_frozen_stays_and_costs_nothing(kind: str) -> None:
+    text = NET.replace("LR", FROZEN)
+    param = SolverParameter()
+    param.CopyFrom(made(net=text).param)
+    param.type = kind
+    solver = caffe.get_solver(param)
+    solver.net.blobs["x"].data[...] = 1
+    before = [blob.data.copy() for blob in solver.net.params["a"]]
+    solver.step(3)
+    for blob, values in zip(solver.net.params["a"], before, strict=True):
+        np.testing.assert_array_equal(blob.data, values)
+        assert blob.has_no_diff
+    assert not np.array_equal(solver.net.params["y"][0].data, made().net.params["y"][0].data)
+
+
+def test_what_is_frozen_still_moves_by_the_history_of_a_snapshot(tmp_path: object) -> None:
+    solver = made(f'snapshot_prefix: "{tmp_path}/s"')
+    solver.step(2)
+    solver.snapshot()
+    frozen = made(net=NET.replace("LR", FROZEN))
+    frozen.restore(f"{tmp_path}/s_iter_2.solverstate")
+    before = frozen.net.params["a"][0].data.copy()
+    frozen.step(1)
+    assert not np.array_equal(frozen.net.params["a"][0].data, before)
