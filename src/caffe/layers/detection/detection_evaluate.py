@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...errors import CaffeError, NetError, ParseError, ShapeError, unreadable
+from ...errors import CaffeError, NetError, ShapeError
 from ...memory.blob import Shape
 from ...proto.caffe_pb2 import DetectionEvaluateParameter, EvalDetectionParameter
-from ...proto.contents import open_lines
 from ...pytorch import torch
 from ..layer import Layer, register
+from ..sources.picture_sizes import read_sizes
 from .boxes import non_maximum_suppression, overlaps
 from .yolo import read_maps
 
@@ -128,27 +128,6 @@ class DetectionEvaluate(Layer[DetectionEvaluateParameter]):
         height, width = self._sizes[self._next]
         self._next = (self._next + 1) % len(self._sizes)
         return like.new_tensor([width, height, width, height])
-
-
-def read_sizes(path: str) -> list[tuple[int, int]]:
-    """Read a file of lines ``name height width``.
-
-    Raises
-    ------
-    ParseError
-        It cannot be read, or a line is none.
-    """
-    try:
-        with open_lines(path, errors="replace") as stream:
-            lines = [(n, line.split()) for n, line in enumerate(stream, 1) if line.strip()]
-    except OSError as error:
-        raise unreadable(f"the sizes cannot be read: {error.strerror}", path, error) from error
-    sizes = []
-    for number, words in lines:
-        if len(words) != 3 or not (words[1].isdigit() and words[2].isdigit()):
-            raise ParseError("a name, a height and a width are expected", path, number)
-        sizes.append((int(words[1]), int(words[2])))
-    return sizes
 
 
 @register("EvalDetection")
