@@ -47,7 +47,12 @@ FORK_VALUES = {
         "SEG_ACCURACY": 1018,
     },
 }
-FORK_ENUMS = {"caffe.BatchNormParameter", "caffe.BlobProto", "caffe.ImageDataParameter"}
+FORK_ENUMS = {
+    "caffe.BatchNormParameter",
+    "caffe.BlobProto",
+    "caffe.ImageDataParameter",
+    "caffe.TransformationParameter",
+}
 """Messages of BVLC's to which forks added an enum."""
 
 

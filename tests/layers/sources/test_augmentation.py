@@ -9,6 +9,7 @@ from PIL import Image
 import caffe
 from caffe.errors import NetError, ShapeError
 from caffe.layers.sources.augmentation import Augmentation
+from caffe.layers.sources.bgr_pictures import resize_to_nearest
 from caffe.layers.sources.data_transformer import DataTransformer
 from caffe.proto.caffe_pb2 import TransformationParameter
 from caffe.proto.text import parse_text
@@ -169,7 +170,9 @@ def test_a_transformer_repeats_with_the_seed() -> None:
     [
         ("max_rotation_angle: 5", "need crop_size"),
         ("min_side_min: 5 min_side_max: 9", "need crop_size"),
-        ("img_rand_resize_lower: 9 img_rand_resize_upper: 5 crop_size: 2", "from 9 to 5"),
+        ("img_rand_resize_lower: 5 img_rand_resize_upper: 9", "need crop_size"),
+        ("vertical_stretch_lower: 0.5", "need crop_size"),
+        ("noise_param { saltpepper: true }", "noise_param's saltpepper is left out"),
         ("apply_probability: 2", "apply_probability must be from 0 to 1"),
         ("erase_min_area: 0.5", "erase_min_area must not be above erase_max_area"),
         ("erase_min_aspect: 0", "erase_min_aspect must be above 0"),
@@ -179,6 +182,16 @@ def test_a_transformer_repeats_with_the_seed() -> None:
 def test_what_does_not_go_together_is_refused(text: str, message: str) -> None:
     with pytest.raises(NetError, match=message):
         augmentation(text)
+
+
+def test_ssds_resize_param_is_done_at_test_too() -> None:
+    text = "resize_param { height: 5 width: 7 interp_mode: NEAREST }"
+    made = augmentation(text, caffe.TEST)
+    assert made.least_size(12, 18) == (5, 7)
+    found = made.moved(PICTURE)
+    np.testing.assert_array_equal(found, resize_to_nearest(PICTURE, 5, 7))
+    fits = "resize_param { height: 6 width: 6 resize_mode: FIT_SMALL_SIZE }"
+    assert augmentation(fits).moved(PICTURE).shape == (3, *augmentation(fits).least_size(12, 18))
 
 
 def test_floats_are_not_turned() -> None:

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from caffe.layers.sources.bgr_pictures import read_native_picture, read_picture, resize_picture
+from caffe.layers.sources.bgr_pictures import (
+    read_native_picture,
+    read_picture,
+    resize_cubic,
+    resize_picture,
+    resize_to_nearest,
+)
 from tests.helpers.sources import encoded
 
 
@@ -36,3 +42,20 @@ def test_of_sixteen_bits_the_lower_eight_are_dropped(form: str) -> None:
 @pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3), ("RGBA", 4), ("P", 3)])
 def test_native_pictures_keep_their_channels(mode: str, channels: int) -> None:
     assert read_native_picture(encoded(Image.new(mode, (3, 2)))).shape == (channels, 2, 3)
+
+
+def test_bicubic_keeps_flat_pictures_flat_and_overshoots_at_an_edge_as_opencv() -> None:
+    flat = np.full((1, 4, 5), 77, np.uint8)
+    assert (resize_cubic(flat, 9, 3) == 77).all()
+    edge = np.array([[[100, 100, 100, 200, 200, 200]]], np.uint8)
+    # OpenCV 5.0, INTER_CUBIC.
+    assert resize_cubic(edge, 1, 12)[0, 0].tolist() == [
+        *(100, 100, 100, 96, 89, 123),
+        *(177, 211, 204, 200, 200, 200),
+    ]
+
+
+def test_the_nearest_pixel_is_the_one_in_which_a_corner_lies() -> None:
+    ramp = np.arange(6, dtype=np.uint8).reshape(1, 1, 6)
+    assert resize_to_nearest(ramp, 1, 4)[0, 0].tolist() == [0, 1, 3, 4]
+    assert resize_to_nearest(ramp, 2, 9)[0, 1].tolist() == [0, 0, 1, 2, 2, 3, 4, 4, 5]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import caffe
+from caffe.errors import NetError, ShapeError
 from caffe.layers.sources.data_transformer import DataTransformer
 from caffe.proto.caffe_pb2 import BlobProto, TransformationParameter
 from tests.helpers.sources import RANDOM
@@ -72,3 +73,23 @@ def test_transformer_crops_anywhere_when_training_and_repeats_with_the_seed() ->
 def test_transformer_refuses(text: str, said: str) -> None:
     with pytest.raises(caffe.CaffeError, match=said):
         transformer(text)
+
+
+def test_crops_may_be_no_squares() -> None:
+    picture = np.arange(5 * 6, dtype=np.uint8).reshape(1, 5, 6)
+    made = DataTransformer(TransformationParameter(crop_h=3, crop_w=4), caffe.TEST)
+    np.testing.assert_array_equal(made(picture), picture[:, 1:4, 1:5])
+    assert made.shape(picture) == (1, 3, 4)
+    with pytest.raises(NetError, match="crop_h and crop_w both"):
+        DataTransformer(TransformationParameter(crop_h=3), caffe.TEST)
+    with pytest.raises(ShapeError, match="smaller than the crop of 3 x 4"):
+        made(picture[:, :, :3])
+
+
+def test_a_layer_may_have_a_seed_of_its_own() -> None:
+    picture = np.arange(64, dtype=np.uint8).reshape(1, 8, 8)
+    param = TransformationParameter(crop_size=2, random_seed=5)
+    one, other = DataTransformer(param, caffe.TRAIN), DataTransformer(param, caffe.TRAIN)
+    np.testing.assert_array_equal(
+        [one(picture) for _ in range(9)], [other(picture) for _ in range(9)]
+    )

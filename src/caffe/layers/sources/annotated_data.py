@@ -50,6 +50,7 @@ class AnnotatedStore(StoreSource):
         plain.CopyFrom(self._settings)
         plain.mirror = False
         plain.ClearField("distort_param")
+        plain.ClearField("resize_param")
         self._transformer = DataTransformer(plain, phase)
         if self._transformer.moves:
             raise NetError("pictures cannot be turned or resized apart from their boxes here")
@@ -117,7 +118,7 @@ class AnnotatedData(PrefetchingLayer[AnnotatedDataParameter]):
 
     message = "annotated_data_param"
     tops = (1, 2)
-    differences = "noise_param does nothing; crop_size is refused"
+    differences = "noise_param and crop_size are refused"
 
     _source: AnnotatedStore
 

@@ -1,8 +1,8 @@
 """What training changes in pictures by chance, so that a net sees more than there are.
 
 The fields of `transform_param` are those of forks: caffe-augmentation's sides, angles, contrast,
-blur and colours, NVIDIA's img_rand_resize, SSD's distort_param; cutout and random erasing have
-fields of their own.
+blur and colours, NVIDIA's resizing by chance, SSD's resize_param and distort_param; cutout and
+random erasing have fields of their own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from ...errors import NetError, ShapeError
 from ...phases import TRAIN
 from ...proto.caffe_pb2 import TransformationParameter
 from .bgr_pictures import resize_picture
-from .boxed_pictures import BoxedPicture, distort
+from .boxed_pictures import BoxedPicture, distort, resize, resized_size
+from .random_resize import RandomResize
 
 Picture = NDArray[np.uint8]
 
@@ -29,9 +30,10 @@ ERASING_TRIALS = 10
 class Augmentation:
     """Changes pictures by chance, in this order.
 
-    Moved: turned by a whole angle of up to max_rotation_angle degrees either way, on a canvas that
-    holds all of it and is black beside it; then resized, so that the shorter side is min_side, or
-    one of min_side_min to min_side_max, or of img_rand_resize_lower to img_rand_resize_upper.
+    Moved: brought to resize_param's size, as in SSD; turned by a whole angle of up to
+    max_rotation_angle degrees either way, on a canvas that holds all of it and is black beside it;
+    then resized, so that the shorter side is min_side, or one of min_side_min to min_side_max; then
+    as `RandomResize` says.
     Colored, each with apply_probability: max_color_shift adds to each channel a number of its own
     from 0 to it, or subtracts them all; contrast_adjustment makes x into
     ``contrast x + shift`` with contrast from min_contrast to max_contrast and a whole shift of up
@@ -40,8 +42,8 @@ class Augmentation:
     a square of cutout_size around any pixel, and with erase_prob a rectangle of erase_min_area to
     erase_max_area of the picture (Zhong et al., 2020), become the mean.
 
-    At TEST only min_side and img_rand_resize do anything. The random numbers are the layer's, so
-    that a training which goes on from a snapshot goes on with them.
+    At TEST only min_side, resize_param and NVIDIA's resizing do anything. The random numbers are
+    the layer's, so that a training which goes on from a snapshot goes on with them.
 
     Parameters
     ----------
@@ -65,9 +67,24 @@ class Augmentation:
         self._random = random
         self._is_on = phase == TRAIN
         self._sides = self._range_of_sides()
-        self._moves = bool(self._sides or (self._is_on and param.max_rotation_angle))
-        varies = self._sides is not None and self._sides[0] != self._sides[1]
-        if (varies or (self._is_on and param.max_rotation_angle)) and not param.crop_size:
+        self._random_resize = RandomResize(param, random)
+        self._turns = bool(self._is_on and param.max_rotation_angle)
+        self._moves = bool(
+            self._sides
+            or self._turns
+            or self._random_resize.is_on
+            or param.HasField("resize_param")
+        )
+        varies = self._random_resize.varies or (
+            self._sides is not None and self._sides[0] != self._sides[1]
+        )
+        for field, value in param.noise_param.ListFields():
+            if field.name != "prob" and value is not False:
+                raise NetError(
+                    f"noise_param's {field.name} is left out: take noise_param out",
+                    word="noise_param",
+                )
+        if (varies or self._turns) and not (param.crop_size or param.crop_h):
             raise NetError("pictures of sizes drawn by chance need crop_size", word="crop_size")
         for name in ("apply_probability", "erase_prob", "erase_min_area", "erase_max_area"):
             if not 0 <= getattr(param, name) <= 1:
@@ -93,8 +110,6 @@ class Augmentation:
             found.append((param.min_side, param.min_side))
         if self._is_on and param.min_side_min and param.min_side_max:
             found.append((param.min_side_min, param.min_side_max))
-        if param.img_rand_resize_lower or param.img_rand_resize_upper:
-            found.append((param.img_rand_resize_lower, param.img_rand_resize_upper))
         if not found:
             return None
         # As in caffe-augmentation the last one decides.
@@ -110,9 +125,19 @@ class Augmentation:
 
     def least_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the least height and width that a picture comes out with."""
-        if self._sides is None or not height or not width:
+        if not height or not width:
             return height, width
-        return _with_shorter_side(height, width, self._sides[0])
+        if self.param.HasField("resize_param"):
+            brought = resized_size(height, width, self.param.resize_param)
+            # Where it is done by chance both may be.
+            height, width = (
+                brought
+                if self.param.resize_param.prob >= 1
+                else (min(height, brought[0]), min(width, brought[1]))
+            )
+        if self._sides is not None:
+            height, width = _with_shorter_side(height, width, self._sides[0])
+        return self._random_resize.least_size(height, width)
 
     def moved(self, picture: NDArray[Any]) -> NDArray[Any]:
         """Turn and resize a picture (channels x height x width).
@@ -126,6 +151,7 @@ class Augmentation:
             return picture
         if picture.dtype != np.uint8:
             raise ShapeError("only pictures of bytes are turned or resized, not of floats")
+        picture = resize(_boxless(picture), self.param, self._random).pixels
         most = self.param.max_rotation_angle if self._is_on else 0
         angle = int(self._random.integers(-most, most + 1)) if most else 0
         if angle:
@@ -135,7 +161,7 @@ class Augmentation:
             side = least if least == most else int(self._random.integers(least, most + 1))
             height, width = picture.shape[1:]
             picture = resize_picture(picture, *_with_shorter_side(height, width, side))
-        return picture
+        return self._random_resize(picture)
 
     def colored(self, picture: NDArray[Any]) -> NDArray[Any]:
         """Change a picture's colours, contrast and sharpness."""
@@ -158,8 +184,7 @@ class Augmentation:
             size = 1 + 2 * int(random.integers(max(1, int(param.max_smooth / 2))))
             picture = _blurred(picture, kind, size)
         if param.HasField("distort_param"):
-            boxed = BoxedPicture(picture, np.zeros((0, 7), np.float32))
-            picture = distort(boxed, param.distort_param, random).pixels
+            picture = distort(_boxless(picture), param.distort_param, random).pixels
         return picture
 
     def erase(self, picture: NDArray[np.float32]) -> None:
@@ -189,6 +214,10 @@ class Augmentation:
                 left = int(random.integers(width - wide + 1))
                 picture[:, top : top + tall, left : left + wide] = 0
                 return
+
+
+def _boxless(picture: Picture) -> BoxedPicture:
+    return BoxedPicture(picture, np.zeros((0, 7), np.float32))
 
 
 def _with_shorter_side(height: int, width: int, side: int) -> tuple[int, int]:

@@ -20,18 +20,16 @@ from ...proto.caffe_pb2 import (
     Sampler,
     TransformationParameter,
 )
-from .bgr_pictures import resize_picture
+from .bgr_pictures import resize_cubic, resize_picture, resize_to_nearest
 
 Box = NDArray[np.float32]
 """x1, y1, x2, y2 in parts of the picture."""
 
 FILTERS: dict[int, Image.Resampling] = {
     ResizeParameter.AREA: Image.Resampling.BOX,
-    ResizeParameter.NEAREST: Image.Resampling.NEAREST,
-    ResizeParameter.CUBIC: Image.Resampling.BICUBIC,
     ResizeParameter.LANCZOS4: Image.Resampling.LANCZOS,
 }
-"""What in Pillow is nearest to OpenCV's ways of resizing; LINEAR has a function of its own."""
+"""What in Pillow is nearest to some of OpenCV's ways of resizing; the others are in ours."""
 
 PADDINGS: dict[int, Literal["reflect", "edge"]] = {
     ResizeParameter.MIRRORED: "reflect",
@@ -89,15 +87,9 @@ def resize(
         raise CaffeError("resize_param needs height and width")
     modes = list(param.interp_mode) or [ResizeParameter.LINEAR]
     mode = modes[int(random.integers(len(modes)))]
-    height, width = picture.pixels.shape[1:]
-    tall, wide = param.height / height, param.width / width
-    if param.resize_mode == ResizeParameter.WARP:
-        return replace(picture, pixels=_resized(picture.pixels, param.height, param.width, mode))
-    fits = param.resize_mode == ResizeParameter.FIT_LARGE_SIZE_AND_PAD
-    factor = min(tall, wide) if fits else max(tall, wide)
-    size = (max(1, round(height * factor)), max(1, round(width * factor)))
-    pixels = _resized(picture.pixels, *size, mode)
-    if not fits:
+    size = _size_in(picture.pixels.shape[1], picture.pixels.shape[2], param)
+    pixels = resized(picture.pixels, *size, mode)
+    if param.resize_mode != ResizeParameter.FIT_LARGE_SIZE_AND_PAD:
         return replace(picture, pixels=pixels)
     above, left = (param.height - size[0]) // 2, (param.width - size[1]) // 2
     sides = [(0, 0), (above, param.height - size[0] - above), (left, param.width - size[1] - left)]
@@ -113,7 +105,29 @@ def resize(
     return BoxedPicture(pixels, rows)
 
 
-def _resized(pixels: NDArray[np.uint8], height: int, width: int, mode: int) -> NDArray[np.uint8]:
+def _size_in(height: int, width: int, param: ResizeParameter) -> tuple[int, int]:
+    """Return the size to which a picture is resized, what is put beside it not counted."""
+    if param.resize_mode == ResizeParameter.WARP:
+        return param.height, param.width
+    tall, wide = param.height / height, param.width / width
+    fits = param.resize_mode == ResizeParameter.FIT_LARGE_SIZE_AND_PAD
+    factor = min(tall, wide) if fits else max(tall, wide)
+    return max(1, round(height * factor)), max(1, round(width * factor))
+
+
+def resized_size(height: int, width: int, param: ResizeParameter) -> tuple[int, int]:
+    """Return the size of what `resize` makes of a picture."""
+    if param.resize_mode == ResizeParameter.FIT_LARGE_SIZE_AND_PAD:
+        return param.height, param.width
+    return _size_in(height, width, param)
+
+
+def resized(pixels: NDArray[np.uint8], height: int, width: int, mode: int) -> NDArray[np.uint8]:
+    """Return a picture in another size, in one of ResizeParameter's ways of interpolation."""
+    if mode == ResizeParameter.NEAREST:
+        return resize_to_nearest(pixels, height, width)
+    if mode == ResizeParameter.CUBIC:
+        return resize_cubic(pixels, height, width)
     if mode not in FILTERS:
         return resize_picture(pixels, height, width)
     channels = [

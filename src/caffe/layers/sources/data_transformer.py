@@ -26,9 +26,11 @@ Shape3 = tuple[int, int, int]
 _made: ContextVar[list[np.random.Generator] | None] = ContextVar("_made", default=None)
 
 
-def random_source() -> np.random.Generator:
-    """Return a source of random numbers of its own, seeded by the thread's one."""
-    return _noted(_drawn_seed())
+def random_source(seed: int = -1) -> np.random.Generator:
+    """Return a source of random numbers of its own, seeded by the thread's one if not by a seed."""
+    # Drawn in any case, so that what draws next draws the same.
+    own = _drawn_seed()
+    return _noted(own if seed < 0 else seed)
 
 
 def common_random_source() -> np.random.Generator:
@@ -108,7 +110,12 @@ class DataTransformer:
     def __init__(self, param: TransformationParameter, phase: int) -> None:
         self.param = param
         self.phase = phase
-        self._random = random_source()
+        self._random = random_source(param.random_seed)
+        if bool(param.crop_h) != bool(param.crop_w):
+            raise NetError("transform_param takes crop_h and crop_w both, or neither")
+        # SSD's; the crop_size goes before them.
+        size = param.crop_size
+        self._crop = (size, size) if size else (param.crop_h, param.crop_w)
         self._augmentation = Augmentation(param, phase, self._random)
         if param.HasField("mean_file") and param.mean_value:
             raise NetError("transform_param takes mean_file or mean_value, not both")
@@ -130,18 +137,19 @@ class DataTransformer:
         """
         channels = len(picture)
         height, width = self._augmentation.least_size(*picture.shape[1:])
-        crop = self.param.crop_size
-        if not picture.size or min(height, width) < crop:
+        tall, wide = self._crop
+        if not picture.size or height < tall or width < wide:
+            crop = f"crop_size {tall}" if tall == wide else f"crop of {tall} x {wide}"
             raise ShapeError(
                 f"a picture of {channels} x {height} x {width} (channels, height, width) is "
-                + ("empty" if not picture.size else f"smaller than the crop_size {crop}")
+                + ("empty" if not picture.size else f"smaller than the {crop}")
             )
-        return (channels, crop, crop) if crop else (channels, height, width)
+        return (channels, tall, wide) if tall else (channels, height, width)
 
     def _cropped(self, picture: NDArray[Any]) -> Shape3:
         channels, height, width = picture.shape
-        crop = self.param.crop_size
-        return (channels, crop, crop) if crop else (channels, height, width)
+        tall, wide = self._crop
+        return (channels, tall, wide) if tall else (channels, height, width)
 
     def __call__(self, picture: NDArray[Any]) -> NDArray[np.float32]:
         """Transform one picture.
@@ -181,7 +189,7 @@ class DataTransformer:
         self._random.bit_generator.state = other._random.bit_generator.state
 
     def _offset(self, room: int) -> int:
-        if self.phase == TRAIN and self.param.crop_size:
+        if self.phase == TRAIN and self._crop[0]:
             return int(self._random.integers(room + 1))
         return room // 2
 

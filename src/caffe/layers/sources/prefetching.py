@@ -191,7 +191,8 @@ class PrefetchingLayer(Layer[P]):
     def declared_size(self) -> tuple[int, int, int] | None:
         """Channels, height and width of the pictures, as far as the text gives them."""
         transform = self.layer_param.transform_param
-        height = width = transform.crop_size
+        height = transform.crop_size or transform.crop_h
+        width = transform.crop_size or transform.crop_w
         if not height:
             height, width = (
                 getattr(self.param, f"crop_{side}", 0) or getattr(self.param, f"new_{side}", 0)
