@@ -1,5 +1,6 @@
 # The two commands of the README: `make demo` and `make test`. Both work on a bare machine
-# that has Python, make and a package index.
+# that has Python, make and a package index. `make demo` installs all that the README's first page
+# then uses.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
@@ -46,7 +47,7 @@ $(VENV)/.torch: constraints.txt
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.torch pyproject.toml
-	$(PIP) install --constraint constraints.txt --editable ".[demo]"
+	$(PIP) install --constraint constraints.txt --editable ".[demo,draw,faces,vis,web]"
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.torch pyproject.toml

@@ -35,6 +35,11 @@ What holds for all of them:
   a `FileNotFoundError` too, a picture that cannot be read an `OSError`, an argument of a wrong type
   a `TypeError`, a wrong shape a `ValueError`.
 - What is written is whole or not there.
+- `Transformer.preprocess` squeezes the whole picture into the input, as the original's does, and so
+  does `Classifier.predict(..., oversample=False)` without `image_dims`. `caffe classify`, `caffe
+  serve` and the zoo's `model.classify` do what a model was trained with: for the default one the
+  picture is brought to 256 x 256, and its middle cut out. So the same cat has two probabilities:
+  0.79 squeezed, 0.74 cut.
 - Vectors (`caffe._caffe.BlobVec` and the others) are Python lists: they are sliced, compared and
   printed.
 - Nets run in forked processes (Flask, gunicorn, `multiprocessing`), by one thread each, and in

@@ -31,10 +31,10 @@ PAGE = REPOSITORY / "docs" / "zoo.md"
 
 HEAD = """# Published nets
 
-Every net text of the folder of reference material (RECAFFE_SHARED), as it was published, read,
-upgraded, and built for TEST. Nets that need no data set ran forward on random numbers, with the
-weights that their fillers give; large ones on smaller pictures. V0, V1 and V2 are the forms of
-2013, 2014 and later. This page is written by `python docs/make_zoo.py`.
+Net texts as they were published, each read, upgraded, and built for TEST. Nets that need no data
+set ran forward on random numbers, with the weights that their fillers give; large ones on smaller
+pictures. V0, V1 and V2 are the forms of 2013, 2014 and later. This page is written by
+`python docs/make_zoo.py`.
 
 | Net | Form | Layer types | At TEST |
 |---|---|---|---|

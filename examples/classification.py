@@ -6,8 +6,8 @@ The steps are those of the first notebook that came with Caffe, in its order and
     python examples/classification.py --image cat.jpg --model bvlc_reference_caffenet
     python examples/classification.py --url-or-path https://example.org/picture.jpg
 
-It prints what it finds and puts the figures into a folder. The packages it needs come with
-``pip install 'recaffe[vis,demo]'``.
+It prints what it finds and puts the figures into a folder. It needs the extras
+``vis`` and ``demo``.
 """
 
 from __future__ import annotations

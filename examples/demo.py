@@ -30,13 +30,14 @@ def main() -> None:
 
     print(
         """
-Now try your own picture, a folder of them, or one from the web:
+Now try it yourself:
 
-  .venv/bin/caffe classify photo.jpg
-  .venv/bin/caffe classify holiday-pictures/
-  .venv/bin/caffe classify https://...     any picture on the web
-  .venv/bin/caffe zoo                      the other models, such as CaffeNet and GoogLeNet
-  .venv/bin/caffe --help                   all commands
+  . .venv/bin/activate              puts the command caffe within reach
+  caffe demo-picture coffee         writes coffee.jpg, to have something to try
+  caffe classify coffee.jpg         or your own picture, a folder of them, an address on the web
+  caffe serve --open                the same in the browser, and a look inside
+  caffe zoo                         the other models, such as CaffeNet and GoogLeNet
+  caffe --help                      all commands
 
 Or in Python, as in pycaffe: examples/classification.py"""
     )

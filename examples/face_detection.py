@@ -4,8 +4,8 @@
     python examples/face_detection.py               a net that it builds, on a drawn picture
 
 The same from a shell: caffe detect photo.jpg --net X.prototxt --weights X.caffemodel -o boxes.png.
-Without arguments the model of the folder of reference material (RECAFFE_SHARED) is taken where it
-is there, and scikit-image's photograph of an astronaut.
+(On a developer's machine that has the tests' reference material, its model and a photograph are
+taken instead.)
 """
 
 from __future__ import annotations

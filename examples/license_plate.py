@@ -3,8 +3,8 @@
     python examples/license_plate.py --net X.prototxt --weights X.caffemodel plate.png
     python examples/license_plate.py                  on a plate that it draws
 
-Without arguments the net of the folder of reference material (RECAFFE_SHARED) is taken where it is
-there, and otherwise one that is built here. The net tells of a window of 22 x 22 grey pixels
+Without arguments the net is built here. (On a developer's machine that has the tests' reference
+material, its net is taken instead.) The net tells of a window of 22 x 22 grey pixels
 whether a gap between two characters is in its middle.
 """
 

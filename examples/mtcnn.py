@@ -6,8 +6,8 @@ at what that kept, each moving the boxes a bit.
     python examples/mtcnn.py --models FOLDER photo.jpg     det1 to det3 .prototxt and .caffemodel
     python examples/mtcnn.py                               nets that it builds, on a drawn picture
 
-Without arguments the models of the folder of reference material (RECAFFE_SHARED) are taken where
-it is there, and scikit-image's photograph of an astronaut.
+(On a developer's machine that has the tests' reference material, its models and a photograph are
+taken instead.)
 """
 
 from __future__ import annotations

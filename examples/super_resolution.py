@@ -3,9 +3,9 @@
     python examples/super_resolution.py photo.jpg
     python examples/super_resolution.py --net sr.prototxt --weights sr.caffemodel photo.jpg
 
-The picture is halved, made large again in each way, and compared with what it was. The nets' texts
-come from the folder of reference material (RECAFFE_SHARED) where it is there. SRCNN's weights were
-not published with its text: here they are fitted to the halved picture itself, by least squares.
+The picture is halved, made large again in each way, and compared with what it was. SRCNN's weights
+were not published with its text: here they are fitted to the halved picture itself, by least
+squares. (On a developer's machine that has the tests' reference material, WeChat's net is there.)
 """
 
 from __future__ import annotations

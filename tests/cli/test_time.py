@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from caffe.cli.time import LayerTime, Times
 from tests.helpers.command import caffe_command
 
 LAYERS = ["data", "conv", "relu", "ip"]
@@ -23,7 +24,7 @@ def test_the_table_has_every_layer_and_both_totals(net: Path, option: str) -> No
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
     assert lines[0].startswith("Tiny: batch 2, CPU")
-    assert lines[0].endswith("average of 2 runs")
+    assert lines[0].endswith("median of 2 runs")
     assert [line.split()[0] for line in lines[3:7]] == LAYERS
     assert lines[4].split()[1] == "Convolution"
     assert float(lines[4].split()[2]) > 0
@@ -75,6 +76,21 @@ def test_the_original_s_lines_are_printed_where_they_are_asked_for(net: Path) ->
         "Total Time: N ms.",
         "*** Benchmark ends ***",
     ]
+
+
+def test_where_no_number_is_said_the_time_is_bounded(net: Path) -> None:
+    for seconds, least, most in ((0, 1, 1), (60, 50, 50)):
+        found = json.loads(run("--net", net, "--seconds", seconds, "--json").stdout)
+        assert least <= found["iterations"] <= most
+    told = run("--net", net, "--seconds", 0, "--iterations", 3, "--json").stdout
+    assert json.loads(told)["iterations"] == 3
+
+
+def test_figures_are_medians_that_one_slow_run_does_not_move() -> None:
+    layers = [LayerTime("a", "ReLU", [1.0, 2.0, 90.0], []), LayerTime("b", "ReLU", [3.0, 3.0, 3.0])]
+    times = Times(layers, [5.0, 4.0, 80.0])
+    assert (times.forward, times.backward, times.net_forward) == (5, 0, 5)
+    assert times.share(layers[1]) == 0.6
 
 
 def test_batch_changes_the_inputs(net: Path) -> None:

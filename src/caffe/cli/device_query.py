@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .advice import as_options
 from .options import gpu_numbers
 from .terminal import complain, print_columns
 
@@ -46,7 +47,7 @@ def device_query(
             complain(f"GPU mode is not possible: {reason}")
             raise typer.Exit(1)
         if not as_json:
-            print(f"\nGPU mode is not possible: {reason}")
+            print(f"\nGPU mode is not possible: {as_options(reason)}")
 
 
 def _built_for(facts: DeviceFacts) -> str | None:

@@ -52,6 +52,10 @@ GROUPS: dict[str, dict[str, Entry]] = {
     "Models and machine": {
         "zoo": Entry("models", "zoo", "List the models that can be named."),
         "fetch": Entry("models", "fetch", "Bring models into the cache directory."),
+        "demo-picture": Entry(
+            "demo_picture", "demo_picture", "Write a photograph to try the others on."
+        ),
+        "run": Entry("run", "run_script", "Run a Python program with this Caffe."),
         "device_query": Entry("device_query", "device_query", "Show the GPUs, or why not."),
     },
 }
@@ -74,7 +78,8 @@ class LateCommands(MutableMapping[str, Any]):
             single = typer.Typer(
                 add_completion=False, rich_markup_mode=None, context_settings=SETTINGS
             )
-            single.command(name, cls=Command)(getattr(module, entry.function))
+            kind = getattr(module, "KIND", Command)
+            single.command(name, cls=kind)(getattr(module, entry.function))
             self._made[name] = typer.main.get_command(single)
         return self._made[name]
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -34,35 +36,57 @@ RUNS_TO_SETTLE = 10
 """How often the net is run before it counts: it tries what is quickest in its first runs."""
 
 
+RUNS = 50
+"""How often it is timed where nobody says how often, unless the time is up before."""
+
+
 @dataclass
 class LayerTime:
-    """One layer's average times, in milliseconds."""
+    """One layer's times in each run, in milliseconds."""
 
     name: str
     type: str
-    forward: float = 0.0
-    backward: float = 0.0
+    forwards: list[float] = field(default_factory=list)
+    backwards: list[float] = field(default_factory=list)
+
+    @property
+    def forward(self) -> float:
+        """The median."""
+        return _median(self.forwards)
+
+    @property
+    def backward(self) -> float:
+        """The median; 0 for a layer that has no gradient to compute."""
+        return _median(self.backwards)
 
 
 @dataclass
 class Times:
-    """A net's average times, in milliseconds."""
+    """A net's times in each run, in milliseconds."""
 
     layers: list[LayerTime]
-    net_forward: float
-    net_backward: float
-    runs: list[float] = field(default_factory=list)
-    """Of the layers one by one, forward and backward."""
+    net_forwards: list[float] = field(default_factory=list)
+    net_backwards: list[float] = field(default_factory=list)
 
     @property
     def forward(self) -> float:
-        """The layers' sum."""
+        """The sum of the layers' medians."""
         return sum(layer.forward for layer in self.layers)
 
     @property
     def backward(self) -> float:
-        """The layers' sum."""
+        """The sum of the layers' medians."""
         return sum(layer.backward for layer in self.layers)
+
+    @property
+    def net_forward(self) -> float:
+        """The median."""
+        return _median(self.net_forwards)
+
+    @property
+    def net_backward(self) -> float:
+        """The median."""
+        return _median(self.net_backwards)
 
     def share(self, layer: LayerTime) -> float:
         """The part that a layer has of the layers' sum."""
@@ -91,7 +115,18 @@ def time_net(
             help="Its weights; without them the fillers' values, which take as long.",
         ),
     ] = None,
-    iterations: Annotated[int, typer.Option(min=1, help="How many times to run it.")] = 50,
+    iterations: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many times to run it, however long that takes.",
+            show_default=f"at most {RUNS}",
+        ),
+    ] = None,
+    seconds: Annotated[
+        float,
+        typer.Option(min=0, help="About how long to take, where no number of runs is said."),
+    ] = 10,
     batch: Annotated[
         int | None, typer.Option(min=1, help="Pictures at once.", show_default="the net's own")
     ] = None,
@@ -121,7 +156,7 @@ def time_net(
     """Time a net: each layer on its own, and `net.forward()` as a whole.
 
     The whole is quicker than the sum of the layers where layers are run as one. What is shown
-    are averages, in milliseconds, after runs that do not count, in which the engine is chosen.
+    are medians, in milliseconds, after runs that do not count, in which the engine is chosen.
     """
     if net is not None and model is not None:
         raise typer.BadParameter("--net and --model are two ways to name one net")
@@ -133,9 +168,10 @@ def time_net(
     )
     if batch is not None:
         _set_batch(timed, batch)
-    with progress("Timing", 2 * iterations, "runs") as (_, advance):
-        times = measure(timed, iterations, backward, advance)
-    facts = _facts(timed, iterations, device, precision)
+    total = None if iterations is None else 2 * iterations
+    with progress("Timing", total, "runs") as (_, advance):
+        times = measure(timed, iterations, seconds, backward, advance)
+    facts = _facts(timed, len(times.net_forwards), device, precision)
     reasons = timed.explain() if why else []
     if as_log:
         log_times(times, device)
@@ -147,81 +183,102 @@ def time_net(
 
 
 def measure(
-    net: Net, iterations: int, backward: bool, advance: Callable[[], None] = lambda: None
+    net: Net,
+    iterations: int | None,
+    seconds: float,
+    backward: bool,
+    advance: Callable[[], None] = lambda: None,
 ) -> Times:
-    """Return a net's average times over so many runs.
+    """Return a net's times, after runs that do not count.
 
     Parameters
     ----------
     net : caffe.Net
         Its inputs hold what is to be run.
-    iterations : int
-        How many runs are averaged; one more goes before them.
+    iterations : int or None
+        How many runs are timed, of the layers one by one and of the net as a whole.
+    seconds : float
+        About how long all of it may take where no number of runs is given. Each kind of run is
+        done at least once.
     backward : bool
         Whether to time the gradients too.
     advance : callable
-        Called after each run, of the layers one by one and of the net as a whole.
+        Called after each run that is timed.
     """
-    layers = [
-        LayerTime(name, step.layer.type)
-        for name, step in zip(net._layer_names, net.inside.steps, strict=True)
-    ]
-    _run_layers(net, layers, backward)
-    for layer in layers:
-        layer.forward = layer.backward = 0.0
-    runs: list[float] = []
-    for _ in range(iterations):
-        before = sum(layer.forward + layer.backward for layer in layers)
-        _run_layers(net, layers, backward)
-        runs.append(sum(layer.forward + layer.backward for layer in layers) - before)
+
+    def runs(most: int) -> Iterator[int]:
+        """The numbers of the runs of one of the three parts, until its time is up."""
+        end = time.monotonic() + seconds / 3
+        for number in range(most):
+            yield number
+            if iterations is None and time.monotonic() >= end:
+                return
+
+    times = Times(
+        [
+            LayerTime(name, step.layer.type)
+            for name, step in zip(net._layer_names, net.inside.steps, strict=True)
+        ]
+    )
+    _run_layers(net, [LayerTime(layer.name, layer.type) for layer in times.layers], backward)
+    for _ in runs(iterations or RUNS):
+        _run_layers(net, times.layers, backward)
         advance()
-    for _ in range(RUNS_TO_SETTLE):
+    for _ in runs(RUNS_TO_SETTLE):
         net.forward()
-    wholes = [0.0, 0.0]
-    for _ in range(iterations):
-        wholes[0] += _milliseconds(net.forward)
-        wholes[1] += _milliseconds(net.backward) if backward else 0.0
+    for _ in runs(iterations or RUNS):
+        times.net_forwards.append(_milliseconds(net.forward))
+        if backward:
+            times.net_backwards.append(_milliseconds(net.backward))
         advance()
-    for layer in layers:
-        layer.forward /= iterations
-        layer.backward /= iterations
-    return Times(layers, wholes[0] / iterations, wholes[1] / iterations, runs)
+    return times
 
 
 def log_times(times: Times, device: int | None) -> None:
-    """Tell the times in the original's lines, of the layers one by one."""
+    """Tell the times in the original's lines, of the layers one by one: averages, as it does."""
     from ..logs import init_log, log
 
+    both = [(layer.forwards, layer.backwards) for layer in times.layers]
+    runs = len(both[0][0]) if both else 0
+    sums = [sum(way[run] for ways in both for way in ways if way) for run in range(runs)]
     init_log()
     log("Use CPU." if device is None else f"Use GPU with device ID {device}")
     log("*** Benchmark begins ***")
-    log(f"Testing for {len(times.runs)} iterations.")
-    for number, run in enumerate(times.runs, 1):
+    log(f"Testing for {runs} iterations.")
+    for number, run in enumerate(sums, 1):
         log(f"Iteration: {number} forward-backward time: {run:g} ms.")
     log("Average time per layer: ")
     for layer in times.layers:
-        log(f"{layer.name:>10}\tforward: {layer.forward:g} ms.")
-        log(f"{layer.name:>10}\tbackward: {layer.backward:g} ms.")
-    log(f"Average Forward pass: {times.forward:g} ms.")
-    log(f"Average Backward pass: {times.backward:g} ms.")
-    log(f"Average Forward-Backward: {times.forward + times.backward:g} ms.")
-    log(f"Total Time: {sum(times.runs):g} ms.")
+        log(f"{layer.name:>10}\tforward: {_mean(layer.forwards):g} ms.")
+        log(f"{layer.name:>10}\tbackward: {_mean(layer.backwards):g} ms.")
+    log(f"Average Forward pass: {sum(_mean(ways[0]) for ways in both):g} ms.")
+    log(f"Average Backward pass: {sum(_mean(ways[1]) for ways in both):g} ms.")
+    log(f"Average Forward-Backward: {_mean(sums):g} ms.")
+    log(f"Total Time: {sum(sums):g} ms.")
     log("*** Benchmark ends ***")
 
 
+def _mean(values: Sequence[float]) -> float:
+    return fmean(values) if values else 0.0
+
+
+def _median(values: Sequence[float]) -> float:
+    return median(values) if values else 0.0
+
+
 def _run_layers(net: Net, layers: Sequence[LayerTime], backward: bool) -> None:
-    """Run the layers once, and add to each one's times."""
+    """Run the layers once, and note how long each one took."""
     from ..mode import current_store
     from ..pytorch import torch
 
     store, steps = current_store(), net.inside.steps
     with torch.no_grad():
         for step, layer in zip(steps, layers, strict=True):
-            layer.forward += _milliseconds(step.forward, store)
+            layer.forwards.append(_milliseconds(step.forward, store))
         if backward:
             for step, layer in zip(reversed(steps), reversed(layers), strict=True):
                 if step.need_backward:
-                    layer.backward += _milliseconds(step.backward, store)
+                    layer.backwards.append(_milliseconds(step.backward, store))
 
 
 def _milliseconds(function: Callable[..., Any], *arguments: Any) -> float:
@@ -299,7 +356,7 @@ def _show(facts: dict[str, Any], times: Times, backward: bool) -> None:
     batch = "" if facts["batch"] is None else f"batch {facts['batch']}, "
     print(
         f"{facts['net'] or 'net'}: {batch}{facts['device']}, {facts['precision']}, "
-        f"average of {facts['iterations']} runs\n"
+        f"median of {facts['iterations']} runs\n"
     )
     bars = (sys.stdout.encoding or "").lower().startswith("utf")
     rows = [["LAYER", "TYPE", "FORWARD ms", *(["BACKWARD ms"] if backward else []), "SHARE", ""]]

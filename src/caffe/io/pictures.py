@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, UnidentifiedImageError
 
-from ..errors import CaffeError, ImageError, MissingImageError, ShapeError, require
+from ..errors import CaffeError, CaffeWarning, ImageError, MissingImageError, ShapeError, require
 from ..guarded import guarded
 from ..paths import PathLike, is_path, path_text
 
@@ -34,6 +35,8 @@ FORMATS = (
 )
 """What is read. Pillow knows more; for some of it (EPS) it starts other programs."""
 
+# The animation of which it was said that one frame is read.
+_told: list[str] = []
 # How many pixels of a large picture are unpacked at a time.
 _BAND = 1 << 22
 _TOO_LARGE = "too large a picture: {} (raise PIL.Image.MAX_IMAGE_PIXELS if you trust it)"
@@ -66,6 +69,11 @@ def load_image(filename: PathLike | IO[bytes], color: bool = True) -> NDArray[np
         It is no picture, it is damaged, or it has more than ``PIL.Image.MAX_IMAGE_PIXELS``
         pixels. Also an `OSError`; a `FileNotFoundError` where there is no such file.
 
+    Warns
+    -----
+    CaffeWarning
+        It is an animation; said of the first one that a program reads.
+
     Examples
     --------
     >>> import io
@@ -92,7 +100,30 @@ def read_pixels(filename: PathLike | IO[bytes], color: bool = True) -> tuple[NDA
         What `pixels` are to be divided by.
     """
     with open_picture(filename) as picture:
-        return pixels_of(picture, color)
+        read = pixels_of(picture, color)
+        moves = _is_animated(picture)
+    if moves:
+        _tell_of_animations(_picture_source(filename)[0])
+    return read
+
+
+def _is_animated(picture: Image.Image) -> bool:
+    # Not of TIFF's pages and of the previews behind a camera's JPEG.
+    if picture.format not in ("GIF", "PNG", "WEBP", "AVIF"):
+        return False
+    try:
+        return bool(getattr(picture, "is_animated", False))
+    # Only the first frame is wanted: damage in a later one is nobody's business.
+    except Exception:
+        return False
+
+
+def _tell_of_animations(name: str) -> None:
+    """Warn of the first animation; a folder may have thousands."""
+    if not _told:
+        _told.append(name)
+        text = f"{name}: this is an animation; of animations the first frame is read"
+        warnings.warn(text, CaffeWarning, stacklevel=4)
 
 
 @contextmanager
