@@ -18,7 +18,7 @@ from tests.helpers.places import REPOSITORY
 FOLDERS = [REPOSITORY / "docs", REPOSITORY / "examples"]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 NOTEBOOKS = sorted((REPOSITORY / "examples" / "notebooks").glob("*.ipynb"))
-MOST_LINES = 30
+MOST_LINES = 60
 
 
 def files(ending: str) -> list[Path]:
