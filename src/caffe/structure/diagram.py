@@ -300,6 +300,7 @@ def _repeat_at(
     return Repeat(start, length, (end - start) // length)
 
 
+@guarded
 def drawn_for(count: int, repeats: Iterable[Repeat]) -> list[int]:
     """Return for each part the one that is drawn for it."""
     drawn = list(range(count))
@@ -339,6 +340,7 @@ def _escaped(text: str) -> str:
     return quoted(text)[1:-1]
 
 
+@guarded
 def family_of_part(part: Part) -> Family:
     """Return whose kin a part is, for its colour."""
     return "source" if part.is_source else family_of(part.layers[0].param.type)
@@ -361,6 +363,7 @@ def _label(part: Part) -> str:
     return f'<<table border="0" cellspacing="0" cellpadding="1">{cells}</table>>'
 
 
+@guarded
 def lines_of(part: Part) -> list[str]:
     """Return what stands below a part's name: types, settings and shapes."""
     facts = _facts(part.layers[0])
