@@ -159,7 +159,7 @@ def main() -> None:
         seen = test(solver.test_nets[0], len(labels))
         print(f"before: {np.mean(seen == labels):.2%} right")
         for _ in range(3):
-            solver.step(options.steps // 3)
+            solver.step(max(1, options.steps // 3))
             loss = float(solver.net.blobs["loss"].data)
             print(f"step {solver.iter:3}  loss {loss:.4f}", flush=True)
         # The data go round: the test begins where the one before ended.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -65,3 +67,11 @@ def test_what_is_no_range_is_refused() -> None:
     for lowest, highest, steps in ((0, 1, 9), (1, 0.1, 9), (0.1, 1, 2)):
         with pytest.raises(ArgumentError, match="rates that rise from above 0"):
             search_rate(param(), lowest, highest, steps)
+
+
+def test_a_program_reaches_it_by_its_name() -> None:
+    code = "import caffe; print(caffe.solver.rate_search.search_rate.__name__)"
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert found.stdout == "search_rate\n", found.stderr

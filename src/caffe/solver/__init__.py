@@ -5,11 +5,13 @@
 - ``settings``: what a solver's text asks for, and what of it cannot be.
 - ``solver``: the loop of steps, tests and snapshots; ``types``: the classes by their names.
 - ``testing``: what tests come to; ``average_precision`` of detections; ``monitor``: the best test.
+- ``rate_search``: which learning rate to begin with.
 - ``snapshots``: the files from which a solver goes on; ``sidecar``: what the original's lose.
 """
 
 from __future__ import annotations
 
+from . import rate_search
 from .solver import Solver
 from .types import (
     AdaDeltaSolver,
@@ -32,4 +34,5 @@ __all__ = [
     "SGDSolver",
     "Solver",
     "get_solver",
+    "rate_search",
 ]
