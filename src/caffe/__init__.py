@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from . import attribution, coord_map, detect, draw, export, io, layers, net_spec, proto, zoo
+    from . import solver as solver
     from . import vis as vis
     from .classifier import Classifier
     from .detector import Detector

@@ -71,6 +71,7 @@ MODULES = {
             "net_spec",
             "proto",
             "pycaffe",
+            "solver",
             "vis",
             "zoo",
         )
