@@ -31,6 +31,7 @@ _BLOB_WIRES = {
     _RAW_TYPE: VARINT,
 }
 _RAW_TYPES = {0: "<f8", 1: "<f4", 2: "<f2"}
+_HALF = 2
 _INPUT = 3
 _V1_DATA_PARAMS = {11: "Data", 15: "ImageData", 20: "WindowData"}
 # scale, mean_file, crop_size and mirror in these.
@@ -79,6 +80,7 @@ def write_net(
     net_name: str,
     layers: Iterable[tuple[caffe_pb2.LayerParameter, Sequence[np.ndarray]]],
     diffs: Iterable[Sequence[np.ndarray]] | None = None,
+    half: bool = False,
 ) -> None:
     """Write a V2 net; the arguments are those of `files.write_weights`."""
     name = net_name.encode()
@@ -88,7 +90,7 @@ def write_net(
         gradients = next(all_diffs) if all_diffs is not None else [None] * len(blobs)
         before, after = _settings(layer)
         parts = [
-            _blob_parts(np.asarray(blob, "<f4"), gradient)
+            _blob_parts(np.asarray(blob, "<f4"), gradient, half)
             for blob, gradient in zip(blobs, gradients, strict=True)
         ]
         lengths = [sum(len(part) for part in blob) for blob in parts]
@@ -277,10 +279,14 @@ def _settings(layer: caffe_pb2.LayerParameter) -> tuple[bytes, bytes]:
     return bytes(before), bytes(behind)
 
 
-def _blob_parts(blob: np.ndarray, diff: np.ndarray | None) -> list[bytes | np.ndarray]:
-    """A BlobProto in pieces, its values not copied."""
+def _blob_parts(blob: np.ndarray, diff: np.ndarray | None, half: bool) -> list[bytes | np.ndarray]:
+    """A BlobProto in pieces, its values not copied unless they are made half as long."""
     parts: list[bytes | np.ndarray] = []
-    for number, array in ((_DATA, blob), (_DIFF, diff)):
+    if half and blob.size:
+        short = np.ascontiguousarray(blob, _RAW_TYPES[_HALF]).reshape(-1)
+        parts.append(wire.write_varint(_RAW_TYPE << 3 | VARINT) + wire.write_varint(_HALF))
+        parts += [wire.write_head(_RAW_DATA, short.nbytes), short.view(np.uint8)]
+    for number, array in ((_DATA, None if half else blob), (_DIFF, diff)):
         if array is not None and array.size:
             flat = np.ascontiguousarray(array, "<f4").reshape(-1)
             parts += [wire.write_head(number, flat.nbytes), flat.view(np.uint8)]

@@ -12,13 +12,13 @@ from ..paths import PathLike, path_text
 from ..proto import contents
 from ..proto.caffe_pb2 import LayerParameter
 from ..proto.old_forms import OldForm
-from . import caffemodel, hdf5
+from . import caffemodel, hdf5, safetensors_file
 from .layer_weights import LayerWeights
 from .wire import WireError
 
 
 def read_weights(path: PathLike, forms: set[OldForm] | None = None) -> list[LayerWeights]:
-    """The layers of a .caffemodel (V0, V1 or V2) or HDF5 weight file, in file order.
+    """The layers of a .caffemodel (V0, V1 or V2), HDF5 or .safetensors file, in file order.
 
     Which of them it is is told by its content. Layers without blobs are listed too.
 
@@ -34,12 +34,14 @@ def read_weights(path: PathLike, forms: set[OldForm] | None = None) -> list[Laye
     ParseError
         The file is missing, damaged or no weight file, or a blob's values do not fill its shape.
     MissingExtraError
-        It is an HDF5 file, and h5py is not installed.
+        It is an HDF5 file, and h5py is not installed, or one of safetensors likewise.
     """
     source = path_text(path)
     data = contents.open_bytes(path)
     if data[: len(contents.HDF5_SIGNATURE)] == contents.HDF5_SIGNATURE:
         return list(hdf5.read_layers(source))
+    if safetensors_file.is_one(data):
+        return list(safetensors_file.read_layers(source))
     if (what := contents.describe(data)) != contents.BINARY:
         raise ParseError(f"a .caffemodel was expected, but this is {what}", source)
     return list(caffemodel.read_layers(data, source, forms))
@@ -76,6 +78,7 @@ def write_weights(
     net_name: str,
     layers: Iterable[tuple[LayerParameter, Sequence[np.ndarray]]],
     diffs: Iterable[Sequence[np.ndarray]] | None = None,
+    half: bool = False,
 ) -> None:
     """Write a V2 .caffemodel, wholly or not at all.
 
@@ -89,15 +92,18 @@ def write_weights(
         Each layer's settings, whose own blobs are not looked at, and its parameter blobs.
     diffs : iterable of sequences of ndarray, optional
         The gradients of each layer's blobs, as ``snapshot_diff`` asks for.
+    half : bool
+        Write numbers of 16 bits, as OpenCV's tools do; the original Caffe does not read them.
     """
     with atomic_write(path) as stream:
-        caffemodel.write_net(stream, net_name, layers, diffs)
+        caffemodel.write_net(stream, net_name, layers, diffs, half)
 
 
 def write_weights_hdf5(
     path: PathLike,
     layers: Iterable[tuple[str, Sequence[np.ndarray | None]]],
     diffs: Iterable[tuple[str, Sequence[np.ndarray | None]]] | None = None,
+    half: bool = False,
 ) -> None:
     """Write weights as HDF5, in Caffe's layout (``data/<layer>/<index>``), wholly or not at all.
 
@@ -110,10 +116,13 @@ def write_weights_hdf5(
         leaves out.
     diffs : iterable of (str, sequence of ndarray or None), optional
         The gradients, which Caffe writes for all blobs alike.
+    half : bool
+        Write numbers of 16 bits.
 
     Raises
     ------
     MissingExtraError
         h5py is not installed.
     """
-    hdf5.write_groups(path, {"data": layers} if diffs is None else {"data": layers, "diff": diffs})
+    groups = {"data": layers} if diffs is None else {"data": layers, "diff": diffs}
+    hdf5.write_groups(path, groups, half)

@@ -51,8 +51,9 @@ def read_layers(path: str) -> Iterator[LayerWeights]:
 def write_groups(
     path: PathLike,
     groups: dict[str, Iterable[tuple[str, Sequence[np.ndarray | None]]]],
+    half: bool = False,
 ) -> None:
-    """Write each group's layers and their blobs, wholly or not at all.
+    """Write each group's layers and their blobs, wholly or not at all; in 16 bits if `half`.
 
     Raises
     ------
@@ -66,7 +67,9 @@ def write_groups(
                 folder = root.require_group(name)
                 for index, blob in enumerate(blobs):
                     if blob is not None:
-                        folder.create_dataset(str(index), data=np.asarray(blob, "<f4"))
+                        folder.create_dataset(
+                            str(index), data=np.asarray(blob, "<f2" if half else "<f4")
+                        )
 
 
 @contextmanager

@@ -1,0 +1,142 @@
+"""`caffe convert`: weights from one form of file to another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import CaffeError
+from .terminal import readable_size
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Layers = list[tuple[str, str, list[np.ndarray]]]
+
+FORMS = (".caffemodel", ".h5", ".hdf5", ".safetensors")
+MOST_HALF = 65504.0
+"""The largest number of 16 bits."""
+
+
+def convert(
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="Weights: .caffemodel, HDF5 or .safetensors.")
+    ],
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT", help="The name ends in .caffemodel, .h5 or .safetensors, and says so."
+        ),
+    ],
+    half: Annotated[
+        bool,
+        typer.Option(
+            "--half",
+            help="Numbers of 16 bits: half the size. OpenCV reads such .caffemodel files, the "
+            "original Caffe does not.",
+        ),
+    ] = False,
+    net: Annotated[
+        Path | None,
+        typer.Option(metavar="PROTOTXT", help="The weights' net, for --fold-batchnorm."),
+    ] = None,
+    fold_batchnorm: Annotated[
+        Path | None,
+        typer.Option(
+            "--fold-batchnorm",
+            metavar="PROTOTXT",
+            help="Take BatchNorm, Scale and Bias layers into the weights before them, and write "
+            "the net without them here.",
+        ),
+    ] = None,
+) -> None:
+    """Write weights in another form, or with shorter numbers.
+
+    What form IN has is told by its content. OUT is written as a whole or not at all. Layers are
+    matched by their names, so that OUT goes with the same net as IN.
+    """
+    if target.suffix.lower() not in FORMS:
+        raise CaffeError(f"{target}: the name must end in {', '.join(FORMS)}, which say the form")
+    if (net is None) != (fold_batchnorm is None):
+        raise typer.BadParameter("--net and --fold-batchnorm go together")
+    if net is not None and fold_batchnorm is not None:
+        layers = _folded(net, source, fold_batchnorm)
+    else:
+        layers = _read(source)
+    if half:
+        _check_half(layers)
+    _write(target, layers, half)
+    print(f"{target} written ({readable_size(target.stat().st_size)}).")
+
+
+def _read(source: Path) -> Layers:
+    from ..weights.files import read_weights
+
+    return [
+        (layer.name, layer.type, [b.data.reshape(b.shape) for b in layer.blobs if b is not None])
+        for layer in read_weights(source)
+        if layer.blobs
+    ]
+
+
+def _folded(net: Path, weights: Path, target: Path) -> Layers:
+    """The weights of the net without its BatchNorm layers, whose text is written."""
+    from ..atomic import atomic_write
+    from ..export import folded
+    from ..net.net import Net
+    from ..phases import TEST
+    from ..proto.caffe_pb2 import NetParameter
+    from ..proto.text import format_text
+
+    made = folded(Net(net, TEST, weights=weights))
+    text = NetParameter(name=made.name)
+    for step in made.inside.steps:
+        if step.layer.type != "Split":
+            text.layer.add().CopyFrom(step.node.param)
+    names = {
+        top: step.bottom_names[0]
+        for step in made.inside.steps
+        if step.layer.type == "Split"
+        for top in step.top_names
+    }
+    for layer in text.layer:
+        layer.ClearField("phase")
+        layer.bottom[:] = [names.get(bottom, bottom) for bottom in layer.bottom]
+    with atomic_write(target) as stream:
+        stream.write(format_text(text).encode())
+    return [
+        (layer.name, layer.type, [blob.data for blob in layer.blobs])
+        for layer in made.inside.layers
+        if layer.blobs
+    ]
+
+
+def _check_half(layers: Layers) -> None:
+    import numpy as np
+
+    for name, _, blobs in layers:
+        for index, blob in enumerate(blobs):
+            largest = float(np.abs(blob).max(initial=0))
+            if largest > MOST_HALF:
+                raise CaffeError(
+                    f"layer '{name}', blob {index}: {largest:g} is too large for 16 bits, which "
+                    f"hold up to {MOST_HALF:g}; leave out --half"
+                )
+
+
+def _write(target: Path, layers: Layers, half: bool) -> None:
+    from ..proto.caffe_pb2 import LayerParameter
+    from ..weights import files, safetensors_file
+
+    ending = target.suffix.lower()
+    if ending == ".caffemodel":
+        typed = ((LayerParameter(name=name, type=kind), blobs) for name, kind, blobs in layers)
+        files.write_weights(target, "", typed, half=half)
+        return
+    plain = [(name, blobs) for name, _, blobs in layers]
+    if ending == ".safetensors":
+        safetensors_file.write(target, plain, half)
+    else:
+        files.write_weights_hdf5(target, plain, half=half)
