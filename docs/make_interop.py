@@ -17,7 +17,7 @@ BY_VALUES = {
     "BoxOutput", "CTCDecoder", "CTCGreedyDecoder", "CtcDecoder", "DetectionEvaluate",
     "DetectionOutput", "EvalDetection", "LabelsequenceAccuracy", "MultiBoxLoss", "Proposal",
     "RPROI", "Region", "RegionLoss", "Yolo", "YoloDetectionOutput", "Yolov3DetectionOutput",
-    "DenseCRF", "MultiStageMeanfield", "ROIPooling", "ROIAlign", "Filter", "CtcLoss", "CTCLoss",
+    "DenseCRF", "MultiStageMeanfield", "ROIPooling", "ROIAlign", "CtcLoss", "CTCLoss",
     "WarpCTC", "WarpCTCLoss", "WarpCtc", "WarpCtcLoss", "BoxAnnotatorOHEM", "SmoothL1LossOHEM",
     "SoftmaxWithLossOHEM", "SegAccuracy",
 }  # fmt: skip

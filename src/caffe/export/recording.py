@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import redirect_stderr
+from io import StringIO
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -83,7 +85,8 @@ def record(made: NetModule, dynamic_batch: bool) -> ExportedProgram:
     """Record a module; see `program`."""
     inputs, shapes = _examples(made, dynamic_batch)
     try:
-        with torch.no_grad():
+        # PyTorch prints what it has recorded so far where it cannot go on.
+        with torch.no_grad(), redirect_stderr(StringIO()):
             found = torch.export.export(made, inputs, dynamic_shapes=shapes)
     except Exception as error:
         label = _layer_of(made, error.__traceback__)
@@ -94,9 +97,11 @@ def record(made: NetModule, dynamic_batch: bool) -> ExportedProgram:
                 "the batch cannot be left open: the net's layers take the one that they were made "
                 f"for ({_first_line(error)})"
             ) from error
+        by_values = "DataDependent" in type(error).__name__
+        reason = ", as what it does depends on values" if by_values else f": {_first_line(error)}"
         raise NetError(
-            f"{label or 'the net'}: PyTorch cannot record it, as what it does depends on values "
-            f"({_first_line(error)}); name the outputs that are wanted, before it"
+            f"{label or 'the net'}: PyTorch cannot record it{reason}; name the outputs that are "
+            "wanted, before it"
         ) from error
     return found
 

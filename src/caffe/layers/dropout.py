@@ -38,7 +38,7 @@ class Dropping(Layer[D]):
     @property
     def scales_at_train(self) -> bool:
         """Whether TRAIN makes up for what is dropped, or else TEST."""
-        return isinstance(self.param, SpatialDropoutParameter) or self.param.scale_train
+        return bool(getattr(self.param, "scale_train", True))
 
     def mask_shape(self, x: Tensor) -> Sequence[int]:
         """The shape of what is drawn, spread over `x`."""

@@ -53,6 +53,19 @@ def _detection_output(layer: DetectionOutput, graph: OnnxGraph, *bottoms: Value)
     return found.rows()
 
 
+def rows_or_nothing(graph: OnnxGraph, found: Value, images: int) -> Value:
+    """The top (1, 1, R, 7) of rows (R, 7); where there are none, one of -1 for each picture."""
+    nothing = np.full((images, 7), -1, np.float32)
+    nothing[:, 0] = np.arange(images)
+    is_empty = graph.op("Equal", graph.op("Shape", found, end=1), graph.constant([0]))
+    end = graph.op("Mul", graph.whole(is_empty), graph.constant([LAST // 2]))
+    instead = graph.op(
+        "Slice", graph.constant(nothing), graph.constant([0]), end, graph.constant([0])
+    )
+    rows = graph.op("Concat", found, instead, axis=0)
+    return graph.op("Unsqueeze", rows, graph.constant([0, 1]))
+
+
 class _Detections:
     """DetectionOutput's steps."""
 
@@ -135,7 +148,7 @@ class _Detections:
         threshold = param.confidence_threshold if param.HasField("confidence_threshold") else LOWEST
         kept = graph.op(
             "NonMaxSuppression",
-            boxes,
+            self._with_sides(boxes),
             scores,
             graph.constant([top_k]),
             graph.constant(np.array([param.nms_param.nms_threshold])),
@@ -157,6 +170,16 @@ class _Detections:
         there = graph.op("Greater", table, graph.constant(np.float32(LOWEST)))
         index = graph.reshaped(graph.op("NonZero", there), [-1])
         return self._written(index, table, boxes, each, top_k, count)
+
+    def _with_sides(self, boxes: Value) -> Value:
+        """Boxes without area in the place of those that are turned inside out.
+
+        In Caffe these overlap nothing; NonMaxSuppression would turn them back.
+        """
+        if self.param.code_type not in (CORNER, CORNER_SIZE):
+            return boxes
+        low, high = self.graph.cut_into(boxes, -1, [2, 2])
+        return self.graph.op("Concat", low, self.graph.op("Max", low, high), axis=-1)
 
     def _keep_best(self, table: Value, each: int, count: int) -> Value:
         """Of each picture's scores only the best keep_top_k."""
@@ -184,12 +207,4 @@ class _Detections:
         score = graph.op("Gather", table, index)
         box = graph.op("Gather", graph.reshaped(boxes, (count, 4)), index)
         found = graph.op("Concat", column(image), column(label), column(score), box, axis=1)
-        nothing = np.full((self.images, 7), -1, np.float32)
-        nothing[:, 0] = np.arange(self.images)
-        is_empty = graph.op("Equal", graph.op("Shape", index), graph.constant([0]))
-        end = graph.op("Mul", graph.whole(is_empty), graph.constant([LAST // 2]))
-        instead = graph.op(
-            "Slice", graph.constant(nothing), graph.constant([0]), end, graph.constant([0])
-        )
-        rows = graph.op("Concat", found, instead, axis=0)
-        return graph.op("Unsqueeze", rows, graph.constant([0, 1]))
+        return rows_or_nothing(graph, found, self.images)
