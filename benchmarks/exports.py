@@ -20,6 +20,8 @@ from caffe.engine.steps import Step
 from caffe.errors import CaffeError, CaffeWarning
 from caffe.export.onnx_file import whole_proto
 from caffe.export.onnx_model import build
+from caffe.layers.accuracy import Accuracy
+from caffe.layers.loss import Loss
 from caffe.proto.files import read_net
 from caffe.proto.text import format_text
 from fuzz.engines import running
@@ -93,10 +95,11 @@ def load(name: str) -> caffe.Net | None:
             continue
     feed(net, rng)
     with running("layerwise"):
-        for step in net.inside.steps:
+        for number, step in enumerate(net.inside.steps):
             if not weights_known:
                 settle(step)
-            net.forward(start=step.layer.name, end=step.layer.name)
+            # By its number, as several layers may have one name.
+            net._forward(number, number)
     return net
 
 
@@ -115,9 +118,13 @@ def settle(step: Step) -> None:
 
 
 def outputs_of(net: caffe.Net) -> list[str]:
-    """The net's outputs; of one that has none what its Silence layers read."""
-    silent = [s.bottom_names[0] for s in net.inside.steps if s.layer.type == "Silence"]
-    return list(net.outputs) or silent
+    """The net's outputs; in the place of losses, scores and Silence what these read."""
+    makers = {top: step for step in net.inside.steps for top in step.top_names}
+    judges = {out for out in net.outputs if isinstance(makers[out].layer, Loss | Accuracy)}
+    ends = [makers[out] for out in judges]
+    ends += [step for step in net.inside.steps if step.layer.type == "Silence"]
+    outputs = [out for out in net.outputs if out not in judges and out != "label"]
+    return list(dict.fromkeys([*outputs, *(step.bottom_names[0] for step in ends)]))
 
 
 def compare(name: str, net: caffe.Net) -> Result:
@@ -166,13 +173,14 @@ def _difference(found: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def page(results: list[Result]) -> str:
-    """The page with its table of nets written anew."""
+    """The page with these nets' rows written anew."""
     text = PAGE.read_text(encoding="utf-8")
     before, _, rest = text.partition(START)
     _, _, behind = rest.partition(END)
-    rows = "\n".join(map(_row, results))
-    table = f"| Net | ONNX Runtime | module | |\n|---|---|---|---|\n{rows}\n"
-    return f"{before}{START}\n\n{table}\n{END}{behind}"
+    kept = (line for line in rest.partition(END)[0].splitlines() if ".prototxt |" in line)
+    rows = {line.split(" | ")[0]: line for line in (*kept, *map(_row, results))}
+    table = "| Net | ONNX Runtime | module | |\n|---|---|---|---|\n" + "\n".join(rows.values())
+    return f"{before}{START}\n\n{table}\n\n{END}{behind}"
 
 
 def _row(result: Result) -> str:
