@@ -143,7 +143,7 @@ def test_unknown_formats_and_directions_are_refused(tmp_path: Path) -> None:
 def test_without_graphviz_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pygraphviz", None)
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(MissingExtraError, match=r"recaffe\[draw\]"):
+    with pytest.raises(MissingExtraError, match=r"\[draw\]"):
         caffe.draw.draw_net(NET, "LR")
 
 

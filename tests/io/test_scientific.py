@@ -42,5 +42,5 @@ def test_scikit_image_is_reached_with_its_io() -> None:
 def test_where_they_are_missing_the_extra_is_named(use, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("skimage", "skimage.io", "skimage.transform", "scipy", "scipy.ndimage"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ImportError, match=r"caffe\.io\.\w+.*recaffe\[demo\]"):
+    with pytest.raises(ImportError, match=r"caffe\.io\.\w+.*\[demo\]"):
         use()

@@ -146,8 +146,8 @@ def test_damage_gives_no_other_error(tmp_path: Path) -> None:
 def test_without_h5py_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_weights_hdf5(tmp_path / "w.h5", LAYERS)
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(MissingExtraError, match=r"recaffe\[hdf5\]"):
+    with pytest.raises(MissingExtraError, match=r"\[hdf5\]"):
         read_weights(tmp_path / "w.h5")
-    with pytest.raises(MissingExtraError, match=r"recaffe\[hdf5\]"):
+    with pytest.raises(MissingExtraError, match=r"\[hdf5\]"):
         write_weights_hdf5(tmp_path / "new.h5", LAYERS)
     assert not (tmp_path / "new.h5").exists()

@@ -25,7 +25,7 @@ def module(net: Net, outputs: Sequence[str] | None = None) -> NetModule:
     """Make a module of PyTorch's that computes what a net computes.
 
     Its layers run the net's own formulas on parameters called <layer>.<i>, which are copies: the
-    net stays as it is. ``train()`` and ``eval()`` choose the phase; gradients are PyTorch's, which
+    net stays as it is. ``train`` and ``eval`` choose the phase; gradients are PyTorch's, which
     for a few layers are not Caffe's (`docs/interop.md`).
 
     Parameters
