@@ -72,7 +72,8 @@ def test_what_is_missing_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["quick_clip", "bn_nesterov", "auto_adagrad"])
 def test_a_trained_net_gets_what_the_original_told(shared: Path, tmp_path: Path, name: str) -> None:
-    golden = np.load(shared / f"goldens/training/train_{name}.npz")
+    with np.load(shared / f"goldens/training/train_{name}.npz") as stored:
+        golden = dict(stored)
     lay_digits(shared, tmp_path)
     model, weights = (
         tmp_path / "net.prototxt",

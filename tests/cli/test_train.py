@@ -47,7 +47,8 @@ def solver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("name", ["auto_adagrad", "bn_nesterov"])
 def test_the_log_is_the_originals(shared: Path, tmp_path: Path, name: str) -> None:
-    golden = np.load(shared / f"goldens/training/train_{name}.npz")
+    with np.load(shared / f"goldens/training/train_{name}.npz") as stored:
+        golden = dict(stored)
     lay_digits(shared, tmp_path)
     net, text = tmp_path / "net.prototxt", tmp_path / "solver.prototxt"
     net.write_text(str(golden["net"]).replace("DIR/", f"{tmp_path}/"))

@@ -13,7 +13,8 @@ from tests.helpers.sources import write_lmdb
 
 def lay_digits(shared: Path, folder: Path) -> None:
     """Write the digits as `train_lmdb` and `test_lmdb` into a folder."""
-    digits = np.load(shared / "goldens/training/digits.npz")
+    with np.load(shared / "goldens/training/digits.npz") as stored:
+        digits = dict(stored)
     for store, first, end in (("train", 0, 1397), ("test", 1397, 1797)):
         values = {
             b"%08d" % (i - first): Datum(
