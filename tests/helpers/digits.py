@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +30,9 @@ def lay_digits(shared: Path, folder: Path) -> None:
         write_lmdb(folder / f"{store}_lmdb", values)
 
 
-def save_weights(golden: np.lib.npyio.NpzFile, net: caffe.Net, kind: str, path: Path) -> None:
+def save_weights(golden: Mapping[str, np.ndarray], net: caffe.Net, kind: str, path: Path) -> None:
     """Save a net with the parameters that a golden file has under "param" or "last"."""
-    for key in golden.files:
+    for key in golden:
         found, _, name = key.partition("/")
         if found == kind:
             layer, _, number = name.rpartition("/")

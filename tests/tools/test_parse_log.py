@@ -53,9 +53,10 @@ def test_both_tables_have_their_columns(tmp_path: Path) -> None:
 
 
 def test_the_original_s_own_log(shared: Path, tmp_path: Path) -> None:
+    with np.load(shared / "goldens/training/train_lenet_sgd.npz") as stored:
+        golden = dict(stored)
     log = tmp_path / "lenet.log"
-    with np.load(shared / "goldens/training/train_lenet_sgd.npz") as golden:
-        log.write_text(str(golden["log"]))
+    log.write_text(str(golden["log"]))
     found = tables(log, tmp_path)
     assert [row["NumIters"] for row in found["train"]] == list(range(0, 120, 10))
     assert [row["NumIters"] for row in found["test"]] == list(range(0, 121, 20))
