@@ -19,7 +19,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 AIM = 1.3
-WAITING = {"asleep (ours)": {}, "turning (OpenMP's own)": {"GOMP_SPINCOUNT": "300000"}}
+WAITING = {
+    "briefly, then asleep (ours)": {},
+    "asleep at once": {"GOMP_SPINCOUNT": "0"},
+    "turning (OpenMP's own)": {"GOMP_SPINCOUNT": "300000"},
+}
 ENGINES = ("torch", "auto")
 BUSY = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): pass"
 """Ends with whoever has started it, however that ends."""
@@ -137,7 +141,7 @@ def measure(seconds: float, threads: int, names: Sequence[str]) -> dict[str, flo
             net = caffe.Net(text, caffe.TEST)
             found[f"{name}, {engine}"] = forward(net, seconds)
         caffe.set_engine("torch")
-        found[f"{name}, sum of its layers"] = layer_times(net, 2, False).forward
+        found[f"{name}, sum of its layers"] = layer_times(net, 2, seconds, False).forward
     return found
 
 

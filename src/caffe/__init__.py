@@ -138,7 +138,7 @@ __all__ = [
 
 
 # Before anybody loads PyTorch.
-threads.wait_asleep()
+threads.wait_briefly()
 
 _LAZY = {*__all__, *homes.MODULES} - {*globals()}
 

@@ -1,9 +1,10 @@
-"""How many threads compute, and that they sleep while they wait for work.
+"""How many threads compute, and that they soon sleep while they wait for work.
 
 PyTorch computes by OpenMP, whose threads wait for each other at the end of every piece of work. As
-they come from OpenMP they wait by turning: on a CPU of their own that saves some microseconds, but
-where another process wants that CPU they turn for its whole share of time, and a net takes many
-times as long. Asleep they cost next to nothing on an idle machine.
+they come from OpenMP they wait by turning for milliseconds: on a CPU of their own that saves the
+time that waking takes, but where another process wants that CPU they turn for its whole share of
+time, and a net takes many times as long. Who turns about as long as waking takes and then sleeps
+never loses more than that: idle it is quicker than to sleep at once, and busy hardly slower.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
-ASLEEP = {"GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
-"""What lets threads sleep at once: GNU's OpenMP, and LLVM's and Intel's, whichever PyTorch has."""
-WAITING = (*ASLEEP, "OMP_WAIT_POLICY", "KMP_LIBRARY")
+BRIEF = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"}
+"""What lets threads sleep soon: GNU's OpenMP after some 20 us, LLVM's and Intel's at once, whichever
+PyTorch has."""
+WAITING = (*BRIEF, "OMP_WAIT_POLICY", "KMP_LIBRARY")
 """By what a person says how threads wait."""
 COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """By what a person says how many there are."""
@@ -29,14 +31,14 @@ class _Settings:
     """How many threads were asked for."""
 
 
-def wait_asleep() -> None:
-    """Let the threads that PyTorch will start sleep while they wait.
+def wait_briefly() -> None:
+    """Let the threads that PyTorch will start sleep soon while they wait.
 
     OpenMP reads this from the environment when it is loaded. What a person has set there stays,
     and where PyTorch is loaded already it is too late.
     """
     if "torch" not in sys.modules and not any(name in os.environ for name in WAITING):
-        os.environ.update(ASLEEP)
+        os.environ.update(BRIEF)
 
 
 def compute_by(count: int) -> None:
