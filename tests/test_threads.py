@@ -1,4 +1,4 @@
-"""Threads soon sleep while they wait, are as many as the CPUs given, and what a person says counts."""
+"""Threads soon sleep while they wait, fit the CPUs given, and what a person says counts."""
 
 from __future__ import annotations
 

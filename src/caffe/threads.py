@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 BRIEF = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"}
-"""What lets threads sleep soon: GNU's OpenMP after some 20 us, LLVM's and Intel's at once, whichever
-PyTorch has."""
+"""What lets threads sleep soon, whichever OpenMP PyTorch has: GNU's after some 20 us, LLVM's and
+Intel's at once."""
 WAITING = (*BRIEF, "OMP_WAIT_POLICY", "KMP_LIBRARY")
 """By what a person says how threads wait."""
 COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")

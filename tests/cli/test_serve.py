@@ -88,6 +88,34 @@ def test_it_serves_a_net_of_one_s_own_and_ends_when_told(tmp_path: Path, number:
         assert process.returncode == -signal.SIGTERM
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a moment is left open")
+def test_whoever_comes_while_it_ends_is_answered_or_told_that_nobody_listens(
+    tmp_path: Path,
+) -> None:
+    outcomes: Counter[str] = Counter()
+
+    def ask_until_it_has_ended() -> None:
+        while True:
+            try:
+                outcomes[str(ask(port, "/models")[0])] += 1
+            except ConnectionRefusedError:
+                return
+            except (OSError, http.client.HTTPException) as failure:
+                outcomes[repr(failure)] += 1
+
+    with served(*own_net(tmp_path)) as (process, port):
+        clients = [threading.Thread(target=ask_until_it_has_ended) for _ in range(32)]
+        for client in clients:
+            client.start()
+        time.sleep(0.5)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+        for client in clients:
+            client.join()
+    assert set(outcomes) <= {"200", "503"}
+    assert outcomes["200"] and outcomes["503"]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="the limit is a Unix system's")
 def test_few_open_files_are_no_way_to_keep_others_out(tmp_path: Path) -> None:
     with served(*own_net(tmp_path), before="ulimit -n 200;") as (process, port):

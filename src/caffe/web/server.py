@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import platform
+import select
 import socket
+import struct
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -31,6 +34,15 @@ OTHER_FILES = 128
 """Open files that are no connections, and some that are just being taken in."""
 WAITING_CONNECTIONS = 2048
 M_ARENA_MAX = -8
+SO_ATTACH_FILTER = 26
+DROP_BEGINNINGS = (
+    (0x30, 0, 0, 13),
+    (0x45, 0, 1, 0x02),
+    (0x06, 0, 0, 0),
+    (0x06, 0, 0, 0xFFFFFFFF),
+)
+"""A filter for the system's packet machine (BPF): load byte 13 of TCP's header, its flags; if SYN is
+among them, let nothing pass, else everything."""
 
 
 class Server(uvicorn.Server):
@@ -72,7 +84,12 @@ class Server(uvicorn.Server):
         """Finish what is being done, and refuse what waits, comes in, or is connected by now."""
         self._service.refuse()
         # Whom the system has connected already is to be answered, too.
+        for one in sockets or ():
+            refuse_newcomers(one)
         await asyncio.sleep(SECONDS_TO_ACCEPT)
+        end = time.monotonic() + SECONDS_TO_FINISH
+        while any(_has_waiting(one) for one in sockets or ()) and time.monotonic() < end:
+            await asyncio.sleep(0.01)
         await super().shutdown(sockets)
         if self._looking is not None:
             self._looking.cancel()
@@ -140,6 +157,28 @@ def bind(host: str, port: int) -> socket.socket:
             f"cannot listen at {host}:{port}: {error.strerror}; choose another with --port"
         ) from error
     return bound
+
+
+def refuse_newcomers(listening: socket.socket) -> None:
+    """Have the system connect nobody else to a socket; who is connected already stays (Linux).
+
+    A socket that is closed resets all whom the system had connected to it and who were not taken in
+    yet, and between the last look at who waits and the closing there is always time for one more.
+    So the packets that begin a connection are dropped first: whoever sent one sends it again after
+    a second, and is told then that nobody listens, or reaches who listens there by then.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    program = b"".join(struct.pack("=HBBI", *step) for step in DROP_BEGINNINGS)
+    kept = ctypes.create_string_buffer(program)
+    with suppress(OSError):
+        filtering = struct.pack("HP", len(DROP_BEGINNINGS), ctypes.addressof(kept))
+        listening.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, filtering)
+
+
+def _has_waiting(listening: socket.socket) -> bool:
+    """Whether somebody is connected who has not been taken in."""
+    return bool(select.select([listening], [], [], 0)[0])
 
 
 def address_of(bound: socket.socket) -> str:
