@@ -41,8 +41,8 @@ DROP_BEGINNINGS = (
     (0x06, 0, 0, 0),
     (0x06, 0, 0, 0xFFFFFFFF),
 )
-"""A filter for the system's packet machine (BPF): load byte 13 of TCP's header, its flags; if SYN is
-among them, let nothing pass, else everything."""
+"""A filter for the system's packet machine (BPF): load byte 13 of TCP's header, its flags; if SYN
+is among them, let nothing pass, else everything."""
 
 
 class Server(uvicorn.Server):
