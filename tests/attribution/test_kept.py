@@ -43,6 +43,19 @@ def test_grad_cam_from_there_is_that_of_the_function_for_every_class() -> None:
     assert not np.allclose(kept.grad_cam(2, "conv")[1], found)
 
 
+def test_grad_cam_at_once_is_that_of_a_forward_that_was_kept() -> None:
+    net = small_net()
+    kept, at_once = KeptForward(net), KeptForward(net)
+    for scale in (1, -2):
+        inputs = {"data": torch.from_numpy(net.blobs["data"].data * scale)}
+        kept.run(inputs)
+        for index in range(3):
+            (layer, found), expected = at_once.grad_cam_at_once(inputs, index), kept.grad_cam(index)
+            assert layer == expected[0]
+            assert np.allclose(found, expected[1], atol=1e-5)
+            assert found.any()
+
+
 def test_mistakes_are_told() -> None:
     kept = KeptForward(small_net())
     kept.run({"data": torch.zeros(1, 3, 8, 8)})

@@ -41,10 +41,15 @@ class KeptForward:
 
     def __init__(self, net: Net) -> None:
         self._original = net
+        self._body: tuple[Net, list[str]] | None = None
         self.net = build_beside(net, gradients=True)
         set_batch([self.net.blobs[name] for name in self.net.inputs], 1)
         self.net.reshape()
         self._numbers = {name: i for i, name in enumerate(self.net._layer_names)}
+        self._name, self._last = find_score(self._original, None)
+        steps = self.net.inside.steps
+        kept = ancestors(self._original, self._name, self._last)
+        self._kept = [i for i in kept if steps[i].bottoms]
 
     def run(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Run forward; return what each layer left in its first top.
@@ -99,23 +104,76 @@ class KeptForward:
             As for `grad_cam_map`.
         """
         picture = self.net.blobs[picture_input(self.net)]
-        name, last = find_score(self._original, None)
         steps = self.net.inside.steps
-        score = steps[last].tops[0]
-        kept = [i for i in ancestors(self._original, name, last) if steps[i].bottoms]
-        index = self._spatial(kept[:-1], layer, name)
-        found = scores_of(score.data, name, 1, class_index)[0]
-        checked_index(class_index, score.shape[1] if len(score.shape) > 1 else 1, "class", name)
-        finite_score(found, name)
+        score = steps[self._last].tops[0]
+        index = self._spatial(layer)
+        found = scores_of(score.data, self._name, 1, class_index)[0]
+        classes = score.shape[1] if len(score.shape) > 1 else 1
+        checked_index(class_index, classes, "class", self._name)
+        finite_score(found, self._name)
         seed_gradient(score, 0, class_index)
-        for number in reversed([i for i in kept if i > index]):
+        for number in reversed([i for i in self._kept if i > index]):
             self.net._backward(number, number)
         maps = steps[index].tops[0]
         return self.net._layer_names[index], weighed(maps.data[0], maps.diff[0], picture.shape[2:])
 
-    def _spatial(self, kept: list[int], layer: str | None, score: str) -> int:
+    def grad_cam_at_once(
+        self, inputs: Mapping[str, torch.Tensor], class_index: int
+    ) -> tuple[str, Map]:
+        """Return Grad-CAM by the last maps of a picture that did not run yet.
+
+        The layers up to these maps run by a plan, as in any forward, and only those behind them
+        one by one. What `run` left is not there any more.
+
+        Parameters
+        ----------
+        inputs : mapping of str to torch.Tensor
+            As for `run`.
+        class_index : int
+            The class, counted from 0.
+
+        Returns
+        -------
+        (str, numpy.ndarray)
+            As from `grad_cam`.
+
+        Raises
+        ------
+        CaffeError
+            As for `grad_cam_map`.
+        """
+        index = self._spatial(None)
+        if any(self.net.blobs[name].shape != tuple(x.shape) for name, x in inputs.items()):
+            self.run(inputs)
+            return self.grad_cam(class_index)
+        body, handed_on = self._up_to(index)
+        for name, values in inputs.items():
+            if name in body.blobs:
+                body.blobs[name].put_data(values)
+        body.forward()
+        for name in handed_on:
+            self.net.blobs[name].put_data(body.blobs[name].data_tensor())
+        for number in [i for i in self._kept if i > index]:
+            self.net._forward(number, number)
+        return self.grad_cam(class_index)
+
+    def _up_to(self, index: int) -> tuple[Net, list[str]]:
+        """A net of the layers up to one, and which blobs those behind it take from them."""
+        if self._body is None:
+            nodes = self.net.inside.graph.nodes
+            ahead = {top for node in nodes[: index + 1] for top in node.tops}
+            behind = {b for i in self._kept if i > index for b in nodes[i].bottoms}
+            names = [self.net._blob_names[blob] for blob in sorted(ahead & behind)]
+            needed = {i for name in names for i in ancestors(self.net, name, index)}
+            body = build_beside(self.net, sorted(needed))
+            set_batch([body.blobs[name] for name in body.inputs], 1)
+            body.reshape()
+            self._body = body, names
+        return self._body
+
+    def _spatial(self, layer: str | None) -> int:
         """The number of a layer whose maps the score comes from."""
-        steps = self.net.inside.steps
+        steps, kept, score = self.net.inside.steps, self._kept[:-1], self._name
         spatial = [i for i in kept if is_spatial(steps[i].tops[0].shape)]
         if layer is None:
             if not spatial:

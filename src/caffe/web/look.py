@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from .. import mode
+from ..attribution.gradients import Map
 from .kept import Kept, Key, Tops
 from .loaded import AnyLoaded
 from .models import Mode
@@ -47,6 +48,17 @@ class Look:
         key = self._key()
         if self.loaded.shown != key:
             self._run(key)
+
+    def grad_cam(self, class_index: int, layer: str | None) -> tuple[str, Map]:
+        """Where the picture shows a class, by a layer's maps or the last ones."""
+        kept = self.loaded.kept
+        if layer is None and self.loaded.shown != self._key():
+            mode.set_precision("float32")
+            self.loaded.shown = None
+            inputs = self.loaded.inputs(self.prepared.crops, self.prepared.frame)
+            return kept.grad_cam_at_once(inputs, class_index)
+        self.run()
+        return kept.grad_cam(class_index, layer)
 
     def _key(self) -> Key:
         digest = blake2b(self.prepared.crops.tobytes(), digest_size=16).digest()

@@ -81,8 +81,7 @@ def explain(
     try:
         maker: str | None = None
         if method == METHODS[0]:
-            look.run()
-            maker, found = loaded.kept.grad_cam(class_index, layer)
+            maker, found = look.grad_cam(class_index, layer)
         else:
             found = _beside(look, loaded, method, class_index, _within(seconds))
     except Refusal:
