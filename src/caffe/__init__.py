@@ -33,7 +33,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from . import attribution, coord_map, detect, draw, export, io, layers, net_spec, proto, zoo
+    from . import (
+        attribution,
+        coord_map,
+        detect,
+        draw,
+        export,
+        imports,
+        io,
+        layers,
+        net_spec,
+        proto,
+        zoo,
+    )
     from . import solver as solver
     from . import vis as vis
     from .classifier import Classifier
@@ -112,6 +124,7 @@ __all__ = [
     "export",
     "get_solver",
     "has_nccl",
+    "imports",
     "init_log",
     "io",
     "layer_type_list",

@@ -66,6 +66,7 @@ MODULES = {
             "detector",
             "draw",
             "export",
+            "imports",
             "io",
             "layers",
             "net_spec",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,11 +14,9 @@ from .nets import Phase, read_named_net
 from .options import Stages, stages_of
 from .own_net import ChannelSwap, InputScale, Mean, RawScale, own_recipe
 from .show import read_shapes
-from .terminal import complain, progress, readable_size
+from .terminal import complain, readable_size, share_shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..io.recipe import PictureRecipe
     from ..net.net import Net
 
@@ -121,7 +118,7 @@ def export(
     if pictures and (recipe is None or given):
         recipe = own_recipe(mean, raw_scale, input_scale, channel_swap, None)
     _reshape(model, read_shapes(shape))
-    with _told(output) as progressed:
+    with share_shown(f"writing {output.name}", LARGE) as progressed:
         save(
             model,
             output,
@@ -163,19 +160,3 @@ def _reshape(net: Net, shapes: Mapping[str, Sequence[int]]) -> None:
         net.blobs[name].reshape(*dims)
     if shapes:
         net.reshape()
-
-
-@contextmanager
-def _told(output: Path) -> Iterator[Callable[[int, int], None]]:
-    """Show how far a large file is."""
-    shown = 0
-
-    with progress(f"writing {output.name}", 100, "%") as (_, advance):
-
-        def tell(done: int, whole: int) -> None:
-            nonlocal shown
-            while whole >= LARGE and shown < done * 100 // whole:
-                shown += 1
-                advance()
-
-        yield tell

@@ -41,6 +41,7 @@ GROUPS: dict[str, dict[str, Entry]] = {
         "draw": Entry("draw", "draw", "Draw a net."),
         "diff": Entry("diff", "diff", "Tell what differs between two nets, or weight files."),
         "export": Entry("export", "export", "Write a net as ONNX, for PyTorch, or its weights."),
+        "import": Entry("import_model", "import_model", "Make a net of ONNX's or PyTorch's model."),
         "convert": Entry("convert", "convert", "Write weights in another form of file."),
         "upgrade": Entry("upgrade", "upgrade", "Write a net or solver in today's form."),
         "time": Entry("time", "time_net", "Time a net, and each of its layers."),

@@ -122,3 +122,25 @@ def progress(
         task = bars.add_task(title, total=total)
         # On one and the same screen only the bar's own console prints above it.
         yield (err if out.is_terminal else out), lambda: bars.advance(task)
+
+
+@contextmanager
+def share_shown(title: str, least: int) -> Iterator[Callable[[int, int], None]]:
+    """Show the share of a work that is done, where the whole is at least so much.
+
+    Yields
+    ------
+    tell : callable
+        Called with how much is done, and with the whole.
+    """
+    shown = 0
+
+    with progress(title, 100, "%") as (_, advance):
+
+        def tell(done: int, whole: int) -> None:
+            nonlocal shown
+            while whole >= least and shown < done * 100 // whole:
+                shown += 1
+                advance()
+
+        yield tell

@@ -1,0 +1,232 @@
+"""ONNX models as they are read: the graph, its numbers when they are wanted, its inputs' shapes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ..errors import CaffeError, NetError, ParseError, as_caffe_error, require, unreadable
+from ..memory.blob import Shape
+from ..paths import PathLike, path_text
+from .caffe_graph import Array
+
+OLDEST_OPSET = 9
+
+PURPOSE = "reading ONNX models"
+
+
+def onnx_package() -> ModuleType:
+    """Return the package onnx.
+
+    Raises
+    ------
+    MissingExtraError
+        It is not installed.
+    """
+    return require("onnx", "onnx", PURPOSE)
+
+
+@dataclass
+class Source:
+    """A model.
+
+    Attributes
+    ----------
+    proto : onnx.ModelProto
+        With local functions written out.
+    folder : str
+        Where files of numbers beside it lie.
+    name : str
+        What errors call it.
+    opset : int
+        The version of its operators.
+    """
+
+    proto: Any
+    folder: str
+    name: str
+    opset: int
+
+    @property
+    def graph(self) -> Any:
+        """The model's graph."""
+        return self.proto.graph
+
+    def array(self, tensor: Any) -> Array:
+        """Return a tensor's numbers.
+
+        Raises
+        ------
+        ParseError
+            They stand in a file that is not there, or are damaged.
+        """
+        package = onnx_package()
+        try:
+            array: Array = package.numpy_helper.to_array(tensor, self.folder)
+        except Exception as error:
+            place = {entry.key: entry.value for entry in tensor.external_data}.get("location")
+            if place is not None:
+                file = os.path.join(self.folder, place)
+                raise ParseError(
+                    f"the numbers of '{tensor.name}' should stand in {file}, which is not there "
+                    "or not whole; keep that file beside the model",
+                    self.name,
+                ) from error
+            raise ParseError(f"tensor '{tensor.name}' is damaged ({error})", self.name) from error
+        if array.dtype.kind not in "biufS" and array.dtype.name in ("bfloat16", "float16"):
+            array = array.astype(np.float32)
+        if array.dtype == np.float16:
+            array = array.astype(np.float32)
+        return array
+
+    def inputs(self, shapes: Mapping[str, Sequence[int]]) -> dict[str, Shape]:
+        """Return the inputs with their shapes, which are fixed.
+
+        Parameters
+        ----------
+        shapes : dict of str to sequence of int
+            Shapes that are to be taken instead of the model's own.
+
+        Raises
+        ------
+        NetError
+            A shape is open, or there is no such input.
+        """
+        known = {tensor.name for tensor in self.graph.initializer}
+        infos = {info.name: info for info in self.graph.input if info.name not in known}
+        for name in shapes:
+            if name not in infos:
+                raise NetError(
+                    f"{self.name}: there is no input '{name}'; there are {', '.join(infos)}"
+                )
+        return {name: self._shape(info, shapes.get(name)) for name, info in infos.items()}
+
+    def _shape(self, info: Any, given: Sequence[int] | None) -> Shape:
+        kind = info.type.tensor_type
+        package = onnx_package()
+        if kind.elem_type not in (
+            package.TensorProto.FLOAT,
+            package.TensorProto.FLOAT16,
+            package.TensorProto.DOUBLE,
+            package.TensorProto.BFLOAT16,
+        ):
+            name = package.TensorProto.DataType.Name(kind.elem_type) if kind.elem_type else "none"
+            raise NetError(
+                f"{self.name}: input '{info.name}' is no tensor of floating numbers ({name}), as "
+                "Caffe's blobs are; export the model for such an input"
+            )
+        if given is not None:
+            if kind.HasField("shape") and len(kind.shape.dim) != len(given):
+                raise NetError(
+                    f"{self.name}: input '{info.name}' has {len(kind.shape.dim)} axes, but a shape "
+                    f"of {len(given)} is given"
+                )
+            return tuple(int(n) for n in given)
+        if not kind.HasField("shape"):
+            raise NetError(f"{self.name}: input '{info.name}' has no shape; {_hint(info.name)}")
+        dims = []
+        for axis, dim in enumerate(kind.shape.dim):
+            if dim.HasField("dim_value") and dim.dim_value > 0:
+                dims.append(int(dim.dim_value))
+            elif axis == 0:
+                dims.append(1)
+            else:
+                raise NetError(
+                    f"{self.name}: axis {axis} ('{dim.dim_param or '?'}') of input '{info.name}' "
+                    f"is open, and Caffe's shapes are fixed; {_hint(info.name)}"
+                )
+        return tuple(dims)
+
+
+def _hint(name: str) -> str:
+    return f"give one: --shape {name}=1,3,224,224 (shapes={{'{name}': ...}})"
+
+
+def read(path: PathLike) -> Source:
+    """Read an .onnx file; numbers beside it are read when they are wanted.
+
+    Raises
+    ------
+    ParseError
+        It is no ONNX model.
+    """
+    package = onnx_package()
+    text = path_text(path)
+    try:
+        proto = package.load(text, load_external_data=False)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise unreadable(f"cannot be read: {reason}", text, error) from error
+    except Exception as error:
+        raise ParseError("this is no ONNX model, or it is damaged", text) from error
+    return of_proto(proto, text, os.path.dirname(os.path.abspath(text)))
+
+
+def of_proto(proto: Any, name: str, folder: str = "") -> Source:
+    """Return a model as a source.
+
+    Raises
+    ------
+    ParseError
+        It has no graph, or operators of a version that is too old.
+    """
+    if not proto.graph.node and not proto.graph.output:
+        raise ParseError("this is no ONNX model, or an empty one", name)
+    versions = [entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")]
+    opset = max(versions, default=1)
+    if opset < OLDEST_OPSET:
+        raise ParseError(
+            f"its operators are of version {opset}, older than {OLDEST_OPSET}; bring it up by "
+            "onnx.version_converter, or export it anew",
+            name,
+        )
+    if proto.functions:
+        try:
+            proto = onnx_package().inliner.inline_local_functions(proto)
+        except Exception as error:
+            raise as_caffe_error(error, f"{name}: its functions cannot be written out") from error
+    return Source(proto, folder, name, opset)
+
+
+def attributes_of(source: Source, node: Any) -> dict[str, Any]:
+    """Return a node's attributes as plain values; tensors as arrays."""
+    package = onnx_package()
+    found: dict[str, Any] = {}
+    for attribute in node.attribute:
+        value = package.helper.get_attribute_value(attribute)
+        if attribute.type == package.AttributeProto.TENSOR:
+            value = source.array(value)
+        elif isinstance(value, bytes):
+            value = value.decode("utf-8", "replace")
+        elif attribute.type in (package.AttributeProto.INTS, package.AttributeProto.FLOATS):
+            value = list(value)
+        found[attribute.name] = value
+    return found
+
+
+def evaluated(source: Source, node: Any, arrays: Sequence[Array | None]) -> list[Array]:
+    """Return what a node makes of known numbers, by onnx's own evaluator.
+
+    Raises
+    ------
+    CaffeError
+        It cannot be evaluated.
+    """
+    require("onnx.reference", "onnx", PURPOSE)
+    from onnx.reference import ReferenceEvaluator
+
+    feeds = {
+        name: array
+        for name, array in zip(node.input, arrays, strict=True)
+        if name and array is not None
+    }
+    try:
+        run = ReferenceEvaluator(node, opsets={"": source.opset})
+        return [np.asarray(array) for array in run.run(None, feeds)]
+    except Exception as error:
+        raise CaffeError(f"its numbers are all known, but cannot be computed: {error}") from error

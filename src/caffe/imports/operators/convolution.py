@@ -1,0 +1,183 @@
+"""Convolutions and their transposes, whose padding may differ from side to side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...errors import NetError
+from ..caffe_graph import Array, CaffeGraph, Node, Value, onnx
+
+
+def pads_of(node: Node, size: Sequence[int], kernel: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the padding before and behind each spatial axis."""
+    axes = len(size)
+    strides = node.get("strides", [1] * axes)
+    kind = node.get("auto_pad", "NOTSET")
+    if kind in ("NOTSET", "VALID"):
+        pads = node.get("pads", [0] * 2 * axes) if kind == "NOTSET" else [0] * 2 * axes
+        return list(zip(pads[:axes], pads[axes:], strict=True))
+    sides = []
+    for n, k, s in zip(size, kernel, strides, strict=True):
+        whole = max(0, (-(-n // s) - 1) * s + k - n)
+        less, more = whole // 2, whole - whole // 2
+        sides.append((less, more) if kind == "SAME_UPPER" else (more, less))
+    return sides
+
+
+def spatial(name: str, values: Sequence[int], default: int) -> dict[str, list[int]]:
+    """Return a field of ConvolutionParameter, left out where it has its default."""
+    if all(n == default for n in values):
+        return {}
+    same = all(n == values[0] for n in values)
+    return {name: [int(values[0])] if same else [int(n) for n in values]}
+
+
+def _as_pictures(node: Node, graph: CaffeGraph, x: Value, rank: int) -> Value:
+    if rank > 4:
+        raise NetError("three-dimensional convolutions have no layer that these targets share")
+    return graph.reshaped(x, [*x.shape, 1]) if rank == 3 else x
+
+
+@onnx("Conv")
+def convolution(graph: CaffeGraph, node: Node) -> Value:
+    x, weight = node.value(0), node.array(1, "weight")
+    rank = len(x.shape)
+    bias = node.array(2, "bias") if node.has(2) else None
+    strides = list(node.get("strides", [1] * (rank - 2)))
+    dilations = list(node.get("dilations", [1] * (rank - 2)))
+    size = list(x.shape[2:])
+    reach = [(k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilations, strict=True)]
+    sides = pads_of(node, size, reach)
+    if rank == 3:
+        x, weight = _as_pictures(node, graph, x, rank), weight[..., None]
+        strides, dilations, size = [*strides, 1], [*dilations, 1], [*size, 1]
+        sides.append((0, 0))
+    elif rank != 4:
+        _as_pictures(node, graph, x, rank)
+    y = convolved(graph, x, weight, bias, strides, sides, dilations, node.get("group", 1))
+    return graph.reshaped(y, y.shape[:3]) if rank == 3 else y
+
+
+def convolved(
+    graph: CaffeGraph,
+    x: Value,
+    weight: Array,
+    bias: Array | None = None,
+    strides: Sequence[int] = (1, 1),
+    sides: Sequence[tuple[int, int]] = ((0, 0), (0, 0)),
+    dilations: Sequence[int] = (1, 1),
+    group: int = 1,
+) -> Value:
+    """Return a convolution, the padding being its own for each side."""
+    pads = []
+    for axis, (n, s, d) in enumerate(zip(x.shape[2:], strides, dilations, strict=True), 2):
+        before, behind = sides[axis - 2]
+        reach = (weight.shape[axis] - 1) * d + 1
+        count = (n + before + behind - reach) // s
+        if min(before, behind) < 0 or (n + 2 * before - reach) // s != count:
+            # Zeros in the kernel stand for padding that there is on one side alone.
+            extra = abs(behind - before)
+            if min(before, behind) < 0 or extra % d:
+                raise NetError(
+                    f"padding of {before} before and {behind} behind with dilation {d} has no "
+                    "form in Caffe; pad the picture before"
+                )
+            zeros = [(0, 0)] * weight.ndim
+            zeros[axis] = (extra // d, 0) if behind > before else (0, extra // d)
+            weight = np.pad(weight, zeros)
+            before = max(before, behind)
+        pads.append(before)
+    settings = {
+        "num_output": int(weight.shape[0]),
+        **({} if bias is not None else {"bias_term": False}),
+        **spatial("kernel_size", weight.shape[2:], 0),
+        **spatial("stride", strides, 1),
+        **spatial("pad", pads, 0),
+        **spatial("dilation", dilations, 1),
+        **({} if group == 1 else {"group": int(group)}),
+    }
+    arrays = [weight] if bias is None else [weight, bias]
+    return graph.layer("Convolution", x, arrays=arrays, convolution_param=by_axis(settings))
+
+
+def by_axis(settings: dict[str, object]) -> dict[str, object]:
+    """Say heights and widths that differ in the fields that every reader of Caffe's nets has."""
+    made: dict[str, object] = {}
+    short = {"kernel_size": "kernel", "stride": "stride", "pad": "pad"}
+    for name, value in settings.items():
+        if name in short and isinstance(value, list) and len(value) == 2:
+            made[f"{short[name]}_h"], made[f"{short[name]}_w"] = value
+        else:
+            made[name] = value
+    return made
+
+
+@onnx("ConvTranspose")
+def deconvolution(graph: CaffeGraph, node: Node) -> Value:
+    x, weight = node.value(0), node.array(1, "weight")
+    bias = node.array(2, "bias") if node.has(2) else None
+    rank = len(x.shape)
+    axes = rank - 2
+    strides = list(node.get("strides", [1] * axes))
+    dilations = list(node.get("dilations", [1] * axes))
+    more = list(node.get("output_padding", [0] * axes))
+    group = int(node.get("group", 1))
+    kernel = [(k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilations, strict=True)]
+    full = [(n - 1) * s + k for n, s, k in zip(x.shape[2:], strides, kernel, strict=True)]
+    if wanted := node.get("output_shape"):
+        cut = [f + m - w for f, m, w in zip(full, more, wanted[-axes:], strict=True)]
+        upper = node.get("auto_pad", "NOTSET") != "SAME_UPPER"
+        sides = [(c - c // 2, c // 2) if upper else (c // 2, c - c // 2) for c in cut]
+    elif node.get("auto_pad", "NOTSET").startswith("SAME"):
+        cut = [f - n * s for f, n, s in zip(full, x.shape[2:], strides, strict=True)]
+        upper = node.get("auto_pad") == "SAME_UPPER"
+        sides = [(c // 2, c - c // 2) if upper else (c - c // 2, c // 2) for c in cut]
+    else:
+        sides = pads_of(node, x.shape[2:], kernel)
+    sides = [(before, behind - m) for (before, behind), m in zip(sides, more, strict=True)]
+    if rank == 3:
+        x, weight = graph.reshaped(x, [*x.shape, 1]), weight[..., None]
+        strides, dilations, sides = [*strides, 1], [*dilations, 1], [*sides, (0, 0)]
+    elif rank != 4:
+        _as_pictures(node, graph, x, rank)
+    y = deconvolved(graph, x, weight, bias, strides, sides, dilations, group)
+    return graph.reshaped(y, y.shape[:3]) if rank == 3 else y
+
+
+def deconvolved(
+    graph: CaffeGraph,
+    x: Value,
+    weight: Array,
+    bias: Array | None = None,
+    strides: Sequence[int] = (1, 1),
+    sides: Sequence[tuple[int, int]] = ((0, 0), (0, 0)),
+    dilations: Sequence[int] = (1, 1),
+    group: int = 1,
+) -> Value:
+    """Return a transposed convolution, cut by its own for each side."""
+    pads = []
+    for axis, ((before, behind), d) in enumerate(zip(sides, dilations, strict=True), 2):
+        pad = max(before, behind, 0)
+        if (pad - before) % d or (pad - behind) % d:
+            raise NetError(
+                f"a transposed convolution cut by {before} before and {behind} behind has no form "
+                f"in Caffe with dilation {d}"
+            )
+        # Zeros beyond the kernel's end add what is to be cut off there.
+        zeros = [(0, 0)] * weight.ndim
+        zeros[axis] = ((pad - before) // d, (pad - behind) // d)
+        weight = np.pad(weight, zeros)
+        pads.append(pad)
+    settings = {
+        "num_output": int(weight.shape[1] * group),
+        **({} if bias is not None else {"bias_term": False}),
+        **spatial("kernel_size", weight.shape[2:], 0),
+        **spatial("stride", strides, 1),
+        **spatial("pad", pads, 0),
+        **spatial("dilation", dilations, 1),
+        **({} if group == 1 else {"group": int(group)}),
+    }
+    arrays = [weight] if bias is None else [weight, bias]
+    return graph.layer("Deconvolution", x, arrays=arrays, convolution_param=by_axis(settings))

@@ -1,0 +1,188 @@
+"""The net that rules have made brought into the form that people write: nothing that nobody reads,
+summands in the weights before them, activations in place."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from .caffe_graph import Array, Blob, CaffeGraph, Written
+
+IN_PLACE = frozenset({"ReLU", "PReLU", "ELU", "ReLU6", "BatchNorm", "Scale", "Bias", "Power"})
+"""What runs in place by custom, and needs not its bottom again."""
+
+WEIGHTED = frozenset({"Convolution", "Deconvolution", "InnerProduct"})
+
+
+def polished(graph: CaffeGraph, outputs: list[Blob], fold: bool) -> list[Written]:
+    """Return the net's layers in order; `outputs` are those of the net, and are told apart.
+
+    Parameters
+    ----------
+    graph : CaffeGraph
+        What rules have written.
+    outputs : list of Blob
+        The net's outputs; where one is an input, or stands there twice, it is made anew.
+    fold : bool
+        Take factors into weights, too, not summands alone.
+    """
+    _tell_apart(graph, outputs)
+    layers = _needed(graph.layers, outputs)
+    layers = _folded(layers, outputs, fold)
+    layers = _without_flattening(layers, outputs)
+    layers += _silenced(graph, layers, outputs)
+    _put_in_place(layers, outputs)
+    return layers
+
+
+def _tell_apart(graph: CaffeGraph, outputs: list[Blob]) -> None:
+    given = {id(layer.tops[0]) for layer in graph.layers if layer.param.type == "Input"}
+    for i, blob in enumerate(outputs):
+        if id(blob) in given or any(blob is other for other in outputs[:i]):
+            dims = {"shape": {"dim": [0, *blob.shape[1:]]}}
+            outputs[i] = graph.layer("Reshape", blob, reshape_param=dims).blob
+
+
+def _needed(layers: Sequence[Written], outputs: Sequence[Blob]) -> list[Written]:
+    needed = set(map(id, outputs))
+    kept = []
+    for layer in reversed(layers):
+        if layer.param.type == "Input" or not needed.isdisjoint(map(id, layer.tops)):
+            kept.append(layer)
+            needed.update(map(id, layer.bottoms))
+    return kept[::-1]
+
+
+def _readers(layers: Sequence[Written], outputs: Sequence[Blob]) -> Counter[int]:
+    count = Counter(map(id, outputs))
+    for layer in layers:
+        count.update(map(id, layer.bottoms))
+    return count
+
+
+def _affine(layer: Written) -> tuple[Array, Array] | None:
+    """The factor and summand of each channel, or of all, in double precision."""
+    kind, arrays = layer.param.type, [np.asarray(a, np.float64) for a in layer.arrays]
+    if len(layer.bottoms) != 1:
+        return None
+    if kind == "Power":
+        power = layer.param.power_param
+        if power.power != 1:
+            return None
+        return np.asarray(float(power.scale)), np.asarray(float(power.shift))
+    if kind == "BatchNorm":
+        factor = 1 / np.sqrt(arrays[1] + layer.param.batch_norm_param.eps)
+        return factor, -arrays[0] * factor
+    if kind in ("Scale", "Bias"):
+        param = layer.param.scale_param if kind == "Scale" else layer.param.bias_param
+        if param.axis != 1 or param.num_axes != 1:
+            return None
+        if kind == "Bias":
+            return np.asarray(1.0), arrays[0]
+        return arrays[0], arrays[1] if len(arrays) > 1 else np.asarray(0.0)
+    return None
+
+
+def _folded(layers: list[Written], outputs: Sequence[Blob], fold: bool) -> list[Written]:
+    readers = _readers(layers, outputs)
+    maker = {id(blob): layer for layer in layers for blob in layer.tops}
+    kept = []
+    for layer in layers:
+        affine = _affine(layer)
+        before = maker.get(id(layer.bottoms[0])) if layer.bottoms else None
+        fits = (
+            affine is not None
+            and before is not None
+            and before.param.type in WEIGHTED
+            and readers[id(layer.bottoms[0])] == 1
+            and (fold or (np.all(affine[0] == 1) and len(before.arrays) == 1))
+            and (before.param.type != "InnerProduct" or before.param.inner_product_param.axis == 1)
+        )
+        if not fits or before is None or affine is None:
+            kept.append(layer)
+            continue
+        _take_in(before, *affine)
+        before.tops = layer.tops
+        maker[id(layer.tops[0])] = before
+    return kept
+
+
+def _take_in(layer: Written, factor: Array, summand: Array) -> None:
+    weight = layer.arrays[0].astype(np.float64)
+    kind = layer.param.type
+    outputs = layer.tops[0].shape[1]
+    factor, summand = np.broadcast_to(factor, outputs), np.broadcast_to(summand, outputs)
+    if kind == "Deconvolution":
+        group = layer.param.convolution_param.group
+        rows = weight.reshape(group, -1, *weight.shape[1:])
+        weight = (rows * factor.reshape(group, 1, -1, 1, 1)).reshape(weight.shape)
+    else:
+        weight = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
+    bias = layer.arrays[1] * factor if len(layer.arrays) > 1 else 0
+    bias = bias + summand
+    name = "inner_product_param" if kind == "InnerProduct" else "convolution_param"
+    getattr(layer.param, name).ClearField("bias_term")
+    layer.arrays = [np.asarray(a, np.float32) for a in (weight, bias)]
+
+
+def _without_flattening(layers: list[Written], outputs: Sequence[Blob]) -> list[Written]:
+    """InnerProduct takes its bottom flat anyway."""
+    readers = _readers(layers, outputs)
+    reader = {id(blob): layer for layer in layers for blob in layer.bottoms}
+    kept = []
+    for layer in layers:
+        behind = reader.get(id(layer.tops[0]))
+        if (
+            layer.param.type == "Flatten"
+            and not layer.param.flatten_param.HasField("axis")
+            and not layer.param.flatten_param.HasField("end_axis")
+            and readers[id(layer.tops[0])] == 1
+            and behind is not None
+            and behind.param.type == "InnerProduct"
+            and behind.param.inner_product_param.axis == 1
+        ):
+            behind.bottoms = list(layer.bottoms)
+            reader[id(layer.bottoms[0])] = behind
+            continue
+        kept.append(layer)
+    return kept
+
+
+def _silenced(
+    graph: CaffeGraph, layers: Sequence[Written], outputs: Sequence[Blob]
+) -> list[Written]:
+    """What takes parts that nobody reads, so that they are no outputs of the net."""
+    readers = _readers(layers, outputs)
+    rest = [blob for layer in layers for blob in layer.tops if not readers[id(blob)]]
+    rest = [blob for blob in rest if blob not in _inputs(layers)]
+    if not rest or not graph.target.knows("Silence"):
+        return []
+    graph.many("Silence", 0, *rest)
+    return [graph.layers[-1]]
+
+
+def _inputs(layers: Sequence[Written]) -> list[Blob]:
+    return [layer.tops[0] for layer in layers if layer.param.type == "Input"]
+
+
+def _put_in_place(layers: Sequence[Written], outputs: Sequence[Blob]) -> None:
+    readers = _readers(layers, outputs)
+    kept = {id(blob) for blob in (*outputs, *_inputs(layers))}
+    now: dict[int, Blob] = {}
+    for layer in layers:
+        layer.bottoms = [now.get(id(blob), blob) for blob in layer.bottoms]
+        first = layer.bottoms[0] if layer.bottoms else None
+        if (
+            first is not None
+            and layer.param.type in IN_PLACE
+            and len(layer.bottoms) == 1
+            and readers[id(first)] == 1
+            and id(first) not in kept
+            and id(layer.tops[0]) not in kept
+        ):
+            top = layer.tops[0]
+            now[id(top)] = first
+            readers[id(first)] = readers[id(top)]
+            layer.tops = [first]

@@ -1,0 +1,140 @@
+"""Who reads the nets that are made: which layers and which fields each of them knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import NetError
+
+COMMON = frozenset(
+    {
+        *("Input", "Convolution", "Deconvolution", "Pooling", "InnerProduct", "LRN", "Softmax"),
+        *("ReLU", "PReLU", "Sigmoid", "TanH", "BatchNorm", "Scale", "Eltwise", "Concat"),
+        *("Slice", "Reshape", "Flatten", "Dropout"),
+    }
+)
+"""What all of them know."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A reader of Caffe's nets.
+
+    Attributes
+    ----------
+    name : str
+        As ``--target`` has it.
+    full_name : str
+        For people.
+    layers : frozenset of str
+        The layer types that it knows.
+    floor : tuple of (str, object), optional
+        The field by which its Pooling rounds down, and that field's value.
+    channel_operand : bool
+        Whether Scale takes its factors from a second bottom of shape (N, C).
+    """
+
+    name: str
+    full_name: str
+    layers: frozenset[str]
+    floor: tuple[str, Any] | None = None
+    channel_operand: bool = True
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    def knows(self, kind: str) -> bool:
+        """Whether it has such a layer."""
+        return kind in self.layers
+
+    def check(self, kind: str, messages: Mapping[str, Any]) -> None:
+        """Refuse a layer that it does not know.
+
+        Raises
+        ------
+        NetError
+            The text says who would know it.
+        """
+        if kind in self.layers:
+            return
+        others = [name for name, target in TARGETS.items() if kind in target.layers]
+        hint = f"; of the targets {', '.join(others)} have it" if others else ""
+        raise NetError(f"{self.full_name} has no layer {kind}{hint}")
+
+
+BVLC = COMMON | {
+    *("AbsVal", "ArgMax", "BNLL", "Bias", "Clip", "Crop", "DummyData", "ELU", "Embed", "Exp"),
+    *("Log", "MVN", "Parameter", "Power", "Reduction", "SPP", "Silence", "Split", "Swish"),
+    *("Threshold", "Tile"),
+}
+
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for target in (
+        Target("bvlc", "the original Caffe", BVLC, ("round_mode", 1)),
+        Target(
+            "opencv",
+            "OpenCV 4",
+            COMMON
+            | {
+                *("AbsVal", "BNLL", "Crop", "ELU", "Exp", "MVN", "Mish", "Normalize", "Permute"),
+                *("Power", "ReLU6", "Reorg", "ShuffleChannel", "Silence", "Split", "Swish"),
+            },
+            ("ceil_mode", False),
+        ),
+        Target(
+            "mnn",
+            "MNN",
+            COMMON
+            | {
+                *("AbsVal", "ArgMax", "BNLL", "Clip", "Crop", "ELU", "Interp", "Normalize"),
+                *("Permute", "ReLU6", "ShuffleChannel", "Split", "Threshold"),
+            },
+            channel_operand=False,
+        ),
+        Target(
+            "rknn",
+            "RKNN-Toolkit2",
+            COMMON
+            | {
+                *("Crop", "Interp", "Normalize", "Permute", "Power", "ReLU6", "Reorg"),
+                *("ShuffleChannel", "Split", "Tile", "Upsample"),
+            },
+            ("ceil_mode", False),
+        ),
+        Target(
+            "sophon",
+            "Sophgo's TPU-MLIR",
+            COMMON
+            | {
+                *("AbsVal", "ArgMax", "Crop", "DummyData", "Embed", "Interp", "Mish"),
+                *("Normalize", "Padding", "Permute", "Power", "ReLU6", "Reduction", "Reorg"),
+                *("ShuffleChannel", "Silence", "Split", "Tile", "Upsample"),
+            },
+            ("ceil_mode", False),
+        ),
+        Target(
+            "ascend",
+            "Ascend's ATC",
+            COMMON
+            | {
+                *("AbsVal", "ArgMax", "BNLL", "Bias", "Clip", "Crop", "ELU", "Exp", "Interp"),
+                *("Log", "MVN", "Normalize", "Permute", "Power", "Reduction", "Reorg"),
+                *("ShuffleChannel", "Split", "Threshold", "Tile", "Upsample"),
+            },
+            ("ceil_mode", False),
+        ),
+        Target(
+            "nnie",
+            "HiSilicon's NNIE",
+            COMMON
+            | {
+                *("AbsVal", "BNLL", "Bias", "Crop", "ELU", "Exp", "Log", "MVN", "Normalize"),
+                *("Permute", "Power", "Reduction", "SPP", "Split", "Threshold", "Tile"),
+                "Upsample",
+            },
+            ("ceil_mode", False),
+        ),
+    )
+}
+"""By name. What is said of toolchains that are not free is by their makers' documents."""

@@ -1,0 +1,66 @@
+"""Convolutions, their padding on each side its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from caffe import CaffeError, imports
+from tests.helpers.onnx_models import check, numbers, one, types
+
+pytest.importorskip("onnxruntime")
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {},
+        {"pads": [1, 1, 1, 1], "strides": [2, 2]},
+        {"pads": [0, 1, 1, 0], "strides": [2, 2]},
+        {"pads": [1, 0, 0, 2]},
+        {"pads": [2, 2, 2, 2], "dilations": [2, 2]},
+        {"auto_pad": "SAME_UPPER", "strides": [2, 2]},
+        {"auto_pad": "SAME_LOWER", "strides": [2, 1]},
+        {"pads": [0, 3, 0, 3], "strides": [1, 3]},
+    ],
+)
+def test_padding_strides_and_dilation(attributes: dict[str, object]) -> None:
+    arrays = [numbers(4, 3, 3, 3, seed=1), numbers(4, seed=2)]
+    made = check(one("Conv", (2, 3, 9, 8), arrays=arrays, **attributes), evaluator="runtime")
+    assert types(made) == ["Convolution"]
+
+
+def test_groups_rectangles_and_no_bias() -> None:
+    made = check(one("Conv", (1, 4, 7, 8), arrays=[numbers(8, 2, 1, 3)], group=2))
+    (layer,) = [layer for layer in made.text.layer if layer.type == "Convolution"]
+    assert layer.convolution_param.group == 2
+    assert layer.convolution_param.kernel_h == 1
+    assert not layer.convolution_param.bias_term
+
+
+def test_one_axis() -> None:
+    check(one("Conv", (1, 4, 9), arrays=[numbers(6, 4, 3)], strides=[2], pads=[1, 0]))
+    check(one("ConvTranspose", (1, 4, 9), arrays=[numbers(4, 2, 3)], strides=[2]))
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {},
+        {"strides": [2, 2], "pads": [1, 1, 1, 1], "output_padding": [1, 1]},
+        {"strides": [2, 3], "pads": [0, 1, 2, 1]},
+        {"strides": [2, 2], "dilations": [2, 1]},
+        {"strides": [2, 2], "auto_pad": "SAME_UPPER"},
+        {"strides": [2, 2], "output_shape": [11, 12]},
+    ],
+)
+def test_transposed(attributes: dict[str, object]) -> None:
+    arrays = [numbers(4, 3, 3, 3, seed=1), numbers(6, seed=2)]
+    proto = one("ConvTranspose", (1, 4, 5, 6), arrays=arrays, group=2, **attributes)
+    assert types(check(proto, evaluator="runtime")) == ["Deconvolution"]
+
+
+def test_what_has_no_form_is_named() -> None:
+    with pytest.raises(CaffeError, match=r"node 'node' \(Conv\).*three-dimensional"):
+        imports.load(one("Conv", (1, 2, 3, 4, 5), arrays=[numbers(2, 2, 1, 1, 1)]))
+    with pytest.raises(CaffeError, match=r"'weight' \(input 1\) is computed"):
+        imports.load(one("Conv", (1, 2, 4, 4), (2, 2, 1, 1)))
