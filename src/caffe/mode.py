@@ -109,10 +109,12 @@ def _whole(value: Any, what: str) -> int:
 
 @guarded
 def set_precision(precision: str) -> None:
-    """Choose in what this thread's nets compute when no gradients are needed.
+    """Choose in what this thread's nets compute.
 
-    Blobs are float32 arrays all the same. The short ones hold for nets run as a whole;
-    gradients, and parts of a net run by ``start`` and ``end``, stay in float32.
+    Blobs are float32 arrays all the same. The short ones hold for nets run as a whole; parts of a
+    net run by ``start`` and ``end`` stay in float32. Nets that are trained compute in bfloat16, if
+    that is chosen, except for parameters, their gradients, statistics and losses, which stay
+    float32; they do not compute in float16.
 
     Parameters
     ----------
@@ -158,10 +160,21 @@ def _check_cpu(precision: str) -> None:
 
 
 def precision() -> torch.dtype:
-    """Return what this thread's nets compute in when no gradients are needed."""
+    """Return what this thread's nets compute in where no gradients are needed."""
     from .pytorch import torch
 
     return torch.float32 if _state.precision == "tf32" else getattr(torch, _state.precision)
+
+
+def training_precision() -> torch.dtype:
+    """Return what this thread's nets compute in while they are trained.
+
+    Parameters, their gradients, statistics and losses are float32 whatever this is. In float16
+    gradients would fall to zero.
+    """
+    from .pytorch import torch
+
+    return torch.bfloat16 if _state.precision == "bfloat16" else torch.float32
 
 
 def allows_tf32() -> bool:

@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 
 import caffe
+from caffe import mode
 
 TEXT = """
 layer { name: "data" type: "Input" top: "data"
@@ -164,3 +166,65 @@ def test_frozen_layers_run_by_a_plan() -> None:
     assert "by itself" in told["fc"]
     assert not net.params["conv"][0].diff.any()
     assert net.params["fc"][0].diff.any()
+
+
+def test_a_factor_in_place_on_the_input_is_no_pair() -> None:
+    net = caffe.Net(
+        """force_backward: true
+        layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [2, 1, 4] } } }
+        layer { name: "bn" type: "BatchNorm" bottom: "data" top: "data" }
+        layer { name: "tanh" type: "TanH" bottom: "data" top: "tanh" }""",
+        caffe.TEST,
+    )
+    net.forward(data=np.ones((2, 1, 4)))
+    net.backward()
+    twin = copy.deepcopy(net)
+    assert np.array_equal(twin.forward(data=np.ones((2, 1, 4)))["tanh"], net.forward()["tanh"])
+
+
+# Training in bfloat16.
+
+
+@pytest.fixture
+def in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Choose a precision; this CPU may have no instructions for it, but can compute in it."""
+    return lambda precision: monkeypatch.setattr(mode._state, "precision", precision)
+
+
+def test_gradients_in_bfloat16_are_nearly_those_in_float32(
+    net: caffe.Net, in_bfloat16: Callable[[str], None]
+) -> None:
+    twin = copy.deepcopy(net)
+    in_bfloat16("bfloat16")
+    for one in (net, twin):
+        one.clear_param_diffs()
+        one.forward()
+        one.backward()
+        in_bfloat16("float32")
+    short, whole = everything(net), everything(twin)
+    assert short.keys() == whole.keys()
+    assert not np.array_equal(short["conv 0 diff"], whole["conv 0 diff"])
+    # Behind the normalisation a bias changes nothing: its gradient is what rounding leaves.
+    del whole["conv 1 diff"]
+    for name, values in whole.items():
+        off = np.linalg.norm(short[name] - values) / (np.linalg.norm(values) or 1)
+        assert off < 0.03, name
+    # What is short is so in the layers that only multiply and compare; what adds up much is not.
+    for name, is_short in {"fc data": True, "pool data": True, "lrn data": False}.items():
+        rounded = torch.from_numpy(short[name]).bfloat16().float().numpy()
+        assert np.array_equal(short[name], rounded) == is_short, name
+    assert short["loss data"] != torch.tensor(short["loss data"]).bfloat16().float().numpy()
+
+
+def test_a_small_step_in_bfloat16_is_not_lost(in_bfloat16: Callable[[str], None]) -> None:
+    text = TEXT.replace("NORMAL", "conv")
+    solver = caffe.SGDSolver(f'base_lr: 1e-5 lr_policy: "fixed" net_param {{ {text} }}')
+    net = solver.net
+    net.blobs["data"].data[...] = np.random.default_rng(1).normal(size=(4, 3, 9, 9))
+    before = net.params["conv"][0].data.copy()
+    in_bfloat16("bfloat16")
+    solver.step(3)
+    moved = np.abs(net.params["conv"][0].data - before)
+    # Of a bfloat16 it would be less than half a digit.
+    assert 0 < moved.max() < np.abs(before).max() * 2**-9
+    assert (moved > 0).mean() > 0.9

@@ -98,6 +98,10 @@ def train(
     keep: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Leave only the newest N snapshots.")
     ] = None,
+    bf16: Annotated[
+        bool,
+        typer.Option("--bf16", help="Compute in bfloat16; parameters and losses stay float32."),
+    ] = False,
     lr_find: Annotated[
         bool,
         typer.Option("--lr-find", help="Suggest a base_lr by a range test, instead of training."),
@@ -134,6 +138,7 @@ def train(
         raise typer.BadParameter("--lr-find tries its rates in one process")
     from .. import parallel
     from ..logs import init_log, say
+    from ..mode import set_precision
     from ..proto.files import read_solver
 
     is_first = not together or parallel.solver_rank() == 0
@@ -144,6 +149,8 @@ def train(
     param.train_state.level = level
     param.train_state.stage.extend(told_stages(stage))
     _use_device(param, number)
+    if bf16:
+        set_precision("bfloat16")
     if snapshot is not None or weights:
         param.ClearField("weights")
         param.weights.extend([] if snapshot is not None else [",".join(weights or ())])
@@ -189,6 +196,7 @@ def train(
             early_stop=early_stop,
             keep=keep,
             keep_best=keep_best,
+            bf16=bf16,
         )
         last.tell(solver, further)
 

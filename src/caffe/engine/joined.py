@@ -25,7 +25,8 @@ def _may_join(first: Step, second: Step) -> bool:
     """Whether `second` multiplies, in place, what `first` has normalised, by learned factors."""
     tops = second.tops
     return (
-        first.is_recorded
+        first.layer.forward_scaled is not None
+        and first.is_recorded
         and first.need_backward
         and second.need_backward
         and not first.layer.is_patched
@@ -89,7 +90,7 @@ class Joined:
             return
         with first.blame():
             wanted = [leaf for leaf in record.leaves if leaf.requires_grad]
-            diff = first.tops[0].formed_diff(store)
+            diff = first.tops[0].formed_diff(store).to(record.dtype)
             # Statistics have none.
             found = iter(torch.autograd.grad(record.results[0], wanted, diff, allow_unused=True))
             gradients = [next(found) if x.requires_grad else None for x in record.leaves]

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .. import mode
 from ..errors import CaffeError, NetError, as_caffe_error
 from ..graph import Node
 from ..layers.layer import Count, Layer, as_tensors
@@ -63,6 +64,18 @@ class Step:
     def need_backward(self) -> bool:
         """Whether the backward pass visits the layer."""
         return self.node.need_backward
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the layer computes in: short numbers in a training that has them, if it takes them.
+
+        Sums over a batch or over neighbours lose too many digits in them.
+        """
+        layer = self.layer
+        takes_short = layer.takes_short_numbers and layer.family != "normalization"
+        if takes_short and self.is_recorded and not layer.is_patched:
+            return mode.training_precision()
+        return torch.float32
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy has: no forward that could be gone back through."""
@@ -173,14 +186,15 @@ class Step:
                 self.keep([None] * len(self.bottoms), self.node.bottom_need_backward, store)
                 return
             record, self._record = self._record, None
-            if record is not None and record.holds(store):
+            dtype = self.dtype
+            if record is not None and record.dtype == dtype and record.holds(store):
                 inputs, results = record.leaves, record.results
             else:
                 inputs, results = self.inputs(store), None
                 if self._original is not None:
                     inputs[0] = self._original()
-            diffs = [self._as_taken(top.formed_diff(store)) for top in self.tops]
-            tops = [top.formed_data(store) for top in self.tops]
+            diffs = [self._as_taken(top.formed_diff(store), dtype) for top in self.tops]
+            tops = [_of_type(top.formed_data(store), dtype) for top in self.tops]
             if not layer.takes_any_strides:
                 tops = [top.contiguous() for top in tops]
             needs = self.needs()
@@ -228,7 +242,7 @@ class Step:
             for top in self.tops:
                 top.put_data(torch.zeros(top.shape))
             return
-        inputs = self.inputs(store)
+        inputs, dtype = self.inputs(store), self.dtype
         in_place = bool(self.tops) and bool(self.bottoms) and self.tops[0] is self.bottoms[0]
         self._record = None
         record = None
@@ -248,7 +262,7 @@ class Step:
         for top, result in zip(self.tops, results, strict=False):
             if in_place and _is_same(result, inputs[0]) and result.shape == top.shape:
                 continue
-            values = result.float()
+            values = result if result.dtype == dtype else result.float()
             storage = values.untyped_storage().data_ptr()
             # A bottom's memory, or that of a top before, is not this top's too.
             self.put(top, values.clone() if storage in taken else values, store)
@@ -298,7 +312,7 @@ class Step:
             if gradient is not None:
                 is_tops = gradient.data_ptr() in taken
                 own = gradient.clone() if is_tops else gradient
-                blob.add_diff(own.reshape(blob.shape), store)
+                blob.add_diff(_of_type(own, torch.float32).reshape(blob.shape), store)
 
     def _share(self) -> None:
         shares = self.layer.shares
@@ -314,15 +328,19 @@ class Step:
                 top.share_diff(self.bottoms[0])
 
     def inputs(self, store: Store | None) -> list[Tensor]:
-        bottoms = [self._as_taken(blob.formed_data(store)) for blob in self.bottoms]
-        return [*bottoms, *(blob.data_tensor(store) for blob in self.layer.blobs)]
+        dtype = self.dtype
+        bottoms = [self._as_taken(blob.formed_data(store), dtype) for blob in self.bottoms]
+        params = (_of_type(blob.data_tensor(store), dtype) for blob in self.layer.blobs)
+        return [*bottoms, *params]
 
-    def _as_taken(self, x: Tensor) -> Tensor:
+    def _as_taken(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """Return `x` as the layer takes it; pictures channels last, which convolutions like."""
+        x = _of_type(x, dtype)
         if not self.layer.takes_any_strides:
             return x.contiguous()
         likes_channels_last = self.layer.family == "convolution" and x.dim() == 4
-        if likes_channels_last and self.is_recorded and x.device.type == "cpu":
+        is_quicker = x.device.type == "cpu" or dtype != torch.float32
+        if likes_channels_last and self.is_recorded and is_quicker:
             return channels_last(x)
         return x
 
@@ -358,6 +376,7 @@ class Record:
 
     def __init__(self, leaves: Sequence[Tensor], results: Sequence[Tensor], store: Store | None):
         self.leaves, self.results = leaves, results
+        self.dtype = next((x.dtype for x in leaves), torch.float32)
         self._store = store
         self._read: list[tuple[Blob, SyncedMemory, int]] = []
         self._tops: list[Blob] = []
@@ -381,6 +400,10 @@ class Record:
         tops = [(top.memory, top.memory.computed) for top in self._tops]
         read = [(memory, version) for _, memory, version in self._read]
         return all(m.version == version and not m.is_lent for m, version in (*read, *tops))
+
+
+def _of_type(x: Tensor, dtype: torch.dtype) -> Tensor:
+    return x if x.dtype == dtype else x.to(dtype)
 
 
 def _is_same(x: Tensor, y: Tensor) -> bool:

@@ -68,6 +68,7 @@ class InnerProduct(Product):
     """
 
     differences = "normalize of the forks"
+    takes_short_numbers = True
 
     def backward(
         self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Sequence[bool]
