@@ -261,14 +261,9 @@ class CaffeGraph:
         dims = [int(n) for n in shape]
         if math.prod(dims) != math.prod(x.shape):
             raise NetError(f"numbers of shape {x.shape} do not fill {tuple(dims)}")
-        if len(dims) < len(x.shape) and len(dims) > 1 and dims[0] == x.shape[0]:
-            first = next(i for i, n in enumerate([*dims, 0]) if i == len(dims) or n != x.shape[i])
-            last = first + len(x.shape) - len(dims)
-            if tuple(dims[first + 1 :]) == x.shape[last + 1 :] and first < len(dims):
-                settings = {} if first == 1 else {"axis": first}
-                if last != len(x.shape) - 1:
-                    settings["end_axis"] = last
-                return self.layer("Flatten", x, flatten_param=settings)
+        if len(dims) == 2 and len(x.shape) > 2 and dims[0] == x.shape[0]:
+            # No more of Flatten than that: some readers pass over where it begins and ends.
+            return self.layer("Flatten", x)
         if dims and x.shape and dims[0] == x.shape[0]:
             dims[0] = 0
         return self.layer("Reshape", x, reshape_param={"shape": {"dim": dims}})

@@ -31,6 +31,7 @@ def polished(graph: CaffeGraph, outputs: list[Blob], fold: bool) -> list[Written
     _tell_apart(graph, outputs)
     layers = _needed(graph.layers, outputs)
     layers = _folded(layers, outputs, fold)
+    layers = _reshaped_once(layers, outputs)
     layers = _without_flattening(layers, outputs)
     layers += _silenced(graph, layers, outputs)
     _put_in_place(layers, outputs)
@@ -125,6 +126,21 @@ def _take_in(layer: Written, factor: Array, summand: Array) -> None:
     name = "inner_product_param" if kind == "InnerProduct" else "convolution_param"
     getattr(layer.param, name).ClearField("bias_term")
     layer.arrays = [np.asarray(a, np.float32) for a in (weight, bias)]
+
+
+def _reshaped_once(layers: list[Written], outputs: Sequence[Blob]) -> list[Written]:
+    """Of shapes that follow each other only the last one counts."""
+    maker = {id(blob): layer for layer in layers for blob in layer.tops}
+    for layer in layers:
+        before = maker.get(id(layer.bottoms[0])) if layer.param.type == "Reshape" else None
+        if before is not None and before.param.type in ("Reshape", "Flatten"):
+            layer.bottoms = list(before.bottoms)
+            dims = layer.param.reshape_param.shape.dim
+            # A 0 that stands for the bottom's own length stands for another bottom's now.
+            dims[:] = [n or layer.tops[0].shape[i] for i, n in enumerate(dims)]
+            if dims and dims[0] == layer.bottoms[0].shape[0]:
+                dims[0] = 0
+    return _needed(layers, outputs)
 
 
 def _without_flattening(layers: list[Written], outputs: Sequence[Blob]) -> list[Written]:

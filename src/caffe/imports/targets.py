@@ -34,6 +34,8 @@ class Target:
         The field by which its Pooling rounds down, and that field's value.
     channel_operand : bool
         Whether Scale takes its factors from a second bottom of shape (N, C).
+    joins_pictures : bool
+        Whether Concat takes blobs of four axes alone.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Target:
     layers: frozenset[str]
     floor: tuple[str, Any] | None = None
     channel_operand: bool = True
+    joins_pictures: bool = False
     refused: Mapping[str, str] = field(default_factory=dict)
 
     def knows(self, kind: str) -> bool:
@@ -101,6 +104,7 @@ TARGETS: dict[str, Target] = {
                 *("ShuffleChannel", "Split", "Tile", "Upsample"),
             },
             ("ceil_mode", False),
+            joins_pictures=True,
         ),
         Target(
             "sophon",

@@ -74,6 +74,12 @@ def joined(graph: CaffeGraph, values: Sequence[Value], axis: int) -> Value:
     """Return values of the same order of axes joined along one of them."""
     own = values[0].order[axis]
     blobs = [value.blob for value in values]
+    rank = len(blobs[0].shape)
+    if graph.target.joins_pictures and rank < 4:
+        rest = [1] * (4 - rank)
+        wide = [graph.reshaped(Value(blob), [*blob.shape, *rest]) for blob in blobs]
+        whole = joined(graph, wide, own)
+        return graph.alike(values[0], graph.reshaped(whole, whole.shape[:rank]))
     param = {} if own == 1 else {"axis": own}
     return graph.alike(values[0], graph.layer("Concat", *blobs, concat_param=param))
 

@@ -1,0 +1,165 @@
+"""Import nets of PyTorch's world, and compare what the files compute with what PyTorch did.
+
+``python -m benchmarks.imports FOLDER [--READER=PYTHON ...] [--write] [NAME ...]``: FOLDER is where
+`benchmarks/source_nets.py` has put models and values. A READER of `benchmarks/caffe_readers.py` is
+run by the Python that is given for it; without one it is left out. ``--write`` keeps the figures in
+docs/imports.json, of which docs/make_interop.py makes a table.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import caffe
+from caffe.errors import CaffeError
+
+HERE = Path(__file__).parent
+FIGURES = HERE.parent / "docs" / "imports.json"
+OURS = "recaffe"
+Arrays = list[NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Who reads the files.
+
+    Attributes
+    ----------
+    target : str
+        For whom the files are written.
+    most : float
+        The largest difference that passes, as a part of the largest value.
+    largest : float
+        Of how many bytes a model may be; it is slow with larger ones.
+    """
+
+    target: str
+    most: float = 1e-4
+    largest: float = float("inf")
+
+
+READERS = {
+    OURS: Reader("bvlc"),
+    "caffe": Reader("bvlc"),
+    "opencv": Reader("opencv"),
+    "mnn": Reader("mnn"),
+    # It computes in 16 bits.
+    "rknn": Reader("rknn", 3e-2, 110e6),
+    "tpu_mlir": Reader("sophon"),
+}
+
+
+def difference(found: Arrays, wanted: Arrays) -> float:
+    """How far the outputs are from what they should be, as a part of each one's largest value.
+
+    Names and order are the readers' own, so that each output is taken for the nearest of its size.
+    """
+    return max(min((_one(f, w) for f in found), default=np.inf) for w in wanted)
+
+
+def _one(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
+    if found.size != wanted.size:
+        return np.inf
+    off = np.abs(found.reshape(-1) - wanted.reshape(-1)).max()
+    return float(off / max(np.abs(wanted).max(), np.finfo(np.float32).tiny))
+
+
+def ours(text: Path, weights: Path, values: Path) -> Arrays:
+    """Run the files by this project."""
+    net = caffe.Net(text, caffe.TEST, weights=weights)
+    found = net.forward(**{net.inputs[0]: np.load(values)["input"]})
+    return [array.copy() for array in found.values()]
+
+
+def read_by(reader: str, python: str, text: Path, weights: Path, values: Path) -> Arrays:
+    """Run the files by another program.
+
+    Raises
+    ------
+    RuntimeError
+        It refuses them; the last that it said.
+    """
+    out = text.parent / f"{reader}.npz"
+    script = [python, HERE / "caffe_readers.py", reader]
+    done = subprocess.run(
+        [*script, text, weights, values, out],
+        cwd=text.parent,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=900,
+        check=False,
+    )
+    if done.returncode or not out.is_file():
+        log = Path(tempfile.gettempdir()) / f"{reader}.log"
+        log.write_text(done.stdout + done.stderr)
+        raise RuntimeError(f"refused; see {log}")
+    return list(np.load(out).values())
+
+
+def measure(model: Path, pythons: dict[str, str]) -> dict[str, float | str]:
+    """Every reader's largest difference for one net, or why there is none."""
+    values = model.with_suffix(".npz")
+    held = np.load(values)
+    wanted = [held[name] for name in held if name.startswith("output")]
+    found: dict[str, float | str] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for reader, about in READERS.items():
+            if reader != OURS and reader not in pythons:
+                continue
+            if model.stat().st_size > about.largest:
+                continue
+            text = Path(folder) / f"{about.target}.prototxt"
+            weights = text.with_suffix(".caffemodel")
+            try:
+                if not text.is_file():
+                    caffe.imports.save(model, text, weights, target=about.target)
+                if reader == OURS:
+                    arrays = ours(text, weights, values)
+                else:
+                    arrays = read_by(reader, pythons[reader], text, weights, values)
+                found[reader] = float(f"{difference(arrays, wanted):.1e}")
+            except (CaffeError, RuntimeError, subprocess.TimeoutExpired) as error:
+                found[reader] = str(error)
+    return found
+
+
+def is_good(reader: str, figure: float | str) -> bool:
+    """Whether it computes what the model does."""
+    return not isinstance(figure, str) and figure <= READERS[reader].most
+
+
+def main() -> None:
+    """Measure all nets, or those whose names hold a word."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    options = [word for word in sys.argv[1:] if word.startswith("--")]
+    pythons = dict(word[2:].split("=", 1) for word in options if "=" in word)
+    folder, *words = (word for word in sys.argv[1:] if not word.startswith("--"))
+    figures = json.loads(FIGURES.read_text()) if FIGURES.is_file() else {}
+    bad = []
+    for model in sorted(Path(folder).glob("*.onnx"), key=lambda path: path.stat().st_size):
+        name = model.stem
+        if not model.with_suffix(".npz").is_file() or (words and not any(w in name for w in words)):
+            continue
+        found = measure(model, pythons)
+        print(name, found, flush=True)
+        bad += [f"{name} by {who}" for who, figure in found.items() if not is_good(who, figure)]
+        figures[name] = {**figures.get(name, {}), **found}
+        if "--write" in options:
+            FIGURES.write_text(json.dumps(dict(sorted(figures.items())), indent=1) + "\n")
+    sys.exit("\n".join(["these differ:", *bad]) if bad else 0)
+
+
+if __name__ == "__main__":
+    main()
