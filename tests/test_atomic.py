@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from caffe.atomic import atomic_write
+from caffe.atomic import atomic_write, create_file
 from caffe.errors import CaffeError, WriteError
 
 KINDS = ("unnamed", "named")
@@ -198,7 +198,7 @@ KILLED = """
 import os, signal, sys
 if sys.argv[2] == "named":
     vars(os).pop("O_TMPFILE", None)
-from caffe.atomic import atomic_write
+from caffe.atomic import atomic_write, create_file
 with atomic_write(sys.argv[1]) as stream:
     stream.write(bytes(100_000))
     stream.flush()
@@ -243,3 +243,35 @@ def test_without_links_to_open_files_the_content_is_copied(
     write(tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == b"new"
     assert names(tmp_path) == ["file"]
+
+
+def test_of_many_who_create_a_file_one_does(kind: str, tmp_path: Path) -> None:
+    path, created = tmp_path / "file", []
+    contents = [bytes([number]) * 70_000 for number in range(8)]
+    threads = [
+        threading.Thread(target=lambda c=content: created.append((create_file(path, c), c)))
+        for content in contents
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (winner,) = (content for was_created, content in created if was_created)
+    assert path.read_bytes() == winner
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_file_is_created_where_the_system_knows_no_second_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*places: object, **options: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    monkeypatch.setattr(os, "link", refuse)
+    assert create_file(tmp_path / "file", b"first")
+    assert not create_file(tmp_path / "file", b"second")
+    assert (tmp_path / "file").read_bytes() == b"first"
+    assert names(tmp_path) == ["file"]
+    with pytest.raises(WriteError, match="cannot be written"):
+        create_file(tmp_path / "absent" / "file", b"first")

@@ -24,6 +24,7 @@ except ImportError:  # pragma: no cover
 CHUNK = 1 << 20
 # A short name of its own, so that the file itself may have as long a name as the system allows.
 _HIDDEN = re.compile(r"\.recaffe-[0-9a-f]{16}\.part")
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _cleared: set[str] = set()
 
@@ -59,6 +60,46 @@ def atomic_write(path: PathLike, mode: str = "wb") -> Iterator[IO[Any]]:
     except OSError as error:
         if isinstance(error, CaffeError) or error.errno is None:
             raise
+        raise WriteError(path, error) from error
+
+
+def create_file(path: PathLike, content: bytes) -> bool:
+    """Write a file that is not there yet, whole or not at all.
+
+    Of several who write the same name at once one does, and the others are told so. A system that
+    knows no second names for a file (FAT) cannot decide that; there the last one's stays.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    content : bytes
+        All that it holds. It is on the disk when this returns.
+
+    Returns
+    -------
+    bool
+        Whether it was written; False where a file of that name stands already.
+
+    Raises
+    ------
+    WriteError
+        The operating system refuses.
+    """
+    target = os.path.realpath(path_text(path))
+    try:
+        folder = os.path.dirname(target)
+        _clear(folder)
+        draft = _Draft(folder)
+        try:
+            with os.fdopen(os.dup(draft.handle), "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            return draft.take_free_name(target)
+        finally:
+            draft.close()
+    except OSError as error:
         raise WriteError(path, error) from error
 
 
@@ -137,6 +178,24 @@ class _Draft:
             return
         os.replace(self._hidden(), target)
         self._name = None
+
+    def take_free_name(self, target: str) -> bool:
+        """Stand at `target` from now on, or return False where another file does."""
+        if self._name is None and _link(self.handle, target):
+            return True
+        if os.path.lexists(target):
+            return False
+        hidden = self._hidden()
+        try:
+            os.link(hidden, target)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            os.replace(hidden, target)
+            self._name = None
+        return True
 
     def replace(self, target: str, old: os.stat_result) -> bool:
         """Stand at `target` like the file there, or return False where that cannot be."""

@@ -60,6 +60,7 @@ MODULES = {
         for name in (
             "_caffe",
             "attribution",
+            "bulk",
             "classifier",
             "coord_map",
             "detect",

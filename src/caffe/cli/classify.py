@@ -12,6 +12,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import CaffeError
+from .bulk import (
+    BulkWishes,
+    Ray,
+    Retry,
+    ShardSize,
+    Verify,
+    Workers,
+    bulk_arithmetic,
+    goes_to_parts,
+    pictures_given,
+    run_in_parts,
+)
 from .options import BatchSize, Engine, Gpu, Precision, Threads, set_arithmetic, use_gpu
 from .own_net import (
     OWN,
@@ -24,6 +36,7 @@ from .own_net import (
     OwnWeights,
     RawScale,
     check_own,
+    frozen_classifier,
     own_classifier,
     zoo_classifier,
 )
@@ -36,6 +49,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import Console
 
+    from ..bulk.tasks import Task
     from ..classifier import Classifier
     from ..io.tables import Put
     from ..predictions import Predictions
@@ -87,14 +101,15 @@ class Recognizer:
 
 def classify(
     pictures: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="PICTURES",
             help="Picture files, http(s) addresses, or directories, in which pictures are looked "
             "for by their extension, subdirectories too, in alphabetical order, hidden files "
-            "left out. '-' reads a picture from standard input.",
+            "left out. '-' reads a picture from standard input. With -o FOLDER/ also "
+            "s3://BUCKET/PREFIX, tar archives, and Parquet files of pictures or their places.",
         ),
-    ],
+    ] = None,
     model: ModelName = None,
     net: OwnNet = None,
     weights: OwnWeights = None,
@@ -131,9 +146,10 @@ def classify(
         typer.Option(
             "--output",
             "-o",
-            metavar="FILE|csv|json|jsonl",
+            metavar="FILE|csv|json|jsonl|FOLDER/",
             help="Write results to a file that ends in .csv, .json, .jsonl or .parquet; to "
-            "standard output where only a form is named.",
+            "standard output where only a form is named; for any number of pictures to a folder "
+            "or s3://BUCKET/..., in a run that goes on where it was stopped.",
         ),
     ] = None,
     as_json: Annotated[
@@ -141,9 +157,15 @@ def classify(
         typer.Option(
             "--json",
             help="One JSON object per picture and line: path, predictions (index, label, "
-            "probability), time (seconds for reading and classifying).",
+            "probability), time (seconds for reading and classifying). With -o FOLDER/ lines that "
+            "tell of the progress.",
         ),
     ] = False,
+    workers: Workers = 1,
+    ray: Ray = None,
+    shard: ShardSize = None,
+    retry_errors: Retry = False,
+    verify: Verify = False,
 ) -> None:
     """Name what is in pictures, with the most probable classes first.
 
@@ -164,6 +186,27 @@ def classify(
     from ..io.tables import JSON_LINES, form_of, write_results
     from ..predictions import Predictions
 
+    wishes = BulkWishes(workers, ray, shard, retry_errors, verify, as_json)
+    in_parts = output is not None and goes_to_parts(output)
+    pictures = pictures_given(pictures, may_lack=in_parts and verify)
+    if output is not None and in_parts:
+        arithmetic = bulk_arithmetic(gpu, precision, engine)
+
+        def task() -> Task:
+            from ..bulk.classifying import Classifying
+
+            files, recipe, names = frozen_classifier(
+                model, net, weights, mean, raw_scale, input_scale, channel_swap, image_dims
+            )
+            names = names if labels is None else read_labels(labels)
+            named = None if names is None else tuple(names)
+            return Classifying(
+                files, recipe, named, top, min_probability, oversample, batch, arithmetic
+            )
+
+        run_in_parts(wishes, pictures, output, task)
+        return
+    wishes.refuse("-o")
     if as_json and output is not None:
         raise typer.BadParameter("--json and --output are two ways to say one thing")
     results = JSON_LINES if as_json else output

@@ -9,6 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import completion
+from .bulk import (
+    BulkWishes,
+    Ray,
+    Retry,
+    ShardSize,
+    Verify,
+    Workers,
+    bulk_arithmetic,
+    goes_to_parts,
+    pictures_given,
+    run_in_parts,
+)
 from .options import BatchSize, Engine, Gpu, Precision, Threads, set_arithmetic, use_gpu
 from .own_net import (
     ChannelSwap,
@@ -20,6 +32,7 @@ from .own_net import (
     OwnWeights,
     RawScale,
     check_own,
+    frozen_classifier,
     own_classifier,
     zoo_classifier,
 )
@@ -28,27 +41,30 @@ from .sources import find_pictures
 from .terminal import progress
 
 if TYPE_CHECKING:
+    from ..bulk.tasks import Task
     from ..classifier import Classifier
 
 
 def extract(
-    pictures: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PICTURES",
-            help="Picture files, http(s) addresses, or directories, in which pictures are looked "
-            "for. '-' reads a picture from standard input.",
-        ),
-    ],
     output: Annotated[
-        Path,
+        str,
         typer.Option(
             "--output",
             "-o",
-            metavar="FILE",
-            help="Where they go; ends in .npy, .h5, .parquet or .lmdb.",
+            metavar="FILE|FOLDER/",
+            help="Where they go: a file that ends in .npy, .h5, .parquet or .lmdb; for any number "
+            "of pictures a folder or s3://BUCKET/..., in a run that goes on where it was stopped.",
         ),
     ],
+    pictures: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PICTURES",
+            help="Picture files, http(s) addresses, or directories, in which pictures are looked "
+            "for. '-' reads a picture from standard input. With -o FOLDER/ also "
+            "s3://BUCKET/PREFIX, tar archives, and Parquet files of pictures or their places.",
+        ),
+    ] = None,
     blob: Annotated[
         str | None,
         typer.Option(
@@ -70,6 +86,14 @@ def extract(
     precision: Precision = None,
     engine: Engine = None,
     batch: BatchSize = 16,
+    workers: Workers = 1,
+    ray: Ray = None,
+    shard: ShardSize = None,
+    retry_errors: Retry = False,
+    verify: Verify = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With -o FOLDER/: lines that tell of the progress.")
+    ] = False,
 ) -> None:
     """Write what a blob holds for each picture: features to search, cluster or learn from.
 
@@ -90,6 +114,25 @@ def extract(
     check_own(model, net, own)
     from ..io.feature_files import form_of
 
+    wishes = BulkWishes(workers, ray, shard, retry_errors, verify, as_json)
+    in_parts = goes_to_parts(output) and not output.endswith(".lmdb")
+    pictures = pictures_given(pictures, may_lack=in_parts and verify)
+    if in_parts:
+        arithmetic = bulk_arithmetic(gpu, precision, engine)
+
+        def task() -> Task:
+            from ..bulk.extracting import Extracting
+
+            files, recipe, _ = frozen_classifier(
+                model, net, weights, mean, raw_scale, input_scale, channel_swap, image_dims
+            )
+            return Extracting(files, recipe, blob, batch, arithmetic)
+
+        run_in_parts(wishes, pictures, output, task)
+        return
+    wishes.refuse("-o")
+    if as_json:
+        raise typer.BadParameter("--json: only with -o FOLDER/ or -o s3://BUCKET/...")
     form_of(output)
     use_gpu(gpu)
     set_arithmetic(precision, engine)
@@ -102,7 +145,7 @@ def extract(
             classifier = own_classifier(
                 net, weights, mean, raw_scale, input_scale, channel_swap, image_dims
             )
-        _extract(classifier, blob or classifier.feature_blob(), found, output, batch, refuse)
+        _extract(classifier, blob or classifier.feature_blob(), found, Path(output), batch, refuse)
     refuse.end()
 
 

@@ -17,6 +17,7 @@ from .options import whole_numbers
 from .terminal import complain
 
 if TYPE_CHECKING:
+    from ..bulk.model_files import ModelFiles
     from ..classifier import Classifier
     from ..io.recipe import PictureRecipe
     from ..zoo.model import Model
@@ -140,6 +141,30 @@ def own_classifier(
     if sys.stderr.isatty():
         tell_recipe(classifier.recipe)
     return classifier
+
+
+def frozen_classifier(
+    model: str | None,
+    net: Path | None,
+    weights: Path | None,
+    mean: str | None,
+    raw_scale: float | None,
+    input_scale: float | None,
+    channel_swap: str | None,
+    image_dims: str | None,
+) -> tuple[ModelFiles, PictureRecipe, list[str] | None]:
+    """What other processes make a command line's classifier of: files, recipe and labels."""
+    from ..bulk.model_files import ModelFiles
+
+    if net is None or weights is None:
+        from ..zoo import fetch
+
+        of_zoo = zoo_classifier(model)
+        files = fetch(of_zoo.record.name, quiet=True)
+        found = ModelFiles(str(files.net), str(files.weights))
+        return found, of_zoo.recipe, of_zoo.labels
+    own = own_classifier(net, weights, mean, raw_scale, input_scale, channel_swap, image_dims)
+    return ModelFiles(str(net.absolute()), str(weights.absolute())), own.recipe, None
 
 
 def own_recipe(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CaffeError, ImageError
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STANDARD_INPUT = "-"
-# Not all that Pillow opens: a folder's .pdf or .ico is seldom meant.
-_PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".webp", ".avif", ".tif", ".tiff")
-SUFFIXES = (*_PHOTOGRAPHS, ".png", ".bmp", ".gif", ".tga", ".ppm", ".pgm", ".pbm", ".pnm")
 
 
 def find_pictures(arguments: Iterable[str], refuse: Callable[[str], None]) -> list[str]:
@@ -30,27 +27,21 @@ def find_pictures(arguments: Iterable[str], refuse: Callable[[str], None]) -> li
     refuse : callable
         Told, in a sentence, of each folder that has no pictures or cannot be read.
     """
+    from ..io.folders import SUFFIXES, walk_pictures
+
+    def tell(error: OSError) -> None:
+        refuse(f"{error.filename}: the folder cannot be read: {error.strerror}")
+
     found: list[str] = []
     for argument in arguments:
         if not os.path.isdir(argument):
             found.append(argument)
             continue
-        here = list(_walk(argument, refuse))
+        here = list(walk_pictures(argument, tell))
         if not here:
             refuse(f"{argument}: no pictures in this folder (looked for {' '.join(SUFFIXES)})")
         found += here
     return found
-
-
-def _walk(folder: str, refuse: Callable[[str], None]) -> Iterator[str]:
-    def tell(error: OSError) -> None:
-        refuse(f"{error.filename}: the folder cannot be read: {error.strerror}")
-
-    for place, folders, names in os.walk(folder, onerror=tell):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                yield os.path.join(place, name)
 
 
 def read_source(source: str, color: bool = True) -> tuple[NDArray[Any], float]:

@@ -1,0 +1,127 @@
+"""Where pictures come from: folders, prefixes, archives, tables, and files by themselves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from fnmatch import fnmatchcase
+
+from ..errors import CaffeError
+from ..io.folders import is_picture_name, walk_pictures
+from ..io.given import is_address
+from .entries import Entry
+from .stores import is_cloud, open_store, split_place
+from .tables import is_table, table_entries
+from .tars import is_tar, tar_entries
+
+
+def settled(argument: str) -> str:
+    """Return a source as it can be found from everywhere: paths from the root.
+
+    Raises
+    ------
+    CaffeError
+        It is standard input, or nothing.
+    """
+    if not argument or argument == "-":
+        raise CaffeError("a run that can be resumed takes no pictures from standard input")
+    return argument if is_address(argument) else os.path.abspath(argument)
+
+
+def all_entries(
+    sources: Iterable[str], tell: Callable[[str], object], at: int = 0, after: Entry | None = None
+) -> Iterator[tuple[int, Entry]]:
+    """Yield the pictures of several sources, each with its source's number.
+
+    Parameters
+    ----------
+    sources : iterable of str
+        As `settled` returns them.
+    tell : callable
+        Told, in a sentence, of each folder that cannot be read.
+    at : int
+        The source to begin with.
+    after : Entry, optional
+        Of that source's pictures the last that is not wanted again.
+    """
+    for number, source in enumerate(sources):
+        if number >= at:
+            for entry in _entries(source, tell, after if number == at else None):
+                yield number, entry
+
+
+def _entries(source: str, tell: Callable[[str], object], after: Entry | None) -> Iterator[Entry]:
+    places = _expanded(source)
+    own = None if after is None else _place_of(after, places)
+    for place in places:
+        if own is not None and place < own:
+            continue
+        behind = after if place == own else None
+        if is_tar(place):
+            yield from tar_entries(place, behind)
+        elif is_table(place):
+            yield from table_entries(place, behind)
+        elif is_cloud(place):
+            yield from _of_prefix(place, behind)
+        elif os.path.isdir(place):
+            yield from _of_folder(place, tell, behind)
+        elif behind is None:
+            yield _alone(place)
+
+
+def _place_of(entry: Entry, places: list[str]) -> str:
+    """Which of the places that one source stands for a picture came from."""
+    if len(places) == 1:
+        return places[0]
+    stands = entry.container or entry.key
+    for place in places:
+        if stands == place or stands.startswith((f"{place}/", f"{place}{os.sep}")):
+            return place
+    return stands
+
+
+def _expanded(source: str) -> list[str]:
+    """A source, or what its last part's stars stand for."""
+    folder, _, pattern = source.rpartition("/" if is_address(source) else os.sep)
+    is_web = is_address(source) and not is_cloud(source)
+    if is_web or not any(mark in pattern for mark in "*?[") or os.path.lexists(source):
+        return [source]
+    found = sorted(n for n in open_store(folder).names("") if fnmatchcase(n, pattern))
+    if not found:
+        raise CaffeError(f"{source}: nothing is there that is called so")
+    return [f"{folder}/{n}" if is_address(source) else os.path.join(folder, n) for n in found]
+
+
+def _of_folder(folder: str, tell: Callable[[str], object], after: Entry | None) -> Iterator[Entry]:
+    def refuse(error: OSError) -> None:
+        tell(f"{error.filename}: the folder cannot be read: {error.strerror}")
+
+    for path in walk_pictures(folder, refuse, None if after is None else after.key):
+        yield _alone(path)
+
+
+def _of_prefix(place: str, after: Entry | None) -> Iterator[Entry]:
+    from .cloud_store import CloudStore
+
+    bucket, name = split_place(place)
+    if is_picture_name(name) and not name.endswith("/"):
+        if after is None:
+            yield _alone(place)
+        return
+    store = open_store(place)
+    assert isinstance(store, CloudStore)
+    last = None if after is None else split_place(after.key)[1]
+    for found in store.below(last):
+        if is_picture_name(found.name):
+            yield Entry(f"{bucket}/{found.name}", found.size, found.etag)
+
+
+def _alone(place: str) -> Entry:
+    if is_address(place):
+        return Entry(place)
+    try:
+        found = os.stat(place)
+    except OSError:
+        # It keeps its row, which will say why it cannot be read.
+        return Entry(place)
+    return Entry(place, found.st_size, f"{found.st_mtime_ns:x}-{found.st_size:x}")

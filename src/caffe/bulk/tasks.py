@@ -1,0 +1,104 @@
+"""What is to be made of each picture: a task, and what it becomes once its net is loaded."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..io.given import read_given
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """By what a process computes; it does not change what rows mean, but for the precision.
+
+    Attributes
+    ----------
+    gpu : int or None
+        The GPU; None for the CPU.
+    precision, engine : str or None
+        See `caffe.set_precision` and `caffe.set_engine`; as they are where None.
+    """
+
+    gpu: int | None = None
+    precision: str | None = None
+    engine: str | None = None
+
+    def use(self) -> None:
+        """Compute so from now on.
+
+        Raises
+        ------
+        CaffeError
+            There is no such GPU, precision or engine, or not here.
+        """
+        from .. import mode
+
+        if self.gpu is not None:
+            mode.set_gpu(self.gpu)
+        if self.precision is not None:
+            mode.set_precision(self.precision)
+        if self.engine is not None:
+            mode.set_engine(self.engine)
+
+
+AS_IT_IS = Arithmetic()
+
+
+class Task(Protocol):
+    """What is to be made of each picture. It can be pickled."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return all that decides what the rows hold, as JSON can have it."""
+
+    def packed(self) -> Task:
+        """Return the same task for machines that have none of its files."""
+
+    def open(self) -> OpenTask:
+        """Load the net."""
+
+
+class OpenTask(Protocol):
+    """A task with its net loaded.
+
+    Attributes
+    ----------
+    at_once : int
+        How many pictures go through the net together.
+    metadata : dict of str to str
+        Goes into each file of rows.
+    """
+
+    at_once: int
+    metadata: dict[str, str]
+
+    def prepare(self, content: bytes, name: str) -> Any:
+        """Make of a picture's bytes what the net takes; threads may do so at once.
+
+        Raises
+        ------
+        CaffeError
+            It is no picture, or none that fits.
+        """
+
+    def run(self, prepared: Sequence[Any]) -> list[Any]:
+        """Return a row for each of some pictures; a `CaffeError` for one that has none."""
+
+    def columns(self, rows: Sequence[Any]) -> dict[str, Any]:
+        """Return Arrow's arrays by their names; None among the rows is a picture without any."""
+
+
+def pixels_of(content: bytes, name: str, color: bool) -> tuple[Any, float]:
+    """Return a picture's numbers, and what they are to be divided by to lie in 0 to 1.
+
+    Raises
+    ------
+    ImageError
+        It is no picture; the text says whose.
+    """
+    stream = io.BytesIO(content)
+    # So that an error can say whose it is.
+    stream.name = name
+    return read_given(stream, color)
