@@ -15,7 +15,20 @@ from caffe import threads
 from tests.helpers.command import caffe_command
 
 NET = 'name: "n" layer { name: "d" type: "Input" top: "d" input_param { shape { dim: [1, 2] } } }'
-COMPUTING = ("classify", "detect", "look", "serve", "test", "time", "train")
+COMPUTING = (
+    *(
+        "classify",
+        "detect",
+        "export",
+        "extract",
+        "look",
+        "segment",
+        "serve",
+        "test",
+        "time",
+        "train",
+    ),
+)
 
 needs_two = pytest.mark.skipif(threads.usable_cpus() < 2, reason="one CPU: nobody waits")
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from caffe.proto.text import format_text
 from caffe.web.models import Mode
 from caffe.web.runs import Runs
+from caffe.zoo import nets
 from tests.helpers.browsing import (
     choose,
     chromium,
@@ -222,6 +224,57 @@ def test_a_net_that_is_dropped_is_shown_and_its_weights_too(page: Any, folder: P
     wait(page, "the refusal", lambda: find(page, "#inside-error [role=alert]"))
     find(page, "#open-inside").click()
     wait(page, "the model", lambda: "small" in find(page, "#totals").text)
+
+
+def test_the_graph_of_a_deep_net_is_moved_and_clicked(page: Any) -> None:
+    pytest.importorskip("pydot", reason="pydot lays out diagrams")
+    from selenium.webdriver.common.keys import Keys
+
+    text = format_text(nets.resnet152())
+    drop(page, ("resnet152.prototxt", text.encode()))
+    wait(page, "the net", lambda: "looked at, not run" in find(page, "#inside-error").text)
+    page.execute_script("document.getElementById('as-graph').click()")
+    nodes = wait(page, "the graph", lambda: find_all(page, "#graph .node"))
+    # Blocks that repeat are one node.
+    assert 30 < len(nodes) < 152
+    canvas = find(page, "#graph").rect
+    width = "return document.querySelector('#graph > g').getBoundingClientRect().width"
+    assert page.execute_script(width) <= canvas["width"]
+    # Far below what is in sight: the keys lead there.
+    nodes[0].send_keys(Keys.END, Keys.ENTER)
+    wait(page, "the last", lambda: find(page, "#layer-name").text == "prob")
+    last = find(page, "#graph .chosen").rect
+    assert canvas["y"] <= last["y"] < canvas["y"] + canvas["height"]
+
+
+def test_pictures_samples_and_a_second_net_are_chosen_by_keys(page: Any) -> None:
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    def press(key: str, there: Callable[[Any], bool]) -> Any:
+        for _ in range(60):
+            ActionChains(page).send_keys(key).perform()
+            if there(page.switch_to.active_element):
+                return page.switch_to.active_element
+        raise AssertionError("the keyboard does not lead there")
+
+    def is_in(what: str) -> Callable[[Any], bool]:
+        return lambda one: page.execute_script(f"return !!arguments[0].closest('{what}')", one)
+
+    wait(page, "the samples", lambda: find_all(page, "#samples-list button"))
+    press(Keys.TAB, is_in("#samples-list"))
+    ActionChains(page).send_keys(Keys.ENTER).perform()
+    assert top_class(page)
+    drop(page, ("one.png", picture()), ("two.png", picture(9, 30)))
+    wait(page, "three", lambda: len(find_all(page, "#pictures button")) == 3)
+    page.execute_script("document.getElementById('file').focus()")
+    press(Keys.TAB, is_in("#pictures"))
+    press(Keys.ARROW_RIGHT, lambda one: one.get_attribute("title") == "two.png")
+    ActionChains(page).send_keys(Keys.SPACE).perform()
+    wait(page, "the second", lambda: find(page, "#caption").text == "two.png")
+    press(Keys.TAB, lambda one: one.get_attribute("id") == "beside")
+    ActionChains(page).send_keys(Keys.ARROW_DOWN).perform()
+    wait(page, "both", lambda: find(page, "#beside-results").is_displayed())
 
 
 def test_a_training_is_followed(page: Any, folder: Path) -> None:

@@ -11,7 +11,7 @@ import typer
 from ..errors import CaffeError
 from ..phases import check_phase
 from .nets import Phase, read_named_net
-from .options import Stages, stages_of
+from .options import Stages, Threads, stages_of
 from .own_net import ChannelSwap, InputScale, Mean, RawScale, own_recipe
 from .show import read_shapes
 from .terminal import complain, readable_size, share_shown
@@ -64,6 +64,7 @@ def export(
     ] = None,
     phase: Annotated[Phase, typer.Option(help="Which of the net's phases.")] = Phase.TEST,
     stage: Stages = None,
+    threads: Threads = None,
     opset: Annotated[
         int | None,
         typer.Option(
