@@ -368,3 +368,20 @@ def test_an_unknown_precision_is_refused(name: str) -> None:
         caffe.set_precision(name)
     with pytest.raises(caffe.CaffeError, match="auto, torch, openvino, layerwise"):
         caffe.set_engine(name)
+
+
+def test_a_convolution_in_another_shape_is_not_joined_with_a_sum() -> None:
+    text = """
+    layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [2, 3, 4, 5] } } }
+    layer { name: "z" type: "Input" top: "z" input_param { shape { dim: [6, 1, 5, 1] } } }
+    layer { name: "c" type: "Convolution" bottom: "z" top: "c"
+            convolution_param { num_output: 4 kernel_size: 1 weight_filler { type: "xavier" } } }
+    layer { name: "r" type: "Reshape" bottom: "c" top: "r"
+            reshape_param { shape { dim: [2, 3, 4, 5] } } }
+    layer { name: "sum" type: "Eltwise" bottom: "r" bottom: "x" top: "sum" }"""
+    net = caffe.Net(text, caffe.TEST)
+    generator = np.random.default_rng(0)
+    given = {name: generator.normal(size=net.blobs[name].shape) for name in net.inputs}
+    found = net.forward(**given)["sum"].copy()
+    wanted = net.blobs["r"].data + given["x"]
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.helpers.onnx_models import check, model, types
+from tests.helpers.onnx_models import check, model, numbers, types
 
+onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 
@@ -52,3 +53,58 @@ def test_what_has_three_axes_is_joined_as_pictures_where_the_reader_asks_for_the
     assert types(check(proto, "opencv")) == ["Reshape", "Concat"]
     made = check(proto, "rknn")
     assert types(made) == ["Reshape", "Reshape", "Concat", "Reshape"]
+
+
+def node(*arguments: object, **attributes: object) -> object:
+    return onnx.helper.make_node(*arguments, **attributes)
+
+
+def test_factors_and_summands_in_a_row_are_one_layer() -> None:
+    numbers_ = {name: np.asarray(i + 2, np.float32) for i, name in enumerate("abc")}
+    chain = [
+        node("Mul", ["x", "a"], ["1"]),
+        node("Add", ["1", "b"], ["2"]),
+        node("Pow", ["2", "c"], ["y"]),
+    ]
+    made = check(model(chain, {"x": [2, 3]}, ["y"], numbers_))
+    assert types(made) == ["Power"]
+    chain = [node("Mul", ["x", "a"], ["1"]), node("Add", ["1", "b"], ["y"])]
+    made = check(model(chain, {"x": [2, 3]}, ["y"], {"a": numbers(3), "b": numbers(3)}))
+    assert types(made) == ["Scale"]
+
+
+def test_a_product_and_its_summand_are_one_layer() -> None:
+    chain = [node("MatMul", ["x", "a"], ["1"]), node("Add", ["1", "b"], ["y"])]
+    made = check(model(chain, {"x": [2, 3]}, ["y"], {"a": numbers(3, 4), "b": numbers(4)}))
+    assert types(made) == ["InnerProduct"]
+    assert made.text.layer[1].inner_product_param.bias_term
+
+
+def test_what_two_read_stays() -> None:
+    chain = [
+        node("Conv", ["x", "w"], ["1"]),
+        node("Relu", ["1"], ["2"]),
+        node("Add", ["1", "2"], ["y"]),
+        node("Relu", ["x"], ["z"]),
+    ]
+    made = check(model(chain, {"x": [1, 2, 3, 3]}, ["y", "z"], {"w": numbers(2, 2, 1, 1)}))
+    relus = [layer for layer in made.text.layer if layer.type == "ReLU"]
+    assert all(layer.bottom[0] != layer.top[0] for layer in relus)
+
+
+def test_outputs_that_are_inputs_or_the_same() -> None:
+    chain = [
+        node("Relu", ["x"], ["1"]),
+        node("Identity", ["1"], ["y"]),
+        node("Dropout", ["1"], ["z"]),
+        node("Identity", ["x"], ["w"]),
+        node("Abs", ["1"], ["v"]),
+    ]
+    made = check(model(chain, {"x": [2, 3]}, ["y", "z", "w", "v"]))
+    assert made.outputs == ["y", "z", "w", "v"]
+
+
+def test_flattening_before_a_product_is_left_out() -> None:
+    chain = [node("Flatten", ["x"], ["1"]), node("Gemm", ["1", "w"], ["y"])]
+    made = check(model(chain, {"x": [2, 3, 2, 2]}, ["y"], {"w": numbers(12, 5)}))
+    assert types(made) == ["InnerProduct"]

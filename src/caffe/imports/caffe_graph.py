@@ -93,15 +93,18 @@ class Written:
         What it reads and makes.
     arrays : list of ndarray
         Its parameters.
-    origin : str
-        The node that it was made of, for errors.
+    hint : str
+        What it should be called.
+    is_named : bool
+        Whether that is the name that the model's author gave to its weights.
     """
 
     param: LayerParameter
     bottoms: list[Blob]
     tops: list[Blob]
     arrays: list[Array]
-    origin: str = ""
+    hint: str = ""
+    is_named: bool = False
 
 
 @dataclass
@@ -194,7 +197,6 @@ class CaffeGraph:
     def __init__(self, target: Target) -> None:
         self.target = target
         self.layers: list[Written] = []
-        self.origin = ""
         self._cuts: dict[tuple[int, int, tuple[int, ...]], list[Blob]] = {}
 
     # Layers.
@@ -232,7 +234,7 @@ class CaffeGraph:
         numbers = [np.asarray(array, np.float32, order="C") for array in arrays]
         shapes = _top_shapes(param, tops, [b.shape for b in read], [a.shape for a in numbers])
         made = [Blob(shape) for shape in shapes]
-        self.layers.append(Written(param, read, made, numbers, self.origin))
+        self.layers.append(Written(param, read, made, numbers))
         return [Value(blob) for blob in made]
 
     def input(self, shape: Sequence[int]) -> Value:

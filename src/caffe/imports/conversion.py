@@ -69,7 +69,6 @@ class _Conversion:
         self.graph = CaffeGraph(target)
         self.values: dict[str, Value] = {}
         self.tensors = {tensor.name: tensor for tensor in source.graph.initializer}
-        self.names = naming.Names()
 
     def made(
         self,
@@ -82,16 +81,15 @@ class _Conversion:
         nodes = _needed(list(self.source.graph.node), wanted)
         read = {name for node in nodes for name in _reads(node)} | set(wanted)
         for name, shape in self.source.inputs(shapes).items():
-            self.graph.origin = f"input '{name}'"
             self.values[name] = self.graph.input(shape)
-            self.names.hint(self.graph.layers[-1], name)
+            self.graph.layers[-1].hint = naming.safe(name)
         for done, node in enumerate(nodes, 1):
             self._node(node, read)
             progress(done, len(nodes))
         blobs = [self._output(name) for name in wanted]
         layers = polish.polished(self.graph, blobs, fold)
-        self.names.settle(layers, dict(zip(map(naming.safe, wanted), blobs, strict=True)))
-        return Imported.of(self.source.graph.name, layers, blobs)
+        naming.settle(layers, dict(zip(map(naming.safe, wanted), blobs, strict=True)))
+        return Imported.of(self.source.title, layers, blobs)
 
     def _wanted(self, outputs: Sequence[str] | None) -> list[str]:
         own = [info.name for info in self.source.graph.output]
@@ -118,7 +116,6 @@ class _Conversion:
 
     def _node(self, proto: Any, read: set[str]) -> None:
         label = f"node '{proto.name or proto.output[0]}' ({proto.op_type})"
-        self.graph.origin = label
         for name in proto.output:
             if name in self.values:
                 raise NetError(f"{label}: '{name}' is made a second time; the model is damaged")
@@ -130,7 +127,7 @@ class _Conversion:
             raise as_caffe_error(error, f"{self.source.name}: {label}") from error
         self.values.update(zip(proto.output, made, strict=False))
         self.values.pop("", None)
-        self.names.note(proto, self.tensors, self.graph.layers[before:])
+        naming.note(proto, self.tensors, self.graph.layers[before:])
 
     def _made(
         self, proto: Any, label: str, inputs: list[Value | None], wanted: list[bool]
@@ -195,11 +192,10 @@ class _Conversion:
                 f"{self.source.name}: output '{name}' is always the same, whatever goes in; name "
                 "the --outputs without it"
             )
-        self.graph.origin = f"output '{name}'"
         before = len(self.graph.layers)
         value = self.graph.plain(value)
         for layer in self.graph.layers[before:]:
-            self.names.hint(layer, name)
+            layer.hint = naming.safe(name)
         return value.blob
 
 

@@ -41,58 +41,50 @@ def short(name: str, kind: str) -> str:
     return safe("_".join(kept))
 
 
-class Names:
-    """Names that are noted while layers are made, and settled when all are."""
+def note(node: Any, tensors: Container[str], layers: Sequence[Written]) -> None:
+    """Note what the layers that one node has become are called; the last one is as the node is."""
+    if not layers:
+        return
+    weights = [
+        name.rpartition(".")[0]
+        for name in node.input
+        if name in tensors and name.endswith((".weight", ".bias"))
+    ]
+    base = safe(weights[0]) if weights else short(node.name or node.op_type.lower(), node.op_type)
+    for layer in layers:
+        layer.hint = f"{base}_{layer.param.type.lower()}"
+    layers[-1].hint, layers[-1].is_named = base, bool(weights)
 
-    def __init__(self) -> None:
-        self._hints: dict[int, str] = {}
 
-    def hint(self, layer: Written, name: str) -> None:
-        """Note what a layer should be called."""
-        self._hints[id(layer)] = safe(name)
-
-    def note(self, node: Any, tensors: Container[str], layers: Sequence[Written]) -> None:
-        """Note the names of the layers that one node has become; the last one has the node's."""
-        if not layers:
-            return
-        weights = [name for name in node.input if name in tensors and name.endswith(".weight")]
-        if weights:
-            base = safe(weights[0].removesuffix(".weight"))
+def settle(layers: Sequence[Written], outputs: Mapping[str, Blob]) -> None:
+    """Name layers and blobs, each name once; outputs have the model's."""
+    wanted = {id(blob): name for name, blob in outputs.items()}
+    taken: set[str] = set()
+    seen: set[int] = set()
+    reserved = set(wanted.values())
+    for layer in layers:
+        new = [blob for blob in layer.tops if id(blob) not in seen]
+        seen.update(map(id, new))
+        own = next((wanted[id(blob)] for blob in new if id(blob) in wanted), None)
+        hint = layer.hint or layer.param.type.lower()
+        if own is not None and len(layer.tops) == 1 and own not in taken:
+            layer.param.name = own
         else:
-            base = short(node.name, node.op_type) if node.name else node.op_type.lower()
-        for layer in layers[:-1]:
-            self.hint(layer, f"{base}_{layer.param.type.lower()}")
-        self.hint(layers[-1], base)
-
-    def settle(self, layers: Sequence[Written], outputs: Mapping[str, Blob]) -> None:
-        """Name layers and blobs, each name once; outputs have the model's."""
-        wanted = {id(blob): name for name, blob in outputs.items()}
-        taken: set[str] = set()
-        seen: set[int] = set()
-        reserved = set(wanted.values())
-        for layer in layers:
-            new = [blob for blob in layer.tops if id(blob) not in seen]
-            seen.update(map(id, new))
-            own = next((wanted[id(blob)] for blob in new if id(blob) in wanted), None)
-            hint = self._hints.get(id(layer), layer.param.type.lower())
-            if own is not None and len(layer.tops) == 1 and own not in taken:
-                layer.param.name = own
+            layer.param.name = _unused(hint, taken | reserved)
+        taken.add(layer.param.name)
+        for i, blob in enumerate(layer.tops):
+            if blob not in new:
+                continue
+            if id(blob) in wanted:
+                blob.name = wanted[id(blob)]
+            elif len(layer.tops) == 1:
+                blob.name = layer.param.name
             else:
-                layer.param.name = _unused(hint, taken | reserved)
-            taken.add(layer.param.name)
-            for i, blob in enumerate(layer.tops):
-                if blob not in new:
-                    continue
-                if id(blob) in wanted:
-                    blob.name = wanted[id(blob)]
-                elif len(layer.tops) == 1:
-                    blob.name = layer.param.name
-                else:
-                    blob.name = _unused(f"{layer.param.name}_{i}", taken | reserved)
-                    taken.add(blob.name)
-        for layer in layers:
-            layer.param.bottom[:] = [blob.name for blob in layer.bottoms]
-            layer.param.top[:] = [blob.name for blob in layer.tops]
+                blob.name = _unused(f"{layer.param.name}_{i}", taken | reserved)
+                taken.add(blob.name)
+    for layer in layers:
+        layer.param.bottom[:] = [blob.name for blob in layer.bottoms]
+        layer.param.top[:] = [blob.name for blob in layer.tops]
 
 
 def _unused(name: str, taken: Container[str]) -> str:

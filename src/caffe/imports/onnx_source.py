@@ -19,6 +19,9 @@ OLDEST_OPSET = 9
 
 PURPOSE = "reading ONNX models"
 
+NAMELESS = ("", "main_graph", "main", "torch_jit", "torch-jit-export")
+"""What PyTorch calls every graph."""
+
 
 def onnx_package() -> ModuleType:
     """Return the package onnx.
@@ -56,6 +59,12 @@ class Source:
     def graph(self) -> Any:
         """The model's graph."""
         return self.proto.graph
+
+    @property
+    def title(self) -> str:
+        """What the net is called: as the graph is, or as the file."""
+        own = str(self.graph.name)
+        return os.path.splitext(os.path.basename(self.name))[0] if own in NAMELESS else own
 
     def array(self, tensor: Any) -> Array:
         """Return a tensor's numbers.
@@ -187,7 +196,8 @@ def of_proto(proto: Any, name: str, folder: str = "") -> Source:
         )
     if proto.functions:
         try:
-            proto = onnx_package().inliner.inline_local_functions(proto)
+            inliner = require("onnx.inliner", "onnx", PURPOSE)
+            proto = inliner.inline_local_functions(proto)
         except Exception as error:
             raise as_caffe_error(error, f"{name}: its functions cannot be written out") from error
     return Source(proto, folder, name, opset)

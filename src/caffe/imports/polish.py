@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..proto.caffe_pb2 import PowerParameter
 from .caffe_graph import Array, Blob, CaffeGraph, Written
 
 IN_PLACE = frozenset({"ReLU", "PReLU", "ELU", "ReLU6", "BatchNorm", "Scale", "Bias", "Power"})
@@ -39,9 +40,16 @@ def polished(graph: CaffeGraph, outputs: list[Blob], fold: bool) -> list[Written
 
 
 def _tell_apart(graph: CaffeGraph, outputs: list[Blob]) -> None:
-    given = {id(layer.tops[0]) for layer in graph.layers if layer.param.type == "Input"}
+    """Make outputs anew that are inputs, stand there twice, or are read by layers.
+
+    Of a net in Caffe those blobs are outputs that nobody reads.
+    """
+    layers = _needed(graph.layers, outputs)
+    read = {id(blob) for layer in layers for blob in layer.bottoms}
+    given = {id(blob) for blob in _inputs(layers)}
+    twice = {key for key, count in Counter(map(id, outputs)).items() if count > 1}
     for i, blob in enumerate(outputs):
-        if id(blob) in given or any(blob is other for other in outputs[:i]):
+        if id(blob) in read | given | twice:
             dims = {"shape": {"dim": [0, *blob.shape[1:]]}}
             outputs[i] = graph.layer("Reshape", blob, reshape_param=dims).blob
 
@@ -87,30 +95,56 @@ def _affine(layer: Written) -> tuple[Array, Array] | None:
 
 
 def _folded(layers: list[Written], outputs: Sequence[Blob], fold: bool) -> list[Written]:
+    """Take layers into the one before them, where nobody else reads what that one makes."""
     readers = _readers(layers, outputs)
     maker = {id(blob): layer for layer in layers for blob in layer.tops}
     kept = []
     for layer in layers:
-        affine = _affine(layer)
-        before = maker.get(id(layer.bottoms[0])) if layer.bottoms else None
-        fits = (
-            affine is not None
-            and before is not None
-            and before.param.type in WEIGHTED
-            and readers[id(layer.bottoms[0])] == 1
-            and (fold or (np.all(affine[0] == 1) and len(before.arrays) == 1))
-            and (before.param.type != "InnerProduct" or before.param.inner_product_param.axis == 1)
-        )
-        if not fits or before is None or affine is None:
+        before = maker.get(id(layer.bottoms[0])) if len(layer.bottoms) == 1 else None
+        alone = before is not None and readers[id(layer.bottoms[0])] == 1
+        if before is None or not alone or not _taken_in(before, layer, fold):
             kept.append(layer)
             continue
-        _take_in(before, *affine)
         before.tops = layer.tops
+        if layer.is_named and not before.is_named:
+            before.hint, before.is_named = layer.hint, True
         maker[id(layer.tops[0])] = before
     return kept
 
 
-def _take_in(layer: Written, factor: Array, summand: Array) -> None:
+def _taken_in(before: Written, layer: Written, fold: bool) -> bool:
+    """Let a layer do what the one behind it does, too; False where it cannot."""
+    kinds = before.param.type, layer.param.type
+    if kinds == ("Power", "Power"):
+        first, second = before.param.power_param, layer.param.power_param
+        if first.power != 1:
+            return False
+        scale, shift = first.scale * second.scale, second.shift + second.scale * first.shift
+        first.CopyFrom(PowerParameter(power=second.power, scale=scale, shift=shift))
+        for name, default in (("power", 1), ("scale", 1), ("shift", 0)):
+            if getattr(first, name) == default:
+                first.ClearField(name)
+        return True
+    if kinds == ("Scale", "Bias"):
+        scale_param, bias_param = before.param.scale_param, layer.param.bias_param
+        same = all(getattr(scale_param, n) == getattr(bias_param, n) for n in ("axis", "num_axes"))
+        if not same or len(before.arrays) != 1 or len(before.bottoms) != 1:
+            return False
+        scale_param.bias_term = True
+        before.arrays = [*before.arrays, *layer.arrays]
+        return True
+    affine = _affine(layer)
+    if affine is None or before.param.type not in WEIGHTED:
+        return False
+    if not fold and (len(before.arrays) != 1 or not np.all(affine[0] == 1)):
+        return False
+    if kinds[0] == "InnerProduct" and before.param.inner_product_param.axis != 1:
+        return False
+    _put_into_weights(before, *affine)
+    return True
+
+
+def _put_into_weights(layer: Written, factor: Array, summand: Array) -> None:
     weight = layer.arrays[0].astype(np.float64)
     kind = layer.param.type
     outputs = layer.tops[0].shape[1]

@@ -92,6 +92,8 @@ def _sum(builder: Builder, number: int) -> SumOperation | None:
 
 def _summand(builder: Builder, step: Step) -> ConvolutionOperation | None:
     """Find the convolution that makes one bottom of a sum, and may run together with it."""
+    top = step.tops[0].shape
+    # A Reshape's top has its bottom's memory, and is another shape of it.
     keys = [id(blob.memory) for blob in step.bottoms]
     found = [made for key in keys if (made := builder.writer(key)) is not None]
     # The one that was made last comes first.
@@ -100,6 +102,7 @@ def _summand(builder: Builder, step: Step) -> ConvolutionOperation | None:
             isinstance(maker, ConvolutionOperation)
             and maker.writes[0] in keys
             and maker.can_add
+            and maker.shapes[0] == top
             and _readers(builder, maker) == 1
         ):
             return maker

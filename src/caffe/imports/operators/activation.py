@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from ...errors import NetError
 from ..caffe_graph import CaffeGraph, Node, Value, onnx
 from .arithmetic import multiplied
+
+NORMAL = (
+    *(1.5956562738590563, 0.0729375792137336, -0.00024972232383899985),
+    *(-6.11621398631211e-05, 2.238170100560266e-06),
+)
+"""P, for which sigmoid(x * P(x * x)) is the normal distribution's integral up to x, but for 7e-6,
+and x times it is GELU, but for 4e-6. The last number is positive: far out it goes the right way."""
+
+NORMAL_BY_TANH = (2 * math.sqrt(2 / math.pi), 2 * math.sqrt(2 / math.pi) * 0.044715)
+"""The same as PyTorch's approximation of GELU has it."""
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
@@ -123,6 +134,29 @@ def swish(graph: CaffeGraph, node: Node) -> Value:
 def mish(graph: CaffeGraph, node: Node) -> Value:
     x = node.value(0)
     return multiplied(graph, x, graph.unary("TanH", graph.unary("BNLL", x)))
+
+
+def odd_polynomial(graph: CaffeGraph, x: Value, factors: Sequence[float]) -> Value:
+    """Return x * (factors[0] + factors[1] * x ** 2 + factors[2] * x ** 4 + ...)."""
+    square = multiplied(graph, x, x)
+    y = graph.power(square, scale=factors[-1], shift=factors[-2])
+    for factor in factors[-3::-1]:
+        y = graph.power(multiplied(graph, y, square), shift=factor)
+    return multiplied(graph, x, y)
+
+
+@onnx("Gelu", any_order=True)
+def gelu(graph: CaffeGraph, node: Node) -> Value:
+    x = node.value(0)
+    factors = NORMAL_BY_TANH if node.get("approximate", "none") == "tanh" else NORMAL
+    return multiplied(graph, x, graph.unary("Sigmoid", odd_polynomial(graph, x, factors)))
+
+
+@onnx("Erf", any_order=True)
+def error_function(graph: CaffeGraph, node: Node) -> Value:
+    x = graph.power(node.value(0), scale=math.sqrt(2))
+    half = [factor / 2 for factor in NORMAL]
+    return graph.unary("TanH", odd_polynomial(graph, x, half))
 
 
 @onnx("Softsign", any_order=True)

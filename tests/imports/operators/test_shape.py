@@ -1,0 +1,91 @@
+"""Other shapes, parts and joined parts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from caffe import CaffeError, imports
+from tests.helpers.onnx_models import check, model, numbers, one, types
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+
+def whole(*values: int) -> np.ndarray:
+    return np.asarray(values, np.int64)
+
+
+def test_shapes() -> None:
+    check(one("Reshape", (2, 3, 4, 5), arrays=[whole(0, -1, 10)]))
+    check(one("Reshape", (2, 3, 4, 5), arrays=[whole(6, 20)]))
+    for axis in (0, 1, 2, -1):
+        check(one("Flatten", (2, 3, 4, 5), axis=axis))
+    check(one("Squeeze", (2, 1, 4, 1), arrays=[whole(1, -1)]))
+    check(one("Squeeze", (2, 1, 4, 1)))
+    check(one("Squeeze", (2, 1, 4), opset=11, axes=[1]))
+    check(one("Unsqueeze", (2, 4), arrays=[whole(0, -1)]))
+    check(one("Unsqueeze", (2, 4), opset=11, axes=[1]))
+
+
+def test_parts() -> None:
+    check(one("Split", (2, 6, 3), arrays=[whole(1, 2, 3)], outputs=3, axis=1))
+    check(one("Split", (2, 6, 3), outputs=2, axis=1, num_outputs=2))
+    check(one("Split", (2, 6, 3), outputs=2, axis=1, split=[2, 4], opset=11))
+    check(one("Slice", (2, 6, 5), arrays=[whole(1, 0), whole(4, 3), whole(1, 2)]))
+    check(one("Slice", (2, 6, 5), arrays=[whole(-2), whole(1000), whole(1)]))
+    check(one("Slice", (2, 6, 5), starts=[1], ends=[-1], axes=[2], opset=9))
+    check(one("Slice", (1, 2, 6, 5), arrays=[whole(1), whole(6), whole(2), whole(2)]))
+    check(one("Slice", (1, 2, 6, 5), arrays=[whole(-1), whole(-100), whole(3), whole(-1)]))
+    check(one("Gather", (2, 6, 5), arrays=[whole(3)], axis=1))
+    check(one("Gather", (2, 6, 5), arrays=[np.asarray(-1)], axis=1))
+    check(one("Gather", (2, 6, 5), arrays=[whole(3, 0, 3)], axis=1))
+
+
+def test_what_is_left_of_a_part_is_no_output() -> None:
+    proto = one("Slice", (1, 2, 6, 5), arrays=[whole(1), whole(4), whole(2)])
+    assert types(check(proto)) == ["Slice", "Silence"]
+    assert types(check(proto, "mnn")) == ["Convolution"]
+
+
+def test_two_halves_are_one_layer() -> None:
+    node = onnx.helper.make_node
+    proto = model(
+        [
+            node("Slice", ["x", "zero", "two", "axis"], ["a"]),
+            node("Slice", ["x", "two", "end", "axis"], ["b"]),
+            node("Add", ["a", "b"], ["y"]),
+        ],
+        {"x": [1, 4, 3, 3]},
+        ["y"],
+        {"zero": whole(0), "two": whole(2), "axis": whole(1), "end": whole(2**62)},
+    )
+    assert types(check(proto)) == ["Slice", "Eltwise"]
+
+
+def test_joined() -> None:
+    check(one("Concat", (2, 3, 4), (2, 1, 4), axis=1))
+    check(one("Concat", (2, 3), (2, 1), axis=-1))
+    with pytest.raises(CaffeError, match="joined to computed ones"):
+        imports.load(one("Concat", (2, 3), arrays=[numbers(2, 1)], axis=1))
+
+
+def test_repeated() -> None:
+    check(one("Expand", (1, 3, 1, 1), arrays=[whole(1, 3, 4, 5)]))
+    check(one("Expand", (3, 1), arrays=[whole(2, 3, 4)]))
+    check(one("Tile", (1, 2, 3), arrays=[whole(1, 3, 2)]))
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "edge"])
+def test_padded(mode: str) -> None:
+    pads = whole(0, 0, 1, 2, 0, 1 if mode == "constant" else 0, 0, 1)
+    proto = one("Pad", (1, 2, 4, 5), arrays=[pads], mode=mode)
+    check(proto, evaluator="runtime")
+    check(one("Pad", (1, 2, 4, 5), arrays=[whole(0, 0, 0, -1, 0, 0, -2, 0)]), evaluator="runtime")
+
+
+def test_pixels_from_channels_and_back() -> None:
+    for mode in ("DCR", "CRD"):
+        check(one("DepthToSpace", (1, 8, 3, 4), blocksize=2, mode=mode))
+        check(one("DepthToSpace", (1, 8, 3, 4), blocksize=2, mode=mode), "opencv")
+    check(one("SpaceToDepth", (1, 3, 4, 6), blocksize=2))
