@@ -14,7 +14,10 @@ from typing import Any
 import numpy as np
 import peers
 from nets import NETS, picture_batch, write
-from report import arguments, in_turn, machine, median, show
+from report import arguments, in_turn, machine, show, spread_text
+
+import caffe
+from caffe.structure.summary import summarize
 
 BATCHES = {"caffenet": (1, 50), "vgg16": (8,), "mobilenet_ssd": (1,)}
 USUAL = (1, 16)
@@ -44,7 +47,9 @@ def main() -> None:
             for batch in options.batches or BATCHES.get(name, USUAL):
                 for precision in options.precisions:
                     print(f"{name}, batch {batch}, {precision}", flush=True)
-                    figures.append(measure(name, batch, precision, options, Path(folder)))
+                    figure = measure(name, batch, precision, options, Path(folder))
+                    figure["limit_ms"] = limit(NETS[name](batch), facts)
+                    figures.append(figure)
     _show(figures, facts, options.json)
 
 
@@ -79,15 +84,37 @@ def measure(name: str, batch: int, precision: str, options: Any, folder: Path) -
         "net": name,
         "batch": batch,
         "precision": precision,
-        "ms": {peer: median(values) for peer, values in times.items()},
-        "runs": {peer: len(values) for peer, values in times.items()},
+        "ms": {peer: taken.median for peer, taken in times.items()},
+        "runs": {peer: taken.calls for peer, taken in times.items()},
+        "spread": {peer: taken.spread for peer, taken in times.items()},
         "errors": errors,
     }
 
 
+def limit(net: Any, facts: dict[str, Any]) -> float:
+    """The least milliseconds in float32 for who computes each layer directly, one by one.
+
+    A layer takes its multiply-adds at the rate of a large product, or its parameters, and the net's
+    input, at that of memory: whichever takes longer. Everything else lies in caches and is free.
+    Winograd's algorithm needs fewer multiplications, and may come out below it.
+    """
+    rows = summarize(caffe.Net(net, caffe.TEST)).rows
+    seconds = 0.0
+    for row in rows:
+        moved = sum(math.prod(shape) for shape in row.parameter_shapes or ())
+        if row.type == "Input":
+            moved += sum(math.prod(shape) for shape in row.shapes if shape is not None)
+        products = 2 * (row.multiply_adds or 0)
+        seconds += max(products / facts["gflops"], 4 * moved / facts["gbytes"]) / 1e9
+    return 1000 * seconds
+
+
 def _in_order(detections: np.ndarray) -> np.ndarray:
     """The detections' scores, falling: those of nearly equal score may come in any order."""
-    return -np.sort(-detections.reshape(-1, 7)[:, 2])
+    found = detections.reshape(-1, detections.shape[-1])
+    # Caffe's rows begin with the picture, MNN's do not, and end in rows of nothing.
+    scores = -np.sort(-found[:, found.shape[1] - 5])
+    return scores[scores > 0]
 
 
 def ratio(figure: dict[str, Any], rivals: tuple[str, ...], engine: str = peers.OURS) -> float:
@@ -112,13 +139,17 @@ def _show(figures: list[dict[str, Any]], facts: dict[str, Any], path: Path | Non
             [
                 f"{figure['net']}, batch {figure['batch']}{precision}",
                 *cells,
+                f"{figure['limit_ms']:.1f}",
                 *(f"{value:.2f}" for value in figure["ratios"].values()),
+                spread_text(figure["spread"]),
             ]
         )
     ratios = np.array([list(figure["ratios"].values()) for figure in figures])
-    means = np.exp(np.log(ratios).mean(axis=0))
-    rows.append(["geometric mean", *[""] * len(peers.NAMES), *(f"{mean:.2f}" for mean in means)])
-    columns = ["milliseconds", *peers.NAMES, *figures[0]["ratios"]]
+    # A row without rivals says nothing.
+    means = [math.exp(np.log(column[column > 0]).mean()) for column in ratios.T if any(column > 0)]
+    blank = [""] * (len(peers.NAMES) + 1)
+    rows.append(["geometric mean", *blank, *(f"{mean:.2f}" for mean in means), ""])
+    columns = ["milliseconds", *peers.NAMES, "limit", *figures[0]["ratios"], "spread"]
     show("Forward, medians", columns, rows, facts, figures, path)
 
 

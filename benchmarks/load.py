@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from nets import write
-from report import arguments, in_turn, machine, median, show
+from report import arguments, in_turn, machine, show
 
 import caffe
 
@@ -39,7 +39,7 @@ def main() -> None:
                 str(files.prototxt), str(files.caffemodel)
             )
         times = in_turn(runs, 1 if options.quick else options.rounds, 0.0)
-    figures: dict[str, Any] = {name: median(values) for name, values in times.items()}
+    figures: dict[str, Any] = {name: taken.median for name, taken in times.items()}
     ours, copy = figures["Recaffe"], figures["memory copy"]
     rows = [
         [name, f"{value:.0f}", f"{value / copy:.1f}", f"{ours / value:.2f}"]

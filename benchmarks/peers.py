@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,16 +87,97 @@ def opencv(files: Files, threads: int, precision: str) -> Run:
     import cv2
 
     cv2.setNumThreads(threads)
-    # It knows the nets' Clip of 0 to 6 by another name only.
-    prototxt = files.prototxt.with_suffix(".opencv")
-    prototxt.write_text(files.prototxt.read_text().replace('type: "Clip"', 'type: "ReLU6"'))
-    net = cv2.dnn.readNetFromCaffe(str(prototxt), str(files.caffemodel))
+    net = cv2.dnn.readNetFromCaffe(str(_renamed(files)), str(files.caffemodel))
 
     def run(batch: Array) -> Array:
         net.setInput(batch)
         return net.forward()
 
     return run
+
+
+def mnn(files: Files, threads: int, precision: str) -> Run:
+    """MNN on the CPU, by its own importer of Caffe models."""
+    import MNN
+
+    model = files.prototxt.with_suffix(".mnn")
+    # By what lies below its command, which would install packages and report to its makers.
+    converter = "import _tools, sys; _tools.mnnconvert(sys.argv)"
+    named = {"--modelFile": files.caffemodel, "--prototxt": _renamed(files), "--MNNModel": model}
+    _convert([sys.executable, "-c", converter, "-f", "CAFFE", "--bizCode", "none"], named, model)
+    interpreter = MNN.Interpreter(str(model))
+    session = interpreter.createSession(
+        {"backend": "CPU", "numThread": threads, "precision": "high"}
+    )
+    source = interpreter.getSessionInput(session)
+    output = interpreter.getSessionOutput(session)
+
+    def run(batch: Array) -> Array:
+        source.copyFrom(_mnn_tensor(batch))
+        # The interpreter owns the session, and must live as long.
+        interpreter.runSession(session)
+        found = _mnn_tensor(np.empty(output.getShape(), np.float32))
+        output.copyToHostTensor(found)
+        return np.array(found.getNumpyData())
+
+    return run
+
+
+def _mnn_tensor(array: Array) -> Any:
+    import MNN
+
+    layout = MNN.Tensor_DimensionType_Caffe
+    return MNN.Tensor(array.shape, MNN.Halide_Type_Float, array, layout)
+
+
+def ncnn(files: Files, threads: int, precision: str) -> Run:
+    """ncnn on the CPU, by pnnx from ONNX; pictures go in one by one, since it knows no batches."""
+    import ncnn
+    import onnx
+    import pnnx
+    from onnx_model import to_onnx
+
+    net = _net(files)
+    (source,) = net.inputs
+    net.blobs[source].reshape(1, *net.blobs[source].shape[1:])
+    net.reshape()
+    stem = str(files.prototxt.with_suffix(""))
+    onnx.save(to_onnx(net), f"{stem}.onnx")
+    kinds = ("pnnxparam", "pnnxbin", "pnnxpy", "pnnxonnx", "ncnnparam", "ncnnbin", "ncnnpy")
+    places = {f"{kind}=": Path(f"{stem}.{kind}") for kind in kinds}
+    _convert([pnnx.EXEC_PATH, f"{stem}.onnx", "fp16=0"], places, places["ncnnbin="])
+    model = ncnn.Net()
+    model.opt.num_threads = threads
+    for kind in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_packed", "bf16_storage"):
+        setattr(model.opt, f"use_{kind}", False)
+    model.load_param(str(places["ncnnparam="]))
+    model.load_model(str(places["ncnnbin="]))
+    (first,), (last,) = model.input_names(), model.output_names()
+
+    def run(batch: Array) -> Array:
+        found = []
+        for picture in batch:
+            extractor = model.create_extractor()
+            extractor.input(first, ncnn.Mat(picture))
+            found.append(np.array(extractor.extract(last)[1]))
+        return np.stack(found)
+
+    return run
+
+
+def _convert(command: list[Any], named: dict[str, Path], made: Path) -> None:
+    """Run a converter in a process of its own, since it may end it.
+
+    Raises
+    ------
+    RuntimeError
+        It did not make what it should; with the end of what it said.
+    """
+    for name, path in named.items():
+        command += [f"{name}{path}"] if name.endswith("=") else [name, path]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode or not made.exists():
+        raise RuntimeError(f"the converter ended with {done.returncode}: {done.stdout[-200:]}")
 
 
 def torch_eager(files: Files, threads: int, precision: str) -> Run:
@@ -106,6 +190,13 @@ def torch_channels_last(files: Files, threads: int, precision: str) -> Run:
     kind = getattr(torch, precision)
     model = TorchNet(_net(files)).eval().to(kind).to(memory_format=torch.channels_last)
     return _torch_run(model, torch.channels_last, kind)
+
+
+def _renamed(files: Files) -> Path:
+    """The net as others know it, who have the nets' Clip of 0 to 6 by another name only."""
+    prototxt = files.prototxt.with_suffix(".renamed")
+    prototxt.write_text(files.prototxt.read_text().replace('type: "Clip"', 'type: "ReLU6"'))
+    return prototxt
 
 
 def torch_frozen(files: Files, threads: int, precision: str) -> Run:
@@ -139,6 +230,8 @@ _MAKERS: dict[str, tuple[str, tuple[str, ...], Callable[[Files, int, str], Run]]
     "ONNX Runtime": ("onnxruntime", ("float32",), onnx_runtime),
     "OpenVINO": ("openvino", ("float32", "bfloat16", "float16"), openvino),
     "OpenCV": ("cv2", ("float32",), opencv),
+    "MNN": ("MNN", ("float32",), mnn),
+    "ncnn": ("ncnn", ("float32",), ncnn),
     "PyTorch": ("torch", ("float32",), torch_eager),
     "channels_last": ("torch", ("float32", "bfloat16"), torch_channels_last),
     "jit frozen": ("torch", ("float32",), torch_frozen),

@@ -1,14 +1,17 @@
-"""What the benchmarks share: measuring in turn, the machine's description, tables and JSON."""
+"""What the benchmarks share: measuring in turn, what the machine is and can do, tables and JSON."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,56 @@ import caffe
 PAUSE = 0.05
 """Seconds between two engines, in which the threads of the first fall asleep."""
 
+STEADY = 0.03
+"""Of the median: how wide the interval may be in which it lies, for a figure to count as steady."""
+
+DOUBT = 0.15
+"""The probability, at most, that the median lies outside that interval."""
+
+MOST_TURNS = 3
+"""How many times the turns that were asked for are taken where figures are not steady."""
+
+
+@dataclass
+class Times:
+    """How long the calls of one function took.
+
+    Attributes
+    ----------
+    turns : list of list of float
+        The seconds of each call, by turn.
+    """
+
+    turns: list[list[float]] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        """The median in milliseconds."""
+        return 1000 * statistics.median(taken for turn in self.turns for taken in turn)
+
+    @property
+    def calls(self) -> int:
+        """How many there were."""
+        return sum(map(len, self.turns))
+
+    @property
+    def spread(self) -> float:
+        """How wide the interval is in which the turns' median lies, by the median.
+
+        Between the k-th least and the k-th largest of n turns' medians, with the largest k for
+        which it holds the true one with a probability of 1 - DOUBT at least. NaN for few turns.
+        """
+        medians = sorted(statistics.median(turn) for turn in self.turns)
+        n, k, outside = len(medians), 0, 0.0
+        while k < n:
+            outside += 2 * math.comb(n, k) / 2**n
+            if outside > DOUBT:
+                break
+            k += 1
+        if not k:
+            return math.nan
+        return (medians[n - k] - medians[k - 1]) / statistics.median(medians)
+
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
     """The options that every benchmark has."""
@@ -31,9 +84,7 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def in_turn(
-    runs: Mapping[str, Callable[[], Any]], rounds: int, seconds: float
-) -> dict[str, list[float]]:
+def in_turn(runs: Mapping[str, Callable[[], Any]], rounds: int, seconds: float) -> dict[str, Times]:
     """Time functions, one after the other and again, so that a slow moment hits them all.
 
     Parameters
@@ -41,35 +92,40 @@ def in_turn(
     runs : mapping of str to callable
         What to time; called once before, which does not count.
     rounds : int
-        How often each has its turn.
+        How often each has its turn; up to three times as often, until the medians are steady.
     seconds : float
         How long a turn lasts at least; its first call does not count.
-
-    Returns
-    -------
-    dict of str to list of float
-        The seconds of each call.
     """
     for run in runs.values():
         run()
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
+    times = {name: Times() for name in runs}
+    for number in range(1, MOST_TURNS * rounds + 1):
         for name, run in runs.items():
             time.sleep(PAUSE)
             run()
-            end = time.perf_counter() + seconds
-            while True:
-                start = time.perf_counter()
-                run()
-                times[name].append(time.perf_counter() - start)
-                if start + times[name][-1] > end:
-                    break
+            times[name].turns.append(_turn(run, seconds))
+        if number >= rounds and all(not found.spread > STEADY for found in times.values()):
+            break
     return times
 
 
-def median(times: Sequence[float]) -> float:
-    """The median in milliseconds."""
-    return statistics.median(times) * 1000
+def _turn(run: Callable[[], Any], seconds: float) -> list[float]:
+    taken: list[float] = []
+    end = time.perf_counter() + seconds
+    while True:
+        start = time.perf_counter()
+        run()
+        taken.append(time.perf_counter() - start)
+        if start + taken[-1] > end:
+            return taken
+
+
+def spread_text(times: Mapping[str, float]) -> str:
+    """The widest spread of some figures, in per cent, for a table's cell."""
+    known = [spread for spread in times.values() if not math.isnan(spread)]
+    if not known:
+        return "?"
+    return f"{100 * max(known):.0f} %" + ("" if max(known) <= STEADY else " (unsteady)")
 
 
 def machine(threads: int) -> dict[str, Any]:
@@ -82,6 +138,7 @@ def machine(threads: int) -> dict[str, Any]:
     return {
         "processor": model,
         "capability": torch.backends.cpu.get_cpu_capability(),
+        "caches": caches(),
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0,
         "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "threads": threads,
@@ -89,7 +146,64 @@ def machine(threads: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "recaffe": caffe.__version__,
+        "commit": commit(),
+        "gflops": best_product(threads) / 1e9,
+        "gbytes": best_memory(threads) / 1e9,
     }
+
+
+def caches() -> str:
+    """The first CPU's caches, as Linux tells them: "L1d 32K, L2 512K, L3 32768K"."""
+    found = []
+    for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        level, kind, size = (
+            (folder / name).read_text().strip() for name in ("level", "type", "size")
+        )
+        if kind != "Instruction":
+            found.append(f"L{level}{'d' if kind == 'Data' else ''} {size}")
+    return ", ".join(found)
+
+
+def commit() -> str:
+    """The commit that is measured, with a plus where files differ from it; empty without git."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--exclude=*"]
+    try:
+        done = subprocess.run([*command, "--dirty=+"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip()
+
+
+def best_product(
+    threads: int, device: str = "cpu", kind: torch.dtype = torch.float32, size: int = 1536
+) -> float:
+    """The most floating-point operations a second that a product of two matrices reaches."""
+    torch.set_num_threads(threads)
+    a, b = (torch.randn(size, size, device=device).to(kind) for _ in range(2))
+    out = torch.empty_like(a)
+    return 2 * size**3 / _least(lambda: torch.mm(a, b, out=out), device)
+
+
+def best_memory(threads: int, device: str = "cpu", count: int = 2**25) -> float:
+    """The most bytes a second that a large array is read with, or copied (read and written)."""
+    torch.set_num_threads(threads)
+    array = torch.zeros(count, device=device)
+    into = torch.zeros_like(array)
+    copied = 2 * 4 * count / _least(lambda: into.copy_(array), device)
+    matrix, vector = array.view(-1, 2**12), array[: 2**12]
+    return max(copied, 4 * count / _least(lambda: torch.mv(matrix, vector), device))
+
+
+def _least(run: Callable[[], object], device: str) -> float:
+    """The least seconds that some calls took."""
+    found = math.inf
+    for _ in range(12):
+        start = time.perf_counter()
+        run()
+        if device != "cpu":
+            torch.cuda.synchronize()
+        found = min(found, time.perf_counter() - start)
+    return found
 
 
 def show(
@@ -111,8 +225,10 @@ def show(
     console = console if console.is_terminal else Console(width=200)
     console.print(table)
     console.print(
-        f"{facts['processor']} ({facts['capability']}), {facts['cpus']} CPUs, "
-        f"{facts['threads']} threads, torch {facts['torch']}, recaffe {facts['recaffe']}",
+        f"{facts['processor']} ({facts['capability']}; {facts['caches'] or 'caches unknown'}), "
+        f"{facts['cpus']} CPUs, {facts['threads']} threads, {facts['gflops']:.0f} GFLOP/s in a "
+        f"product, {facts['gbytes']:.1f} GB/s of memory, torch {facts['torch']}, "
+        f"recaffe {facts['recaffe']} {facts['commit']}",
         highlight=False,
     )
     if path is not None:

@@ -18,7 +18,7 @@ from typing import Any
 import memory
 import numpy as np
 import torch
-from report import arguments, in_turn, machine, median, show
+from report import arguments, in_turn, machine, show, spread_text
 from torch.nn import functional as F
 from torch_model import TorchNet
 
@@ -195,7 +195,8 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     return {
         "net": name,
         "batch": ROWS[name].batch,
-        "ms": {engine: median(taken) for engine, taken in times.items()},
+        "ms": {engine: taken.median for engine, taken in times.items()},
+        "spread": {engine: taken.spread for engine, taken in times.items()},
         "MB": {engine: peak_of(engine, name, options.threads) for engine in runs},
     }
 
@@ -236,7 +237,13 @@ def main() -> None:
     for name in options.nets:
         print(f"{name}, batch {ROWS[name].batch}", flush=True)
         figures.append(measure(name, options))
-    columns = ["ms per step", *ENGINES, "ratio to the better", *(f"{e}, MB" for e in ENGINES)]
+    columns = [
+        "ms per step",
+        *ENGINES,
+        "ratio to the better",
+        "spread",
+        *(f"{e}, MB" for e in ENGINES),
+    ]
     rows = []
     for figure in figures:
         taken, needed = figure["ms"], figure["MB"]
@@ -247,6 +254,7 @@ def main() -> None:
                 f"{figure['net']}, batch {figure['batch']}",
                 *(f"{taken[e]:.1f}" if e in taken else "" for e in ENGINES),
                 f"{figure['ratio']:.2f}" if peers else "",
+                spread_text(figure["spread"]),
                 *(f"{needed[e]:.0f}" if e in needed else "" for e in ENGINES),
             ]
         )
