@@ -17,6 +17,7 @@ from caffe.errors import (
     MissingExtraError,
     MissingFileError,
     ParseError,
+    as_caffe_error,
     did_you_mean,
     require,
 )
@@ -118,3 +119,19 @@ def test_errors_come_back_from_another_process_as_they_were() -> None:
         assert type(again) is type(error)
         assert str(again) == str(error)
         assert getattr(again, "errno", None) == getattr(error, "errno", None)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried",
+        "CUDA error: out of memory",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "MPS backend out of memory (MPS allocated: 17 GB)",
+    ],
+)
+def test_memory_that_does_not_suffice_is_known_whoever_says_it(said: str) -> None:
+    error = as_caffe_error(RuntimeError(said), "layer 'fc6' (InnerProduct)")
+    assert isinstance(error, caffe.errors.OutOfMemoryError)
+    assert "fc6" in str(error)
+    assert "a smaller batch needs less" in str(error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from caffe import mode
 from caffe.devices import device_facts, why_unusable
 from caffe.errors import CaffeError
 from tests.helpers.running import feed, layer_net
+from tests.helpers.second_store import CountingStore, use_store
 
 SETTINGS = 'convolution_param { num_output: 8 kernel_size: 3 weight_filler { type: "xavier" } }'
 
@@ -75,3 +76,65 @@ def test_a_net_runs_on_the_gpu() -> None:
 def test_what_is_no_whole_number_is_refused(call: Callable[[Any], None], value: Any) -> None:
     with pytest.raises(caffe.CaffeError, match="must be a whole number"):
         call(value)
+
+
+class Card(CountingStore):
+    """A GPU's place: PyTorch's settings for one can be looked at where there is none."""
+
+    device = torch.device("cuda", 0)
+
+
+@pytest.fixture
+def gpu_mode() -> Iterator[None]:
+    """GPU mode; PyTorch's settings are afterwards what they were."""
+    before = [settings.fp32_precision for settings in _newer()]
+    use_store(Card())
+    yield
+    caffe.set_precision("float32")
+    caffe.set_mode_cpu()
+    torch.backends.cudnn.deterministic = False
+    for settings, precision in zip(_newer(), before, strict=True):
+        settings.fp32_precision = precision
+
+
+def _newer() -> list[Any]:
+    """Where PyTorch keeps its newer settings of TF32."""
+    places = torch.backends.cuda.matmul, getattr(torch.backends.cudnn, "conv", None)
+    return [place for place in places if hasattr(place, "fp32_precision")]
+
+
+@pytest.mark.usefixtures("gpu_mode")
+@pytest.mark.parametrize("wish", [True, False])
+def test_a_gpus_float32_is_float32_unless_tf32_was_chosen_and_the_programs_settings_stay(
+    wish: bool,
+) -> None:
+    older = torch.backends.cuda.matmul, torch.backends.cudnn
+    for settings in older:
+        settings.allow_tf32 = wish
+    torch.backends.cudnn.deterministic = True
+    for precision, expected in (("float32", "ieee"), ("tf32", "tf32"), ("float16", "ieee")):
+        caffe.set_precision(precision)
+        with mode.gpu_arithmetic():
+            assert {settings.fp32_precision for settings in _newer()} <= {expected}
+            assert torch.backends.cudnn.deterministic
+        assert [settings.allow_tf32 for settings in older] == [wish] * 2
+
+
+@pytest.mark.usefixtures("gpu_mode")
+def test_a_program_may_set_pytorchs_newer_names_of_tf32() -> None:
+    for settings in _newer():
+        settings.fp32_precision = "tf32"
+    for precision, expected in (("float32", "ieee"), ("tf32", "tf32")):
+        caffe.set_precision(precision)
+        with mode.gpu_arithmetic():
+            assert {settings.fp32_precision for settings in _newer()} <= {expected}
+        assert {settings.fp32_precision for settings in _newer()} <= {"tf32"}
+
+
+def test_what_another_device_draws_follows_from_the_threads_seed() -> None:
+    assert mode.generator_on(torch.device("cpu")) is mode.generator()
+    caffe.set_random_seed(3)
+    first = mode.draw_seed(), mode.draw_seed()
+    caffe.set_random_seed(3)
+    assert (mode.draw_seed(), mode.draw_seed()) == first
+    assert first[0] != first[1]

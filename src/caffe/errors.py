@@ -198,6 +198,15 @@ def unreadable(message: str, source: str, cause: Exception) -> ParseError:
     return kind(message, source)
 
 
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "error: out of memory",
+    "backend out of memory",
+    "STATUS_ALLOC_FAILED",
+)
+"""What PyTorch says of the CPU's memory, and the drivers and libraries of GPUs of theirs."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of Python, numpy or PyTorch says that memory does not suffice."""
     return (
@@ -205,7 +214,7 @@ def is_out_of_memory(error: BaseException) -> bool:
         or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
         # PyTorch's own class, which is not to be loaded for this.
         or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in str(error)
+        or any(words in str(error) for words in _OUT_OF_MEMORY)
     )
 
 

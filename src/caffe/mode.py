@@ -186,21 +186,32 @@ def allows_tf32() -> bool:
 def gpu_arithmetic() -> Iterator[None]:
     """Let an NVIDIA GPU's float32 be float32, or TF32 where that was chosen.
 
-    PyTorch's own default lets convolutions round to TF32, which is not Caffe's arithmetic.
+    PyTorch's own default lets convolutions round to TF32, which is not Caffe's arithmetic. What the
+    program has set beside that (deterministic kernels, their choice by trying) stays. PyTorch has
+    one setting for all threads.
     """
     if _state.store is None or _state.store.device.type != "cuda":
         yield
         return
     from .pytorch import torch
 
-    products = torch.backends.cuda.matmul
-    before = products.allow_tf32
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=allows_tf32()):
-        products.allow_tf32 = allows_tf32()
-        try:
-            yield
-        finally:
-            products.allow_tf32 = before
+    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    # PyTorch's older names set less than they say where a program has used the newer ones.
+    with _rounding(products), _rounding(getattr(convolutions, "conv", convolutions)):
+        yield
+
+
+@contextmanager
+def _rounding(library: Any) -> Iterator[None]:
+    """Let a library of PyTorch's round factors to TF32 or not, as was chosen."""
+    is_new = hasattr(library, "fp32_precision")
+    name = "fp32_precision" if is_new else "allow_tf32"
+    before = getattr(library, name)
+    setattr(library, name, ("tf32" if allows_tf32() else "ieee") if is_new else allows_tf32())
+    try:
+        yield
+    finally:
+        setattr(library, name, before)
 
 
 @guarded
@@ -267,6 +278,18 @@ def generator() -> torch.Generator:
         _state.generator = torch.Generator()
         _state.generator.seed()
     return _state.generator
+
+
+def generator_on(device: torch.device) -> torch.Generator:
+    """Return random numbers for tensors on a device, which follow from this thread's.
+
+    A GPU draws its own, seeded anew each time: what repeats on the CPU repeats there.
+    """
+    from .pytorch import torch
+
+    if device.type == "cpu":
+        return generator()
+    return torch.Generator(device).manual_seed(draw_seed())
 
 
 def draw_seed() -> int:

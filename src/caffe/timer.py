@@ -47,7 +47,8 @@ class Timer:
 
 
 def _wait_for_device() -> None:
-    if mode.current_store() is not None:
+    store = mode.current_store()
+    if store is not None and store.device.type != "cpu":
         from .pytorch import torch
 
-        torch.accelerator.synchronize()
+        torch.accelerator.synchronize(store.device)

@@ -58,7 +58,8 @@ class Dropping(Layer[D]):
         kept = 1 - self.param.dropout_ratio
         if not self.drops:
             return x if self.scales_at_train else x * kept
-        drawn = torch.empty(self.mask_shape(x)).bernoulli_(kept, generator=mode.generator())
+        drawn = torch.empty(self.mask_shape(x), dtype=torch.float32, device=x.device)
+        drawn.bernoulli_(kept, generator=mode.generator_on(x.device))
         self._mask = drawn.to(x) / (kept if self.scales_at_train else 1)
         return x * self._mask
 

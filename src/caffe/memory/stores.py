@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -70,10 +71,35 @@ class DeviceStore:
     def record(self, function: Callable[[], Sequence[Tensor]]) -> Recording | None:
         if self.device.type != "cuda":
             return None
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.device(self.device):
-            with torch.cuda.graph(graph):
+        with torch.cuda.device(self.device), _tried_kernels():
+            # Libraries prepare themselves, and convolutions choose kernels, before the recording,
+            # which allows neither.
+            current, aside = torch.cuda.current_stream(), torch.cuda.Stream()
+            aside.wait_stream(current)
+            with torch.cuda.stream(aside):
+                function()
+            current.wait_stream(aside)
+            graph = torch.cuda.CUDAGraph()
+            # Other threads go on with the GPU meanwhile.
+            with torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
                 results = function()
             # Recording computes nothing.
             graph.replay()
         return Recording(results, graph.replay)
+
+
+@contextmanager
+def _tried_kernels() -> Iterator[None]:
+    """Let cuDNN choose convolutions' kernels by trying: a recording runs often.
+
+    Not where the program wants the same bits each time.
+    """
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark
+    cudnn.benchmark = before or not (
+        cudnn.deterministic or torch.are_deterministic_algorithms_enabled()
+    )
+    try:
+        yield
+    finally:
+        cudnn.benchmark = before

@@ -142,8 +142,11 @@ def _begin(address: str, rank: int, count: int) -> None:
 
 
 def _device() -> torch.device:
-    """Where the processes' messages must lie."""
-    return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+    """Where the processes' messages must lie: for NCCL on each one's own GPU."""
+    store = mode.current_store()
+    if store is None or dist.get_backend() != "nccl":
+        return torch.device("cpu")
+    return store.device
 
 
 def _together() -> bool:
