@@ -144,8 +144,11 @@ def make_solver(row: Row) -> tuple[caffe.Solver, caffe.Net]:
     return solver, net
 
 
-def make(engine: str, row: Row) -> Callable[[], float]:
-    """A full step of an engine; it returns the loss before the step."""
+def make(engine: str, row: Row, device: str = "cpu") -> Callable[[], float]:
+    """A full step of an engine; it returns the loss before the step.
+
+    Recaffe computes where `caffe.set_mode_cpu` and the like say, PyTorch on the device.
+    """
     solver, net = make_solver(row)
     if engine == "Recaffe":
 
@@ -154,9 +157,9 @@ def make(engine: str, row: Row) -> Callable[[], float]:
             return float(solver.net.blobs["loss"].data)
 
         return ours
-    data = torch.from_numpy(solver.net.blobs["data"].data.copy())
-    label = torch.from_numpy(solver.net.blobs["label"].data.copy()).long()
-    model = TorchNet(net)
+    data = torch.from_numpy(solver.net.blobs["data"].data.copy()).to(device)
+    label = torch.from_numpy(solver.net.blobs["label"].data.copy()).long().to(device)
+    model = TorchNet(net).to(device)
     learned = list(model.parameters())
     if row.frozen:
         model.eval()
