@@ -182,6 +182,26 @@ def test_a_factor_in_place_on_the_input_is_no_pair() -> None:
     assert np.array_equal(twin.forward(data=np.ones((2, 1, 4)))["tanh"], net.forward()["tanh"])
 
 
+@pytest.mark.parametrize("is_held", [False, True])
+def test_a_layer_in_place_has_caffe_s_gradient_whoever_holds_its_blob(is_held: bool) -> None:
+    net = caffe.Net(
+        """force_backward: true
+        layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 3 } } }
+        layer { name: "bnll" type: "BNLL" bottom: "data" top: "data" }
+        layer { name: "twice" type: "Power" bottom: "data" top: "twice" power_param { scale: 2 } }
+        """,
+        caffe.TRAIN,
+    )
+    held = net.blobs["data"].data if is_held else None
+    net.forward(data=np.array([-1, 0, 2], np.float32))
+    top = net.blobs["data"].data.copy()
+    net.blobs["twice"].diff[...] = 1
+    net.backward()
+    # Caffe's BNLL reads its bottom, which by then is its top.
+    assert np.allclose(net.blobs["data"].diff, 2 / (1 + np.exp(-top)))
+    assert held is None or np.array_equal(held, top)
+
+
 # Training in bfloat16.
 
 

@@ -252,7 +252,10 @@ class Step:
         if in_place and self.layer.keeps_bottom and self.need_backward:
             before = inputs[0]
             self.remember(lambda: before)
-        if self.need_backward and self.is_recorded and self.layer.wants_record:
+        # In place and without its bottom a layer's gradient is, as in Caffe, that at its top.
+        is_at_top = in_place and not self.layer.keeps_bottom
+        wants_record = self.layer.wants_record and not is_at_top
+        if self.need_backward and self.is_recorded and wants_record:
             leaves, kept = self.layer.record(inputs, self.needs())
             record = Record(leaves, kept, store)
             results: Sequence[Tensor] = [result.detach() for result in kept]
