@@ -8,15 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.helpers.bulk import colour_of, encoded, model_files, name_of, painted
 from tests.helpers.command import caffe_command
+from tests.helpers.detectors import cells
+from tests.helpers.detectors import painted as cells_painted
 
 arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
 
 classify = partial(caffe_command, "classify")
 extract = partial(caffe_command, "extract")
+detect = partial(caffe_command, "detect")
 
 
 @pytest.fixture
@@ -75,6 +79,36 @@ def test_features_are_lists_of_one_length(tmp_path: Path, net: list[str]) -> Non
     assert plain.exit_code == 1
     told = [row for name, row in sorted(rows.items()) if row is not None]
     np.testing.assert_array_equal(np.load(tmp_path / "plain.npy"), told)
+
+
+def test_boxes_and_their_coco_file(tmp_path: Path) -> None:
+    net, weights = cells(tmp_path)
+    (tmp_path / "labels.txt").write_text("red\nblue\n")
+    own = ["--net", net, "--weights", weights, "--labels", tmp_path / "labels.txt"]
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a.png", "c.png"):
+        Image.fromarray(cells_painted()).save(folder / name)
+    Image.new("RGB", (50, 40), "grey").save(folder / "d.png")
+    (folder / "b.png").write_text("no picture")
+    out = tmp_path / "boxes"
+    done = detect(folder, *own, "--to", f"{out}/", "--format", "coco", "--shard", 3, "--verify")
+    assert done.exit_code == 0, done.stderr
+    rows = parquet.read_table(out).sort_by("id").to_pylist()
+    assert [row["error"] is None for row in rows] == [True, False, True, True]
+    assert (rows[0]["width"], rows[0]["height"]) == (128, 96)
+    assert set(rows[2]["names"]) == {"red", "blue"}
+    np.testing.assert_allclose(sorted(rows[0]["boxes"])[0], [32, 16, 48, 32], atol=1e-3)
+    assert rows[3]["boxes"] == []
+    told = json.loads((out / "_coco.json").read_text())
+    assert [image["id"] for image in told["images"]] == [0, 2, 3]
+    assert told["categories"] == [{"id": 1, "name": "red"}, {"id": 2, "name": "blue"}]
+    (box,) = (o for o in told["annotations"] if o["image_id"] == 2 and o["category_id"] == 1)
+    assert box["bbox"] == [32.0, 16.0, 16.0, 16.0]
+
+    refused = detect(folder, *own, "--to", f"{out}/", "-o", "drawn/")
+    assert refused.exit_code == 2
+    assert "do not go with --to FOLDER/" in refused.stderr
 
 
 def test_duckdb_reads_the_rows(tmp_path: Path, net: list[str]) -> None:

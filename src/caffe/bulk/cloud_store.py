@@ -96,12 +96,15 @@ class CloudStore:
 
         return self._asked(name, put, writes=True)
 
-    def replace(self, name: str, content: bytes) -> None:
-        self._asked(
-            name,
-            lambda path: self._obstore.put(self._store, path, content, use_multipart=False),
-            writes=True,
-        )
+    def replace(self, name: str, content: bytes | IO[bytes]) -> None:
+        start = 0 if isinstance(content, bytes) else content.tell()
+
+        def put(path: str) -> None:
+            if not isinstance(content, bytes):
+                content.seek(start)
+            self._obstore.put(self._store, path, content)
+
+        self._asked(name, put, writes=True)
 
     def names(self, folder: str) -> Iterator[str]:
         prefix = self._path(f"{folder}/" if folder else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from typing import IO
 
@@ -57,9 +58,12 @@ class DiskStore:
     def create(self, name: str, content: bytes) -> bool:
         return create_file(self._with_folder(name), content)
 
-    def replace(self, name: str, content: bytes) -> None:
+    def replace(self, name: str, content: bytes | IO[bytes]) -> None:
         with atomic_write(self._with_folder(name)) as stream:
-            stream.write(content)
+            if isinstance(content, bytes):
+                stream.write(content)
+            else:
+                shutil.copyfileobj(content, stream)
 
     def names(self, folder: str) -> Iterator[str]:
         try:

@@ -8,8 +8,6 @@ from typing import IO, NamedTuple, Protocol
 
 from ..io.given import is_address
 
-SIZE_OF_PARTS = 8 << 20
-
 
 class Stored(NamedTuple):
     """A thing that is kept: its name, its bytes, and what changes when it does."""
@@ -44,8 +42,11 @@ class Store(Protocol):
     def create(self, name: str, content: bytes) -> bool:
         """Keep a thing, unless there is one of that name; say whether it was kept."""
 
-    def replace(self, name: str, content: bytes) -> None:
-        """Keep a thing in place of what has its name; whole at any moment."""
+    def replace(self, name: str, content: bytes | IO[bytes]) -> None:
+        """Keep a thing in place of what has its name; whole at any moment.
+
+        Of a file what lies behind its place is kept.
+        """
 
     def names(self, folder: str) -> Iterator[str]:
         """Yield the names of what is kept directly in a folder ("" for the store's own)."""

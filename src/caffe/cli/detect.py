@@ -10,6 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import completion
+from .bulk import (
+    BulkWishes,
+    Ray,
+    Retry,
+    ShardSize,
+    Verify,
+    Workers,
+    bulk_arithmetic,
+    goes_to_parts,
+    pictures_given,
+    run_in_parts,
+)
 from .options import Engine, Gpu, Precision, Threads, numbers, set_arithmetic, use_gpu
 from .own_net import OWN, tell_recipe
 from .preparing import PREPARATION, Mean, Order, Scale, Size, reasons_of, said_preparation
@@ -19,18 +31,27 @@ from .sources import find_pictures
 from .terminal import complain
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..bulk.job import Job
+    from ..bulk.tasks import Arithmetic, Task
     from ..detect.object_detector import ObjectDetector
+
+COCO = "coco"
+IN_PARTS = (COCO, "parquet")
+"""The forms of boxes that a run over any number of pictures may be asked for."""
 
 
 def detect(
     pictures: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="PICTURES",
             help="Picture files, http(s) addresses, or directories, in which pictures are looked "
-            "for. '-' reads a picture from standard input.",
+            "for. '-' reads a picture from standard input. With --to FOLDER/ also "
+            "s3://BUCKET/PREFIX, tar archives, and Parquet files of pictures or their places.",
         ),
-    ],
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -105,12 +126,14 @@ def detect(
         ),
     ] = None,
     place: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--to",
-            metavar="FILE|FOLDER",
+            metavar="FILE|FOLDER/",
             help="Where boxes are written: a file, whose ending says the form if --format does "
-            "not; of voc and yolo a folder. Standard output if nothing is said.",
+            "not; of voc and yolo a folder. Standard output if nothing is said. For any number of "
+            "pictures a folder or s3://BUCKET/..., in a run that goes on where it was stopped; "
+            "--format coco writes such a file there too.",
         ),
     ] = None,
     crops: Annotated[
@@ -130,9 +153,14 @@ def detect(
             "--json",
             help="As --format jsonl: one JSON object per picture and line: path, width, height, "
             "detections (label, name, score, box as xmin, ymin, xmax, ymax in pixels), time in "
-            "seconds.",
+            "seconds. With --to FOLDER/ lines that tell of the progress.",
         ),
     ] = False,
+    workers: Workers = 1,
+    ray: Ray = None,
+    shard: ShardSize = None,
+    retry_errors: Retry = False,
+    verify: Verify = False,
 ) -> None:
     """Find objects in pictures, and draw boxes around them.
 
@@ -148,24 +176,43 @@ def detect(
         raise typer.BadParameter("--net goes with --weights, and not with --model")
     if net is None and (weights is not None or labels is not None):
         raise typer.BadParameter("--weights and --labels go with --net; models of the zoo know")
+    options = {
+        **said_preparation(mean, scale, order, size),
+        "fit": fit,
+        "anchors": None if anchors is None else numbers(anchors, "--anchors"),
+    }
+    many = BulkWishes(workers, ray, shard, retry_errors, verify, as_json)
+    in_parts = form in (None, *IN_PARTS) and goes_to_parts(place)
+    pictures = pictures_given(pictures, may_lack=in_parts and verify)
+    if place is not None and in_parts:
+        if output is not None or crops is not None or frames is not None:
+            raise typer.BadParameter("--output, --crops and --frames do not go with --to FOLDER/")
+        _detect_in_parts(
+            many,
+            pictures,
+            place,
+            form,
+            lambda: _detector(model, net, weights, labels, options),
+            lambda detector: _task_of(
+                detector, model, net, weights, threshold, bulk_arithmetic(gpu, precision, engine)
+            ),
+        )
+        return
+    many.refuse("--to")
     if as_json and form not in (None, "jsonl"):
         raise typer.BadParameter("--json and --format are two ways to say one thing")
     form = "jsonl" if as_json else form
     if form is None and place is not None:
         from ..io.tables import form_of
 
-        form = form_of(str(place))[0]
+        form = form_of(place)[0]
     use_gpu(gpu)
     set_arithmetic(precision, engine)
     refuse = Refusals()
     found = list(dict.fromkeys(find_pictures(pictures, refuse)))
     if found:
-        options = {
-            **said_preparation(mean, scale, order, size),
-            "fit": fit,
-            "anchors": None if anchors is None else numbers(anchors, "--anchors"),
-        }
-        wishes = Wishes(output, form, place, crops, threshold, frames)
+        boxes = None if place is None else Path(place)
+        wishes = Wishes(output, form, boxes, crops, threshold, frames)
         wishes.check(found)
         detector = _detector(model, net, weights, labels, options)
         search(detector, found, wishes, refuse)
@@ -196,3 +243,58 @@ def _detector(
     if detector.names is None and detector.head.classes == 21:
         complain("the net tells 20 classes apart; if they are PASCAL VOC's: --labels voc")
     return detector
+
+
+def _detect_in_parts(
+    wishes: BulkWishes,
+    pictures: list[str],
+    place: str,
+    form: str | None,
+    load: Callable[[], ObjectDetector],
+    task_of: Callable[[ObjectDetector], Task],
+) -> None:
+    classes: dict[int, str] = {}
+
+    def task() -> Task:
+        detector = load()
+        classes.update(detector.classes())
+        return task_of(detector)
+
+    def afterwards(job: Job) -> None:
+        if form == COCO:
+            from ..bulk.coco import write_coco
+
+            written = write_coco(job.store, classes)
+            if not wishes.as_json:
+                print(f"{written}: the boxes as COCO has them.")
+
+    run_in_parts(wishes, pictures, place, task, afterwards)
+
+
+def _task_of(
+    detector: ObjectDetector,
+    model: str | None,
+    net: Path | None,
+    weights: Path | None,
+    threshold: float,
+    arithmetic: Arithmetic,
+) -> Task:
+    """What other processes make a command line's detector of."""
+    from ..bulk.detecting import Detecting
+    from ..bulk.model_files import ModelFiles
+
+    if net is None or weights is None:
+        from .. import zoo
+
+        files = zoo.fetch(zoo.record(model or zoo.DEFAULT_DETECTOR).name, quiet=True)
+        net, weights = files.net, files.weights
+    assert net is not None
+    assert weights is not None
+    return Detecting(
+        ModelFiles(str(net.absolute()), str(weights.absolute())),
+        detector.preparation,
+        None if detector.names is None else tuple(detector.names),
+        None if detector.anchors is None else tuple(detector.anchors),
+        threshold,
+        arithmetic,
+    )

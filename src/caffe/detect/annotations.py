@@ -163,19 +163,7 @@ def _coco(place: str | None, classes: dict[int, str]) -> Iterator[Put]:
         )
         for d in searched.found:
             classes.setdefault(d.label, d.name)
-            x1, y1, x2, y2 = (round(c, 2) for c in d.box)
-            wide, high = round(x2 - x1, 2), round(y2 - y1, 2)
-            objects.append(
-                {
-                    "id": len(objects) + 1,
-                    "image_id": number,
-                    "category_id": d.label,
-                    "bbox": [x1, y1, wide, high],
-                    "area": round(wide * high, 2),
-                    "iscrowd": 0,
-                    "score": round(d.score, 6),
-                }
-            )
+            objects.append(coco_object(len(objects) + 1, number, d.label, d.score, d.box))
 
     yield put
     kinds = [{"id": label, "name": name} for label, name in sorted(classes.items())]
@@ -185,6 +173,33 @@ def _coco(place: str | None, classes: dict[int, str]) -> Iterator[Put]:
         return
     with atomic_write(place, "w") as stream:
         json.dump(whole, stream)
+
+
+def coco_object(
+    number: int, image: int, label: int, score: float, box: Sequence[float]
+) -> dict[str, Any]:
+    """Return an object as COCO's annotations have it.
+
+    Parameters
+    ----------
+    number, image, label : int
+        Its own number, its image's, and its class's.
+    score : float
+        From 0 to 1.
+    box : sequence of float
+        xmin, ymin, xmax, ymax in pixels.
+    """
+    x1, y1, x2, y2 = (round(c, 2) for c in box)
+    wide, high = round(x2 - x1, 2), round(y2 - y1, 2)
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": label,
+        "bbox": [x1, y1, wide, high],
+        "area": round(wide * high, 2),
+        "iscrowd": 0,
+        "score": round(score, 6),
+    }
 
 
 @contextmanager

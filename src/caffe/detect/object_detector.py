@@ -90,6 +90,8 @@ class ObjectDetector:
     preparation : caffe.io.recipe.PictureRecipe
         What is done to pictures, and why.
     names : list of str or None
+    anchors : sequence of float or None
+        What was said of them.
 
     Raises
     ------
@@ -128,6 +130,7 @@ class ObjectDetector:
                 f"the input '{self.input}' of shape {shape} takes no pictures: it must have "
                 "1 or 3 channels, height and width"
             )
+        self.anchors = anchors
         self.head = find_head(self.net, param, anchors)
         self.preparation = settle_preparation(
             guess_preparation(param, self.head.kind, shape),
