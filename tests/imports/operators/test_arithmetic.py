@@ -61,6 +61,7 @@ def test_of_many() -> None:
     for kind in ("Sum", "Mean", "Max", "Min"):
         check(one(kind, (2, 3), (2, 3), (2, 3)))
     check(one("Max", (2, 3), arrays=[np.asarray(0.5, np.float32)]))
+    check(one("Max", (1, 3, 2, 2), arrays=[numbers(3, 1, 1)]))
     check(one("Min", (2, 3), arrays=[np.asarray(0.5, np.float32)]))
 
 

@@ -40,6 +40,7 @@ def test_parts() -> None:
     check(one("Gather", (2, 6, 5), arrays=[whole(3)], axis=1))
     check(one("Gather", (2, 6, 5), arrays=[np.asarray(-1)], axis=1))
     check(one("Gather", (2, 6, 5), arrays=[whole(3, 0, 3)], axis=1))
+    check(one("Gather", (2, 6, 5), arrays=[whole(3, 0, 3, 1).reshape(2, 2)], axis=1))
 
 
 def test_what_is_left_of_a_part_is_no_output() -> None:
@@ -66,7 +67,10 @@ def test_two_halves_are_one_layer() -> None:
 def test_joined() -> None:
     check(one("Concat", (2, 3, 4), (2, 1, 4), axis=1))
     check(one("Concat", (2, 3), (2, 1), axis=-1))
-    with pytest.raises(CaffeError, match="joined to computed ones"):
+    check(one("Concat", (1, 3), arrays=[numbers(1, 2)], axis=1))
+    check(one("Concat", (1, 3, 4, 5), arrays=[numbers(1, 2, 4, 5)], axis=1), "mnn")
+    check(one("Concat", (2, 3, 4), arrays=[np.repeat(numbers(1, 3, 2), 2, 0)], axis=2))
+    with pytest.raises(CaffeError, match="the same for each item"):
         imports.load(one("Concat", (2, 3), arrays=[numbers(2, 1)], axis=1))
 
 
@@ -81,6 +85,12 @@ def test_padded(mode: str) -> None:
     pads = whole(0, 0, 1, 2, 0, 1 if mode == "constant" else 0, 0, 1)
     proto = one("Pad", (1, 2, 4, 5), arrays=[pads], mode=mode)
     check(proto, evaluator="runtime")
+    value = [whole(0, 0, 1, 2, 0, 0, 0, 1), np.asarray(0.5, np.float32)]
+    check(one("Pad", (1, 2, 4, 5), arrays=value), evaluator="runtime")
+    with pytest.raises(CaffeError, match="padding by -inf"):
+        imports.load(
+            one("Pad", (2, 2), arrays=[whole(0, 0, 1, 2), np.asarray(-np.inf, np.float32)])
+        )
     check(one("Pad", (1, 2, 4, 5), arrays=[whole(0, 0, 0, -1, 0, 0, -2, 0)]), evaluator="runtime")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from ...errors import NetError
 from ...memory.blob import Shape
 from ..caffe_graph import Array, CaffeGraph, Node, Value, onnx
+from .known import as_blob
 from .product import matrix_applied
 
 PROD, SUM, MAX = 0, 1, 2
@@ -75,7 +76,8 @@ def larger(graph: CaffeGraph, x: Value, y: Value) -> Value:
     if y.array is not None:
         numbers = np.unique(y.array)
         if len(numbers) != 1:
-            raise NetError("the larger one of a blob and of many numbers has no layer in Caffe")
+            shape = np.broadcast_shapes(x.shape, y.shape)
+            return larger(graph, x, as_blob(graph, np.broadcast_to(y.array, shape), x))
         bound = float(numbers[0])
         # max(x, b) = b + relu(x - b)
         x = graph.power(x, shift=-bound)
@@ -118,7 +120,7 @@ def summed(graph: CaffeGraph, x: Value, y: Value) -> Value:
     if y.array is not None:
         return _with_constant(graph, x, y.array, _constant_added, shift=True)
     wide, narrow = _by_size(x, y)
-    if narrow.shape != wide.shape and (operand := _channels(graph, wide, narrow)) is not None:
+    if graph.target.knows("Bias") and (operand := _channels(graph, wide, narrow)) is not None:
         return graph.layer("Bias", wide, operand, bias_param={"axis": 0})
     x, y = _fitted(graph, x, y)
     return graph.alike(x, graph.layer("Eltwise", x.blob, y.blob))
@@ -131,7 +133,7 @@ def multiplied(graph: CaffeGraph, x: Value, y: Value) -> Value:
     if y.array is not None:
         return _with_constant(graph, x, y.array, _constant_multiplied, shift=False)
     wide, narrow = _by_size(x, y)
-    if narrow.shape != wide.shape and (operand := _channels(graph, wide, narrow)) is not None:
+    if (operand := _channels(graph, wide, narrow)) is not None:
         return graph.layer("Scale", wide, operand, scale_param={"axis": 0})
     x, y = _fitted(graph, x, y)
     made = graph.layer("Eltwise", x.blob, y.blob, eltwise_param={"operation": PROD})
@@ -144,12 +146,10 @@ def _by_size(x: Value, y: Value) -> tuple[Value, Value]:
 
 def _channels(graph: CaffeGraph, wide: Value, narrow: Value) -> Value | None:
     """One number for each channel of each item, of shape (N, C); None where that is not it."""
-    kind_known = graph.target.channel_operand and graph.target.knows("Bias")
-    del kind_known
     if not graph.target.channel_operand or not wide.is_plain or len(wide.shape) < 3:
         return None
     shape = (1,) * (len(wide.shape) - len(narrow.shape)) + narrow.shape
-    if shape != (*wide.shape[:2], *[1] * (len(wide.shape) - 2)):
+    if wide.shape == shape or shape != (*wide.shape[:2], *[1] * (len(wide.shape) - 2)):
         return None
     return graph.reshaped(narrow, wide.shape[:2])
 

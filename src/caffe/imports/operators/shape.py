@@ -10,6 +10,7 @@ import numpy as np
 from ...errors import NetError
 from ..caffe_graph import CaffeGraph, Node, Value, onnx
 from .convolution import convolved
+from .known import as_blob
 from .product import matrix_applied
 
 
@@ -59,12 +60,9 @@ def _list(axes: int | Sequence[int]) -> list[int]:
 @onnx("Concat", any_order=True)
 def concat(graph: CaffeGraph, node: Node) -> Value:
     values = [value for value in node.inputs if value is not None]
-    if any(value.is_constant for value in values):
-        raise NetError(
-            "numbers that are known are joined to computed ones, which no layer of Caffe's does "
-            "for all targets"
-        )
     axis = node.axis(1)
+    like = next(value for value in values if not value.is_constant)
+    values = [v if v.array is None else as_blob(graph, v.array, like) for v in values]
     if len({value.order for value in values}) > 1:
         values = [graph.plain(value) for value in values]
     return joined(graph, values, axis)
@@ -126,13 +124,11 @@ def slices(graph: CaffeGraph, node: Node) -> Value:
 def gather(graph: CaffeGraph, node: Node) -> Value:
     x, indices = node.value(0), node.array(1, "indices")
     axis = node.axis(0)
-    if indices.ndim > 1:
-        raise NetError("it gathers a table of places, not a list, which has no layer in Caffe")
     n = x.shape[axis]
     y = picked(graph, x, axis, [int(i) % n for i in indices.reshape(-1)])
     if indices.ndim == 1:
         return y
-    return graph.reshaped(y, [m for i, m in enumerate(y.shape) if i != axis])
+    return graph.reshaped(y, [*y.shape[:axis], *indices.shape, *y.shape[axis + 1 :]])
 
 
 def picked(graph: CaffeGraph, x: Value, axis: int, chosen: Sequence[int]) -> Value:
@@ -194,15 +190,20 @@ def pad(graph: CaffeGraph, node: Node) -> Value:
     axes = _list(node.array(3).tolist()) if node.has(3) else list(range(rank))
     value = node.setting("value", 2, 0.0)
     mode = node.get("mode", "constant")
-    if mode == "constant" and float(np.asarray(value).item()) != 0:
-        raise NetError("padding by other numbers than 0 has no layer in Caffe")
+    number = float(np.asarray(value).item()) if mode == "constant" else 0.0
+    if abs(number) > MOST_PADDING:
+        raise NetError(f"padding by {number:g} would make nothing of the other numbers")
     sides = {
         axis % rank: (pads[i], pads[i + len(axes)])
         for i, axis in enumerate(axes)
         if (pads[i], pads[i + len(axes)]) != (0, 0)
     }
-    return padded(graph, x, sides, mode)
+    x = graph.power(x, shift=-number)
+    return graph.power(padded(graph, x, sides, mode), shift=number)
 
+
+MOST_PADDING = 1e3
+"""What is added to all numbers so that zeros stand for it; they keep that many digits less."""
 
 MODES = {"constant": "constant", "reflect": "reflect", "edge": "edge", "wrap": "wrap"}
 
