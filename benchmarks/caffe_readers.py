@@ -26,6 +26,8 @@ def opencv(text: str, weights: str, picture: np.ndarray, out: str) -> Outputs:
 
     net = cv2.dnn.readNetFromCaffe(text, weights)
     net.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)
+    # Which is quick and loses digits.
+    net.enableWinograd(False)
     net.setInput(picture)
     names = net.getUnconnectedOutLayersNames()
     return dict(zip(names, net.forward(names), strict=True))
@@ -38,6 +40,7 @@ def mnn(text: str, weights: str, picture: np.ndarray, out: str) -> Outputs:
     import MNN
 
     model = f"{out}.mnn"
+    Path(model).unlink(missing_ok=True)
     places = ["--modelFile", weights, "--prototxt", text, "--MNNModel", model]
     _tools.mnnconvert(["mnnconvert", "-f", "CAFFE", *places, "--bizCode", "x"])
     if not Path(model).is_file():
@@ -82,6 +85,7 @@ def rknn(text: str, weights: str, picture: np.ndarray, out: str) -> Outputs:
 def tpu_mlir(text: str, weights: str, picture: np.ndarray, out: str) -> Outputs:
     """Sophon's first stage: the net as MLIR, run by its interpreter (``tpu-mlir``)."""
     folder = Path(out).parent
+    (folder / "tpu_out.npz").unlink(missing_ok=True)
     np.savez(folder / "tpu_in.npz", picture)
     bin_folder = Path(sys.executable).parent
     command = [bin_folder / "model_transform", "--model_name", "net", "--mlir", "net.mlir"]

@@ -101,7 +101,7 @@ def read_by(reader: str, python: str, text: Path, weights: Path, values: Path) -
         check=False,
     )
     if done.returncode or not out.is_file():
-        log = Path(tempfile.gettempdir()) / f"{reader}.log"
+        log = Path(tempfile.gettempdir()) / f"{reader}-{values.stem}.log"
         log.write_text(done.stdout + done.stderr)
         raise RuntimeError(f"refused; see {log}")
     return list(np.load(out).values())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import caffe
 from caffe.weights.files import read_weights
@@ -75,10 +76,43 @@ def test_without_its_batch_norms(weights: Path, tmp_path: Path) -> None:
 
 def test_what_is_refused(weights: Path, tmp_path: Path) -> None:
     assert "the name must end in" in run(weights, tmp_path / "net.bin").stderr
-    assert "go together" in run(weights, tmp_path / "n.h5", "--net", "net.prototxt").stderr
+    assert "--net goes with --by" in run(weights, tmp_path / "n.h5", "--net", "net.prototxt").stderr
     net = caffe.Net(NET, caffe.TEST)
     net.params["conv"][0].data[0] = 1e6
     net.save(weights)
     told = run(weights, tmp_path / "net.h5", "--half").stderr
     assert "layer 'conv', blob 0: 1e+06 is too large for 16 bits" in told
     assert not (tmp_path / "net.h5").exists()
+
+
+@pytest.mark.parametrize("by", ["name", "order"])
+def test_tensors_of_a_module_of_pytorch(tmp_path: Path, by: str) -> None:
+    text = tmp_path / "net.prototxt"
+    text.write_text(NET)
+    whole = Run(NET, 0).net
+    # In PyTorch a BatchNorm and the Scale behind it are one module.
+    module = {"scale": "bn"}
+    roles = {"bn": ("running_mean", "running_var")}
+    state = {
+        f"{module.get(name, name)}.{role}": torch.from_numpy(blob.data.copy())
+        for name, parameters in whole.params.items()
+        for role, blob in zip(roles.get(name, ("weight", "bias")), parameters, strict=False)
+    }
+    whole.params["bn"][2].data[...] = 1
+    torch.save(state, tmp_path / "net.pth")
+    target = tmp_path / "net.caffemodel"
+    result = run(tmp_path / "net.pth", target, "--net", text, "--by", by)
+    assert result.exit_code == 0, result.stderr
+    assert f"{len(state)} tensors taken" in result.stdout
+    found = blobs(target)
+    for name, parameters in whole.params.items():
+        for blob, other in zip(parameters, found[name], strict=True):
+            np.testing.assert_array_equal(other, blob.data)
+
+
+def test_tensors_of_a_module_need_a_net(tmp_path: Path) -> None:
+    torch.save({"conv.weight": torch.ones(1)}, tmp_path / "net.pth")
+    result = run(tmp_path / "net.pth", tmp_path / "net.caffemodel")
+    assert result.exit_code == 1
+    assert "--net PROTOTXT --by name" in result.stderr.replace("\n", " ")
+    assert run(tmp_path / "net.pth", tmp_path / "a.caffemodel", "--by", "name").exit_code == 2

@@ -12,7 +12,7 @@ import caffe
 SOURCE = Path(caffe.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 
-# The one reader of PyTorch's files reads an installed package's, and only its tensors.
+# PyTorch's files are read for their tensors alone, which runs no code.
 HARMLESS = {'torch.load(file, map_location="cpu", weights_only=True)'}
 DANGEROUS = re.compile(
     r"^\s*(?:import|from)\s+(?:c?pickle|_pickle|dill|joblib|marshal|shelve|cloudpickle)\b"

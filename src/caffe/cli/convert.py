@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,8 @@ from .terminal import readable_size
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..net.net import Net
+
     Layers = list[tuple[str, str, list[np.ndarray]]]
 
 FORMS = (".caffemodel", ".h5", ".hdf5", ".safetensors")
@@ -20,9 +23,19 @@ MOST_HALF = 65504.0
 """The largest number of 16 bits."""
 
 
+class Way(str, Enum):
+    """How tensors find their layers."""
+
+    name = "name"
+    order = "order"
+
+
 def convert(
     source: Annotated[
-        Path, typer.Argument(metavar="IN", help="Weights: .caffemodel, HDF5 or .safetensors.")
+        Path,
+        typer.Argument(
+            metavar="IN", help="Weights: .caffemodel, HDF5 or .safetensors; with --by .pth, too."
+        ),
     ],
     target: Annotated[
         Path,
@@ -40,7 +53,16 @@ def convert(
     ] = False,
     net: Annotated[
         Path | None,
-        typer.Option(metavar="PROTOTXT", help="The weights' net, for --fold-batchnorm."),
+        typer.Option(
+            metavar="PROTOTXT", help="The weights' net, for --by and for --fold-batchnorm."
+        ),
+    ] = None,
+    by: Annotated[
+        Way | None,
+        typer.Option(
+            help="IN is a PyTorch module's tensors (.safetensors or .pth); --net takes those of "
+            "its layers' names, or each layer the next module's. What went where is told."
+        ),
     ] = None,
     fold_batchnorm: Annotated[
         Path | None,
@@ -55,16 +77,17 @@ def convert(
     """Write weights in another form, or with shorter numbers.
 
     What form IN has is told by its content. OUT is written as a whole or not at all. Layers are
-    matched by their names, so that OUT goes with the same net as IN.
+    matched by their names, so that OUT goes with the same net as IN, unless --by says otherwise.
     """
     if target.suffix.lower() not in FORMS:
         raise CaffeError(f"{target}: the name must end in {', '.join(FORMS)}, which say the form")
-    if (net is None) != (fold_batchnorm is None):
-        raise typer.BadParameter("--net and --fold-batchnorm go together")
-    if net is not None and fold_batchnorm is not None:
-        layers = _folded(net, source, fold_batchnorm)
-    else:
+    if (net is None) != (by is None and fold_batchnorm is None):
+        raise typer.BadParameter("--net goes with --by or --fold-batchnorm, and they with it")
+    if net is None:
         layers = _read(source)
+    else:
+        whole = _filled(net, source, by)
+        layers = _of_net(whole) if fold_batchnorm is None else _folded(whole, fold_batchnorm)
     if half:
         _check_half(layers)
     _write(target, layers, half)
@@ -72,8 +95,15 @@ def convert(
 
 
 def _read(source: Path) -> Layers:
+    from ..imports.state_dict import is_torch_file
+    from ..proto import contents
     from ..weights.files import read_weights
 
+    if is_torch_file(contents.open_bytes(source)):
+        raise CaffeError(
+            f"{source} is a file of PyTorch's: say for which net its tensors are, and how they "
+            "find their layers: --net PROTOTXT --by name (or order)"
+        )
     return [
         (layer.name, layer.type, [b.data.reshape(b.shape) for b in layer.blobs if b is not None])
         for layer in read_weights(source)
@@ -81,16 +111,35 @@ def _read(source: Path) -> Layers:
     ]
 
 
-def _folded(net: Path, weights: Path, target: Path) -> Layers:
+def _filled(path: Path, weights: Path, by: Way | None) -> Net:
+    """The net with its weights; what a PyTorch module's tensors have become is told."""
+    from ..imports import copy_weights
+    from ..net.net import Net
+    from ..phases import TEST
+
+    if by is None:
+        return Net(path, TEST, weights=weights)
+    net = Net(path, TEST)
+    print(copy_weights(net, weights, by.value))
+    return net
+
+
+def _of_net(net: Net) -> Layers:
+    return [
+        (layer.name, layer.type, [blob.data for blob in layer.blobs])
+        for layer in net.inside.layers
+        if layer.blobs
+    ]
+
+
+def _folded(net: Net, target: Path) -> Layers:
     """The weights of the net without its BatchNorm layers, whose text is written."""
     from ..atomic import atomic_write
     from ..export import folded
-    from ..net.net import Net
-    from ..phases import TEST
     from ..proto.caffe_pb2 import NetParameter
     from ..proto.text import format_text
 
-    made = folded(Net(net, TEST, weights=weights))
+    made = folded(net)
     text = NetParameter(name=made.name)
     for step in made.inside.steps:
         if step.layer.type != "Split":
@@ -106,11 +155,7 @@ def _folded(net: Path, weights: Path, target: Path) -> Layers:
         layer.bottom[:] = [names.get(bottom, bottom) for bottom in layer.bottom]
     with atomic_write(target) as stream:
         stream.write(format_text(text).encode())
-    return [
-        (layer.name, layer.type, [blob.data for blob in layer.blobs])
-        for layer in made.inside.layers
-        if layer.blobs
-    ]
+    return _of_net(made)
 
 
 def _check_half(layers: Layers) -> None:

@@ -8,6 +8,7 @@
 
 from .files import load, save
 from .imported import Imported
+from .matching import Matched, copy_weights
 from .targets import TARGETS
 
-__all__ = ["TARGETS", "Imported", "load", "save"]
+__all__ = ["TARGETS", "Imported", "Matched", "copy_weights", "load", "save"]

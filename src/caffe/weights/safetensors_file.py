@@ -37,6 +37,23 @@ def read_layers(path: str) -> Iterator[LayerWeights]:
     MissingExtraError
         safetensors is not installed.
     """
+    tensors = read_tensors(path)
+    layers: dict[str, dict[int, WeightBlob]] = {}
+    for name in sorted(tensors, key=_in_order):
+        layer, _, index = name.rpartition(".")
+        if not layer or not index.isdecimal() or len(index) > 3:
+            raise ParseError(
+                f"the tensor '{name}' is not called <layer>.<i>, as a Caffe net's parameters are; "
+                "a PyTorch module's go into a net by: caffe convert --net PROTOTXT --by name",
+                path,
+            )
+        layers.setdefault(layer, {})[int(index)] = tensors[name]
+    for layer, blobs in layers.items():
+        yield LayerWeights(layer, "", [blobs.get(i) for i in range(max(blobs) + 1)])
+
+
+def read_tensors(path: str) -> dict[str, WeightBlob]:
+    """Return all tensors by their names; raises as `read_layers` does."""
     library = _library()
     try:
         with library.safe_open(path, framework="numpy") as file:
@@ -44,18 +61,10 @@ def read_layers(path: str) -> Iterator[LayerWeights]:
             shapes = {name: tuple(part.get_shape()) for name, part in found.items()}
     except Exception as error:
         raise ParseError(f"the .safetensors file is damaged: {error}", path) from error
-    layers: dict[str, dict[int, WeightBlob]] = {}
-    for name in sorted(shapes, key=_in_order):
-        layer, _, index = name.rpartition(".")
-        if not layer or not index.isdecimal() or len(index) > 3:
-            raise ParseError(
-                f"the tensor '{name}' is not called <layer>.<i>, as a Caffe net's parameters are",
-                path,
-            )
-        values = partial(_read, library, path, name)
-        layers.setdefault(layer, {})[int(index)] = WeightBlob(shapes[name], values)
-    for layer, blobs in layers.items():
-        yield LayerWeights(layer, "", [blobs.get(i) for i in range(max(blobs) + 1)])
+    return {
+        name: WeightBlob(shape, partial(_read, library, path, name))
+        for name, shape in shapes.items()
+    }
 
 
 def write(path: PathLike, layers: Iterable[tuple[str, Sequence[np.ndarray]]], half: bool) -> None:
