@@ -187,3 +187,21 @@ def test_published_nets_equal_the_zoos(shared: Path) -> None:
     for folder in ("bvlc_caffe", "bvlc_v1_2015"):
         path = models / folder / "models" / "bvlc_reference_caffenet" / "deploy.prototxt"
         assert run(path, "bvlc_reference_caffenet").exit_code == 0
+
+
+def test_onnx_models_are_compared_as_what_they_become(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    import onnx
+
+    from tests.helpers.onnx_models import numbers, one
+
+    paths = [tmp_path / "a.onnx", tmp_path / "b.onnx"]
+    for path, kernel in zip(paths, (1, 3), strict=True):
+        onnx.save(one("Conv", (1, 3, 4, 4), arrays=[numbers(2, 3, kernel, kernel)]), path)
+    text = tmp_path / "a.prototxt"
+    result = caffe_command("import", paths[0], "-o", text, tmp_path / "a.caffemodel")
+    assert result.exit_code == 0, result.stderr
+    assert caffe_command("diff", paths[0], text).exit_code == 0
+    result = caffe_command("diff", paths[0], paths[1])
+    assert result.exit_code == 1
+    assert "kernel_size: 1 -> 3" in result.stdout

@@ -228,3 +228,20 @@ def test_modules_of_the_current_folder_are_never_run(theirs: Path) -> None:
     )  # fmt: skip
     assert "there is no module 'of_a_stranger'" in result.stdout + result.stderr
     assert not (theirs / "code_ran").exists()
+
+
+def test_an_onnx_model_is_shown_by_its_nodes(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    import onnx
+
+    from tests.helpers.onnx_models import numbers, one
+
+    path = tmp_path / "net.onnx"
+    onnx.save(one("Conv", (1, 3, 4, 4), arrays=[numbers(2, 3, 1, 1)]), path)
+    result = caffe_command("show", path)
+    assert result.exit_code == 0, result.stderr
+    assert "1 x 2 x 4 x 4" in result.stdout
+    content = json.loads(caffe_command("show", path, "--json").stdout)
+    assert [layer["type"] for layer in content["layers"]] == ["input", "Conv"]
+    assert content["multiply_adds"] == 2 * 16 * 3
+    assert caffe_command("show", path, "--batch", 2).exit_code == 2

@@ -11,7 +11,7 @@ import typer
 
 from ..errors import CaffeError
 from . import completion
-from .nets import TEXT_ENDINGS, RunPython, read_named_net
+from .nets import TEXT_ENDINGS, RunPython, is_onnx, read_named_net
 from .terminal import complain, print_columns, progress
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def diff(
         str,
         typer.Argument(
             metavar="A",
-            help="A net's file, a model that `caffe zoo` lists, or a weight file.",
+            help="A net's file, a model that `caffe zoo` lists, a weight file or an .onnx model.",
             autocompletion=completion.nets,
         ),
     ],
@@ -47,8 +47,9 @@ def diff(
     """Tell what differs between two nets, or between two weight files.
 
     Nets of any age are compared in today's form: layers that only one has, fields and shapes
-    that changed. Of weights, .caffemodel or HDF5: layers that only one has, shapes, and the
-    largest difference in each blob, also as a part of the blob's largest number.
+    that changed. An .onnx model is compared as the net that `caffe import` makes of it. Of
+    weights, .caffemodel or HDF5: layers that only one has, shapes, and the largest difference in
+    each blob, also as a part of the blob's largest number.
 
     Exit status: 0 if they are equal, 1 if they differ, 2 if there was trouble.
     """
@@ -73,7 +74,7 @@ def diff(
 def _holds_weights(name: str) -> bool:
     from ..proto import contents
 
-    if name.endswith(TEXT_ENDINGS) or not Path(name).is_file():
+    if name.endswith(TEXT_ENDINGS) or is_onnx(name) or not Path(name).is_file():
         return False
     return not contents.is_text(contents.open_bytes(name))
 

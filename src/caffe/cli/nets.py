@@ -35,8 +35,13 @@ class Phase(str, Enum):
     TRAIN = "TRAIN"
 
 
+def is_onnx(name: str) -> bool:
+    """Whether a name means an ONNX model."""
+    return name.lower().endswith(".onnx")
+
+
 def read_named_net(model: str) -> NetParameter:
-    """The net of a file, or one that `caffe zoo` lists, in today's form.
+    """The net of a file, or one that `caffe zoo` lists, in today's form; of ONNX what it becomes.
 
     Raises
     ------
@@ -47,6 +52,10 @@ def read_named_net(model: str) -> NetParameter:
     from ..proto.files import read_net
     from ..zoo.files import published_text
 
+    if is_onnx(model):
+        from ..imports import load
+
+        return load(model).text
     # A folder may well be called like a model.
     is_path = Path(model).exists() and (Path(model).is_file() or model not in zoo.names())
     if is_path or model.endswith(TEXT_ENDINGS):

@@ -16,7 +16,7 @@ import typer
 
 from ..errors import CaffeError
 from . import completion
-from .nets import Phase, RunPython, outline_named_net
+from .nets import Phase, RunPython, is_onnx, outline_named_net
 from .terminal import print_columns, progress
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def show(
         str,
         typer.Argument(
             metavar="NET",
-            help="A net's file, or a model that `caffe zoo` lists.",
+            help="A net's file, a model that `caffe zoo` lists, or an .onnx model.",
             autocompletion=completion.nets,
         ),
     ],
@@ -103,12 +103,16 @@ def show(
     The net is not run, and neither data nor weights are needed. FIELD is how many pixels of the
     picture (height x width if they differ) a value depends on, STRIDE how far apart these lie
     for neighbours, and OFFSET where they begin for the first one (below 0: in the padding).
-    Multiply-adds are those with learned weights, for one picture.
+    Multiply-adds are those with learned weights, for one picture. Of an .onnx model its own nodes
+    are shown.
     """
     from ..structure.summary import summarize
 
-    outline = outline_named_net(net, phase, stage or (), batch, read_shapes(shape), run_python)
-    summary = summarize(outline)
+    if is_onnx(net):
+        summary = _summarize_onnx(net, read_shapes(shape), (weights, batch, phase, stage))
+    else:
+        outline = outline_named_net(net, phase, stage or (), batch, read_shapes(shape), run_python)
+        summary = summarize(outline)
     found = None if weights is None else examine(weights, summary)
     if as_json:
         content: dict[str, Any] = summary.as_dict()
@@ -121,6 +125,14 @@ def show(
     if found is not None:
         print()
         _show_weights(found)
+
+
+def _summarize_onnx(model: str, shapes: dict[str, list[int]], others: Sequence[object]) -> Summary:
+    from ..imports.onnx_summary import summarize_onnx
+
+    if any(others):
+        raise typer.BadParameter("of these options an .onnx model takes --shape and --json alone")
+    return summarize_onnx(model, shapes)
 
 
 def read_shapes(texts: Sequence[str] | None) -> dict[str, list[int]]:

@@ -34,6 +34,8 @@ class Target:
         The field by which its Pooling rounds down, and that field's value.
     channel_operand : bool
         Whether Scale takes its factors from a second bottom of shape (N, C).
+    any_axes : bool
+        Whether Scale and Bias know `axis` and `num_axes`, beside numbers for each channel.
     joins_pictures : bool
         Whether Concat takes blobs of four axes alone.
     """
@@ -43,6 +45,7 @@ class Target:
     layers: frozenset[str]
     floor: tuple[str, Any] | None = None
     channel_operand: bool = True
+    any_axes: bool = True
     joins_pictures: bool = False
     refused: Mapping[str, str] = field(default_factory=dict)
 
@@ -84,16 +87,18 @@ TARGETS: dict[str, Target] = {
                 *("Power", "ReLU6", "Reorg", "ShuffleChannel", "Silence", "Split", "Swish"),
             },
             ("ceil_mode", False),
+            any_axes=False,
         ),
         Target(
             "mnn",
             "MNN",
             COMMON
             | {
-                *("AbsVal", "ArgMax", "BNLL", "Clip", "Crop", "ELU", "Interp", "Normalize"),
-                *("Permute", "ReLU6", "ShuffleChannel", "Split", "Threshold"),
+                *("AbsVal", "BNLL", "Bias", "Crop", "ELU", "Exp", "Interp", "Permute", "Power"),
+                *("ReLU6", "Reduction", "ShuffleChannel", "Split", "Threshold"),
             },
             channel_operand=False,
+            any_axes=False,
         ),
         Target(
             "rknn",
@@ -111,9 +116,8 @@ TARGETS: dict[str, Target] = {
             "Sophgo's TPU-MLIR",
             COMMON
             | {
-                *("AbsVal", "ArgMax", "Crop", "DummyData", "Embed", "Interp", "Mish"),
-                *("Normalize", "Padding", "Permute", "Power", "ReLU6", "Reduction", "Reorg"),
-                *("ShuffleChannel", "Silence", "Split", "Tile", "Upsample"),
+                *("AbsVal", "ArgMax", "Crop", "Interp", "Mish", "Normalize", "Permute"),
+                *("ReLU6", "Reduction", "Reorg", "ShuffleChannel", "Silence", "Upsample"),
             },
             ("ceil_mode", False),
         ),

@@ -72,4 +72,4 @@ def test_powers() -> None:
     with pytest.raises(CaffeError, match="exponent of its own"):
         imports.load(one("Pow", (2, 3), arrays=[numbers(3)]))
     with pytest.raises(CaffeError, match=r"Power; of the targets bvlc, opencv, .* have it"):
-        imports.load(one("Reciprocal", (2, 3)), target="mnn")
+        imports.load(one("Reciprocal", (2, 3)), target="sophon")
