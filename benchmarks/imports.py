@@ -64,10 +64,11 @@ def difference(found: Arrays, wanted: Arrays) -> float:
 
     Names and order are the readers' own, so that each output is taken for the nearest of its size.
     """
-    return max(min((_one(f, w) for f in found), default=np.inf) for w in wanted)
+    return max(min((one_difference(f, w) for f in found), default=np.inf) for w in wanted)
 
 
-def _one(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
+def one_difference(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
+    """How far one output is from what it should be, likewise."""
     if found.size != wanted.size:
         return np.inf
     off = np.abs(found.reshape(-1) - wanted.reshape(-1)).max()
