@@ -7,6 +7,8 @@ import pytest
 
 import caffe
 from caffe.proto.caffe_pb2 import SolverParameter
+from caffe.solver.methods import METHODS
+from tests.helpers.second_store import CountingStore, use_store
 
 NET = """
 layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [4, 3] } } }
@@ -105,3 +107,34 @@ def test_what_is_frozen_still_moves_by_the_history_of_a_snapshot(tmp_path: objec
     before = frozen.net.params["a"][0].data.copy()
     frozen.step(1)
     assert not np.array_equal(frozen.net.params["a"][0].data, before)
+
+
+SETTINGS = {
+    "AdaGrad": "delta: 1e-6",
+    "RMSProp": "rms_decay: 0.9",
+    "Nesterov": 'regularization_type: "L1"',
+    "AdamW": "clip_gradients: 0.5",
+    "SGD": "larc: true",
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_all_parameters_at_once_change_as_one_by_one(method: str) -> None:
+    def weights(store: CountingStore | None) -> list[np.ndarray]:
+        momentum = 0.9 if METHODS[method].takes_momentum else 0
+        text = (
+            f'type: "{method}" base_lr: 0.05 lr_policy: "fixed" weight_decay: 0.02 '
+            f"momentum: {momentum} iter_size: 2 random_seed: 3 {SETTINGS.get(method, '')}"
+        )
+        solver = caffe.get_solver(f"{text} net_param {{ {NET.replace('LR', '')} }}")
+        solver.net.blobs["x"].data[...] = np.random.default_rng(0).normal(size=(4, 3))
+        if store is not None:
+            use_store(store)
+        try:
+            solver.step(4)
+        finally:
+            caffe.set_mode_cpu()
+        return [blob.data.copy() for blobs in solver.net.params.values() for blob in blobs]
+
+    for found, wanted in zip(weights(CountingStore()), weights(None), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-7)

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import NetError
 from ..proto.caffe_pb2 import SolverParameter
+from ..pytorch import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    Arrays = list[Tensor]
 
 
 class Method:
@@ -46,17 +49,19 @@ class Method:
                 word="momentum",
             )
 
-    def update(self, diff: Tensor, history: Sequence[Tensor], rate: float, step: int) -> None:
-        """Write the update over the gradient, and bring the history forward, both in place.
+    def update(
+        self, diffs: Arrays, history: Sequence[Arrays], rates: Sequence[float], step: int
+    ) -> None:
+        """Write the updates over the gradients, and bring the history forward, both in place.
 
         Parameters
         ----------
-        diff : Tensor
-            The gradient g; afterwards what is to be taken from the parameter.
-        history : sequence of Tensor
-            `slots` arrays of its shape; zeros before the first step.
-        rate : float
-            The learning rate, times the parameter's lr_mult.
+        diffs : sequence of Tensor
+            The parameters' gradients g; afterwards what is to be taken from the parameters.
+        history : sequence of sequences of Tensor
+            `slots` times the arrays of these parameters' shapes; zeros before the first step.
+        rates : sequence of float
+            The learning rate, times each parameter's lr_mult.
         step : int
             Which step this is, the first being 1.
         """
@@ -66,20 +71,27 @@ class Method:
 class SGD(Method):
     """h = momentum h + rate g; w -= h."""
 
-    def update(self, diff: Tensor, history: Sequence[Tensor], rate: float, step: int) -> None:
+    def update(
+        self, diffs: Arrays, history: Sequence[Arrays], rates: Sequence[float], step: int
+    ) -> None:
         (h,) = history
-        h.mul_(self.momentum).add_(diff, alpha=rate)
-        diff.copy_(h)
+        torch._foreach_mul_(h, self.momentum)
+        torch._foreach_add_(h, torch._foreach_mul(diffs, rates))
+        torch._foreach_copy_(diffs, h)
 
 
 class Nesterov(Method):
     """h' = momentum h + rate g; w -= (1 + momentum) h' - momentum h (Sutskever et al., 2013)."""
 
-    def update(self, diff: Tensor, history: Sequence[Tensor], rate: float, step: int) -> None:
+    def update(
+        self, diffs: Arrays, history: Sequence[Arrays], rates: Sequence[float], step: int
+    ) -> None:
         (h,) = history
-        before = h.clone()
-        h.mul_(self.momentum).add_(diff, alpha=rate)
-        diff.copy_(h * (1 + self.momentum) - before * self.momentum)
+        torch._foreach_mul_(diffs, rates)
+        torch._foreach_mul_(h, self.momentum)
+        torch._foreach_add_(h, diffs)
+        # (1 + momentum) h' - momentum h, as momentum h is h' without what was just added.
+        torch._foreach_add_(diffs, h, alpha=self.momentum)
 
 
 class AdaGrad(Method):
@@ -87,10 +99,13 @@ class AdaGrad(Method):
 
     takes_momentum = False
 
-    def update(self, diff: Tensor, history: Sequence[Tensor], rate: float, step: int) -> None:
+    def update(
+        self, diffs: Arrays, history: Sequence[Arrays], rates: Sequence[float], step: int
+    ) -> None:
         (h,) = history
-        h.addcmul_(diff, diff)
-        diff.div_(h.sqrt().add_(self.delta)).mul_(rate)
+        torch._foreach_addcmul_(h, diffs, diffs)
+        _divide_by_root(diffs, h, self.delta)
+        torch._foreach_mul_(diffs, rates)
 
 
 class RMSProp(Method):
@@ -104,10 +119,13 @@ class RMSProp(Method):
         if not 0 <= self.decay < 1:
             raise NetError(f"rms_decay must be in [0, 1), not {self.decay:g}", word="rms_decay")
 
-    def update(self, diff: Tensor, history: Sequence[Tensor], rate: float, step: int) -> None:
+    def update(
+        self, diffs: Arrays, history: Sequence[Arrays], rates: Sequence[float], step: int
+    ) -> None:
         (h,) = history
-        h.mul_(self.decay).addcmul_(diff, diff, value=1 - self.decay)
-        diff.div_(h.sqrt().add_(self.delta)).mul_(rate)
+        _follow_squares(h, diffs, self.decay)
+        _divide_by_root(diffs, h, self.delta)
+        torch._foreach_mul_(diffs, rates)
 
 
 class AdaDelta(Method):
@@ -119,12 +137,17 @@ class AdaDelta(Method):
 
     slots = 2
 
-    def update(self, diff: Tensor, history: Sequence[Tensor], rate: float, step: int) -> None:
+    def update(
+        self, diffs: Arrays, history: Sequence[Arrays], rates: Sequence[float], step: int
+    ) -> None:
         h, k = history
-        h.mul_(self.momentum).addcmul_(diff, diff, value=1 - self.momentum)
-        diff.mul_(((k + self.delta) / (h + self.delta)).sqrt_())
-        k.mul_(self.momentum).addcmul_(diff, diff, value=1 - self.momentum)
-        diff.mul_(rate)
+        _follow_squares(h, diffs, self.momentum)
+        ratio = torch._foreach_add(k, self.delta)
+        torch._foreach_div_(ratio, torch._foreach_add(h, self.delta))
+        torch._foreach_sqrt_(ratio)
+        torch._foreach_mul_(diffs, ratio)
+        _follow_squares(k, diffs, self.momentum)
+        torch._foreach_mul_(diffs, rates)
 
 
 class Adam(Method):
@@ -143,12 +166,17 @@ class Adam(Method):
             if not 0 <= getattr(param, name) < 1:
                 raise NetError(f"{name} must be in [0, 1), not {getattr(param, name):g}", word=name)
 
-    def update(self, diff: Tensor, history: Sequence[Tensor], rate: float, step: int) -> None:
+    def update(
+        self, diffs: Arrays, history: Sequence[Arrays], rates: Sequence[float], step: int
+    ) -> None:
         m, v = history
-        m.mul_(self.momentum).add_(diff, alpha=1 - self.momentum)
-        v.mul_(self.momentum2).addcmul_(diff, diff, value=1 - self.momentum2)
+        torch._foreach_mul_(m, self.momentum)
+        torch._foreach_add_(m, diffs, alpha=1 - self.momentum)
+        _follow_squares(v, diffs, self.momentum2)
         correction = math.sqrt(1 - self.momentum2**step) / (1 - self.momentum**step)
-        diff.copy_(m / v.sqrt().add_(self.delta)).mul_(rate * correction)
+        torch._foreach_copy_(diffs, m)
+        _divide_by_root(diffs, v, self.delta)
+        torch._foreach_mul_(diffs, [rate * correction for rate in rates])
 
 
 class AdamW(Adam):
@@ -158,6 +186,18 @@ class AdamW(Adam):
     """
 
     decoupled_by_itself = True
+
+
+def _follow_squares(means: Arrays, values: Arrays, kept: float) -> None:
+    """Let each of `means` be kept times itself, and 1 - kept times the square of its value."""
+    torch._foreach_mul_(means, kept)
+    torch._foreach_addcmul_(means, values, values, value=1 - kept)
+
+
+def _divide_by_root(values: Arrays, squares: Arrays, delta: float) -> None:
+    roots = torch._foreach_sqrt(squares)
+    torch._foreach_add_(roots, delta)
+    torch._foreach_div_(values, roots)
 
 
 METHODS: dict[str, type[Method]] = {

@@ -89,8 +89,11 @@ class Update:
             if self._is_plain:
                 self._apply_plain(parameters, rate, weight_decay)
                 return
-            for parameter in parameters:
-                self._apply_one(parameter, rate, weight_decay, step)
+            # A GPU is asked as seldom as can be; a CPU has the numbers of one in its cache.
+            groups = [parameters] if store else [[parameter] for parameter in parameters]
+            for group in groups:
+                if group:
+                    self._apply_to(group, rate, weight_decay, step)
 
     def _parameters(self, weight_decay: float, store: Store | None) -> list[_Parameter]:
         """Return those that change at all, with their history where the gradients are.
@@ -110,11 +113,12 @@ class Update:
             found.append(_Parameter(number, entry, entry.blob.mutable_data(store), diff, history))
         return found
 
-    def _clip(self, diffs: Sequence[Tensor]) -> None:
+    def _clip(self, diffs: list[Tensor]) -> None:
         limit = self._param.clip_gradients
-        if limit < 0:
+        if limit < 0 or not diffs:
             return
-        norm = math.sqrt(sum(float(diff.square().sum()) for diff in diffs))
+        # One question to a GPU, however many there are.
+        norm = float(torch.stack(torch._foreach_norm(diffs)).double().norm())
         if norm > limit:
             scale = limit / norm
             say(
@@ -170,27 +174,42 @@ class Update:
             for parameter, history in zip(group, histories, strict=True):
                 parameter.entry.blob.defer_diff(history.clone)
 
-    def _apply_one(
-        self, parameter: _Parameter, rate: float, weight_decay: float, step: int
+    def _apply_to(
+        self, parameters: Sequence[_Parameter], rate: float, weight_decay: float, step: int
     ) -> None:
-        param, method, entry = self._param, self._method, parameter.entry
-        data, diff, history = parameter.data, parameter.diff, parameter.history
+        param, method = self._param, self._method
+        data = [parameter.data for parameter in parameters]
+        diffs = [parameter.diff for parameter in parameters]
         if param.iter_size > 1:
-            diff.div_(param.iter_size)
-        own = rate * entry.lr_mult
-        if param.larc and entry.lr_mult > 0:
-            number, momentum = parameter.number, method.momentum
-            own = self.local.before_decay(number, rate, data, diff, history[0], momentum)
-        decay = weight_decay * entry.decay_mult
-        if decay and not method.decoupled:
-            diff.add_(self._regularization(data), alpha=decay)
-        if param.local_lr_auto and entry.lr_mult > 0:
-            own = self.local.after_decay(rate, data, diff)
-        method.update(diff, history, own, step)
-        if decay and method.decoupled:
-            diff.add_(self._regularization(data), alpha=decay * own)
-        data.sub_(diff)
+            torch._foreach_div_(diffs, param.iter_size)
+        rates = [self._rate_before_decay(parameter, rate) for parameter in parameters]
+        decays = [weight_decay * parameter.entry.decay_mult for parameter in parameters]
+        if any(decays) and not method.decoupled:
+            self._add_decay(diffs, data, decays)
+        if param.local_lr_auto:
+            for i, parameter in enumerate(parameters):
+                if parameter.entry.lr_mult > 0:
+                    rates[i] = self.local.after_decay(rate, parameter.data, parameter.diff)
+        slots = zip(*(parameter.history for parameter in parameters), strict=True)
+        histories = [list(arrays) for arrays in slots]
+        method.update(diffs, histories, rates, step)
+        if any(decays) and method.decoupled:
+            both = [decay * own for decay, own in zip(decays, rates, strict=True)]
+            self._add_decay(diffs, data, both)
+        torch._foreach_sub_(data, diffs)
 
-    def _regularization(self, data: Tensor) -> Tensor:
-        """Return the gradient of what weight decay adds to the loss."""
-        return data if self._param.regularization_type == "L2" else data.sign()
+    def _rate_before_decay(self, parameter: _Parameter, rate: float) -> float:
+        """Return a parameter's rate, as far as it does not depend on its decay."""
+        entry, momentum = parameter.entry, self._method.momentum
+        if not self._param.larc or entry.lr_mult <= 0:
+            return rate * entry.lr_mult
+        history = parameter.history[0]
+        return self.local.before_decay(
+            parameter.number, rate, parameter.data, parameter.diff, history, momentum
+        )
+
+    def _add_decay(self, diffs: list[Tensor], data: list[Tensor], decays: list[float]) -> None:
+        """Add so many times the gradient of what weight decay adds to the loss."""
+        is_square = self._param.regularization_type == "L2"
+        slopes = torch._foreach_mul(data if is_square else torch._foreach_sign(data), decays)
+        torch._foreach_add_(diffs, slopes)
