@@ -1,17 +1,28 @@
-"""Write the table of layers of docs/interop.md; ``--check`` only compares."""
+"""Write the tables of layers and operators of docs/interop.md; ``--check`` only compares."""
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from caffe.errors import CaffeError
 from caffe.export.onnx_model import rules
 from caffe.export.operators.refused import REASONS
+from caffe.imports import TARGETS, load
 from caffe.layers.layer import Layer, registry
+from tests.helpers.onnx_cases import cases
 
 PAGE = Path(__file__).parent / "interop.md"
 
 START, END = "<!-- layers: written by docs/make_interop.py -->", "<!-- end of layers -->"
+
+OPERATORS = "<!-- operators: written by docs/make_interop.py -->", "<!-- end of operators -->"
+
+NOTHING = ("Cast", "CastLike", "Dropout", "Identity")
+"""Operators that need no layer."""
 
 BY_VALUES = {
     "BoxOutput", "CTCDecoder", "CTCGreedyDecoder", "CtcDecoder", "DetectionEvaluate",
@@ -45,12 +56,41 @@ def table() -> str:
     return head + "\n".join(rows) + "\n"
 
 
+def operator_row(kind: str, model: object) -> str:
+    """Return the table's row for one of ONNX's operators."""
+    cells = []
+    for target in TARGETS:
+        try:
+            made = load(model, target=target)
+        except CaffeError as error:
+            lacks = re.search(r"has no layer (\w+)", str(error))
+            cells.append(f"no {lacks[1]}" if lacks else "no")
+            continue
+        cells.append("yes")
+        if target == "bvlc":
+            layers = dict.fromkeys(x.type for x in made.text.layer if x.type != "Input")
+    said = "" if kind in NOTHING else ", ".join(layers)
+    return f"| {kind} | {said} | {' | '.join(cells)} |"
+
+
+def operators() -> str:
+    """Return the table of operators."""
+    head = f"| Operator | In the original's layers | {' | '.join(TARGETS)} |\n"
+    head += "|---" * (len(TARGETS) + 2) + "|\n"
+    return head + "\n".join(operator_row(*case) for case in sorted(cases().items())) + "\n"
+
+
+def put(text: str, marks: tuple[str, str], table: str) -> str:
+    """Return a text with a table put between two marks."""
+    before, _, rest = text.partition(marks[0])
+    _, _, behind = rest.partition(marks[1])
+    return f"{before}{marks[0]}\n\n{table}\n{marks[1]}{behind}"
+
+
 def page() -> str:
-    """Return the whole page, its table written anew."""
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(START)
-    _, _, behind = rest.partition(END)
-    return f"{before}{START}\n\n{table()}\n{END}{behind}"
+    """Return the whole page, its tables written anew."""
+    text = put(PAGE.read_text(encoding="utf-8"), (START, END), table())
+    return put(text, OPERATORS, operators())
 
 
 def main() -> None:

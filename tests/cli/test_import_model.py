@@ -41,3 +41,19 @@ def test_what_is_missing_is_told(tmp_path: Path) -> None:
 
 def test_the_help_names_all_targets() -> None:
     assert "|".join(caffe.imports.TARGETS) in run("--help").stdout.replace("\n", "")
+
+
+def test_a_module_by_its_name(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    code = "import torch\n\n\ndef small():\n    return torch.nn.Conv2d(3, 4, 3)\n\n\nnumber = int\n"
+    (tmp_path / "mine.py").write_text(code)
+    name, options = f"{tmp_path / 'mine.py'}:small", ("-o", tmp_path / "a.prototxt")
+    options = (*options, tmp_path / "a.caffemodel")
+    assert "needs --shape" in run(name, *options).stderr
+    told = run(f"{tmp_path / 'mine.py'}:number", *options, "--shape", "x=1,3,8,8")
+    assert "number is no torch.nn.Module" in told.stderr
+    told = run(f"{tmp_path / 'mine.py'}:none", *options, "--shape", "x=1,3,8,8")
+    assert "none gives no module" in told.stderr
+    told = run(name, *options, "--shape", "x=1,3,8,8")
+    assert told.exit_code == 0, told.stderr
+    assert "(2 layers)" in told.stdout

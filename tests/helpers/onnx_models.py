@@ -40,7 +40,11 @@ def numbers(*shape: int, seed: int = 0) -> Array:
 
 
 def check(
-    proto: Any, target: str = "bvlc", evaluator: str = "reference", **options: Any
+    proto: Any,
+    target: str = "bvlc",
+    evaluator: str = "reference",
+    tolerance: float = 1e-5,
+    **options: Any,
 ) -> Imported:
     """Import a model and compare what it and the net compute; return what was imported."""
     made = imports.load(proto, target=target, **options)
@@ -52,7 +56,7 @@ def check(
     for name, wanted in zip(made.outputs, evaluated(proto, given, evaluator), strict=True):
         scale = max(float(np.abs(wanted).max()), 1e-3)
         assert found[name].shape == wanted.shape
-        np.testing.assert_allclose(found[name], wanted, rtol=0, atol=1e-5 * scale)
+        np.testing.assert_allclose(found[name], wanted, rtol=0, atol=tolerance * scale)
     assert set(made.outputs) == set(net.outputs)
     return made
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from caffe import CaffeError, imports
+from tests.helpers.onnx_cases import cases
 from tests.helpers.onnx_models import check, model, numbers, one, types
 
 onnx = pytest.importorskip("onnx")
@@ -95,3 +96,26 @@ def test_progress_is_told() -> None:
     told: list[tuple[int, int]] = []
     imports.load(one("Relu", (1,)), progress=lambda done, whole: told.append((done, whole)))
     assert told == [(1, 1)]
+
+
+@pytest.mark.parametrize("target", imports.TARGETS)
+def test_every_operator_for_every_target(target: str) -> None:
+    from caffe.imports.conversion import rules
+
+    found = cases()
+    assert set(found) == set(rules()), "an operator has no case: tests/helpers/onnx_cases.py"
+    for kind, proto in found.items():
+        refusal = ""
+        try:
+            made = imports.load(proto, target=target)
+        except CaffeError as error:
+            refusal = str(error)
+        if refusal:
+            assert f"({kind})" in refusal
+            assert "no layer" in refusal or "has Permute" in refusal
+            continue
+        assert {layer.type for layer in made.text.layer} <= imports.TARGETS[target].layers
+        # Roots and logarithms of what is negative are no numbers, and places no floats.
+        if kind not in ("Sqrt", "Log", "ArgMax"):
+            evaluator = "reference" if kind == "Swish" else "runtime"
+            check(proto, target, evaluator, 2e-5 if kind == "Erf" else 1e-5)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated
 
 import typer
 
+from ..errors import CaffeError, as_caffe_error
 from .export import LARGE
 from .show import read_shapes
 from .terminal import readable_size, share_shown
@@ -17,9 +22,12 @@ NODES = 200
 
 def import_model(
     model: Annotated[
-        Path,
+        str,
         typer.Argument(
-            metavar="MODEL", help="An .onnx, or a program of PyTorch's (.pt2, torch.export.save)."
+            metavar="MODEL",
+            help="An .onnx, a program of PyTorch's (.pt2, torch.export.save), or a module of "
+            "PyTorch's, or what makes one, as PACKAGE.MODULE:NAME (torchvision.models:resnet18) "
+            "or FILE.py:NAME; that code is run. A module needs --shape.",
         ),
     ],
     output: Annotated[
@@ -49,7 +57,8 @@ def import_model(
     shape: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="INPUT=N,C,H,W", help="An input's shape, where the model leaves it open."
+            metavar="INPUT=N,C,H,W",
+            help="An input's shape, where the model leaves it open; a module's in order.",
         ),
     ] = None,
     fold: Annotated[
@@ -67,12 +76,15 @@ def import_model(
     from ..imports import load
 
     text, weights = output
-    with share_shown(f"reading {model.name}", NODES) as told:
+    shapes = read_shapes(shape)
+    source, examples = _module(model, shapes) if is_module(model) else (model, None)
+    with share_shown(f"reading {Path(model).name}", NODES) as told:
         made = load(
-            model,
+            source,
+            examples,
             target=target,
             outputs=None if outputs is None else outputs.split(","),
-            shapes=read_shapes(shape),
+            shapes=shapes if examples is None else None,
             fold=fold,
             progress=told,
         )
@@ -80,3 +92,37 @@ def import_model(
         made.save(text, weights, progress=told)
     size = readable_size(weights.stat().st_size)
     print(f"{text} ({len(made.text.layer)} layers) and {weights} ({size}) written.")
+
+
+def is_module(name: str) -> bool:
+    """Whether a module of PyTorch's is named, not a file of a model."""
+    place, colon, attribute = name.rpartition(":")
+    return bool(colon) and attribute.isidentifier() and not Path(name).exists() and bool(place)
+
+
+def _module(name: str, shapes: Mapping[str, Sequence[int]]) -> tuple[object, tuple[object, ...]]:
+    """The module that a name stands for, and example inputs of these shapes."""
+    from ..pytorch import torch
+
+    place, _, attribute = name.rpartition(":")
+    if not shapes:
+        raise typer.BadParameter("a module needs --shape input=1,3,224,224, once for each input")
+    try:
+        found = getattr(_imported(place), attribute)
+        module = found if isinstance(found, torch.nn.Module) else found()
+    except Exception as error:
+        raise as_caffe_error(error, f"{name} gives no module") from error
+    if not isinstance(module, torch.nn.Module):
+        raise CaffeError(f"{name} is no torch.nn.Module, nor does it make one")
+    return module, tuple(torch.zeros(*shape) for shape in shapes.values())
+
+
+def _imported(place: str) -> ModuleType:
+    if not place.endswith(".py"):
+        return importlib.import_module(place)
+    spec = importlib.util.spec_from_file_location(Path(place).stem, place)
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..proto.caffe_pb2 import PowerParameter
-from .caffe_graph import Array, Blob, CaffeGraph, Written
+from .caffe_graph import Array, Blob, CaffeGraph, Value, Written
+from .operators.product import matrix_applied
 
 IN_PLACE = frozenset({"ReLU", "PReLU", "ELU", "ReLU6", "BatchNorm", "Scale", "Bias", "Power"})
 """What runs in place by custom, and needs not its bottom again."""
@@ -34,7 +35,7 @@ def polished(graph: CaffeGraph, outputs: list[Blob], fold: bool) -> list[Written
     layers = _folded(layers, outputs, fold)
     layers = _reshaped_once(layers, outputs)
     layers = _without_flattening(layers, outputs)
-    layers += _silenced(graph, layers, outputs)
+    layers = _without_rests(graph, layers, outputs)
     _put_in_place(layers, outputs)
     return layers
 
@@ -200,17 +201,42 @@ def _without_flattening(layers: list[Written], outputs: Sequence[Blob]) -> list[
     return kept
 
 
-def _silenced(
-    graph: CaffeGraph, layers: Sequence[Written], outputs: Sequence[Blob]
+def _without_rests(
+    graph: CaffeGraph, layers: list[Written], outputs: Sequence[Blob]
 ) -> list[Written]:
-    """What takes parts that nobody reads, so that they are no outputs of the net."""
+    """Let no part of a Slice that nobody reads be an output of the net."""
     readers = _readers(layers, outputs)
-    rest = [blob for layer in layers for blob in layer.tops if not readers[id(blob)]]
-    rest = [blob for blob in rest if blob not in _inputs(layers)]
-    if not rest or not graph.target.knows("Silence"):
-        return []
-    graph.many("Silence", 0, *rest)
-    return [graph.layers[-1]]
+    rests = [blob for layer in layers for blob in layer.tops if not readers[id(blob)]]
+    rests = [blob for blob in rests if blob not in _inputs(layers)]
+    if not rests:
+        return layers
+    if graph.target.knows("Silence"):
+        graph.many("Silence", 0, *rests)
+        return [*layers, graph.layers[-1]]
+    kept = []
+    for layer in layers:
+        if any(blob in rests for blob in layer.tops):
+            kept += _picked_apart(graph, layer, rests)
+        else:
+            kept.append(layer)
+    return kept
+
+
+def _picked_apart(graph: CaffeGraph, layer: Written, rests: Sequence[Blob]) -> list[Written]:
+    """A Slice as products with matrices of ones and zeros, one for each part that is read."""
+    param, bottom = layer.param.slice_param, layer.bottoms[0]
+    count = bottom.shape[param.axis]
+    ends = [*param.slice_point, count]
+    made = []
+    for top, start, end in zip(layer.tops, [0, *ends], ends, strict=False):
+        if top in rests:
+            continue
+        before = len(graph.layers)
+        matrix_applied(graph, Value(bottom), param.axis, np.eye(count)[start:end])
+        made += graph.layers[before:]
+        made[-1].tops = [top]
+        made[-1].hint = layer.hint
+    return made
 
 
 def _inputs(layers: Sequence[Written]) -> list[Blob]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...errors import NetError
 from ..caffe_graph import CaffeGraph, Node, Value, onnx
-from .arithmetic import multiplied
+from .arithmetic import multiplied, summed
 
 NORMAL = (
     *(1.5956562738590563, 0.0729375792137336, -0.00024972232383899985),
@@ -32,10 +32,35 @@ def _plain_unary(kind: str, layer: str) -> None:
 
 
 for _kind, _layer in (
-    *(("Relu", "ReLU"), ("Sigmoid", "Sigmoid"), ("Tanh", "TanH"), ("Abs", "AbsVal")),
-    *(("Exp", "Exp"), ("Log", "Log"), ("Softplus", "BNLL")),
+    *(("Relu", "ReLU"), ("Sigmoid", "Sigmoid"), ("Tanh", "TanH"), ("Log", "Log")),
+    ("Softplus", "BNLL"),
 ):
     _plain_unary(_kind, _layer)
+
+
+@onnx("Abs", any_order=True)
+def absolute(graph: CaffeGraph, node: Node) -> Value:
+    return size_of(graph, node.value(0))
+
+
+def size_of(graph: CaffeGraph, x: Value) -> Value:
+    """Return the absolute values."""
+    if graph.target.knows("AbsVal"):
+        return graph.unary("AbsVal", x)
+    return summed(graph, graph.unary("ReLU", x), graph.unary("ReLU", graph.power(x, scale=-1)))
+
+
+@onnx("Exp", any_order=True)
+def exponential(graph: CaffeGraph, node: Node) -> Value:
+    return _exp(graph, node.value(0))
+
+
+def _exp(graph: CaffeGraph, x: Value) -> Value:
+    if graph.target.knows("Exp"):
+        return graph.unary("Exp", x)
+    # sigmoid(x) / sigmoid(-x), whose parts are exact far out, too
+    below = graph.unary("Sigmoid", graph.power(x, scale=-1))
+    return multiplied(graph, graph.unary("Sigmoid", x), graph.power(below, power=-1))
 
 
 @onnx("LeakyRelu", any_order=True)
@@ -58,14 +83,22 @@ def prelu(graph: CaffeGraph, node: Node) -> Value:
 
 @onnx("Elu", any_order=True)
 def elu(graph: CaffeGraph, node: Node) -> Value:
-    alpha = float(node.get("alpha", 1.0))
-    return graph.unary("ELU", node.value(0), elu_param={} if alpha == 1 else {"alpha": alpha})
+    return _elu(graph, node.value(0), float(node.get("alpha", 1.0)))
+
+
+def _elu(graph: CaffeGraph, x: Value, alpha: float) -> Value:
+    if graph.target.knows("ELU"):
+        return graph.unary("ELU", x, elu_param={} if alpha == 1 else {"alpha": alpha})
+    # relu(x) + alpha * (exp(-relu(-x)) - 1)
+    below = graph.unary("ReLU", graph.power(x, scale=-1))
+    curve = graph.power(_exp(graph, graph.power(below, scale=-1)), scale=alpha, shift=-alpha)
+    return summed(graph, graph.unary("ReLU", x), curve)
 
 
 @onnx("Selu", any_order=True)
 def selu(graph: CaffeGraph, node: Node) -> Value:
     alpha = float(node.get("alpha", SELU_ALPHA))
-    y = graph.unary("ELU", node.value(0), elu_param={"alpha": alpha})
+    y = _elu(graph, node.value(0), alpha)
     return graph.power(y, scale=float(node.get("gamma", SELU_SCALE)))
 
 
@@ -73,7 +106,7 @@ def selu(graph: CaffeGraph, node: Node) -> Value:
 def celu(graph: CaffeGraph, node: Node) -> Value:
     alpha = float(node.get("alpha", 1.0))
     # alpha * elu(x / alpha), alpha > 0
-    y = graph.unary("ELU", graph.power(node.value(0), scale=1 / alpha))
+    y = _elu(graph, graph.power(node.value(0), scale=1 / alpha), 1)
     return graph.power(y, scale=alpha)
 
 
@@ -133,7 +166,14 @@ def swish(graph: CaffeGraph, node: Node) -> Value:
 @onnx("Mish", any_order=True)
 def mish(graph: CaffeGraph, node: Node) -> Value:
     x = node.value(0)
-    return multiplied(graph, x, graph.unary("TanH", graph.unary("BNLL", x)))
+    if graph.target.knows("BNLL"):
+        return multiplied(graph, x, graph.unary("TanH", graph.unary("BNLL", x)))
+    if graph.target.knows("Mish"):
+        return graph.unary("Mish", x)
+    # tanh(log(1 + exp(x))) = 2 / (1 + t * t) - 1, t being sigmoid(-x)
+    t = graph.unary("Sigmoid", graph.power(x, scale=-1))
+    gate = graph.power(multiplied(graph, t, t), power=-1, shift=1)
+    return multiplied(graph, x, graph.power(gate, scale=2, shift=-1))
 
 
 def odd_polynomial(graph: CaffeGraph, x: Value, factors: Sequence[float]) -> Value:
@@ -162,7 +202,7 @@ def error_function(graph: CaffeGraph, node: Node) -> Value:
 @onnx("Softsign", any_order=True)
 def softsign(graph: CaffeGraph, node: Node) -> Value:
     x = node.value(0)
-    return multiplied(graph, x, graph.power(graph.unary("AbsVal", x), power=-1, shift=1))
+    return multiplied(graph, x, graph.power(size_of(graph, x), power=-1, shift=1))
 
 
 @onnx("ThresholdedRelu", any_order=True)

@@ -43,10 +43,8 @@ def _method(kind: str) -> dict[str, object]:
     return {"pool": 0 if kind == "MAX" else 1}
 
 
-@onnx("MaxPool", "AveragePool", "LpPool")
+@onnx("MaxPool", "AveragePool")
 def pooling(graph: CaffeGraph, node: Node) -> Value:
-    if node.kind == "LpPool":
-        raise NetError("powers' means have no layer in Caffe")
     x = node.value(0)
     rank = len(x.shape)
     kernel = list(node.get("kernel_shape"))

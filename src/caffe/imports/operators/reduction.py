@@ -9,6 +9,7 @@ import numpy as np
 
 from ...errors import NetError
 from ..caffe_graph import CaffeGraph, Node, Value, onnx
+from .activation import size_of
 from .arithmetic import multiplied
 from .pooling import whole
 from .product import matrix_applied
@@ -40,7 +41,7 @@ def _reduced(graph: CaffeGraph, x: Value, kind: str, axes: Sequence[int]) -> Val
     if kind == "L2":
         return graph.power(_reduced(graph, x, "SumSquare", axes), power=0.5)
     if kind == "L1":
-        return _reduced(graph, graph.unary("AbsVal", x), "Sum", axes)
+        return _reduced(graph, size_of(graph, x), "Sum", axes)
     if kind == "Min":
         return graph.power(_reduced(graph, graph.power(x, scale=-1), "Max", axes), scale=-1)
     count = math.prod(x.shape[axis] for axis in axes)
