@@ -231,7 +231,7 @@ def _fields(axis: int, count: int) -> dict[str, object]:
 def _constant_multiplied(graph: CaffeGraph, x: Value, numbers: Array) -> Value:
     axis, factors = _covering(x.shape, numbers)
     if not graph.target.any_axes and (axis, factors.ndim) != (1, 1):
-        whole = as_blob(graph, np.broadcast_to(numbers, (1, *x.shape[1:])), x)
+        whole = as_blob(graph, np.broadcast_to(numbers, (len(numbers), *x.shape[1:])), x)
         return graph.layer("Eltwise", x, whole, eltwise_param={"operation": PROD})
     return graph.layer("Scale", x, arrays=[factors], scale_param=_fields(axis, factors.ndim))
 
@@ -239,7 +239,7 @@ def _constant_multiplied(graph: CaffeGraph, x: Value, numbers: Array) -> Value:
 def _constant_added(graph: CaffeGraph, x: Value, numbers: Array) -> Value:
     axis, summands = _covering(x.shape, numbers)
     if not graph.target.any_axes and (axis, summands.ndim) != (1, 1):
-        whole = as_blob(graph, np.broadcast_to(numbers, (1, *x.shape[1:])), x)
+        whole = as_blob(graph, np.broadcast_to(numbers, (len(numbers), *x.shape[1:])), x)
         return graph.layer("Eltwise", x, whole)
     fields = _fields(axis, summands.ndim)
     if graph.target.knows("Bias"):
