@@ -3,7 +3,8 @@
 Runs beside torchvision and timm, which want a PyTorch of their own; needs nothing of this project:
 ``python benchmarks/source_nets.py FOLDER [NAME ...]``. Weights are random, BatchNorm's statistics
 those of what comes in. Beside each ``NAME.onnx`` lies ``NAME.npz`` with the input and PyTorch's
-outputs: ``input``, ``output0``, ``output1``, ...
+outputs (``input``, ``output0``, ``output1``, ...), and how far these are from double precision's
+(``rough``).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ SIDE = 96
 """The pictures' side; at it, MaxPool of 3 by 3 in steps of 2 is not rounded as Caffe rounds."""
 
 TORCHVISION = {
-    "alexnet": 224, "vgg11": 224, "googlenet": SIDE, "inception_v3": 139, "resnet18": SIDE,
+    "alexnet": 224, "vgg11": 224, "googlenet": 128, "inception_v3": 139, "resnet18": SIDE,
     "resnet50": SIDE, "resnext50_32x4d": SIDE, "densenet121": SIDE, "squeezenet1_1": SIDE,
     "mobilenet_v2": SIDE, "mobilenet_v3_small": SIDE, "mobilenet_v3_large": SIDE,
     "shufflenet_v2_x1_0": SIDE, "mnasnet1_0": SIDE, "efficientnet_b0": SIDE,
@@ -120,14 +121,29 @@ def write(folder: Path, name: str, maker: Maker, side: int) -> None:
     settle(net, side)
     picture = torch.randn(1, 3, side, side)
     with torch.no_grad():
-        found = net(picture)
-    outputs = found if isinstance(found, tuple) else (found,)
+        outputs = _all(net(picture))
     target = folder / f"{name}.onnx"
     torch.onnx.export(net, (picture,), target, external_data=False, verbose=False)
     arrays = {f"output{i}": output.numpy() for i, output in enumerate(outputs)}
-    np.savez(target.with_suffix(".npz"), input=picture.numpy(), **arrays)
+    rough = max(map(_rough, outputs, _exactly(net, picture)))
+    np.savez(target.with_suffix(".npz"), input=picture.numpy(), rough=rough, **arrays)
     told = ", ".join(f"{tuple(a.shape)} up to {np.abs(a).max():.3g}" for a in arrays.values())
     print(f"{name}: {told}; {target.stat().st_size / 1e6:.1f} MB", flush=True)
+
+
+def _all(found: torch.Tensor | tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return found if isinstance(found, tuple) else (found,)
+
+
+def _exactly(net: nn.Module, picture: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """What double precision gives."""
+    with torch.no_grad():
+        return _all(net.double()(picture.double()))
+
+
+def _rough(single: torch.Tensor, double: torch.Tensor) -> float:
+    """How far float32 is from it, as a part of the largest value."""
+    return float((single - double).abs().max() / double.abs().max())
 
 
 def main() -> None:
