@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import history
+from benchmarks import history, scale
 from benchmarks.report import STEADY, Times, in_turn, spread_text
 
 ROOT = Path(__file__).parents[2]
@@ -80,3 +81,18 @@ def test_the_script_for_gpus_runs_with_a_stand_in(tmp_path: Path) -> None:
     losses = found["training"][0]["losses"].values()
     assert max(losses) - min(losses) < 1e-3 * max(losses)
     assert "mobilenet, batch 1" in (tmp_path / "gpu.txt").read_text()
+
+
+@pytest.mark.parametrize("lost", [0.0, 50.0])
+def test_a_simulated_run_does_each_shard_once_whoever_dies(lost: float) -> None:
+    options = argparse.Namespace(
+        pictures=10_001, shard=100, workers=7, rate=10.0, listing=0.06, lost=lost
+    )
+    done = scale._simulated(options)
+    assert done.parts == 101
+    assert bool(done.lost) == bool(lost)
+    least = 10_001 / 10 / 7 * 0.8
+    assert done.seconds > least
+    # Nobody works while there is nothing that is listed.
+    options.listing = 60.0
+    assert scale._simulated(options).seconds >= 10_001 / 1000 * 60

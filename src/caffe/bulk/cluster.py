@@ -35,9 +35,7 @@ def pending(job: Job, tell: Callable[[str], object] = lambda text: None) -> list
     """
     job.agree()
     numbers: list[int] = []
-    list_pictures(
-        job.store, job.sources, job.size, lambda shard: numbers.append(shard.number), tell
-    )
+    list_pictures(job.store, job.sources, job.size, lambda n, count: numbers.append(n), tell)
     done = part_numbers(job.store)
     return [number for number in numbers if number not in done]
 

@@ -12,6 +12,7 @@ import io
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -102,7 +103,7 @@ def list_pictures(
     store: Store,
     sources: Sequence[str],
     size: int,
-    found: Callable[[Shard], object],
+    found: Callable[[int, int], object],
     tell: Callable[[str], object],
 ) -> None:
     """List pictures into shards, or go on where somebody stopped.
@@ -116,7 +117,8 @@ def list_pictures(
     size : int
         How many pictures a shard has.
     found : callable
-        Given each shard that this call writes or finds, in order. It may raise to end the listing.
+        Given the number and the count of pictures of each shard that is there or is written now, in
+        order. It may raise to end the listing.
     tell : callable
         Told, in a sentence, of each folder that cannot be read.
 
@@ -124,15 +126,29 @@ def list_pictures(
     ------
     CaffeError
         A source cannot be read, or there are no pictures at all.
+    ParseError
+        A shard is missing or damaged.
     """
+    numbers = _all_numbers(store)
     last: Shard | None = None
-    for number in shard_numbers(store):
-        if number != (0 if last is None else last.number + 1):
-            break
-        last = read_shard(store, number)
-        found(last)
+    if numbers:
+        # All before the last are full, and need not be read.
+        last = read_shard(store, numbers[-1])
+        for number in numbers[:-1]:
+            found(number, size)
+        found(last.number, len(last.entries))
     while last is None or not last.is_last:
         last = _go_on(store, sources, size, last, found, tell)
+
+
+def _all_numbers(store: Store) -> list[int]:
+    for wait in (0.0, 0.2, 1.0):
+        # A folder that somebody writes into may be read with a new file and without one before it.
+        time.sleep(wait)
+        numbers = shard_numbers(store)
+        if numbers == list(range(len(numbers))):
+            return numbers
+    raise ParseError("a shard is missing among others", f"{store.place}/{FOLDER}")
 
 
 def _go_on(
@@ -140,7 +156,7 @@ def _go_on(
     sources: Sequence[str],
     size: int,
     last: Shard | None,
-    found: Callable[[Shard], object],
+    found: Callable[[int, int], object],
     tell: Callable[[str], object],
 ) -> Shard:
     """Write shards behind the last one, until all are written or somebody else wrote one."""
@@ -163,7 +179,7 @@ def _go_on(
         if not wrote:
             # Somebody else's may hold other pictures: where it ends is what counts.
             shard = read_shard(store, shard.number)
-        found(shard)
+        found(shard.number, len(shard.entries))
         if shard.is_last or not wrote:
             return shard
         last = shard

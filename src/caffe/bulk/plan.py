@@ -89,16 +89,16 @@ class Plan:
             self._is_over = True
             self._changed.notify_all()
 
-    def _found(self, shard: Shard) -> None:
+    def _found(self, number: int, pictures: int) -> None:
         with self._changed:
             if self._is_left:
                 raise _Left
-            self.listed += len(shard.entries)
+            self.listed += pictures
             self.shards += 1
-            if shard.number in self.done:
-                self.before += len(shard.entries)
+            if number in self.done:
+                self.before += pictures
             else:
-                self._waiting.append(shard.number)
+                self._waiting.append(number)
             self._changed.notify_all()
 
 
