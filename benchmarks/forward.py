@@ -21,7 +21,7 @@ from caffe.structure.summary import summarize
 
 BATCHES = {"caffenet": (1, 50), "vgg16": (8,), "mobilenet_ssd": (1,)}
 USUAL = (1, 16)
-WARMING = 10
+WARMING = 20
 """Calls of each engine before it is timed: ours takes some to choose and prepare."""
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.5, "float16": 0.1}

@@ -222,7 +222,9 @@ def set_engine(engine: str) -> None:
     ----------
     engine : {"auto", "torch", "openvino", "layerwise"}
         "torch" runs a net that needs no gradients by a prepared plan: layers joined, weights packed
-        for PyTorch's kernels, blobs computed when looked at. "openvino" lets OpenVINO (the extra
+        for PyTorch's kernels, blobs computed when looked at, large convolutions by Winograd's
+        algorithm where some runs show that it is quicker (results differ in the last digits
+        then). "openvino" lets OpenVINO (the extra
         of that name) run as much of the plan as it can on the CPU; it is prepared at the first
         forward, which takes up to a second. "auto" begins with "torch", tries
         "openvino", if that is installed, from the fifth forward of the same shapes and weights on,

@@ -106,9 +106,10 @@ class Runner:
         if mode.engine() == "layerwise":
             return layerwise.forward(self._steps, store)
         settings = Settings.current(store)
-        if self._trains and settings.engine == "auto":
+        if self._trains:
             # What is chosen by its time would make two trainings differ.
-            settings = replace(settings, engine="torch")
+            engine = "torch" if settings.engine == "auto" else settings.engine
+            settings = replace(settings, engine=engine, tries=False)
         with torch.no_grad():
             return sum((part.forward(settings) for part in self._parts), 0.0)
 

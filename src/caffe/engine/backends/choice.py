@@ -106,7 +106,7 @@ class Choice:
             The memories that the run must give.
         """
         self._held = {operation for operation in self._held if operation.is_held}
-        if not self.is_open or self._held:
+        if not self.is_open or self._held or self._is_early:
             # What is held may change unseen.
             self._quiet_runs = 0
             return False
@@ -116,6 +116,11 @@ class Choice:
             self.compiled, self._quiet_runs = None, 1
         patient = self.is_asked_for or self._quiet_runs >= PATIENCE
         return self.compiled is None and patient
+
+    @property
+    def _is_early(self) -> bool:
+        """Whether PyTorch's own best is not known yet, against which a backend is judged."""
+        return self._is_tried and any(operation.is_trying for operation in self._operations)
 
     @property
     def is_ready(self) -> bool:

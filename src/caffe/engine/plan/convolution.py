@@ -8,10 +8,12 @@ from ...layers.convolution import Convolution, ConvolutionDepthwise, PaddedConvo
 from ...memory.blob import Shape
 from ...pytorch import F, torch
 from ..steps import Step
+from . import winograd
 from .builder import Builder
 from .fused import Fused, packed_convolution
 from .operation import Values, are_finite, operation
 from .settings import Settings
+from .winograd import Trial
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,8 +27,35 @@ class ConvolutionOperation(Fused):
     def __init__(self, step: Step, followers: list[Step], settings: Settings) -> None:
         super().__init__(step, followers, settings)
         self._layout = settings.picture_layout
+        self._trial = Trial(self._winograd) if self._may_try(step, settings) else None
 
-    def pack(self) -> None:
+    def _may_try(self, step: Step, settings: Settings) -> bool:
+        """Whether Winograd's algorithm knows such a convolution, and might spare time."""
+        layer, weight = self._layer, step.layer.blobs[0].shape
+        _, stride, dilation, group = self._geometry()
+        if not (settings.tries and self._is_packed and self._dtype == torch.float32):
+            return False
+        return (
+            stride == dilation == (1, 1)
+            and winograd.saves(layer.kernel, weight, self.shapes[0][2:], group)
+            and layer.multiply_adds(self.read_shapes, self.shapes) >= winograd.LEAST_WORK
+        )
+
+    @property
+    def is_trying(self) -> bool:
+        return self._trial is not None and not self._trial.is_over
+
+    @property
+    def found_out(self) -> str:
+        return "" if self._trial is None else self._trial.said
+
+    def _winograd(self) -> winograd.Winograd:
+        pad, _, _, group = self._geometry()
+        folded = self._folded_parameters()
+        return winograd.Winograd(*folded, self.read_shapes[0], pad, group, self._activation)
+
+    def _folded_parameters(self) -> tuple[Tensor, Tensor]:
+        """Weights and bias in float64, with what follows folded in."""
         weight, bias = (
             (blob.data_tensor(self._store).double() for blob in self._layer.blobs)
             if len(self._layer.blobs) == 2
@@ -43,6 +72,12 @@ class ConvolutionOperation(Fused):
                 bias = bias * factor
             if summand is not None:
                 bias = bias + summand
+        return weight, bias
+
+    def pack(self) -> None:
+        if self._trial is not None:
+            self._trial.forget()
+        weight, bias = self._folded_parameters()
         self._bias = bias.to(self._dtype)
         self.has_odd_params = self._store is None and not (are_finite(weight) and are_finite(bias))
         weight = weight.to(self._dtype).contiguous(memory_format=self._layout)
@@ -57,6 +92,8 @@ class ConvolutionOperation(Fused):
         self._plain_arguments: tuple[Any, ...] = (*self._geometry(), "none", [], "")
 
     def release(self) -> None:
+        if self._trial is not None:
+            self._trial.forget()
         del self._weight, self._bias
 
     def _geometry(self) -> tuple[Shape, Shape, Shape, int]:
@@ -89,13 +126,18 @@ class ConvolutionOperation(Fused):
             y = packed_convolution()(x, self._weight, self._bias, *self._plain_arguments)
             values[self.writes[0]] = self._activate(y)
         elif self._is_packed:
-            values[self.writes[0]] = packed_convolution()(
-                x, self._weight, self._bias, *self._arguments
+            # While somebody holds the weights they would be brought into the other form each time.
+            trial = None if self.is_held else self._trial
+            values[self.writes[0]] = (
+                self._directly(x) if trial is None else trial.run(x, self._directly)
             )
         else:
             pad, stride, dilation, group = self._geometry()
             y = F.conv2d(x, self._weight, self._bias, stride, pad, dilation, group)
             values[self.writes[0]] = self._activate(y)
+
+    def _directly(self, x: Tensor) -> Tensor:
+        return packed_convolution()(x, self._weight, self._bias, *self._arguments)
 
 
 def _not_plain(layer: Convolution, step: Step, settings: Settings) -> str | None:

@@ -126,6 +126,16 @@ class Operation:
         """Drop what `pack` made."""
 
     @property
+    def is_trying(self) -> bool:
+        """Whether it is still found out which way of computing is the quickest."""
+        return False
+
+    @property
+    def found_out(self) -> str:
+        """What came of that, for people."""
+        return ""
+
+    @property
     def may_change_unseen(self) -> bool:
         """Whether somebody holds an array of a parameter that is used as it lies."""
         return self.has_raw_params and self.is_held

@@ -178,6 +178,8 @@ class Plan:
         for stretch in self._stretches:
             for operation in self._operations[stretch.start : stretch.end]:
                 note = self._note(stretch, operation)
+                if operation.found_out and not (stretch.choice and stretch.choice.compiled):
+                    reasons[numbers[id(operation.parts[0].layer)]] += f", {operation.found_out}"
                 for part in operation.parts:
                     reasons[numbers[id(part.layer)]] += note
         return reasons

@@ -23,12 +23,15 @@ class Settings:
         As `caffe.set_engine` takes it.
     picture_layout : torch.memory_format
         The order in which pictures lie in memory.
+    tries : bool
+        Whether ways of computing may be chosen by their time.
     """
 
     precision: torch.dtype
     store: Store | None
     engine: str
     picture_layout: torch.memory_format
+    tries: bool = True
 
     @classmethod
     def current(cls, store: Store | None) -> Settings:
