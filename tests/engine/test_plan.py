@@ -385,3 +385,23 @@ def test_a_convolution_in_another_shape_is_not_joined_with_a_sum() -> None:
     found = net.forward(**given)["sum"].copy()
     wanted = net.blobs["r"].data + given["x"]
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_a_sum_with_what_a_convolution_made_in_another_shape() -> None:
+    text = """
+    layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [1, 3, 4, 6] } } }
+    layer { name: "z" type: "Input" top: "z" input_param { shape { dim: [4, 2, 2, 6] } } }
+    layer { name: "first" type: "Convolution" bottom: "x" top: "first" convolution_param {
+            num_output: 32 kernel_size: 1 weight_filler { type: "xavier" } } }
+    layer { name: "r" type: "Reshape" bottom: "first" top: "r"
+            reshape_param { shape { dim: [4, 16, 2, 6] } } }
+    layer { name: "second" type: "Convolution" bottom: "z" top: "second" convolution_param {
+            num_output: 16 kernel_size: 1 weight_filler { type: "xavier" } } }
+    layer { name: "sum" type: "Eltwise" bottom: "second" bottom: "r" top: "sum" }"""
+    net = caffe.Net(text, caffe.TEST)
+    generator = np.random.default_rng(0)
+    for _ in range(PATIENCE + 2):
+        given = {name: generator.normal(size=net.blobs[name].shape) for name in net.inputs}
+        found = net.forward(**given)["sum"].copy()
+        wanted = net.blobs["second"].data + net.blobs["r"].data
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)

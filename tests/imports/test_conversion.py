@@ -67,6 +67,18 @@ def test_numbers_that_are_known_are_computed() -> None:
     assert types(made) == ["Power"]
 
 
+def test_known_numbers_are_computed_as_of_the_models_version() -> None:
+    chain = [
+        node("Shape", ["x"], ["s"]),
+        node("Gather", ["s", "first"], ["n"]),
+        node("Unsqueeze", ["n"], ["n1"], axes=[0]),
+        node("Concat", ["n1", "rest"], ["shape"], axis=0),
+        node("Reshape", ["x", "shape"], ["y"]),
+    ]
+    arrays = {"first": np.asarray(0), "rest": np.asarray([-1])}
+    assert types(check(model(chain, {"x": [2, 3, 4]}, ["y"], arrays, 11))) == ["Flatten"]
+
+
 def test_quantized_models_and_outputs_that_are_known() -> None:
     proto = one("DequantizeLinear", (2, 3), arrays=[np.asarray(1, np.float32)])
     with pytest.raises(CaffeError, match="quantized model"):

@@ -235,8 +235,17 @@ def evaluated(source: Source, node: Any, arrays: Sequence[Array | None]) -> list
         for name, array in zip(node.input, arrays, strict=True)
         if name and array is not None
     }
+    helper = onnx_package().helper
+    kind = helper.np_dtype_to_tensor_dtype
+    given = [helper.make_tensor_value_info(n, kind(a.dtype), a.shape) for n, a in feeds.items()]
+    outputs = [name for name in node.output if name]
+    # A node by itself is not evaluated as of its version.
+    graph = helper.make_graph(
+        [node], "known", given, [helper.make_tensor_value_info(name, 0, None) for name in outputs]
+    )
     try:
-        run = ReferenceEvaluator(node, opsets={"": source.opset})
-        return [np.asarray(array) for array in run.run(None, feeds)]
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", source.opset)])
+        made = dict(zip(outputs, ReferenceEvaluator(model).run(None, feeds), strict=True))
+        return [np.asarray(made.get(name, 0)) for name in node.output]
     except Exception as error:
         raise CaffeError(f"its numbers are all known, but cannot be computed: {error}") from error

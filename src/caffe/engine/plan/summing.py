@@ -68,7 +68,7 @@ class SumOperation(Operation):
     def run_apart(self, values: Values) -> None:
         self._convolution.keeps_nan = self.keeps_nan
         self._convolution.run(values)
-        total = values[self.hidden[0]] + values[self._other].view(self.shapes[1])
+        total = values[self.hidden[0]] + values[self._other].reshape(self.shapes[1])
         values[self.writes[1]] = total.relu_() if self._attr else total
 
 
