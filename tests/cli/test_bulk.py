@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from caffe.bulk.stores import open_store
+from tests.helpers.buckets import bucket
 from tests.helpers.bulk import colour_of, encoded, model_files, name_of, painted
 from tests.helpers.command import caffe_command
 from tests.helpers.detectors import cells
@@ -126,6 +130,8 @@ def test_duckdb_reads_the_rows(tmp_path: Path, net: list[str]) -> None:
     [
         (["a.png", "--workers", "2"], 2, "--workers: only with -o FOLDER/"),
         (["a.png", "-o", "a.csv", "--verify", "--shard", "3"], 2, "--shard, --verify: only with"),
+        (["s3://bucket/photos/"], 2, "s3://bucket/photos/: only with -o FOLDER/"),
+        (["shard.tar", "-o", "a.csv"], 2, "shard.tar: only with -o FOLDER/"),
         (["-o", "out/"], 2, "Missing argument 'PICTURES'"),
         ([], 2, "Missing argument 'PICTURES'"),
         (["--verify", "-o", "out/"], 1, "no run is here"),
@@ -155,3 +161,45 @@ def test_a_wrong_count_of_labels_is_said(tmp_path: Path, net: list[str]) -> None
     done = classify(painted(tmp_path / "photos", range(2)), *net, "-o", f"{tmp_path}/out/")
     assert done.exit_code == 1
     assert "the labels name 1 classes, but the net has 3 values" in done.stderr
+
+
+def test_from_a_bucket_into_a_bucket(
+    tmp_path: Path, net: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with bucket(monkeypatch):
+        store = open_store("s3://pictures")
+        for number in range(6):
+            store.create(f"photos/{name_of(number)}", encoded(number))
+        done = classify(
+            "s3://pictures/photos/", *net, "-o", "s3://pictures/out/", "--shard", 4, "--verify"
+        )
+        assert done.exit_code == 0, done.stderr
+        assert "6 rows, one for each of 6 pictures" in done.stdout
+        part = parquet.read_table(io.BytesIO(store.read("out/part-00000001.parquet")))
+        assert part["key"].to_pylist() == [f"s3://pictures/photos/{name_of(n)}" for n in (4, 5)]
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "told"),
+    [
+        ("pyarrow", ["-o", "out/"], "pyarrow is needed for rows in out/; install it with: "),
+        ("obstore", ["-o", "s3://bucket/out"], "obstore is needed for object storage"),
+        ("ray", ["-o", "out/", "--ray", "auto"], "ray is needed for a Ray cluster"),
+    ],
+)
+def test_what_is_missing_is_named_with_its_extra(
+    module: str,
+    arguments: list[str],
+    told: str,
+    tmp_path: Path,
+    net: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, module, None)
+    open_store.cache_clear()
+    done = classify(painted(tmp_path / "photos", range(1)), *net, *arguments)
+    assert done.exit_code == 1
+    assert told in done.stderr
+    extra = {"pyarrow": "parquet", "obstore": "cloud", "ray": "ray"}[module]
+    assert f"[{extra}]" in done.stderr

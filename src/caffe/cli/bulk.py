@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ..bulk.run import State, Watch
     from ..bulk.tasks import Arithmetic, Task
 
+SEVERAL = (".tar", ".parquet")
+"""How the names of sources end that are no pictures but hold some."""
 MANY = "Any number of pictures, where results go to FOLDER/ or s3://BUCKET/..."
 
 Workers = Annotated[
@@ -84,14 +86,21 @@ class BulkWishes:
     verify: bool
     as_json: bool
 
-    def refuse(self, option: str) -> None:
-        """Refuse options that only go with results in a folder, where there is none.
+    def refuse(self, option: str, pictures: list[str]) -> None:
+        """Refuse options and sources that only go with results in a folder, where there is none.
 
         Parameters
         ----------
         option : str
             The option that would name it.
+        pictures : list of str
+            The sources.
         """
+        for picture in pictures:
+            if _is_cloud(picture) or picture.lower().endswith(SEVERAL):
+                raise typer.BadParameter(
+                    f"{picture}: only with {option} FOLDER/ or {option} s3://BUCKET/..."
+                )
         said = {
             "--workers": self.workers > 1,
             "--ray": self.ray is not None,
@@ -111,9 +120,12 @@ def goes_to_parts(output: str | os.PathLike[str] | None) -> bool:
     if output is None:
         return False
     text = os.fspath(output)
+    return _is_cloud(text) or text.endswith(("/", os.sep)) or os.path.isdir(text)
+
+
+def _is_cloud(text: str) -> bool:
     # Not caffe.bulk's function, which would load numpy for each `-o a.csv`.
-    is_cloud = "://" in text and not text.lower().startswith(("http://", "https://"))
-    return is_cloud or text.endswith(("/", os.sep)) or os.path.isdir(text)
+    return "://" in text and not text.lower().startswith(("http://", "https://"))
 
 
 def pictures_given(pictures: list[str] | None, may_lack: bool = False) -> list[str]:

@@ -206,7 +206,7 @@ def classify(
 
         run_in_parts(wishes, pictures, output, task)
         return
-    wishes.refuse("-o")
+    wishes.refuse("-o", pictures)
     if as_json and output is not None:
         raise typer.BadParameter("--json and --output are two ways to say one thing")
     results = JSON_LINES if as_json else output

@@ -198,7 +198,7 @@ def detect(
             ),
         )
         return
-    many.refuse("--to")
+    many.refuse("--to", pictures)
     if as_json and form not in (None, "jsonl"):
         raise typer.BadParameter("--json and --format are two ways to say one thing")
     form = "jsonl" if as_json else form

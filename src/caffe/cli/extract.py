@@ -130,7 +130,7 @@ def extract(
 
         run_in_parts(wishes, pictures, output, task)
         return
-    wishes.refuse("-o")
+    wishes.refuse("-o", pictures)
     if as_json:
         raise typer.BadParameter("--json: only with -o FOLDER/ or -o s3://BUCKET/...")
     form_of(output)
