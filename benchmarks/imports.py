@@ -137,7 +137,8 @@ def measure(model: Path, pythons: dict[str, str]) -> dict[str, float | str]:
                     arrays = ours(text, weights, values)
                 else:
                     arrays = read_by(reader, pythons[reader], text, weights, values)
-                found[reader] = float(f"{difference(arrays, wanted):.1e}")
+                off = difference(arrays, wanted)
+                found[reader] = float(f"{off:.1e}") if np.isfinite(off) else "of another size"
             except (CaffeError, RuntimeError, subprocess.TimeoutExpired) as error:
                 found[reader] = str(error)
     return found
@@ -169,7 +170,8 @@ def main() -> None:
             for who in found
             if who != ROUGH and not is_good(who, found[who], rough)
         ]
-        figures[name] = {**figures.get(name, {}), **found}
+        kept = {who: "refused" if isinstance(f, str) else f for who, f in found.items()}
+        figures[name] = {**figures.get(name, {}), **kept}
         if "--write" in options:
             FIGURES.write_text(json.dumps(dict(sorted(figures.items())), indent=1) + "\n")
     sys.exit("\n".join(["these differ:", *bad]) if bad else 0)

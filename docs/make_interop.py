@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -16,6 +17,21 @@ from caffe.layers.layer import Layer, registry
 from tests.helpers.onnx_cases import cases
 
 PAGE = Path(__file__).parent / "interop.md"
+
+FIGURES = Path(__file__).parent / "imports.json"
+
+IMPORTS = "<!-- imports: written by docs/make_interop.py -->", "<!-- end of imports -->"
+
+READERS = {
+    "recaffe": "Recaffe",
+    "caffe": "Caffe",
+    "opencv": "OpenCV",
+    "mnn": "MNN",
+    "rknn": "RKNN (16 bits)",
+    "tpu_mlir": "TPU-MLIR",
+    "float32": "float32's own",
+}
+"""The columns, by what the figures call them."""
 
 START, END = "<!-- layers: written by docs/make_interop.py -->", "<!-- end of layers -->"
 
@@ -80,6 +96,24 @@ def operators() -> str:
     return head + "\n".join(operator_row(*case) for case in sorted(cases().items())) + "\n"
 
 
+def figure_cell(figure: float | str | None) -> str:
+    """Return what a reader's figure is in the table; a refusal without the model's place."""
+    if figure is None:
+        return ""
+    return f"{figure:.1e}" if isinstance(figure, float | int) else "refused"
+
+
+def figures() -> str:
+    """Return the table of imported nets, from the figures that benchmarks/imports.py keeps."""
+    kept = json.loads(FIGURES.read_text(encoding="utf-8"))
+    head = f"| Net | {' | '.join(READERS.values())} |\n" + "|---" * (len(READERS) + 1) + "|\n"
+    rows = (
+        f"| {name} | {' | '.join(figure_cell(found.get(reader)) for reader in READERS)} |"
+        for name, found in sorted(kept.items())
+    )
+    return head + "\n".join(rows) + "\n"
+
+
 def put(text: str, marks: tuple[str, str], table: str) -> str:
     """Return a text with a table put between two marks."""
     before, _, rest = text.partition(marks[0])
@@ -90,7 +124,7 @@ def put(text: str, marks: tuple[str, str], table: str) -> str:
 def page() -> str:
     """Return the whole page, its tables written anew."""
     text = put(PAGE.read_text(encoding="utf-8"), (START, END), table())
-    return put(text, OPERATORS, operators())
+    return put(put(text, OPERATORS, operators()), IMPORTS, figures())
 
 
 def main() -> None:

@@ -36,6 +36,8 @@ class Target:
         Whether Scale takes its factors from a second bottom of shape (N, C).
     any_axes : bool
         Whether Scale and Bias know `axis` and `num_axes`, beside numbers for each channel.
+    inner_axes : bool
+        Whether InnerProduct works along a later axis than the first behind the batch.
     joins_pictures : bool
         Whether Concat takes blobs of four axes alone.
     """
@@ -46,6 +48,7 @@ class Target:
     floor: tuple[str, Any] | None = None
     channel_operand: bool = True
     any_axes: bool = True
+    inner_axes: bool = True
     joins_pictures: bool = False
     refused: Mapping[str, str] = field(default_factory=dict)
 
@@ -99,6 +102,7 @@ TARGETS: dict[str, Target] = {
             },
             channel_operand=False,
             any_axes=False,
+            inner_axes=False,
         ),
         Target(
             "rknn",
@@ -109,6 +113,7 @@ TARGETS: dict[str, Target] = {
                 *("ShuffleChannel", "Split", "Tile", "Upsample"),
             },
             ("ceil_mode", False),
+            inner_axes=False,
             joins_pictures=True,
         ),
         Target(

@@ -59,7 +59,7 @@ def matrix_applied(
     term = {} if bias is not None else {"bias_term": False}
     if own == len(shape) - 1 and own > 0:
         settings = {"num_output": len(matrix), **term, **({} if own == 1 else {"axis": own})}
-        if own == 1 or graph.target.knows("Power"):
+        if own == 1 or graph.target.inner_axes:
             made = graph.layer("InnerProduct", blob, arrays=arrays, inner_product_param=settings)
             return graph.alike(x, made)
 
