@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import caffe
 import fuzz.__main__ as command
 from fuzz.campaign import Campaign
 from fuzz.targets import READERS_AND_NETS, TARGETS
@@ -54,3 +59,26 @@ def test_nets_that_everything_is_done_to(tmp_path: Path) -> None:
     for number in range(12):
         found = tried(TARGETS["nets"], str(number).encode(), tmp_path)
         assert found is None, ": ".join(found or ())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the original runs in forked processes")
+def test_nets_are_put_to_another_caffe_and_compared() -> None:
+    source = Path(caffe.__file__).parents[1]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-m",
+            "fuzz.original",
+            sys.executable,
+            source,
+            "--nets",
+            "25",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "differs" not in done.stdout
+    assert re.search(r"(?m)^ +[1-9]\d* equal forward and backward$", done.stdout)
