@@ -99,3 +99,16 @@ def test_pixels_from_channels_and_back() -> None:
         check(one("DepthToSpace", (1, 8, 3, 4), blocksize=2, mode=mode))
         check(one("DepthToSpace", (1, 8, 3, 4), blocksize=2, mode=mode), "opencv")
     check(one("SpaceToDepth", (1, 3, 4, 6), blocksize=2))
+
+
+def test_lengths_that_no_net_has_are_refused_before_memory_is_taken() -> None:
+    huge = whole(1, 10**9, 1)
+    for proto in (
+        one("Tile", (1, 2, 3), arrays=[huge]),
+        one("Expand", (1, 1, 3), arrays=[huge]),
+        one("Pad", (1, 2), arrays=[whole(0, 0, 0, 10**9)]),
+        one("ConvTranspose", (1, 2, 3, 3), arrays=[numbers(2, 2, 3, 3)], output_padding=[0, 10**9]),
+        one("Resize", (1, 2, 3, 3), arrays=[None, None, whole(1, 2, 10**9, 3)]),
+    ):
+        with pytest.raises(CaffeError, match="more than any net has"):
+            imports.load(proto)

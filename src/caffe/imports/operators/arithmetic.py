@@ -11,7 +11,7 @@ from ...errors import NetError
 from ...memory.blob import Shape
 from ..caffe_graph import Array, CaffeGraph, Node, Value, onnx
 from .known import as_blob
-from .product import matrix_applied
+from .product import check_length, matrix_applied
 
 PROD, SUM, MAX = 0, 1, 2
 """EltwiseParameter's operations."""
@@ -45,7 +45,10 @@ def multiply(graph: CaffeGraph, node: Node) -> Value:
 def divide(graph: CaffeGraph, node: Node) -> Value:
     x, y = node.value(0), node.value(1)
     if y.is_constant:
-        return multiplied(graph, x, Value(array=1 / node.array(1).astype(np.float64)))
+        divisors = node.array(1).astype(np.float64)
+        if not divisors.all():
+            raise NetError("it divides by 0")
+        return multiplied(graph, x, Value(array=1 / divisors))
     return multiplied(graph, graph.power(y, power=-1), x)
 
 
@@ -174,6 +177,7 @@ def expanded(graph: CaffeGraph, x: Value, shape: Shape) -> Value:
         return Value(array=np.broadcast_to(x.array, shape))
     if x.shape == tuple(shape):
         return x
+    check_length(max(shape))
     x = graph.reshaped(x, [1] * (len(shape) - len(x.shape)) + list(x.shape))
     if len(shape) == 4 and x.shape[2:] == (1, 1) and tuple(shape[2:]) != (1, 1):
         x = _over_places(graph, x, shape[2:])

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...errors import NetError
 from ..caffe_graph import Array, CaffeGraph, Node, Value, onnx
+from .product import check_length
 
 
 def pads_of(node: Node, size: Sequence[int], kernel: Sequence[int]) -> list[tuple[int, int]]:
@@ -79,6 +80,7 @@ def convolved(
         if min(before, behind) < 0 or (n + 2 * before - reach) // s != count:
             # Zeros in the kernel stand for padding that there is on one side alone.
             extra = abs(behind - before)
+            check_length(extra)
             if min(before, behind) < 0 or extra % d:
                 raise NetError(
                     f"padding of {before} before and {behind} behind with dilation {d} has no "
@@ -160,6 +162,7 @@ def deconvolved(
     pads = []
     for axis, ((before, behind), d) in enumerate(zip(sides, dilations, strict=True), 2):
         pad = max(before, behind, 0)
+        check_length(max(pad - before, pad - behind))
         if (pad - before) % d or (pad - behind) % d:
             raise NetError(
                 f"a transposed convolution cut by {before} before and {behind} behind has no form "

@@ -28,6 +28,8 @@ def gemm(graph: CaffeGraph, node: Node) -> Value:
     return matrix_applied(graph, x, 1, weight, bias)
 
 
+LONGEST = 1 << 20
+
 BOTH = (
     "both factors are computed while the net runs (attention does so), which no layer of Caffe's "
     "does; nets without attention can be taken, or its part up to here by --outputs"
@@ -46,6 +48,18 @@ def product(graph: CaffeGraph, node: Node) -> Value:
     if x.is_constant or y.is_constant:
         raise NetError("a product with many matrices at once has no layer in Caffe")
     raise NetError(BOTH)
+
+
+def check_length(count: int) -> None:
+    """Refuse lengths that no net has, before memory is taken for them.
+
+    Raises
+    ------
+    NetError
+        It is longer than a line of the largest picture.
+    """
+    if count > LONGEST:
+        raise NetError(f"{count} places along one axis are more than any net has")
 
 
 def matrix_applied(

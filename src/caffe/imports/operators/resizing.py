@@ -11,7 +11,7 @@ from ...errors import NetError
 from ..caffe_graph import Array, CaffeGraph, Node, Value, onnx
 from .arithmetic import expanded
 from .convolution import deconvolved
-from .product import matrix_applied
+from .product import check_length, matrix_applied
 
 
 @onnx("Resize", "Upsample")
@@ -19,6 +19,7 @@ def resize(graph: CaffeGraph, node: Node) -> Value:
     x = node.value(0)
     rank = len(x.shape)
     sizes, scales = _sizes(node, x.shape)
+    check_length(max(sizes))
     axes = [axis for axis in range(rank) if sizes[axis] != x.shape[axis]]
     if not axes:
         return x

@@ -11,7 +11,7 @@ from ...errors import NetError
 from ..caffe_graph import CaffeGraph, Node, Value, onnx
 from .convolution import convolved
 from .known import as_blob
-from .product import matrix_applied
+from .product import check_length, matrix_applied
 
 
 @onnx("Reshape")
@@ -89,7 +89,7 @@ def split(graph: CaffeGraph, node: Node) -> list[Value]:
     n = x.shape[axis]
     sizes = node.setting("split", 1)
     if sizes is None:
-        count = int(node.get("num_outputs", node.outputs))
+        count = node.outputs
         each = -(-n // count)
         sizes = [min(each, n - i * each) for i in range(count)]
     sizes = _list(sizes)
@@ -177,6 +177,7 @@ def expand(graph: CaffeGraph, node: Node) -> Value:
 def tile(graph: CaffeGraph, node: Node) -> Value:
     x = node.value(0)
     for axis, times in enumerate(_list(node.array(1, "repeats").tolist())):
+        check_length(times)
         if times != 1:
             x = joined(graph, [x] * times, axis)
     return x
@@ -212,6 +213,7 @@ def padded(graph: CaffeGraph, x: Value, sides: Mapping[int, tuple[int, int]], mo
     """Return a value with places added (or taken off) before and behind some axes."""
     for axis, (before, behind) in sides.items():
         n = x.shape[axis]
+        check_length(max(before, behind))
         if before <= 0 and behind <= 0:
             x = picked(graph, x, axis, range(-before, n + behind))
             continue
