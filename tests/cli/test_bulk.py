@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from caffe.bulk.run import State
 from caffe.bulk.stores import open_store
+from caffe.cli.bulk import _described
 from tests.helpers.buckets import bucket
 from tests.helpers.bulk import colour_of, encoded, model_files, name_of, painted
 from tests.helpers.command import caffe_command
@@ -203,3 +205,21 @@ def test_what_is_missing_is_named_with_its_extra(
     assert told in done.stderr
     extra = {"pyarrow": "parquet", "obstore": "cloud", "ray": "ray"}[module]
     assert f"[{extra}]" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        (State(listed=500), "0.0 pictures/s, 0 errors, 500 listed so far"),
+        (
+            State(listed=1000, is_listed=True, before=100, done=100, errors=3, seconds=10.0),
+            "10.0 pictures/s, 3 errors, 1:20 left",
+        ),
+        (
+            State(listed=100_000, is_listed=True, done=100, seconds=10.0),
+            "10.0 pictures/s, 0 errors, 2:46:30 left",
+        ),
+    ],
+)
+def test_the_line_on_a_terminal(state: State, told: str) -> None:
+    assert _described(state) == told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -125,10 +126,14 @@ def open_table(place: str) -> Any:
     root, name = split_place(place)
     stream = open_store(root).open(name)
     try:
-        return parquet.ParquetFile(stream)
+        table = parquet.ParquetFile(stream)
+    # pyarrow's errors are of many kinds.
     except Exception as error:
         stream.close()
         raise ParseError(f"no Parquet file: {error}", place) from error
+    # Somebody may still read from one that falls out of the cache.
+    weakref.finalize(table, stream.close)
+    return table
 
 
 def _columns_of(file: Any, place: str) -> Columns:

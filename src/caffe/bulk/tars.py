@@ -50,12 +50,17 @@ def tar_entries(place: str, after: Entry | None) -> Iterator[Entry]:
                     if member.isreg() and _is_wanted(member.name):
                         key = f"{place}#{member.name}"
                         yield Entry(key, member.size, etag, place, member.offset_data)
-        except tarfile.ReadError as error:
-            if begin and "empty" in str(error):
-                return
-            raise ParseError(f"a damaged archive: {error}", place) from error
+                end = vars(archive)["offset"]
         except tarfile.TarError as error:
             raise ParseError(f"a damaged archive: {error}", place) from error
+        # For tarfile whatever is no header is the end, and what stands behind it would be dropped.
+        stream.seek(end)
+        if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise ParseError(
+                f"a damaged archive: at byte {end} there is neither a file nor the mark of the "
+                "end; was it cut off?",
+                place,
+            )
 
 
 def _behind(offset: int, size: int) -> int:

@@ -1,0 +1,116 @@
+"""Wherever a listing stops, it goes on behind that very picture."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from caffe.bulk import tables
+from caffe.bulk.sources import all_entries
+from caffe.errors import CaffeError, ParseError
+from tests.helpers.bulk import archive, encoded, painted
+
+arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+
+
+def all_kinds(folder: Path) -> list[str]:
+    """Sources of every kind, with names that sort in odd ways."""
+    painted(folder / "photos", range(3))
+    painted(folder / "photos" / "a", range(3, 5))
+    painted(folder / "photos" / "a-b", range(5, 6))
+    painted(folder / "photos" / "a" / ".hidden", range(6, 7))
+    (folder / "photos" / "loop").symlink_to(folder / "photos")
+    for number in range(2):
+        archive(folder / f"{number}.tar", range(10 * number, 10 * number + 4))
+    held = {"image": [encoded(n) for n in range(7)]}
+    parquet.write_table(arrow.table(held), folder / "held.parquet", row_group_size=3)
+    keyed = {"jpg": [encoded(n) for n in range(3)], "__key__": ["x", None, "z"]}
+    parquet.write_table(arrow.table(keyed), folder / "keyed.parquet", row_group_size=2)
+    places = ["photos/0000.png", "s3://bucket/b.png", "", "/somewhere/c.png"]
+    parquet.write_table(arrow.table({"url": places}), folder / "named.parquet")
+    sources = ("photos", "*.tar", "held.parquet", "photos/0*", "keyed.parquet", "named.parquet")
+    return [str(folder / name) for name in (*sources, "photos/a/0003.png", "photos/a*")]
+
+
+def refuse(text: str) -> None:
+    raise AssertionError(text)
+
+
+def test_a_listing_goes_on_behind_any_picture(tmp_path: Path) -> None:
+    sources = all_kinds(tmp_path)
+    whole = list(all_entries(sources, refuse))
+    assert len(whole) == 6 + 8 + 7 + 3 + 3 + 4 + 1 + 3
+    for place, (number, entry) in enumerate(whole):
+        rest = list(all_entries(sources, refuse, number, entry))
+        assert rest == whole[place + 1 :], entry
+
+
+def test_pictures_are_called_by_where_they_are(tmp_path: Path) -> None:
+    sources = all_kinds(tmp_path)
+    keys = [entry.key.removeprefix(f"{tmp_path}/") for _, entry in all_entries(sources, refuse)]
+    assert keys[:6] == [
+        *(f"photos/000{number}.png" for number in range(3)),
+        "photos/a/0003.png",
+        "photos/a/0004.png",
+        "photos/a-b/0005.png",
+    ]
+    assert keys[6:8] == ["0.tar#0000.png", "0.tar#0001.png"]
+    assert keys[24:31] == [
+        *("keyed.parquet#x", "keyed.parquet#1", "keyed.parquet#z"),
+        *("photos/0000.png", "s3://bucket/b.png", "", "/somewhere/c.png"),
+    ]
+
+
+def test_a_folder_that_cannot_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    painted(tmp_path / "photos", range(2))
+    painted(tmp_path / "photos" / "closed", range(2))
+    import caffe.io.folders as folders
+
+    scan = folders.os.scandir
+
+    def closed(place: str) -> object:
+        if place.endswith("closed"):
+            raise PermissionError(13, "Permission denied", place)
+        return scan(place)
+
+    monkeypatch.setattr(folders.os, "scandir", closed)
+    told: list[str] = []
+    found = list(all_entries([str(tmp_path / "photos")], told.append))
+    assert len(found) == 2
+    assert told == [
+        f"{tmp_path / 'photos' / 'closed'}: the folder cannot be read: Permission denied"
+    ]
+
+
+@pytest.mark.parametrize("blocks", [1, 2.5, 3, 4.2, 8, 15.9, 16])
+def test_an_archive_that_is_cut_off_anywhere_is_said(tmp_path: Path, blocks: float) -> None:
+    path = archive(tmp_path / "a.tar", range(4))
+    content = path.read_bytes()
+    # Four pictures and four labels, of two blocks each.
+    assert content[16 * tarfile.BLOCKSIZE :].strip(bytes(1)) == b""
+    path.write_bytes(content[: int(blocks * tarfile.BLOCKSIZE)])
+    with pytest.raises(ParseError, match=r"a\.tar: a damaged archive"):
+        list(all_entries([str(path)], refuse))
+
+
+def test_an_archive_with_a_damaged_header_is_said(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.tar", range(4))
+    content = bytearray(path.read_bytes())
+    content[8 * tarfile.BLOCKSIZE + 3] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(ParseError, match=r"at byte 4096 there is neither a file nor"):
+        list(all_entries([str(path)], refuse))
+
+
+def test_a_table_that_has_changed_is_said(tmp_path: Path) -> None:
+    place = str(tmp_path / "a.parquet")
+    parquet.write_table(arrow.table({"image": [encoded(1)]}), place)
+    tables.open_table.cache_clear()
+    assert tables.read_rows(place, [0]) == [encoded(1)]
+    with pytest.raises(CaffeError, match="has no row 4 any more"):
+        tables.read_rows(place, [4])
