@@ -95,6 +95,9 @@ def test_old_operators_and_inputs_that_are_no_floats() -> None:
     proto.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
     with pytest.raises(CaffeError, match=r"no tensor of floating numbers \(INT64\)"):
         imports.load(proto)
+    proto.graph.input[0].type.tensor_type.elem_type = 56
+    with pytest.raises(CaffeError, match="a kind that is unknown"):
+        imports.load(proto)
 
 
 def test_short_and_long_floats() -> None:

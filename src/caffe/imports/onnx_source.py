@@ -124,7 +124,8 @@ class Source:
             package.TensorProto.DOUBLE,
             package.TensorProto.BFLOAT16,
         ):
-            name = package.TensorProto.DataType.Name(kind.elem_type) if kind.elem_type else "none"
+            names = {number: name for name, number in package.TensorProto.DataType.items()}
+            name = names.get(kind.elem_type, "a kind that is unknown")
             raise NetError(
                 f"{self.name}: input '{info.name}' is no tensor of floating numbers ({name}), as "
                 "Caffe's blobs are; export the model for such an input"
