@@ -83,7 +83,11 @@ def rknn(text: str, weights: str, picture: np.ndarray, out: str) -> Outputs:
 
 
 def tpu_mlir(text: str, weights: str, picture: np.ndarray, out: str) -> Outputs:
-    """Sophon's first stage: the net as MLIR, run by its interpreter (``tpu-mlir``)."""
+    """Sophon's first stage: the net as MLIR, run by its interpreter (``tpu-mlir``).
+
+    It wants onnx, onnxruntime, psutil, tqdm and PyTorch beside it, and Python 3.10. The libc in its
+    lib/third_party is to be moved away where the system's is newer.
+    """
     folder = Path(out).parent
     (folder / "tpu_out.npz").unlink(missing_ok=True)
     np.savez(folder / "tpu_in.npz", picture)

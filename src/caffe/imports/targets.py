@@ -125,6 +125,7 @@ TARGETS: dict[str, Target] = {
                 *("ReLU6", "Reduction", "Reorg", "ShuffleChannel", "Silence", "Upsample"),
             },
             ("ceil_mode", False),
+            inner_axes=False,
         ),
         Target(
             "ascend",

@@ -35,3 +35,12 @@ def test_matrix_before() -> None:
     node = helper.make_node("MatMul", ["a", "x"], ["y"])
     for shape in ((4, 3), (2, 4, 3), (2, 5, 4, 3)):
         check(model([node], {"x": shape}, ["y"], {"a": numbers(6, 4)}))
+
+
+def test_along_a_later_axis_by_what_the_reader_takes() -> None:
+    proto = one("MatMul", (1, 2, 3, 4), arrays=[numbers(4, 5)])
+    assert types(check(proto, "opencv")) == ["InnerProduct"]
+    for target in ("mnn", "rknn", "sophon"):
+        made = types(check(proto, target))
+        assert "Convolution" in made
+        assert "InnerProduct" not in made
