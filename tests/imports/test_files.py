@@ -141,3 +141,6 @@ def test_damaged_models(tmp_path: Path) -> None:
     lost = model([node("Relu", ["z"], ["y"])], {"x": [1]}, ["y"])
     with pytest.raises(CaffeError, match="nothing makes 'z'"):
         imports.load(lost)
+    nameless = model([node("Relu", ["x"], ["y"])], {"x": [1]}, [""])
+    with pytest.raises(CaffeError, match="an output has no name"):
+        imports.load(nameless)

@@ -186,7 +186,8 @@ class _Conversion:
 
     def _output(self, name: str) -> Any:
         value = self._value(name)
-        assert value is not None
+        if value is None:
+            raise NetError(f"{self.source.name}: an output has no name; the model is damaged")
         if value.is_constant:
             raise NetError(
                 f"{self.source.name}: output '{name}' is always the same, whatever goes in; name "
