@@ -99,7 +99,9 @@ def gpu_mode() -> Iterator[None]:
 
 def _newer() -> list[Any]:
     """Where PyTorch keeps its newer settings of TF32."""
-    places = torch.backends.cuda.matmul, getattr(torch.backends.cudnn, "conv", None)
+    library = torch.backends.cudnn
+    parts = (getattr(library, name, None) for name in ("conv", "rnn"))
+    places = torch.backends.cuda.matmul, *parts
     return [place for place in places if hasattr(place, "fp32_precision")]
 
 

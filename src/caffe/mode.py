@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .devices import check_process, usable_device
@@ -195,9 +195,13 @@ def gpu_arithmetic() -> Iterator[None]:
         return
     from .pytorch import torch
 
-    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
-    # PyTorch's older names set less than they say where a program has used the newer ones.
-    with _rounding(products), _rounding(getattr(convolutions, "conv", convolutions)):
+    library = torch.backends.cudnn
+    # PyTorch's older names set less than they say where a program has used the newer ones, and
+    # cannot be read where cuDNN's two differ.
+    newer = [getattr(library, name) for name in ("conv", "rnn") if hasattr(library, name)]
+    with ExitStack() as stack:
+        for one in (torch.backends.cuda.matmul, *(newer or [library])):
+            stack.enter_context(_rounding(one))
         yield
 
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 SEVERAL = (".tar", ".parquet")
 """How the names of sources end that are no pictures but hold some."""
+
+CLOUDS = tuple(f"{name}://" for name in ("s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss"))
+"""How addresses in object storages begin."""
 MANY = "Any number of pictures, where results go to FOLDER/ or s3://BUCKET/..."
 
 Workers = Annotated[
@@ -125,7 +128,7 @@ def goes_to_parts(output: str | os.PathLike[str] | None) -> bool:
 
 def _is_cloud(text: str) -> bool:
     # Not caffe.bulk's function, which would load numpy for each `-o a.csv`.
-    return "://" in text and not text.lower().startswith(("http://", "https://"))
+    return text.lower().startswith(CLOUDS)
 
 
 def pictures_given(pictures: list[str] | None, may_lack: bool = False) -> list[str]:
