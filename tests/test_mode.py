@@ -87,12 +87,17 @@ class Card(CountingStore):
 @pytest.fixture
 def gpu_mode() -> Iterator[None]:
     """GPU mode; PyTorch's settings are afterwards what they were."""
+    older = torch.backends.cuda.matmul, torch.backends.cudnn
+    said = [settings.allow_tf32 for settings in older]
     before = [settings.fp32_precision for settings in _newer()]
     use_store(Card())
     yield
     caffe.set_precision("float32")
     caffe.set_mode_cpu()
     torch.backends.cudnn.deterministic = False
+    # PyTorch remembers both, and refuses to tell the older one where they differ.
+    for library, wish in zip(older, said, strict=True):
+        library.allow_tf32 = wish
     for settings, precision in zip(_newer(), before, strict=True):
         settings.fp32_precision = precision
 
