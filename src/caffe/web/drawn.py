@@ -131,5 +131,6 @@ def colours(ramp: Sequence[Sequence[int]]) -> Pixels:
 def png(picture: Image.Image) -> str:
     """A picture as a PNG, as a data address."""
     stream = io.BytesIO()
-    picture.save(stream, "PNG")
+    # Packing tightly takes longer than all else that is done for a look.
+    picture.save(stream, "PNG", compress_level=1)
     return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
