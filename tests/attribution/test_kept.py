@@ -56,6 +56,14 @@ def test_grad_cam_at_once_is_that_of_a_forward_that_was_kept() -> None:
             assert found.any()
 
 
+def test_a_net_without_an_output_is_looked_into_all_the_same() -> None:
+    text = SMALL_NET + 'layer { name: "end" type: "Silence" bottom: "prob" }'
+    kept = KeptForward(caffe.Net(text, caffe.TEST))
+    assert "conv" in kept.run({"data": torch.zeros(1, 3, 8, 8)})
+    with pytest.raises(caffe.CaffeError, match="no output"):
+        kept.grad_cam(0)
+
+
 def test_mistakes_are_told() -> None:
     kept = KeptForward(small_net())
     kept.run({"data": torch.zeros(1, 3, 8, 8)})

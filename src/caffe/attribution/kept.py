@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
 from ..errors import CaffeError
 from ..net.batch import set_batch
@@ -46,10 +47,16 @@ class KeptForward:
         set_batch([self.net.blobs[name] for name in self.net.inputs], 1)
         self.net.reshape()
         self._numbers = {name: i for i, name in enumerate(self.net._layer_names)}
-        self._name, self._last = find_score(self._original, None)
+
+    @cached_property
+    def _way(self) -> tuple[str, int, list[int]]:
+        """The score's blob, the layer that leaves it, and those that it comes from.
+
+        Only gradients ask for it: a net without an output can be looked into all the same.
+        """
+        name, last = find_score(self._original, None)
         steps = self.net.inside.steps
-        kept = ancestors(self._original, self._name, self._last)
-        self._kept = [i for i in kept if steps[i].bottoms]
+        return name, last, [i for i in ancestors(self._original, name, last) if steps[i].bottoms]
 
     def run(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Run forward; return what each layer left in its first top.
@@ -105,14 +112,14 @@ class KeptForward:
         """
         picture = self.net.blobs[picture_input(self.net)]
         steps = self.net.inside.steps
-        score = steps[self._last].tops[0]
+        name, last, kept = self._way
+        score = steps[last].tops[0]
         index = self._spatial(layer)
-        found = scores_of(score.data, self._name, 1, class_index)[0]
-        classes = score.shape[1] if len(score.shape) > 1 else 1
-        checked_index(class_index, classes, "class", self._name)
-        finite_score(found, self._name)
+        found = scores_of(score.data, name, 1, class_index)[0]
+        checked_index(class_index, score.shape[1] if len(score.shape) > 1 else 1, "class", name)
+        finite_score(found, name)
         seed_gradient(score, 0, class_index)
-        for number in reversed([i for i in self._kept if i > index]):
+        for number in reversed([i for i in kept if i > index]):
             self.net._backward(number, number)
         maps = steps[index].tops[0]
         return self.net._layer_names[index], weighed(maps.data[0], maps.diff[0], picture.shape[2:])
@@ -153,7 +160,7 @@ class KeptForward:
         body.forward()
         for name in handed_on:
             self.net.blobs[name].put_data(body.blobs[name].data_tensor())
-        for number in [i for i in self._kept if i > index]:
+        for number in [i for i in self._way[2] if i > index]:
             self.net._forward(number, number)
         return self.grad_cam(class_index)
 
@@ -162,7 +169,7 @@ class KeptForward:
         if self._body is None:
             nodes = self.net.inside.graph.nodes
             ahead = {top for node in nodes[: index + 1] for top in node.tops}
-            behind = {b for i in self._kept if i > index for b in nodes[i].bottoms}
+            behind = {b for i in self._way[2] if i > index for b in nodes[i].bottoms}
             names = [self.net._blob_names[blob] for blob in sorted(ahead & behind)]
             needed = {i for name in names for i in ancestors(self.net, name, index)}
             body = build_beside(self.net, sorted(needed))
@@ -173,8 +180,8 @@ class KeptForward:
 
     def _spatial(self, layer: str | None) -> int:
         """The number of a layer whose maps the score comes from."""
-        steps, kept, score = self.net.inside.steps, self._kept[:-1], self._name
-        spatial = [i for i in kept if is_spatial(steps[i].tops[0].shape)]
+        steps, (score, _, kept) = self.net.inside.steps, self._way
+        spatial = [i for i in kept[:-1] if is_spatial(steps[i].tops[0].shape)]
         if layer is None:
             if not spatial:
                 raise CaffeError("no blob before the score has a height and a width")
@@ -182,7 +189,7 @@ class KeptForward:
         if layer not in self._numbers:
             raise CaffeError(f"the net has no layer '{layer}'")
         number = self._numbers[layer]
-        if number not in kept:
+        if number not in kept[:-1]:
             raise CaffeError(f"the score, '{score}', does not come from layer '{layer}'")
         if number not in spatial:
             near = f"; '{self.net._layer_names[spatial[-1]]}' is the last" if spatial else ""

@@ -43,21 +43,17 @@ class Look:
         found = self.store.get(key)
         return self._run(key) if found is None else found
 
-    def run(self) -> None:
-        """Have this picture's forward in `loaded.kept`, from where gradients start."""
-        key = self._key()
-        if self.loaded.shown != key:
-            self._run(key)
-
     def grad_cam(self, class_index: int, layer: str | None) -> tuple[str, Map]:
         """Where the picture shows a class, by a layer's maps or the last ones."""
-        kept = self.loaded.kept
-        if layer is None and self.loaded.shown != self._key():
+        kept, key = self.loaded.kept, self._key()
+        if self.loaded.shown == key:
+            return kept.grad_cam(class_index, layer)
+        if layer is None:
             mode.set_precision("float32")
             self.loaded.shown = None
             inputs = self.loaded.inputs(self.prepared.crops, self.prepared.frame)
             return kept.grad_cam_at_once(inputs, class_index)
-        self.run()
+        self._run(key)
         return kept.grad_cam(class_index, layer)
 
     def _key(self) -> Key:
