@@ -255,10 +255,13 @@ class Step:
         # In place and without its bottom a layer's gradient is, as in Caffe, that at its top.
         is_at_top = in_place and not self.layer.keeps_bottom
         wants_record = self.layer.wants_record and not is_at_top
-        if self.need_backward and self.is_recorded and wants_record:
+        is_trained = self.need_backward and self.is_recorded
+        if is_trained and wants_record:
             leaves, kept = self.layer.record(inputs, self.needs())
             record = Record(leaves, kept, store)
             results: Sequence[Tensor] = [result.detach() for result in kept]
+        elif is_trained and not self.layer.is_patched:
+            results = as_tensors(self.layer.forward_in_training(*inputs))
         else:
             results = as_tensors(self.layer.forward(*inputs))
         taken = {x.untyped_storage().data_ptr() for x in inputs}

@@ -14,7 +14,7 @@ from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import ConvolutionParameter, DeformableConvolutionParameter, LayerParameter
 from ..pytorch import F, torch
-from .convolution_gradients import Convolved
+from .convolution_in_training import Convolved
 from .layer import Count, Layer, Parameter, Tensors, register
 from .reach import Alignment, Along, Reach
 from .translation import Graph, Value, openvino
@@ -229,6 +229,10 @@ class Kernels(Windowed[C]):
             and (self.transposed or self.reaching(x) is x)
         )
 
+    @property
+    def _convolved(self) -> Convolved:
+        return Convolved(self.stride, self.pad, self.dilation, self.param.group, self.transposed)
+
     def backward(
         self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Sequence[bool]
     ) -> Sequence[Tensor | None]:
@@ -237,9 +241,7 @@ class Kernels(Windowed[C]):
         if not self._is_plain(inputs[0]):
             return super().backward(diffs, tops, inputs, needs)
         bottoms, weight, has_bias = inputs[:count], inputs[count], self.param.bias_term
-        convolved = Convolved(
-            self.stride, self.pad, self.dilation, self.param.group, self.transposed
-        )
+        convolved = self._convolved
         of_bottoms: list[Tensor | None] = []
         of_params: list[Tensor | None] = [None] * (len(inputs) - count)
         for x, diff, need in zip(bottoms, diffs, needs, strict=False):
@@ -274,6 +276,14 @@ class Convolution(Kernels[C]):
 
     def multiply_adds(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
         return sum(map(math.prod, tops)) * math.prod(self.weight_shape()[1:])
+
+    def forward_in_training(self, *inputs: Tensor) -> Tensor | Sequence[Tensor]:
+        x, weight, *biases = inputs
+        if len(inputs) == 1 + len(self.blobs) and self._is_plain(x):
+            top = self._convolved.by_tiles(x, weight, *biases)
+            if top is not None:
+                return top
+        return super().forward_in_training(*inputs)
 
     def apply(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if len(self.kernel) in KNOWN_AXES:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ...layers import winograd
 from ...layers.convolution import Convolution, ConvolutionDepthwise, PaddedConvolution
 from ...memory.blob import Shape
 from ...pytorch import F, torch
 from ..steps import Step
-from . import winograd
 from .builder import Builder
 from .fused import Fused, packed_convolution
-from .operation import Values, are_finite, operation
+from .operation import Values, activate, are_finite, operation
 from .settings import Settings
-from .winograd import Trial
+from .trial import LEAST_WORK, Trial
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +39,7 @@ class ConvolutionOperation(Fused):
         return (
             stride == dilation == (1, 1)
             and winograd.saves(layer.kernel, weight, self.shapes[0][2:], group)
-            and layer.multiply_adds(self.read_shapes, self.shapes) >= winograd.LEAST_WORK
+            and layer.multiply_adds(self.read_shapes, self.shapes) >= LEAST_WORK
         )
 
     @property
@@ -51,8 +52,10 @@ class ConvolutionOperation(Fused):
 
     def _winograd(self) -> winograd.Winograd:
         pad, _, _, group = self._geometry()
-        folded = self._folded_parameters()
-        return winograd.Winograd(*folded, self.read_shapes[0], pad, group, self._activation)
+        finish = partial(activate, activation=self._activation)
+        return winograd.Winograd(
+            *self._folded_parameters(), self.read_shapes[0], pad, group, finish
+        )
 
     def _folded_parameters(self) -> tuple[Tensor, Tensor]:
         """Weights and bias in float64, with what follows folded in."""

@@ -1,0 +1,130 @@
+"""Convolutions in training: each of them, and each gradient, by the quickest way that gives it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ..memory.blob import Shape
+from ..pytorch import torch
+from . import winograd
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MANY_CHANNELS = 48
+"""From how many channels of a window on oneDNN is quicker with planes, laying them included."""
+
+
+SLOWER = 1.5
+"""How many times a convolution's time oneDNN's gradient by its weights takes."""
+
+
+@dataclass(frozen=True)
+class Convolved:
+    """How a convolution, or its transpose, was computed: its windows, and its groups."""
+
+    stride: Shape
+    pad: Shape
+    dilation: Shape
+    group: int
+    transposed: bool
+
+    def by_tiles(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
+        """Return the convolution by Winograd's algorithm; None where that does not pay.
+
+        Nor where there is no finite number: it would go to all places of a tile.
+        """
+        if not (self._has_tiles(x) and winograd.pays(x.shape, weight.shape, self.pad, self.group)):
+            return None
+        y = winograd.Winograd(weight, bias, tuple(x.shape), self.pad, self.group)(x)
+        # An odd number of a tile is in all its channels, an odd weight in all its places.
+        return y if _is_finite(y[:, 0]) and _is_finite(weight) else None
+
+    def gradients(
+        self, diff: Tensor, x: Tensor, weight: Tensor, bias: bool, needs: Sequence[bool]
+    ) -> list[Tensor | None]:
+        """Return the gradients by x, weight and bias, as far as they are needed."""
+        if not self._lies_by_rows(x):
+            return self._torchs(diff, x, weight, bias, needs)
+        of_x = self._of_bottom(diff, weight) if needs[0] else None
+        of_weight = self._of_weight(diff, x, weight) if needs[1] else None
+        is_known = of_weight is not None
+        of_bias = diff.sum((0, 2, 3)) if is_known and needs[2] else None
+        rest = [needs[0] and of_x is None, needs[1] and not is_known, needs[2] and not is_known]
+        if rest[1] and self._wants_planes(weight):
+            planes = diff.contiguous(), x.contiguous()
+            _, of_weight, of_bias = self._torchs(*planes, weight, bias, [False, *rest[1:]])
+            rest[1:] = False, False
+        found = self._torchs(diff, x, weight, bias, rest)
+        known = of_x, of_weight, of_bias
+        return [a if a is not None else b for a, b in zip(known, found, strict=True)]
+
+    def _of_bottom(self, diff: Tensor, weight: Tensor) -> Tensor | None:
+        """The gradient by x as a convolution by tiles, of the kernels turned around."""
+        if not self._has_tiles(diff):
+            return None
+        turned = weight.flip(2, 3).unflatten(0, (self.group, -1)).transpose(1, 2).flatten(0, 1)
+        pad = tuple(k - 1 - p for k, p in zip(weight.shape[2:], self.pad, strict=True))
+        if min(pad) < 0:
+            return None
+        return replace(self, pad=pad).by_tiles(diff, turned)
+
+    def _of_weight(self, diff: Tensor, x: Tensor, weight: Tensor) -> Tensor | None:
+        """The gradient by the weights as a product of matrices, or by tiles."""
+        if self._is_product(weight):
+            rows = _rows(diff).t() @ _rows(x[:, :, :: self.stride[0], :: self.stride[1]])
+            return rows.view(weight.shape)
+        if not (
+            self._has_tiles(x)
+            and winograd.pays(x.shape, weight.shape, self.pad, self.group, SLOWER)
+        ):
+            return None
+        found = winograd.weight_gradient(diff, x, weight.shape[2], self.pad, self.group)
+        return found if _is_finite(found) else None
+
+    def _torchs(
+        self, diff: Tensor, x: Tensor, weight: Tensor, bias: bool, needs: Sequence[bool]
+    ) -> list[Tensor | None]:
+        if not any(needs):
+            return [None] * len(needs)
+        found = torch.ops.aten.convolution_backward(
+            *(diff, x, weight, [diff.shape[1]] if bias else None),
+            *(self.stride, self.pad, self.dilation),
+            *(self.transposed, [0] * len(self.stride), self.group, list(needs)),
+        )
+        # Some of PyTorch's kernels give more than what was asked for.
+        return [gradient if need else None for gradient, need in zip(found, needs, strict=True)]
+
+    def _lies_by_rows(self, x: Tensor) -> bool:
+        """Whether the channels of a place are beside each other, on the CPU."""
+        is_row = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+        return is_row and x.device.type == "cpu" and x.dtype == torch.float32
+
+    def _has_tiles(self, x: Tensor) -> bool:
+        """Whether Winograd's algorithm knows such a convolution of pictures."""
+        is_close = self.stride == self.dilation == (1, 1)
+        return is_close and not self.transposed and self._lies_by_rows(x)
+
+    def _is_product(self, weight: Tensor) -> bool:
+        is_point = math.prod(weight.shape[2:]) == 1 and not any(self.pad)
+        return is_point and self.group == 1 and not self.transposed
+
+    def _wants_planes(self, weight: Tensor) -> bool:
+        """Whether oneDNN's kernel for channels last, where it has one, takes up to five times."""
+        return (
+            not self.transposed
+            and math.prod(weight.shape[2:]) > 1
+            and weight.shape[1] >= MANY_CHANNELS
+        )
+
+
+def _is_finite(x: Tensor) -> bool:
+    return math.isfinite(float(x.sum()))
+
+
+def _rows(x: Tensor) -> Tensor:
+    """Return pictures as rows, one for each place, of all its channels."""
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])

@@ -1,0 +1,313 @@
+"""Convolutions of small kernels by Winograd's algorithm: by tiles, with fewer multiplications.
+
+A tile of m x m results needs (m + r - 1)**2 products for each pair of channels instead of (m r)**2
+(Lavin and Gray, 2016; the matrices are Toom's and Cook's). The tiles are brought into the other
+form and back by small products of matrices, a cache's worth at a time.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from ..memory.blob import Shape
+from ..pytorch import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+POINTS = tuple(map(Fraction, ("0", "1", "-1", "2", "-2", "1/2", "-1/2")))
+"""Where polynomials are evaluated, beside infinity; more of them lose too many digits."""
+
+TILES = {3: (4, 5), 5: (3, 4)}
+"""By the kernel's size: how many results a tile may have across."""
+
+PIECE = 2**22
+"""How many numbers a piece has in the other form, at most: they are to stay in the last cache."""
+
+LEAST_CHANNELS = 16
+"""How many channels a group must read and write, or the products are too small."""
+
+SAVING = 1.5
+"""How many times fewer multiplications there must be."""
+
+CHANGING = 150
+"""How many multiply-adds take the time in which a number is brought into the other form."""
+
+
+def tile_for(kernel: int, outputs: Shape) -> int:
+    """Return how many results across make tiles with the fewest products for results' size."""
+    height, width = outputs
+    return min(
+        TILES[kernel],
+        key=lambda m: (m + kernel - 1) ** 2 * math.ceil(height / m) * math.ceil(width / m),
+    )
+
+
+def saves(kernel: Shape, weight: Shape, outputs: Shape, group: int) -> bool:
+    """Tell whether the algorithm spares enough for it to be tried.
+
+    Parameters
+    ----------
+    kernel, outputs : tuple of int
+        Heights and widths.
+    weight : tuple of int
+        The weights' shape: (outputs, inputs of a group, height, width).
+    group : int
+        How many groups of channels there are.
+    """
+    size = kernel[0]
+    if kernel != (size, size) or size not in TILES:
+        return False
+    if min(weight[1], weight[0] // group) < LEAST_CHANNELS:
+        return False
+    m = tile_for(size, outputs)
+    tiles = math.ceil(outputs[0] / m) * math.ceil(outputs[1] / m)
+    return size**2 * math.prod(outputs) >= SAVING * (m + size - 1) ** 2 * tiles
+
+
+def pays(shape: Shape, weight: Shape, pad: Shape, group: int, slower: float = 1.0) -> bool:
+    """Tell whether to use the algorithm where nothing is tried out, for inputs of a shape.
+
+    Parameters
+    ----------
+    shape, weight : tuple of int
+        The inputs', and the weights'.
+    pad : tuple of int
+        Down and across.
+    group : int
+        How many groups of channels there are.
+    slower : float
+        How many times a convolution's time the direct way takes.
+    """
+    number, channels, height, width = shape
+    size = weight[2:]
+    outputs = height + 2 * pad[0] - size[0] + 1, width + 2 * pad[1] - size[1] + 1
+    if min(outputs) < 1 or not saves(size, weight, outputs, group):
+        return False
+    m = tile_for(size[0], outputs)
+    places = (m + size[0] - 1) ** 2
+    tiles = number * math.ceil(outputs[0] / m) * math.ceil(outputs[1] / m)
+    pairs = math.prod(weight[:2])
+    products = places * tiles * pairs
+    changed = places * (tiles * (channels + weight[0]) + pairs)
+    direct = number * math.prod(outputs) * math.prod(weight)
+    return products + CHANGING * changed <= slower * direct
+
+
+@functools.cache
+def matrices(m: int, r: int) -> tuple[list[list[float]], list[list[float]], list[list[float]]]:
+    """Return the matrices of results, weights and inputs for m results of r weights each.
+
+    With A, G and B these: A @ ((G @ weights) * (B @ inputs)) are the m results of m + r - 1 inputs.
+    """
+    points = POINTS[: m + r - 2]
+    results = [[p**i for p in points] + [Fraction(i == m - 1)] for i in range(m)]
+    weights, inputs = [], []
+    for p in points:
+        others = [q for q in points if q != p]
+        scale = math.prod((p - q for q in others), start=Fraction(1))
+        weights.append([p**i / scale for i in range(r)])
+        inputs.append([*_coefficients(others), Fraction(0)])
+    weights.append([Fraction(i == r - 1) for i in range(r)])
+    inputs.append(_coefficients(points))
+    a, g, b = ([[float(x) for x in row] for row in rows] for rows in (results, weights, inputs))
+    return a, g, b
+
+
+def _coefficients(roots: Sequence[Fraction]) -> list[Fraction]:
+    """The coefficients, lowest first, of the polynomial with these roots."""
+    found = [Fraction(1)]
+    for root in roots:
+        raised = [Fraction(0), *found]
+        found = [up - root * low for up, low in zip(raised, [*found, Fraction(0)], strict=True)]
+    return found
+
+
+class Tiles:
+    """Pictures of one shape cut into the tiles of a convolution, some at a time.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        The pictures': (number, channels, height, width).
+    size : int
+        The kernel's height and width.
+    pad : tuple of int
+        Down and across.
+    channels : int
+        How many the convolution makes.
+    """
+
+    def __init__(self, shape: Shape, size: int, pad: Shape, channels: int) -> None:
+        self.outputs = tuple(n + 2 * p - size + 1 for n, p in zip(shape[2:], pad, strict=True))
+        self.m = tile_for(size, self.outputs)
+        self.across = self.m + size - 1
+        self._shape, self._pad, self._size = shape, pad, size
+        self.grid = tuple(math.ceil(n / self.m) for n in self.outputs)
+        row = self.across**2 * self.grid[1] * max(shape[1], channels)
+        rows = max(1, PIECE // row)
+        # Several whole pictures, or some rows of tiles of one.
+        self._pictures = max(1, min(rows // self.grid[0], shape[0]))
+        self._rows = min(rows, self.grid[0])
+        self.numbers = self._pictures * self._rows * row
+        """How many numbers one piece has in the other form, at most."""
+
+    def pieces(self) -> Iterator[tuple[slice, slice]]:
+        """Yield which pictures, and which rows of their tiles, are worked on together."""
+        for first in range(0, self._shape[0], self._pictures):
+            for row in range(0, self.grid[0], self._rows):
+                yield (
+                    slice(first, min(first + self._pictures, self._shape[0])),
+                    slice(row, min(row + self._rows, self.grid[0])),
+                )
+
+    def of_inputs(self, x: Tensor) -> Tensor:
+        """Return the tiles that are read: (number, down, across, channels, height, width)."""
+        (number, channels, height, width), (top, left) = x.shape, self._pad
+        down, across = (n * self.m + self._size - 1 for n in self.grid)
+        padded = x.new_zeros(number, down, across, channels)
+        padded[:, top : top + height, left : left + width] = x.permute(0, 2, 3, 1)
+        return padded.unfold(1, self.across, self.m).unfold(2, self.across, self.m)
+
+    def of_outputs(self, y: Tensor) -> Tensor:
+        """Return the tiles that are made, in the same form; what is behind the edge is 0."""
+        (number, channels, height, width), (down, across) = y.shape, self.grid
+        padded = y.new_zeros(number, down * self.m, across * self.m, channels)
+        padded[:, :height, :width] = y.permute(0, 2, 3, 1)
+        return padded.unfold(1, self.m, self.m).unfold(2, self.m, self.m)
+
+
+class Winograd:
+    """A convolution with weights in the other form, for inputs of one shape.
+
+    Parameters
+    ----------
+    weight : Tensor
+        The other form is computed in its type, and used in float32.
+    bias : Tensor or None
+        One number for each output.
+    shape : tuple of int
+        The input's.
+    pad : tuple of int
+        Down and across.
+    group : int
+        How many groups of channels there are.
+    finish : callable, optional
+        Changes results in their place: an activation.
+    """
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        shape: Shape,
+        pad: Shape,
+        group: int,
+        finish: Callable[[Tensor], object] = lambda y: None,
+    ) -> None:
+        self._tiles = tiles = Tiles(shape, weight.shape[-1], pad, len(weight))
+        outputs, inputs, size = weight.shape[:3]
+        a, g, b = _as_tensors(matrices(tiles.m, size), weight.dtype)
+        self._results, self._inputs = a.float(), b.float()
+        # In the form of products: tile's place, group, inputs, outputs.
+        rows = weight.reshape(group, -1, inputs, size, size).permute(3, 4, 0, 2, 1)
+        rows = rows.reshape(size, size, -1)
+        half = weight.new_empty(size * tiles.across * weight.numel() // size**2)
+        changed = _changed(g, rows, half, weight.new_empty(tiles.across * half.numel() // size))
+        changed = changed.view(-1, group, inputs, outputs // group).float()
+        self._weights = changed.unbind(1)
+        self._bias = None if bias is None else bias.float()
+        self._finish = finish
+        self._channels = len(weight)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the convolution of `x`, finished, channels last."""
+        work = self._tiles
+        m, (down, across), number = work.m, work.grid, len(x)
+        tiles = work.of_inputs(x)
+        results = x.new_empty(number, down * m, across * m, self._channels)
+        places = results.view(number, down, m, across, m, self._channels)
+        spaces = x.new_empty(work.numbers), x.new_empty(work.numbers)
+        for piece in work.pieces():
+            made = self._piece(tiles[piece], spaces)
+            places[piece].copy_(made.permute(2, 3, 0, 4, 1, 5))
+        height, width = work.outputs
+        # Tiles may reach past the edge.
+        found = results[:, :height, :width].permute(0, 3, 1, 2)
+        return found.contiguous(memory_format=torch.channels_last)
+
+    def _piece(self, tiles: Tensor, spaces: tuple[Tensor, Tensor]) -> Tensor:
+        """Return some tiles' results: (m, m, pictures, tiles down, tiles across, channels)."""
+        here, there = spaces
+        size, m, places = self._tiles.across, self._tiles.m, tiles.shape[:3]
+        changed = _in_other_form(self._inputs, tiles, spaces)
+        products = _in(there, size**2, changed.shape[1], self._channels)
+        groups = len(self._weights)
+        for x, weights, y in zip(
+            changed.chunk(groups, 2), self._weights, products.chunk(groups, 2), strict=True
+        ):
+            torch.bmm(x, weights, out=y)
+        if self._bias is not None:
+            # At the point 1 every result takes part with a factor of 1.
+            products[size + 1].add_(self._bias)
+        results = _changed(self._results, products.view(size, size, -1), here, there)
+        self._finish(results)
+        return results.view(m, m, *places, self._channels)
+
+
+def weight_gradient(diff: Tensor, x: Tensor, size: int, pad: Shape, group: int) -> Tensor:
+    """Return the gradient by a convolution's weights, whose kernels are size x size.
+
+    It is a convolution, too, of each tile that was read with the one that was made of it: tiles of
+    m results have kernels of m places, and size x size results, which are added up.
+    """
+    work = Tiles(tuple(x.shape), size, pad, diff.shape[1])
+    results, kernels, inputs = _as_tensors(matrices(size, work.m), torch.float32)
+    read, made = work.of_inputs(x), work.of_outputs(diff)
+    theirs, ours = ((x.new_empty(work.numbers), x.new_empty(work.numbers)) for _ in range(2))
+    inputs_of_group, outputs_of_group = x.shape[1] // group, diff.shape[1] // group
+    sums = [x.new_zeros(work.across**2, outputs_of_group, inputs_of_group) for _ in range(group)]
+    for piece in work.pieces():
+        xs = _in_other_form(inputs, read[piece], theirs).chunk(group, 2)
+        ys = _in_other_form(kernels, made[piece], ours).chunk(group, 2)
+        for total, part, other in zip(sums, xs, ys, strict=True):
+            total.baddbmm_(other.transpose(1, 2), part)
+    products = torch.cat(sums, 1).view(work.across, work.across, -1)
+    spaces = x.new_empty(products.numel()), x.new_empty(products.numel())
+    found = _changed(results, products, *spaces)
+    return found.view(size, size, diff.shape[1], inputs_of_group).permute(2, 3, 0, 1)
+
+
+def _in_other_form(matrix: Tensor, tiles: Tensor, spaces: tuple[Tensor, Tensor]) -> Tensor:
+    """Bring tiles into the other form: (place, tile, channel), in the first of the spaces."""
+    here, there = spaces
+    *places, channels, height, width = tiles.shape
+    gathered = _in(here, height, width, *places, channels)
+    gathered.copy_(tiles.permute(4, 5, 0, 1, 2, 3))
+    made = _changed(matrix, gathered.view(height, width, -1), there, here)
+    return made.view(-1, math.prod(places), channels)
+
+
+def _changed(matrix: Tensor, x: Tensor, half: Tensor, space: Tensor) -> Tensor:
+    """Multiply both of the first axes of `x` with a matrix, by way of `half`, into `space`.
+
+    `x` may lie in `space` itself.
+    """
+    rows, count = len(matrix), x.shape[2]
+    halves = _in(half, x.shape[1], rows, count)
+    torch.bmm(matrix.expand(x.shape[1], *matrix.shape), x.transpose(0, 1), out=halves)
+    found = _in(space, rows, rows, count)
+    return torch.bmm(matrix.expand(rows, *matrix.shape), halves.transpose(0, 1), out=found)
+
+
+def _in(space: Tensor, *shape: int) -> Tensor:
+    """The first numbers of some memory, in a shape."""
+    return space[: math.prod(shape)].view(shape)
+
+
+def _as_tensors(rows: Sequence[list[list[float]]], dtype: torch.dtype) -> list[Tensor]:
+    return [torch.tensor(matrix, dtype=dtype) for matrix in rows]

@@ -1,0 +1,122 @@
+"""Convolutions' gradients are PyTorch's own, whichever way they are found."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from caffe.layers import winograd
+from caffe.layers.convolution_in_training import Convolved
+
+CASES = {
+    "product": (32, 8, 1, 2, 0, 1, 1),
+    "padded product": (32, 8, 1, 1, 1, 1, 1),
+    "planes": (64, 8, 3, 2, 1, 2, 1),
+    "planes in groups": (128, 8, 3, 1, 1, 1, 2),
+    "few channels": (3, 8, 5, 1, 2, 1, 1),
+    "each channel by itself": (8, 8, 3, 1, 1, 1, 8),
+    "one channel": (1, 8, 3, 1, 1, 1, 1),
+}
+
+
+@pytest.mark.parametrize("is_last", [True, False])
+@pytest.mark.parametrize("case", CASES)
+def test_gradients_are_those_of_autograd(case: str, is_last: bool) -> None:
+    channels, outputs, kernel, stride, pad, dilation, group = CASES[case]
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(2, channels, 9, 11, generator=generator, requires_grad=True)
+    weight = torch.randn(
+        outputs, channels // group, kernel, kernel, generator=generator, requires_grad=True
+    )
+    bias = torch.zeros(outputs, requires_grad=True)
+    y = F.conv2d(x, weight, bias, stride, pad, dilation, group)
+    diff = torch.randn(y.shape, generator=generator)
+    expected = torch.autograd.grad(y, (x, weight, bias), diff)
+
+    order = torch.channels_last if is_last else torch.contiguous_format
+    windows = ((stride, stride), (pad, pad), (dilation, dilation))
+    convolved = Convolved(*windows, group, transposed=False)
+    given = (t.detach().contiguous(memory_format=order) for t in (diff, x))
+    found = convolved.gradients(*given, weight.detach(), True, [True, True, True])
+    for gradient, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(gradient, wanted, rtol=1e-5, atol=1e-4)
+
+
+def test_only_what_is_needed_is_found() -> None:
+    convolved = Convolved((1, 1), (0, 0), (1, 1), 1, transposed=False)
+    x = torch.zeros(1, 4, 5, 5).contiguous(memory_format=torch.channels_last)
+    diff = torch.zeros(1, 2, 5, 5).contiguous(memory_format=torch.channels_last)
+    of_x, of_weight, of_bias = convolved.gradients(
+        diff, x, torch.zeros(2, 4, 1, 1), False, [False, True, False]
+    )
+    assert of_x is None
+    assert of_weight is not None
+    assert of_bias is None
+
+
+@pytest.fixture
+def always_by_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Winograd's algorithm wherever it can be, however long it takes."""
+    monkeypatch.setattr(winograd, "CHANGING", 0)
+
+
+TILED = {"tiles": (32, 48, 3, 1), "tiles in groups": (32, 64, 5, 2)}
+
+
+def _tiled(case: str) -> tuple[Convolved, list[torch.Tensor]]:
+    """A convolution, and its input, weight, bias and top's diff, by rows."""
+    channels, outputs, kernel, group = TILED[case]
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(2, channels, 9, 11, generator=generator)
+    weight = torch.randn(outputs, channels // group, kernel, kernel, generator=generator)
+    bias = torch.randn(outputs, generator=generator)
+    diff = torch.randn(2, outputs, 9, 11, generator=generator)
+    rows = torch.channels_last
+    tensors = [x.contiguous(memory_format=rows), weight, bias, diff.contiguous(memory_format=rows)]
+    return Convolved((1, 1), (kernel // 2,) * 2, (1, 1), group, transposed=False), tensors
+
+
+@pytest.mark.usefixtures("always_by_tiles")
+@pytest.mark.parametrize("case", TILED)
+def test_what_is_done_by_tiles_is_what_autograd_finds(case: str) -> None:
+    convolved, (x, weight, bias, diff) = _tiled(case)
+    exact = [t.double().requires_grad_() for t in (x, weight, bias)]
+    y = F.conv2d(*exact, 1, convolved.pad, 1, convolved.group)
+    expected = torch.autograd.grad(y, exact, diff.double())
+    top = convolved.by_tiles(x, weight, bias)
+    assert top is not None
+    found = convolved.gradients(diff, x, weight, True, [True, True, True])
+    for gradient, wanted in zip((top, *found), (y.detach(), *expected), strict=True):
+        assert gradient is not None
+        assert gradient.shape == wanted.shape
+        assert float((gradient - wanted).abs().max()) < 2e-5 * float(wanted.abs().max())
+
+
+@pytest.mark.usefixtures("always_by_tiles")
+@pytest.mark.parametrize("odd", ["x", "weight", "diff"])
+def test_what_is_no_finite_number_stays_where_a_convolution_has_it(odd: str) -> None:
+    convolved, tensors = _tiled("tiles")
+    x, weight, bias, diff = tensors
+    where = {"x": x, "weight": weight, "diff": diff}[odd]
+    where[1, 3, 1, 2] = float("inf")
+    if odd != "diff":
+        assert convolved.by_tiles(x, weight, bias) is None
+    found = convolved.gradients(diff, x, weight, True, [True, True, True])
+    exact = [t.clone().requires_grad_() for t in (x, weight, bias)]
+    y = F.conv2d(*exact, 1, convolved.pad)
+    expected = torch.autograd.grad(y, exact, diff)
+    for gradient, wanted in zip(found, expected, strict=True):
+        assert gradient is not None
+        assert torch.equal(gradient.isfinite(), wanted.isfinite())
+
+
+def test_the_same_shapes_go_the_same_way_whatever_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    convolved, (x, weight, bias, _) = _tiled("tiles")
+    ways = []
+    for changing in (0, 10**6):
+        monkeypatch.setattr(winograd, "CHANGING", changing)
+        ways.append([convolved.by_tiles(x, weight, bias) is None for _ in range(3)])
+    assert ways == [[False] * 3, [True] * 3]
