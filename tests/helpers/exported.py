@@ -131,6 +131,12 @@ case("PSROIPooling", "psroi_pooling_param { spatial_scale: 0.5 output_dim: 2 gro
 for ratio in (0, 2):
     case("ROIAlign", "roi_align_param { pooled_h: 2 pooled_w: 3 spatial_scale: 0.5 "
          f"sampling_ratio: {ratio} }}", (2, 3, 6, 8), (5, 5))  # fmt: skip
+case("ROIAlign", "roi_pooling_param { pooled_h: 2 pooled_w: 3 spatial_scale: 0.5 "
+     "pad_ratio: 0.3 }", (2, 3, 6, 8), (5, 5))  # fmt: skip
+DEFORMED = "spatial_scale: 0.5 output_dim: 2 group_size: 3 trans_std: 0.3 sample_per_part: 2"
+for offsets in ([], [(5, 4, 4, 4)]):
+    case("DeformablePSROIPooling", f"deformable_psroi_pooling_param {{ {DEFORMED} part_size: 4 }}",
+         (2, 18, 6, 8), (5, 5), *offsets)  # fmt: skip
 case("Proposal", "proposal_param { feat_stride: 16 base_size: 16 min_size: 8 ratio: 1 ratio: 2 "
      "scale: 1 scale: 2 pre_nms_topn: 30 post_nms_topn: 9 nms_thresh: 0.5 }",
      (1, 8, 4, 5), (1, 16, 4, 5), (1, 3), tops=2)  # fmt: skip
@@ -157,6 +163,7 @@ case("Yolov3DetectionOutput", "yolov3_detection_output_param { num_classes: 3 nu
      (2, 16, 3, 4), (2, 16, 6, 8))  # fmt: skip
 case("Region", "region_param { anchors: '1,2,3,1' classes: 3 coords: 4 num: 2 thresh: 0.2 "
      "nms: 0.3 }", (2, 16, 3, 4))  # fmt: skip
+case("Yolo", "", (2, 24, 2, 3), (2, 24, 4, 6), (2, 24, 8, 12))
 case("RegionYolo", "region_yolo_param { coords: 4 classes: 3 num: 2 } "
      "flatten_param { axis: 1 end_axis: -1 }", (2, 16, 3, 4))  # fmt: skip
 
@@ -167,7 +174,7 @@ def whole_numbers(kind: str, net: caffe.Net) -> None:
     inputs = [net.blobs[name] for name in net.inputs]
     if kind == "Embed":
         inputs[0].data[...] = rng.integers(0, 9, inputs[0].shape)
-    elif kind in ("ROIPooling", "PSROIPooling", "ROIAlign"):
+    elif kind in ("ROIPooling", "PSROIPooling", "DeformablePSROIPooling", "ROIAlign"):
         regions = inputs[1].data
         regions[:, 0] = rng.integers(0, 2, len(regions))
         corners = np.sort(rng.uniform(0, 12, (len(regions), 2, 2)), 1)

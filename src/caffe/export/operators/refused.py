@@ -9,8 +9,6 @@ TRAINING = "it is for training and testing; name the outputs that are wanted, be
 WRITING = "it writes files; name the outputs that are wanted, without it"
 SEARCHING = "what it gives is found step by step, each from the one before, which operators cannot"
 
-UNWRITTEN = "nobody has written one yet"
-
 REASONS = {
     "Accuracy": TRAINING,
     "BoxAnnotatorOHEM": TRAINING,
@@ -20,8 +18,6 @@ REASONS = {
     "CenterLoss": TRAINING,
     "ContrastiveLoss": TRAINING,
     "CtcLoss": TRAINING,
-    "DeformablePSROIPooling": UNWRITTEN,
-    "Yolo": UNWRITTEN,
     "DenseCRF": SEARCHING,
     "DetectionEvaluate": TRAINING,
     "EuclideanLoss": TRAINING,

@@ -8,8 +8,11 @@ import numpy as np
 
 from ...layers.detection.boxes import LARGEST_EXPONENT
 from ...layers.detection.yolo import (
+    YOLO_V3_PRIORS,
+    YOLO_V3_THRESHOLD,
     Region,
     RegionYolo,
+    Yolo,
     YoloDetectionOutput,
     Yolov3DetectionOutput,
 )
@@ -34,8 +37,10 @@ def _region_yolo(layer: RegionYolo, graph: OnnxGraph, x: Value) -> Value:
     return graph.reshaped(y, layer.top_shapes(shape)[0])
 
 
-def _read(graph: OnnxGraph, x: Value, boxes: int, priors: np.ndarray) -> tuple[Value, Value]:
-    """A map's boxes (N, B, 4) as corners in parts of the picture, and the rest (N, B, ...)."""
+def _read_places(
+    graph: OnnxGraph, x: Value, boxes: int, priors: np.ndarray
+) -> tuple[Value, Value, Value]:
+    """A map's boxes: middles (N, B, 2) in parts of the picture, sides (N, B, 2), and the rest."""
     num, channels, height, width = graph.shape(x)
     each = channels // boxes
     values = graph.reshaped(x, (num, boxes, each, height, width))
@@ -43,27 +48,31 @@ def _read(graph: OnnxGraph, x: Value, boxes: int, priors: np.ndarray) -> tuple[V
     place, grown, rest = graph.cut_into(values, 4, [2, 2, each - 4])
     row, column = np.mgrid[:height, :width].astype(np.float32)
     corner = np.stack([column, row], -1)[:, :, None]
-    middle = graph.op("Add", graph.op("Sigmoid", place), graph.constant(corner))
+    middles = graph.op("Add", graph.op("Sigmoid", place), graph.constant(corner))
     size = np.array([width, height], np.float32)
-    middle = graph.op("Div", middle, graph.constant(size))
+    middles = graph.op("Div", middles, graph.constant(size))
     growth = graph.op("Exp", graph.clipped(grown, None, LARGEST_EXPONENT))
-    half = graph.op("Mul", growth, graph.constant(priors.astype(np.float32) / 2))
-    low, high = graph.op("Sub", middle, half), graph.op("Add", middle, half)
-    found = graph.op("Concat", low, high, axis=4)
-    count = height * width * boxes
-    return graph.reshaped(found, (num, count, 4)), graph.reshaped(rest, (num, count, each - 4))
+    sides = graph.op("Mul", growth, graph.constant(priors.astype(np.float32)))
+    middles, sides, rest = (
+        graph.reshaped(part, (num, height * width * boxes, length))
+        for part, length in ((middles, 2), (sides, 2), (rest, each - 4))
+    )
+    return middles, sides, rest
+
+
+def _joined(graph: OnnxGraph, parts: Sequence[Value]) -> Value:
+    return parts[0] if len(parts) == 1 else graph.op("Concat", *parts, axis=1)
 
 
 def _read_all(
     graph: OnnxGraph, maps: Sequence[Value], boxes: int, priors: Sequence[np.ndarray]
 ) -> tuple[Value, Value]:
-    read = [_read(graph, x, boxes, own) for x, own in zip(maps, priors, strict=True)]
-    if len(read) == 1:
-        return read[0]
-    return (
-        graph.op("Concat", *(found for found, _ in read), axis=1),
-        graph.op("Concat", *(rest for _, rest in read), axis=1),
-    )
+    """All maps' boxes (N, B, 4) as corners in parts of the picture, and the rest (N, B, ...)."""
+    read = [_read_places(graph, x, boxes, own) for x, own in zip(maps, priors, strict=True)]
+    middles, sides, rest = (_joined(graph, parts) for parts in zip(*read, strict=True))
+    half = graph.times(sides, 0.5)
+    low, high = graph.op("Sub", middles, half), graph.op("Add", middles, half)
+    return graph.op("Concat", low, high, axis=2), rest
 
 
 def _thinned(
@@ -168,7 +177,7 @@ def _region(layer: Region, graph: OnnxGraph, x: Value) -> Value:
     num, _, height, width = graph.shape(x)
     anchors = np.array(layer._anchors[: 2 * layer.param.num], np.float32).reshape(-1, 2)
     priors = anchors / np.array([width, height], np.float32)
-    boxes, raw = _read(graph, x, layer.param.num, priors)
+    boxes, raw = _read_all(graph, [x], layer.param.num, [priors])
     thing, classes = graph.cut_into(raw, 2, [1, layer.classes])
     scores = graph.op("Mul", graph.op("Sigmoid", thing), graph.op("Softmax", classes, axis=2))
     by_class = graph.op("Transpose", scores, perm=[0, 2, 1])
@@ -182,3 +191,30 @@ def _region(layer: Region, graph: OnnxGraph, x: Value) -> Value:
         graph.op("GatherND", boxes, _pairs(graph, kept)),
         num,
     )
+
+
+@onnx.rule(Yolo)
+def _yolo(layer: Yolo, graph: OnnxGraph, *maps: Value) -> Value:
+    shapes = [graph.shape(x) for x in maps]
+    priors = np.array(YOLO_V3_PRIORS, np.float32).reshape(3, 3, 2)
+    read = [_read_places(graph, x, 3, own) for x, own in zip(maps, priors, strict=True)]
+    middles, sides, raw = (_joined(graph, parts) for parts in zip(*read, strict=True))
+    thing, classes = graph.cut_into(graph.op("Sigmoid", raw), 2, [1, shapes[0][1] // 3 - 5])
+    chances = graph.op("Mul", thing, classes)
+    best = graph.reduced("ReduceMax", chances, [2])
+    labels = graph.floating(graph.op("ArgMax", chances, axis=2))
+    rows = graph.op("Concat", middles, sides, labels, best, axis=2)
+    shown = graph.floating(graph.op("Greater", best, graph.constant(np.float32(YOLO_V3_THRESHOLD))))
+    # Those that are shown come first, each kind in the order in which it stands.
+    count = sum(shape[2] * shape[3] for shape in shapes) * 3
+    order = graph.constant(np.arange(count, 0, -1, dtype=np.float32)[None, :, None])
+    rank = graph.op("Add", graph.times(shown, count), order)
+    rank, places = graph.many("TopK", 2, rank, graph.constant([count]), axis=1)
+    spread = graph.op("Expand", places, graph.constant([1, 1, 6]))
+    rows = graph.op("GatherElements", rows, spread, axis=1)
+    is_shown = graph.op("Greater", rank, graph.constant(np.float32(count)))
+    rows = graph.op("Where", is_shown, rows, graph.constant(np.float32(0)))
+    number = graph.reduced("ReduceSum", shown, [1])
+    flat = graph.reshaped(rows, (shapes[0][0], count * 6, 1, 1))
+    number = graph.op("Unsqueeze", number, graph.constant([3]))
+    return graph.op("Concat", number, flat, axis=1)
