@@ -164,6 +164,7 @@ def test_shapes_missing_layers_and_numbers_that_are_none(
     net.params["fc"][1].data[0] = np.nan
     net.save(tmp_path / "d.caffemodel")
     content = json.loads(run(tmp_path / "c.caffemodel", tmp_path / "d.caffemodel", "--json").stdout)
+    assert (content["equal"], content["equal_blobs"]) == (False, 3)
     (blob,) = content["blobs"]
     assert (blob["layer"], blob["blob"], blob["largest"]) == ("fc", 1, None)
     # Not a number at the same place in both is no difference.
@@ -189,19 +190,46 @@ def test_published_nets_equal_the_zoos(shared: Path) -> None:
         assert run(path, "bvlc_reference_caffenet").exit_code == 0
 
 
-def test_onnx_models_are_compared_as_what_they_become(tmp_path: Path) -> None:
-    pytest.importorskip("onnx")
-    import onnx
+@pytest.fixture
+def models(tmp_path: Path) -> list[Path]:
+    """Two ONNX models alike but for a number, and a third whose kernel is larger."""
+    onnx = pytest.importorskip("onnx")
 
     from tests.helpers.onnx_models import numbers, one
 
-    paths = [tmp_path / "a.onnx", tmp_path / "b.onnx"]
-    for path, kernel in zip(paths, (1, 3), strict=True):
-        onnx.save(one("Conv", (1, 3, 4, 4), arrays=[numbers(2, 3, kernel, kernel)]), path)
-    text = tmp_path / "a.prototxt"
-    result = caffe_command("import", paths[0], "-o", text, tmp_path / "a.caffemodel")
+    kernels = [numbers(2, 3, 1, 1), numbers(2, 3, 1, 1), numbers(2, 3, 3, 3)]
+    kernels[1][1, 2] += 0.5
+    paths = [tmp_path / f"{name}.onnx" for name in "abc"]
+    for path, kernel in zip(paths, kernels, strict=True):
+        onnx.save(one("Conv", (1, 3, 4, 4), arrays=[kernel]), path)
+    return paths
+
+
+def test_onnx_models_are_compared_as_what_they_become(models: list[Path], tmp_path: Path) -> None:
+    text, weights = tmp_path / "a.prototxt", tmp_path / "a.caffemodel"
+    result = caffe_command("import", models[0], "-o", text, weights)
     assert result.exit_code == 0, result.stderr
-    assert caffe_command("diff", paths[0], text).exit_code == 0
-    result = caffe_command("diff", paths[0], paths[1])
+    for others in ([text], [weights], [text, weights], [models[0]]):
+        assert run(models[0], *others).exit_code == 0, others
+    assert run(models[0], text, weights).stdout == "The nets are equal.\nThe weights are equal.\n"
+    result = run(models[0], models[2])
     assert result.exit_code == 1
     assert "kernel_size: 1 -> 3" in result.stdout
+    assert "2 x 3 x 1 x 1 -> 2 x 3 x 3 x 3" in result.stdout
+
+
+def test_the_numbers_of_onnx_models_are_compared(models: list[Path], tmp_path: Path) -> None:
+    text, weights = tmp_path / "a.prototxt", tmp_path / "a.caffemodel"
+    caffe_command("import", models[0], "-o", text, weights)
+    for others in ([models[0]], [weights], [text, weights]):
+        result = run(models[1], *others)
+        assert result.exit_code == 1, others
+        (line,) = (line for line in result.stdout.splitlines() if " 0  " in line)
+        assert line.split()[-2] == "0.5"
+        assert run(models[1], *others, "--tolerance", 0.6).exit_code == 0, others
+    content = json.loads(run(models[1], models[0], "--json").stdout)
+    assert (content["equal"], content["net"]["layers"]) == (False, [])
+    assert content["weights"]["blobs"][0]["largest"] == pytest.approx(0.5)
+    result = run(text, models[0], weights)
+    assert result.exit_code == 2
+    assert "in this order" in result.stderr

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +15,8 @@ from .nets import TEXT_ENDINGS, RunPython, is_onnx, read_named_net
 from .terminal import complain, print_columns, progress
 
 if TYPE_CHECKING:
-    from ..structure.compare import NetDifference, Pair, WeightsDifference
+    from ..proto.caffe_pb2 import NetParameter
+    from ..structure.compare import NetDifference, Pair, Weights, WeightsDifference
 
 DIFFERENT, TROUBLE = 1, 2
 
@@ -35,6 +36,14 @@ def diff(
             metavar="B", help="Another of the same kind.", autocompletion=completion.nets
         ),
     ],
+    third: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="WEIGHTS",
+            help="Where A is an .onnx model and B a net's text: that net's weights.",
+            autocompletion=completion.nets,
+        ),
+    ] = None,
     tolerance: Annotated[
         float,
         typer.Option(
@@ -47,28 +56,59 @@ def diff(
     """Tell what differs between two nets, or between two weight files.
 
     Nets of any age are compared in today's form: layers that only one has, fields and shapes
-    that changed. An .onnx model is compared as the net that `caffe import` makes of it. Of
-    weights, .caffemodel or HDF5: layers that only one has, shapes, and the largest difference in
-    each blob, also as a part of the blob's largest number.
+    that changed. Of weights, .caffemodel, HDF5 or .safetensors: layers that only one has, shapes,
+    and the largest difference in each blob, also as a part of the blob's largest number. An .onnx
+    model is both, as `caffe import` makes a net and weights of it: it is compared with another
+    one, with a net, with weights, or with both.
 
     Exit status: 0 if they are equal, 1 if they differ, 2 if there was trouble.
     """
     try:
-        weights = [_holds_weights(name) for name in (first, second)]
-        if weights[0] != weights[1]:
-            kinds = ["weights" if one else "a net" for one in weights]
-            raise CaffeError(
-                f"{first} holds {kinds[0]}, {second} {kinds[1]}: give two nets, or two weight files"
-            )
-        if weights[0]:
-            differ = _diff_weights(first, second, tolerance, as_json)
-        else:
-            differ = _diff_nets(first, second, as_json, run_python)
+        sides = _sides(first, second, third)
+        found = _Found(
+            first, " ".join(filter(None, (second, third))), *_compare(*sides, tolerance, run_python)
+        )
     except CaffeError as error:
         complain(str(error))
         raise typer.Exit(TROUBLE) from error
-    if differ:
+    found.show(as_json)
+    if found:
         raise typer.Exit(DIFFERENT)
+
+
+@dataclass
+class _Side:
+    """What stands on one side of a comparison."""
+
+    name: str
+    net: NetParameter | None = None
+    weights: Weights | None = None
+
+    @property
+    def kind(self) -> str:
+        """What errors call it."""
+        return "weights" if self.net is None else "a net"
+
+
+def _sides(first: str, second: str, third: str | None) -> tuple[_Side, _Side]:
+    if third is None:
+        return _side(first), _side(second)
+    if not is_onnx(first) or _holds_weights(second) or not _holds_weights(third):
+        raise CaffeError(
+            "three files are an .onnx model, a net's text and its weights, in this order"
+        )
+    return _side(first), _Side(second, read_named_net(second), third)
+
+
+def _side(name: str) -> _Side:
+    if is_onnx(name):
+        from ..imports import load
+
+        made = load(name)
+        return _Side(name, made.text, made.layer_weights())
+    if _holds_weights(name):
+        return _Side(name, weights=name)
+    return _Side(name, read_named_net(name))
 
 
 def _holds_weights(name: str) -> bool:
@@ -79,21 +119,79 @@ def _holds_weights(name: str) -> bool:
     return not contents.is_text(contents.open_bytes(name))
 
 
-def _diff_nets(first: str, second: str, as_json: bool, run_python: bool) -> bool:
+def _compare(
+    first: _Side, second: _Side, tolerance: float, run_python: bool
+) -> tuple[NetDifference | None, WeightsDifference | None]:
     from ..structure.compare import compare_nets
 
-    found = compare_nets(read_named_net(first), read_named_net(second), run_python)
-    if as_json:
-        print(json.dumps({"equal": not found, **asdict(found)}))
-    elif found:
-        _show_nets(first, second, found)
-    else:
-        print("The nets are equal.")
-    return bool(found)
+    net = weights = None
+    if first.net is not None and second.net is not None:
+        net = compare_nets(first.net, second.net, run_python)
+    if first.weights is not None and second.weights is not None:
+        weights = _compare_weights(first.weights, second.weights, tolerance)
+    if net is None and weights is None:
+        raise CaffeError(
+            f"{first.name} holds {first.kind}, {second.name} {second.kind}: give two nets, or two "
+            "weight files"
+        )
+    return net, weights
 
 
-def _show_nets(first: str, second: str, found: NetDifference) -> None:
-    print(f"A: {first}\nB: {second}\n")
+def _compare_weights(first: Weights, second: Weights, tolerance: float) -> WeightsDifference:
+    from ..structure.compare import compare_weights, layers_of
+
+    ours = layers_of(first)
+    with progress("Comparing", sum(1 for layer in ours if layer.blobs), "layers") as (_, advance):
+        return compare_weights(ours, second, tolerance, advance)
+
+
+@dataclass
+class _Found:
+    """What differs; None of what was not compared."""
+
+    first: str
+    second: str
+    net: NetDifference | None
+    weights: WeightsDifference | None
+
+    def __bool__(self) -> bool:
+        return bool(self.net) or bool(self.weights)
+
+    def show(self, as_json: bool) -> None:
+        """Print it."""
+        if as_json:
+            parts = {"net": _net_content(self.net), "weights": _weights_content(self.weights)}
+            whole = [part for part in parts.values() if part is not None]
+            print(json.dumps({"equal": not self, **(whole[0] if len(whole) == 1 else parts)}))
+            return
+        if self:
+            print(f"A: {self.first}\nB: {self.second}\n")
+        if self.net:
+            _show_nets(self.net)
+        elif self.net is not None:
+            print("The nets are equal.")
+        if self.net and self.weights is not None:
+            print()
+        if self.weights:
+            _show_weights(self.weights)
+        elif self.weights is not None:
+            print("The weights are equal.")
+
+
+def _net_content(found: NetDifference | None) -> dict[str, Any] | None:
+    return None if found is None else asdict(found)
+
+
+def _weights_content(found: WeightsDifference | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    content = asdict(found)
+    # Whether all are equal is another thing.
+    content["equal_blobs"] = content.pop("equal")
+    return content
+
+
+def _show_nets(found: NetDifference) -> None:
     for which, layers in (("A", found.only_first), ("B", found.only_second)):
         for name, kind in layers:
             print(f"only in {which}: {name} ({kind})")
@@ -128,24 +226,7 @@ def _value(value: Any, between: str) -> str:
     return str(value).lower() if isinstance(value, bool) else f"{value}"
 
 
-def _diff_weights(first: str, second: str, tolerance: float, as_json: bool) -> bool:
-    from ..structure.compare import compare_weights
-    from ..weights.files import read_weights
-
-    count = sum(1 for layer in read_weights(first) if layer.blobs)
-    with progress("Comparing", count, "layers") as (_, advance):
-        found = compare_weights(first, second, tolerance, advance)
-    if as_json:
-        print(json.dumps({"equal": not found, **asdict(found)}))
-    elif found:
-        _show_weights(first, second, found)
-    else:
-        print("The weights are equal.")
-    return bool(found)
-
-
-def _show_weights(first: str, second: str, found: WeightsDifference) -> None:
-    print(f"A: {first}\nB: {second}\n")
+def _show_weights(found: WeightsDifference) -> None:
     for which, names in (("A", found.only_first), ("B", found.only_second)):
         for name in names:
             print(f"only in {which}: {name}")

@@ -17,6 +17,7 @@ from ..proto.caffe_pb2 import LayerParameter, NetParameter
 from ..proto.text import format_text
 from ..weights import caffemodel
 from ..weights.hdf5 import write_groups
+from ..weights.layer_weights import LayerWeights, WeightBlob
 from .caffe_graph import Array, Blob, Written
 
 MOST_IN_ONE = 2**31 - 1
@@ -73,6 +74,17 @@ class Imported:
                 blob.shape.dim.extend(array.shape)
                 blob.data.extend(array.reshape(-1).tolist())
         return whole
+
+    def layer_weights(self) -> list[LayerWeights]:
+        """Return the parameters as a weight file has them, layer by layer."""
+        return [
+            LayerWeights(
+                layer.name,
+                layer.type,
+                [WeightBlob(a.shape, a.reshape(-1)) for a in self.weights.get(layer.name, ())],
+            )
+            for layer in self.text.layer
+        ]
 
     def to_net(self) -> Net:
         """Return the net, ready to run."""

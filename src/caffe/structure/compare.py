@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -17,7 +17,7 @@ from ..errors import NetError
 from ..graph import filter_layers
 from ..guarded import guarded
 from ..memory.blob import Shape
-from ..paths import PathLike
+from ..paths import PathLike, is_path
 from ..phases import TEST, TRAIN
 from ..proto.caffe_pb2 import LayerParameter, NetParameter, NetState
 from ..weights.files import read_weights
@@ -308,10 +308,14 @@ def _per_item(shape: Shape, batch: int | None) -> Shape:
     return shape
 
 
+Weights = PathLike | Sequence[LayerWeights]
+"""A weight file, or what one holds."""
+
+
 @guarded
 def compare_weights(
-    first: PathLike,
-    second: PathLike,
+    first: Weights,
+    second: Weights,
     tolerance: float = 0.0,
     advance: Callable[[], None] = lambda: None,
 ) -> WeightsDifference:
@@ -319,8 +323,8 @@ def compare_weights(
 
     Parameters
     ----------
-    first, second : path-like
-        .caffemodel or HDF5 files.
+    first, second : path-like or sequence of LayerWeights
+        .caffemodel, HDF5 or .safetensors files, or what these hold.
     tolerance : float
         The difference between two numbers that does not count.
     advance : callable
@@ -332,8 +336,8 @@ def compare_weights(
         A file cannot be read, or holds no weights.
     """
     ours, theirs = (
-        {layer.name: layer for layer in reversed(read_weights(path)) if layer.blobs}
-        for path in (first, second)
+        {layer.name: layer for layer in reversed(layers_of(weights)) if layer.blobs}
+        for weights in (first, second)
     )
     found = WeightsDifference(_missing(ours, theirs), _missing(theirs, ours), [], 0)
     for name in reversed(ours):
@@ -341,6 +345,11 @@ def compare_weights(
             _compare_layers(ours[name], theirs[name], tolerance, found)
         advance()
     return found
+
+
+def layers_of(weights: Weights) -> Sequence[LayerWeights]:
+    """Return the layers of a weight file; those that are there already as they are."""
+    return read_weights(weights) if is_path(weights) else weights
 
 
 def _missing(layers: dict[str, LayerWeights], other: dict[str, LayerWeights]) -> list[str]:
