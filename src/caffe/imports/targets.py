@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import NetError
@@ -12,7 +12,7 @@ COMMON = frozenset(
     {
         *("Input", "Convolution", "Deconvolution", "Pooling", "InnerProduct", "LRN", "Softmax"),
         *("ReLU", "PReLU", "Sigmoid", "TanH", "BatchNorm", "Scale", "Eltwise", "Concat"),
-        *("Slice", "Reshape", "Flatten", "Dropout"),
+        *("Slice", "Reshape", "Flatten"),
     }
 )
 """What all of them know."""
@@ -40,6 +40,8 @@ class Target:
         Whether InnerProduct works along a later axis than the first behind the batch.
     joins_pictures : bool
         Whether Concat takes blobs of four axes alone.
+    powers : tuple of float
+        The exponents that Power takes, if it does not take all.
     """
 
     name: str
@@ -50,14 +52,14 @@ class Target:
     any_axes: bool = True
     inner_axes: bool = True
     joins_pictures: bool = False
-    refused: Mapping[str, str] = field(default_factory=dict)
+    powers: tuple[float, ...] = ()
 
     def knows(self, kind: str) -> bool:
         """Whether it has such a layer."""
         return kind in self.layers
 
     def check(self, kind: str, messages: Mapping[str, Any]) -> None:
-        """Refuse a layer that it does not know.
+        """Refuse a layer that it does not know, or not with these settings.
 
         Raises
         ------
@@ -65,6 +67,10 @@ class Target:
             The text says who would know it.
         """
         if kind in self.layers:
+            power = messages.get("power_param", {}).get("power", 1)
+            if self.powers and power not in self.powers:
+                known = ", ".join(f"{n:g}" for n in self.powers)
+                raise NetError(f"{self.full_name}'s Power has the exponents {known}, not {power:g}")
             return
         others = [name for name, target in TARGETS.items() if kind in target.layers]
         hint = f"; of the targets {', '.join(others)} have it" if others else ""
@@ -127,17 +133,20 @@ TARGETS: dict[str, Target] = {
             ("ceil_mode", False),
             inner_axes=False,
         ),
+        # CANN 8.0.0, "Supported Caffe Operators"; the fields are those of its parser's plugins.
         Target(
             "ascend",
             "Ascend's ATC",
             COMMON
             | {
                 *("AbsVal", "ArgMax", "BNLL", "Bias", "Clip", "Crop", "ELU", "Exp", "Interp"),
-                *("Log", "MVN", "Normalize", "Permute", "Power", "Reduction", "Reorg"),
+                *("Log", "MVN", "Normalize", "Permute", "Power", "ReLU6", "Reduction", "SPP"),
                 *("ShuffleChannel", "Split", "Threshold", "Tile", "Upsample"),
             },
-            ("ceil_mode", False),
+            ("round_mode", 1),
         ),
+        # "HiSVP Development Guide", 3.1.4 to 3.1.6: Caffe 1.0's layers, whose Pooling always
+        # rounds up, some of the forks', and what each of them does not take.
         Target(
             "nnie",
             "HiSilicon's NNIE",
@@ -147,8 +156,9 @@ TARGETS: dict[str, Target] = {
                 *("Permute", "Power", "Reduction", "SPP", "Split", "Threshold", "Tile"),
                 "Upsample",
             },
-            ("ceil_mode", False),
+            powers=(-3, -2, -1, -0.5, 0.5, 1, 2, 3),
         ),
     )
 }
-"""By name. What is said of toolchains that are not free is by their makers' documents."""
+"""By name. What is said of toolchains that are not free is by their makers' documents, which
+docs/interop.md names; the others were run."""
