@@ -132,7 +132,7 @@ def measure(model: Path, pythons: dict[str, str]) -> dict[str, float | str]:
             weights = text.with_suffix(".caffemodel")
             try:
                 if not text.is_file():
-                    caffe.imports.save(model, text, weights, target=about.target)
+                    caffe.imports.load(model, target=about.target).save(text, weights)
                 if reader == OURS:
                     arrays = ours(text, weights, values)
                 else:

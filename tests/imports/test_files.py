@@ -62,23 +62,24 @@ def test_a_net_is_written_as_people_write_it() -> None:
 
 def test_both_files_go_together(tmp_path: Path) -> None:
     text, weights = tmp_path / "deploy.prototxt", tmp_path / "net.caffemodel"
-    made = imports.save(small(), text, weights)
+    made = imports.load(small())
+    made.save(text, weights)
     net = caffe.Net(str(text), caffe.TEST, weights=str(weights))
     data = numbers(1, 3, 8, 8)
     wanted = made.to_net().forward(data=data)["prob"]
     np.testing.assert_array_equal(net.forward(data=data)["prob"], wanted)
     whole = made.to_proto()
     assert whole.layer[1].blobs[0].shape.dim == [4, 3, 3, 3]
-    imports.save(small(), text, tmp_path / "net.h5")
+    imports.load(small()).save(text, tmp_path / "net.h5")
     net = caffe.Net(str(text), caffe.TEST, weights=str(tmp_path / "net.h5"))
     np.testing.assert_array_equal(net.forward(data=data)["prob"], wanted)
 
 
 def test_nothing_is_written_by_halves(tmp_path: Path) -> None:
     with pytest.raises(CaffeError, match="cannot be written"):
-        imports.save(small(), tmp_path / "deploy.prototxt", tmp_path / "no" / "net.caffemodel")
+        imports.load(small()).save(tmp_path / "deploy.prototxt", tmp_path / "no" / "net.caffemodel")
     with pytest.raises(CaffeError, match="must end in"):
-        imports.save(small(), tmp_path / "deploy.prototxt", tmp_path / "net.onnx")
+        imports.load(small()).save(tmp_path / "deploy.prototxt", tmp_path / "net.onnx")
     assert list(tmp_path.iterdir()) == []
 
 

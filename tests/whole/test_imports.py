@@ -82,7 +82,7 @@ def test_caffe_to_onnx_and_back(name: str, target: str, shared: Path) -> None:
 def test_pytorch_to_caffe_and_back(target: str, traced: Traced, tmp_path: Path) -> None:
     module, picture, source = traced
     text, weights = tmp_path / "net.prototxt", tmp_path / "net.caffemodel"
-    caffe.imports.save(source, text, weights, target=target)
+    caffe.imports.load(source, target=target).save(text, weights)
     back = caffe.export.module(caffe.Net(text, caffe.TEST, weights=weights))
     (wanted,) = run_torch(module, [picture.numpy()])
     (found,) = run_torch(back, [picture.numpy()])

@@ -6,9 +6,9 @@
 >>> net = made.to_net()                                                        # doctest: +SKIP
 """
 
-from .files import load, save
+from .files import load
 from .imported import Imported
 from .matching import Matched, copy_weights
 from .targets import TARGETS
 
-__all__ = ["TARGETS", "Imported", "Matched", "copy_weights", "load", "save"]
+__all__ = ["TARGETS", "Imported", "Matched", "copy_weights", "load"]

@@ -1,4 +1,4 @@
-"""The two doors: a model in, as a net; and as a net's two files."""
+"""The door: a model in, as a net, whose two files `Imported.save` writes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ArgumentError, did_you_mean
 from ..guarded import guarded
-from ..paths import PathLike, is_path, path_text
+from ..paths import is_path, path_text
 from . import onnx_source
 from .conversion import convert
 from .imported import Imported
@@ -72,45 +72,13 @@ def load(
     --------
     >>> made = load("model.onnx", target="opencv")  # doctest: +SKIP
     >>> made.to_net().forward(input=picture)        # doctest: +SKIP
+    >>> made.save("deploy.prototxt", "net.caffemodel")  # doctest: +SKIP
     """
     if target not in TARGETS:
         hint = did_you_mean(str(target), TARGETS, f"there are {', '.join(TARGETS)}")
         raise ArgumentError(f"target {target!r} is unknown; {hint}")
     model = _source(source, example_inputs)
     return convert(model, TARGETS[target], outputs, shapes, fold, progress)
-
-
-@guarded
-def save(
-    source: Any,
-    text: PathLike,
-    weights: PathLike,
-    example_inputs: Any = None,
-    *,
-    target: str = "bvlc",
-    outputs: Sequence[str] | None = None,
-    shapes: Mapping[str, Sequence[int]] | None = None,
-    fold: bool = False,
-    progress: Progress = _no_progress,
-) -> Imported:
-    """Make a Caffe net of a model and write its text and weights; see `load` and `Imported.save`.
-
-    Returns
-    -------
-    Imported
-        What was written.
-    """
-    made = load(
-        source,
-        example_inputs,
-        target=target,
-        outputs=outputs,
-        shapes=shapes,
-        fold=fold,
-        progress=progress,
-    )
-    made.save(text, weights)
-    return made
 
 
 def _source(source: Any, example_inputs: Any) -> Source:

@@ -60,7 +60,7 @@ def test_transposed(attributes: dict[str, object]) -> None:
 
 
 def test_what_has_no_form_is_named() -> None:
-    with pytest.raises(CaffeError, match=r"node 'node' \(Conv\).*three-dimensional"):
+    with pytest.raises(CaffeError, match=r"node 'node' \(Conv\).*over 3 axes"):
         imports.load(one("Conv", (1, 2, 3, 4, 5), arrays=[numbers(2, 2, 1, 1, 1)]))
     with pytest.raises(CaffeError, match=r"'weight' \(input 1\) is computed"):
         imports.load(one("Conv", (1, 2, 4, 4), (2, 2, 1, 1)))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ...errors import NetError
 from ..caffe_graph import Array, CaffeGraph, Node, Value, onnx
 from .product import check_length
+
+Work = Callable[..., Value]
+"""`convolved` or `deconvolved`."""
 
 
 def pads_of(node: Node, size: Sequence[int], kernel: Sequence[int]) -> list[tuple[int, int]]:
@@ -22,8 +25,7 @@ def pads_of(node: Node, size: Sequence[int], kernel: Sequence[int]) -> list[tupl
     sides = []
     for n, k, s in zip(size, kernel, strides, strict=True):
         whole = max(0, (-(-n // s) - 1) * s + k - n)
-        less, more = whole // 2, whole - whole // 2
-        sides.append((less, more) if kind == "SAME_UPPER" else (more, less))
+        sides.append(_halves(whole, smaller_first=kind == "SAME_UPPER"))
     return sides
 
 
@@ -35,30 +37,47 @@ def spatial(name: str, values: Sequence[int], default: int) -> dict[str, list[in
     return {name: [int(values[0])] if same else [int(n) for n in values]}
 
 
-def _as_pictures(node: Node, graph: CaffeGraph, x: Value, rank: int) -> Value:
-    if rank > 4:
-        raise NetError("three-dimensional convolutions have no layer that these targets share")
-    return graph.reshaped(x, [*x.shape, 1]) if rank == 3 else x
+def _as_pictures(
+    work: Work,
+    graph: CaffeGraph,
+    x: Value,
+    weight: Array,
+    bias: Array | None,
+    strides: list[int],
+    sides: list[tuple[int, int]],
+    dilations: list[int],
+    group: int,
+) -> Value:
+    """Return what `convolved` or `deconvolved` gives; a row of places is a picture of width 1."""
+    rank = len(x.shape)
+    if rank == 4:
+        return work(graph, x, weight, bias, strides, sides, dilations, group)
+    if rank != 3:
+        raise NetError(
+            f"convolutions over {rank - 2} axes have no layer that these targets share; one over "
+            "two axes for each place along the third would do"
+        )
+    rows = graph.reshaped(x, [*x.shape, 1])
+    more = [*strides, 1], [*sides, (0, 0)], [*dilations, 1]
+    y = work(graph, rows, weight[..., None], bias, *more, group)
+    return graph.reshaped(y, y.shape[:3])
 
 
 @onnx("Conv")
 def convolution(graph: CaffeGraph, node: Node) -> Value:
     x, weight = node.value(0), node.array(1, "weight")
-    rank = len(x.shape)
+    axes = len(x.shape) - 2
     bias = node.array(2, "bias") if node.has(2) else None
-    strides = list(node.get("strides", [1] * (rank - 2)))
-    dilations = list(node.get("dilations", [1] * (rank - 2)))
-    size = list(x.shape[2:])
-    reach = [(k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilations, strict=True)]
-    sides = pads_of(node, size, reach)
-    if rank == 3:
-        x, weight = _as_pictures(node, graph, x, rank), weight[..., None]
-        strides, dilations, size = [*strides, 1], [*dilations, 1], [*size, 1]
-        sides.append((0, 0))
-    elif rank != 4:
-        _as_pictures(node, graph, x, rank)
-    y = convolved(graph, x, weight, bias, strides, sides, dilations, node.get("group", 1))
-    return graph.reshaped(y, y.shape[:3]) if rank == 3 else y
+    strides = list(node.get("strides", [1] * axes))
+    dilations = list(node.get("dilations", [1] * axes))
+    sides = pads_of(node, x.shape[2:], _reach(weight, dilations))
+    group = int(node.get("group", 1))
+    return _as_pictures(convolved, graph, x, weight, bias, strides, sides, dilations, group)
+
+
+def _reach(weight: Array, dilations: Sequence[int]) -> list[int]:
+    """How many places a kernel covers along each axis."""
+    return [(k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilations, strict=True)]
 
 
 def convolved(
@@ -72,10 +91,12 @@ def convolved(
     group: int = 1,
 ) -> Value:
     """Return a convolution, the padding being its own for each side."""
-    pads = []
-    for axis, (n, s, d) in enumerate(zip(x.shape[2:], strides, dilations, strict=True), 2):
+    pads, zeros = [], [(0, 0)] * weight.ndim
+    reaches = _reach(weight, dilations)
+    for axis, (n, s, d, reach) in enumerate(
+        zip(x.shape[2:], strides, dilations, reaches, strict=True), 2
+    ):
         before, behind = sides[axis - 2]
-        reach = (weight.shape[axis] - 1) * d + 1
         count = (n + before + behind - reach) // s
         if min(before, behind) < 0 or (n + 2 * before - reach) // s != count:
             # Zeros in the kernel stand for padding that there is on one side alone.
@@ -86,22 +107,38 @@ def convolved(
                     f"padding of {before} before and {behind} behind with dilation {d} has no "
                     "form in Caffe; pad the picture before"
                 )
-            zeros = [(0, 0)] * weight.ndim
             zeros[axis] = (extra // d, 0) if behind > before else (0, extra // d)
-            weight = np.pad(weight, zeros)
             before = max(before, behind)
         pads.append(before)
+    weight = np.pad(weight, zeros)
+    return _layer(
+        graph, "Convolution", x, len(weight), weight, bias, strides, pads, dilations, group
+    )
+
+
+def _layer(
+    graph: CaffeGraph,
+    kind: str,
+    x: Value,
+    outputs: int,
+    weight: Array,
+    bias: Array | None,
+    strides: Sequence[int],
+    pads: Sequence[int],
+    dilations: Sequence[int],
+    group: int,
+) -> Value:
     settings = {
-        "num_output": int(weight.shape[0]),
+        "num_output": outputs,
         **({} if bias is not None else {"bias_term": False}),
         **spatial("kernel_size", weight.shape[2:], 0),
         **spatial("stride", strides, 1),
         **spatial("pad", pads, 0),
         **spatial("dilation", dilations, 1),
-        **({} if group == 1 else {"group": int(group)}),
+        **({} if group == 1 else {"group": group}),
     }
     arrays = [weight] if bias is None else [weight, bias]
-    return graph.layer("Convolution", x, arrays=arrays, convolution_param=by_axis(settings))
+    return graph.layer(kind, x, arrays=arrays, convolution_param=by_axis(settings))
 
 
 def by_axis(settings: dict[str, object]) -> dict[str, object]:
@@ -119,33 +156,30 @@ def by_axis(settings: dict[str, object]) -> dict[str, object]:
 @onnx("ConvTranspose")
 def deconvolution(graph: CaffeGraph, node: Node) -> Value:
     x, weight = node.value(0), node.array(1, "weight")
+    axes = len(x.shape) - 2
     bias = node.array(2, "bias") if node.has(2) else None
-    rank = len(x.shape)
-    axes = rank - 2
     strides = list(node.get("strides", [1] * axes))
     dilations = list(node.get("dilations", [1] * axes))
     more = list(node.get("output_padding", [0] * axes))
     group = int(node.get("group", 1))
-    kernel = [(k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilations, strict=True)]
+    kernel = _reach(weight, dilations)
     full = [(n - 1) * s + k for n, s, k in zip(x.shape[2:], strides, kernel, strict=True)]
+    rule = node.get("auto_pad", "NOTSET")
     if wanted := node.get("output_shape"):
         cut = [f + m - w for f, m, w in zip(full, more, wanted[-axes:], strict=True)]
-        upper = node.get("auto_pad", "NOTSET") != "SAME_UPPER"
-        sides = [(c - c // 2, c // 2) if upper else (c // 2, c - c // 2) for c in cut]
-    elif node.get("auto_pad", "NOTSET").startswith("SAME"):
+        sides = [_halves(c, smaller_first=rule == "SAME_UPPER") for c in cut]
+    elif rule.startswith("SAME"):
         cut = [f - n * s for f, n, s in zip(full, x.shape[2:], strides, strict=True)]
-        upper = node.get("auto_pad") == "SAME_UPPER"
-        sides = [(c // 2, c - c // 2) if upper else (c - c // 2, c // 2) for c in cut]
+        sides = [_halves(c, smaller_first=rule == "SAME_UPPER") for c in cut]
     else:
         sides = pads_of(node, x.shape[2:], kernel)
     sides = [(before, behind - m) for (before, behind), m in zip(sides, more, strict=True)]
-    if rank == 3:
-        x, weight = graph.reshaped(x, [*x.shape, 1]), weight[..., None]
-        strides, dilations, sides = [*strides, 1], [*dilations, 1], [*sides, (0, 0)]
-    elif rank != 4:
-        _as_pictures(node, graph, x, rank)
-    y = deconvolved(graph, x, weight, bias, strides, sides, dilations, group)
-    return graph.reshaped(y, y.shape[:3]) if rank == 3 else y
+    return _as_pictures(deconvolved, graph, x, weight, bias, strides, sides, dilations, group)
+
+
+def _halves(whole: int, smaller_first: bool) -> tuple[int, int]:
+    less, more = whole // 2, whole - whole // 2
+    return (less, more) if smaller_first else (more, less)
 
 
 def deconvolved(
@@ -159,7 +193,7 @@ def deconvolved(
     group: int = 1,
 ) -> Value:
     """Return a transposed convolution, cut by its own for each side."""
-    pads = []
+    pads, zeros = [], [(0, 0)] * weight.ndim
     for axis, ((before, behind), d) in enumerate(zip(sides, dilations, strict=True), 2):
         pad = max(before, behind, 0)
         check_length(max(pad - before, pad - behind))
@@ -169,18 +203,8 @@ def deconvolved(
                 f"in Caffe with dilation {d}"
             )
         # Zeros beyond the kernel's end add what is to be cut off there.
-        zeros = [(0, 0)] * weight.ndim
         zeros[axis] = ((pad - before) // d, (pad - behind) // d)
-        weight = np.pad(weight, zeros)
         pads.append(pad)
-    settings = {
-        "num_output": int(weight.shape[1] * group),
-        **({} if bias is not None else {"bias_term": False}),
-        **spatial("kernel_size", weight.shape[2:], 0),
-        **spatial("stride", strides, 1),
-        **spatial("pad", pads, 0),
-        **spatial("dilation", dilations, 1),
-        **({} if group == 1 else {"group": int(group)}),
-    }
-    arrays = [weight] if bias is None else [weight, bias]
-    return graph.layer("Deconvolution", x, arrays=arrays, convolution_param=by_axis(settings))
+    outputs = weight.shape[1] * group
+    weight = np.pad(weight, zeros)
+    return _layer(graph, "Deconvolution", x, outputs, weight, bias, strides, pads, dilations, group)

@@ -64,9 +64,8 @@ def pooling(graph: CaffeGraph, node: Node) -> Value:
         _count(n, k, s, side, rounds_up)
         for n, k, s, side in zip(x.shape[2:], kernel, strides, sides, strict=True)
     ]
-    y = (_largest if node.kind == "MaxPool" else _mean)(
-        graph, x, kernel, strides, sides, counts, bool(node.get("count_include_pad", 0))
-    )
+    counted = None if node.kind == "MaxPool" else bool(node.get("count_include_pad", 0))
+    y = _windows(graph, x, kernel, strides, sides, counts, counted)
     return graph.reshaped(y, y.shape[:3]) if rank == 3 else y
 
 
@@ -80,69 +79,46 @@ def _count(n: int, kernel: int, stride: int, sides: tuple[int, int], up: bool) -
     return count
 
 
-def _largest(
+def _windows(
     graph: CaffeGraph,
     x: Value,
     kernel: list[int],
     strides: list[int],
     sides: list[tuple[int, int]],
     counts: list[int],
-    counted: bool,
+    counted: bool | None,
 ) -> Value:
-    pads = [before for before, _ in sides]
-    y = _pooled(graph, x, "MAX", kernel, strides, pads, counts)
-    if y is not None:
-        return y
-    # What repeats the last row changes no window's largest value that has this row anyway.
-    more = [
-        (0, max(0, (count - 1) * s + k - p - n))
-        for n, k, s, p, count in zip(x.shape[2:], kernel, strides, pads, counts, strict=True)
-    ]
-    x = padded(graph, x, dict(enumerate(more, 2)), "edge")
-    y = _pooled(graph, x, "MAX", kernel, strides, pads, counts)
-    assert y is not None
-    return y
-
-
-def _mean(
-    graph: CaffeGraph,
-    x: Value,
-    kernel: list[int],
-    strides: list[int],
-    sides: list[tuple[int, int]],
-    counts: list[int],
-    counted: bool,
-) -> Value:
+    """The largest values of windows, or their means; `counted`: whether padding counts in these."""
     size = x.shape[2:]
+    method = "MAX" if counted is None else "AVE"
     pads = [before for before, _ in sides]
-    y = _pooled(graph, x, "AVE", kernel, strides, pads, counts)
+    y = _pooled(graph, x, method, kernel, strides, pads, counts)
     if y is None:
+        # What repeats the border changes no window's largest value that has the border anyway.
         more = [
             (p, max(0, (count - 1) * s + k - p - n))
             for n, k, s, p, count in zip(size, kernel, strides, pads, counts, strict=True)
         ]
-        x = padded(graph, x, dict(enumerate(more, 2)), "constant")
-        pads = [0, 0]
-        y = _pooled(graph, x, "AVE", kernel, strides, pads, counts)
+        mode = "edge" if counted is None else "constant"
+        x, pads = padded(graph, x, dict(enumerate(more, 2)), mode), [0, 0]
+        y = _pooled(graph, x, method, kernel, strides, pads, counts)
         assert y is not None
+    if counted is None:
+        return y
     factors = np.ones(())
-    for axis, (n, k, s, (before, behind), count) in enumerate(
-        zip(size, kernel, strides, sides, counts, strict=True), 2
+    for wide, pad, n, k, s, (before, behind), count in zip(
+        x.shape[2:], pads, size, kernel, strides, sides, counts, strict=True
     ):
         start = np.arange(count) * s
         # What Caffe divided by, and what the node divides by.
-        theirs = np.minimum(start + k, x.shape[axis] + 2 * pads[axis - 2]) - start
-        if pads[axis - 2] == before:
-            theirs = np.minimum(start - before + k, x.shape[axis] + before) - (start - before)
+        theirs = np.minimum(start - pad + k, wide + pad) - (start - pad)
         real = start - before
         if counted:
             ours = np.minimum(real + k, n + behind) - real
         else:
             ours = np.minimum(real + k, n) - np.maximum(real, 0)
         factors = np.multiply.outer(factors, theirs / ours)
-    if np.all(factors == 1):
-        return y
-    return places_scaled(graph, y, factors)
+    return y if np.all(factors == 1) else places_scaled(graph, y, factors)
 
 
 def _pooled(
