@@ -10,7 +10,7 @@ import pytest
 import caffe
 from caffe.export.onnx_model import rules
 from caffe.layers.layer import registry
-from fuzz import layers, other_layers  # noqa: F401 (its makers enter)
+from fuzz import layers
 from fuzz.engines import running
 from tests.helpers.exported import CASES, Run, run_onnx
 from tests.helpers.nets import NET

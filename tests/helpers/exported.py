@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 import caffe
-from fuzz import engines
+from fuzz import engines, layers, other_layers  # noqa: F401 (its makers enter)
 from fuzz.layers import LayerCase
 
 Arrays = dict[str, NDArray[np.float32]]
@@ -24,6 +25,7 @@ def case(kind: str, settings: str, *shapes: tuple[int, ...], tops: int = 1) -> N
     CASES.setdefault(kind, []).append(LayerCase(kind, settings, shapes, tops))
 
 
+BOXES = "biases: [1, 2, 3, 1]"
 F = "filler { type: 'gaussian' std: 1 }"
 W = "weight_filler { type: 'gaussian' std: 1 } bias_filler { type: 'gaussian' std: 1 }"
 
@@ -140,6 +142,12 @@ for offsets in ([], [(5, 4, 4, 4)]):
 case("Proposal", "proposal_param { feat_stride: 16 base_size: 16 min_size: 8 ratio: 1 ratio: 2 "
      "scale: 1 scale: 2 pre_nms_topn: 30 post_nms_topn: 9 nms_thresh: 0.5 }",
      (1, 8, 4, 5), (1, 16, 4, 5), (1, 3), tops=2)  # fmt: skip
+case("RPROI", "region_proposal_param { feature_stride: 16 prenms_top: 40 nms_max_out: 12 "
+     "iou_threshold: 0.6 min_box_size: 8 } roi_pooling_param { pooled_h: 2 pooled_w: 3 "
+     "spatial_scale: 0.0625 }",
+     (1, 18, 4, 5), (1, 36, 4, 5), (1, 3, 4, 5), (1, 3), tops=2)  # fmt: skip
+case("Unpooling", "unpooling_param { kernel_size: 3 stride: 2 unpool_size: 7 }",
+     (2, 3, 3, 3), (2, 3, 3, 3))  # fmt: skip
 SSD = "num_classes: 3 nms_param { nms_threshold: 0.4 top_k: 12 }"
 for more in (
     "share_location: true keep_top_k: 9 code_type: CENTER_SIZE confidence_threshold: 0.1",
@@ -167,6 +175,58 @@ case("Yolo", "", (2, 24, 2, 3), (2, 24, 4, 6), (2, 24, 8, 12))
 case("RegionYolo", "region_yolo_param { coords: 4 classes: 3 num: 2 } "
      "flatten_param { axis: 1 end_axis: -1 }", (2, 16, 3, 4))  # fmt: skip
 
+OTHERS: dict[str, LayerCase] = {}
+"""One case each of layers that have no form in ONNX, or that nothing is given to."""
+
+
+def other(kind: str, settings: str, *shapes: tuple[int, ...], tops: int = 1) -> None:
+    """Enter the case of such a type."""
+    OTHERS[kind] = LayerCase(kind, settings, shapes, tops)
+
+
+for kind in ("Accuracy", "MultinomialLogisticLoss", "SoftmaxWithLoss"):
+    other(kind, "", (4, 3), (4,))
+for kind in ("HingeLoss", "SegAccuracy"):
+    other(kind, "", (4, 3, 2, 2), (4, 1, 2, 2))
+for kind in ("EuclideanLoss", "L1Loss", "SigmoidCrossEntropyLoss", "SmoothL1Loss"):
+    other(kind, "", (4, 3), (4, 3))
+other("BoxAnnotatorOHEM", "box_annotator_ohem_param { roi_per_img: 2 }",
+      (4, 5), (4,), (4,), (4, 8), tops=2)  # fmt: skip
+other("BoxOutput", "box_output_param { field_w: 20 field_h: 40 downsample_rate: 8 }", (1, 7, 3, 4))
+other("CTCGreedyDecoder", "", (4, 2, 3))
+other("CTCLoss", "", (4, 2, 3), (4, 2), (4, 2))
+other("CenterLoss", f"center_loss_param {{ num_output: 3 center_{F} }}", (4, 5), (4,))
+other("ContrastiveLoss", "", (4, 3), (4, 3), (4, 1))
+other("CtcLoss", "ctc_loss_param { alphabet_size: 3 time_step: 4 }", (4, 2, 3), (2, 2))
+other("DenseCRF", "dense_crf_param { pos_xy_std: 2 pos_w: 3 max_iter: 3 }", (1, 3, 6, 5), (1, 2))
+other("DetectionEvaluate", "detection_evaluate_param { num_classes: 3 background_label_id: 0 }",
+      (1, 1, 2, 7), (1, 1, 2, 8))  # fmt: skip
+other("EvalDetection", f"eval_detection_param {{ num_class: 3 num_object: 2 side: 3 {BOXES} }}",
+      (2, 16, 3, 3), (2, 45))  # fmt: skip
+other("InfogainLoss", "", (4, 3), (4,), (1, 1, 3, 3))
+other("LabelsequenceAccuracy", "", (2, 3, 5), (2, 4))
+other("LpqLoss", "lpq_loss_param { p: 2 q: 0.5 q_epsilon: 0.01 }", (4, 3, 2, 2), (4, 3, 2, 2))
+other("MarginInnerProduct", f"margin_inner_product_param {{ num_output: 3 weight_{F} }}",
+      (4, 5), (4,))  # fmt: skip
+other("MultiBoxLoss", "multibox_loss_param { num_classes: 3 mining_type: MAX_NEGATIVE }",
+      (2, 80), (2, 60), (1, 2, 80), (1, 1, 2, 8))  # fmt: skip
+other("MultiStageMeanfield", "multi_stage_meanfield_param { num_iterations: 2 theta_alpha: 6 "
+      "theta_beta: 5 theta_gamma: 2 }", (1, 3, 4, 4), (1, 3, 4, 4), (1, 3, 4, 4))  # fmt: skip
+other("Parameter", "parameter_param { shape { dim: 2 dim: 3 } }")
+other("RegionLoss", f"region_loss_param {{ num: 2 num_class: 3 {BOXES} }}", (2, 16, 3, 3), (2, 45))
+other("SmoothL1LossOHEM", "", (4, 8), (4, 8), (4, 8), tops=2)
+other("SoftmaxWithLossOHEM", "", (4, 3), (4,), tops=3)
+other("WeightedSoftmaxWithLoss", "", (4, 3), (4,))
+
+
+def examples(kind: str) -> Iterator[str]:
+    """Yield nets of one layer of a type; those that chance makes need not hold together."""
+    yield from (one.net() for one in CASES.get(kind, ()))
+    if kind in OTHERS:
+        yield OTHERS[kind].net()
+    if kind in layers.MAKERS:
+        yield from (layers.draw(Random(f"{kind} {seed}"), kind).net() for seed in range(8))
+
 
 def whole_numbers(kind: str, net: caffe.Net) -> None:
     """Give bottoms that name rows or markers what they can be."""
@@ -179,8 +239,12 @@ def whole_numbers(kind: str, net: caffe.Net) -> None:
         regions[:, 0] = rng.integers(0, 2, len(regions))
         corners = np.sort(rng.uniform(0, 12, (len(regions), 2, 2)), 1)
         regions[:, 1:] = corners.reshape(len(regions), 4)
-    elif kind == "Proposal":
-        inputs[2].data[...] = 60, 75, 1
+    elif kind in ("Proposal", "RPROI"):
+        inputs[-1].data[...] = 60, 75, 1
+    elif kind == "Unpooling":
+        mask = inputs[1].data
+        for place in np.ndindex(mask.shape[:2]):
+            mask[place] = rng.permutation(49)[: mask[place].size].reshape(mask.shape[2:])
     elif kind == "DetectionOutput":
         low = rng.uniform(0, 0.7, (20, 2))
         boxes = np.concatenate([low, low + rng.uniform(0.1, 0.4, (20, 2))], 1)

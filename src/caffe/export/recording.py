@@ -97,7 +97,8 @@ def record(made: NetModule, dynamic_batch: bool) -> ExportedProgram:
                 "the batch cannot be left open: the net's layers take the one that they were made "
                 f"for ({_first_line(error)})"
             ) from error
-        by_values = "DataDependent" in type(error).__name__
+        # What NumPy does of it PyTorch does not see.
+        by_values = "DataDependent" in type(error).__name__ or ".numpy()" in str(error)
         reason = ", as what it does depends on values" if by_values else f": {_first_line(error)}"
         raise NetError(
             f"{label or 'the net'}: PyTorch cannot record it{reason}; name the outputs that are "
