@@ -22,6 +22,9 @@ PAGE = Path(__file__).parent / "interop.md"
 
 FIGURES = Path(__file__).parent / "imports.json"
 
+RECORDED = Path(__file__).parent / "recorded.json"
+"""Which layers PyTorch records."""
+
 IMPORTS = "<!-- imports: written by docs/make_interop.py -->", "<!-- end of imports -->"
 
 READERS = {
@@ -43,8 +46,8 @@ NOTHING = ("Cast", "CastLike", "Dropout", "Identity")
 """Operators that need no layer."""
 
 
-def recorded(layer: type[Layer]) -> str:
-    """Return whether PyTorch records a layer of a type, by recording one."""
+def is_recorded(layer: type[Layer]) -> bool:
+    """Whether PyTorch records a layer of a type, by recording one."""
     names = [name for name, kind in registry().items() if kind is layer]
     for text in (text for name in names for text in examples(name)):
         try:
@@ -55,28 +58,44 @@ def recorded(layer: type[Layer]) -> str:
             try:
                 caffe.export.program(net)
             except CaffeError:
-                return "no"
-        return "yes"
+                return False
+        return True
     raise LookupError(f"tests/helpers/exported.py has no net of {names[0]} that holds together")
 
 
-def row(name: str, layer: type[Layer]) -> str:
+def computes(name: str, layer: type[Layer]) -> bool:
+    """Whether a layer makes something of what it is given, or has, and no files of it."""
+    return name == "Parameter" or not (layer.on_blobs or layer.is_given)
+
+
+def record() -> None:
+    """Keep which layers PyTorch records; that takes longer than all else."""
+    kinds = {layer for name, layer in registry().items() if computes(name, layer)}
+    found = {layer: is_recorded(layer) for layer in kinds}
+    kept = {name: found[layer] for name, layer in sorted(registry().items()) if layer in found}
+    RECORDED.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+def row(name: str, layer: type[Layer], recorded: dict[str, bool]) -> str:
     """Return the table's row for one layer type."""
-    if layer.bottoms == 0 and (layer.on_blobs or layer.is_given) and name != "Parameter":
-        return f"| {name} | an input | an input | an input |"
     refused = next((r for n, r in REASONS.items() if registry()[n] is layer), None)
     onnx = "yes" if refused is None else f"no: {refused}"
     if name == "Python":
         return f"| {name} | proposal_layer alone | proposal_layer alone | no |"
-    runs = "no: it writes files" if layer.on_blobs and name != "Parameter" else "yes"
-    return f"| {name} | {onnx} | {runs} | {'no' if runs != 'yes' else recorded(layer)} |"
+    if computes(name, layer):
+        is_there = "?" if name not in recorded else "yes" if recorded[name] else "no"
+        return f"| {name} | {onnx} | yes | {is_there} |"
+    if layer.bottoms == 0:
+        return f"| {name} | an input | an input | an input |"
+    return f"| {name} | {onnx} | no: it writes files | no |"
 
 
 def table() -> str:
     """Return the table."""
     rules()
+    recorded = json.loads(RECORDED.read_text(encoding="utf-8"))
     head = "| Layer | .onnx | module | .pt2, .py |\n|---|---|---|---|\n"
-    rows = (row(name, layer) for name, layer in sorted(registry().items()))
+    rows = (row(name, layer, recorded) for name, layer in sorted(registry().items()))
     return head + "\n".join(rows) + "\n"
 
 
@@ -139,6 +158,7 @@ def main() -> None:
     """Write the page, or with --check exit with 1 where it is not current."""
     if "--check" in sys.argv:
         sys.exit(0 if PAGE.read_text(encoding="utf-8") == page() else f"{PAGE} is not current")
+    record()
     PAGE.write_text(page(), encoding="utf-8")
 
 
