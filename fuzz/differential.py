@@ -21,7 +21,7 @@ from .nets import Drawn, draw_net
 ENGINES = ("torch",) * 10 + ("auto",) * 4 + ("openvino",) * 2
 """How often each engine is tried; OpenVINO takes long to prepare."""
 
-QUIET_RUNS = 7
+QUIET_RUNS = 10
 """After so many forwards without a change "auto" has tried OpenVINO."""
 
 

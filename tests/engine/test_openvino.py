@@ -177,13 +177,13 @@ def test_auto_prepares_it_only_when_nothing_changes_for_some_runs() -> None:
     net = caffe.Net(NET, caffe.TEST)
     for _ in range(choice.PATIENCE - 1):
         net.forward(a=PICTURES)
-        assert all(choice.compiled is None for choice in choices_of(net))
+        assert all(tried.due is not None for tried in choices_of(net))
     net.params["conv"][0].data[...] *= 2
     for _ in range(choice.PATIENCE - 1):
         net.forward(a=PICTURES)
-        assert choices_of(net)[0].compiled is None
+        assert choices_of(net)[0].due is not None
     net.forward(a=PICTURES)
-    assert choices_of(net)[0].compiled is not None
+    assert choices_of(net)[0].due is None
 
 
 def test_auto_keeps_the_faster_one() -> None:
@@ -191,12 +191,14 @@ def test_auto_keeps_the_faster_one() -> None:
     net = caffe.Net(NET, caffe.TEST)
     expected = net.forward(a=PICTURES)["fc"].copy()
     tried, _ = choices_of(net)
-    for _ in range(choice.PATIENCE + choice.TRIALS + 2):
+    for _ in range(choice.PATIENCE + choice.TRIAL + 1):
         found = net.forward(a=PICTURES)["fc"]
         np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
-    times = tried._times
-    is_faster = min(times[True][1:]) <= choice.WORTH * min(times[False][1:])
+    assert tried.is_settled
+    times = {name: min(taken) for name, taken in tried._times.items()}
+    is_faster = times["OpenVINO"] <= choice.WORTH * times["PyTorch"]
     assert is_faster == (tried.compiled is not None)
+    assert tried.told in net.explain()[1]
 
 
 def test_a_parameter_that_is_held_is_not_given_to_it() -> None:

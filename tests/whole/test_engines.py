@@ -97,4 +97,4 @@ def test_what_openvino_raises_is_told_as_ours() -> None:
         net.forward()
         (choice,) = choices_of(net)
         with pytest.raises(caffe.CaffeError, match=r"layer 'l' .*caffe\.set_engine"):
-            choice.backend.compile(choice._operations, {}, [])
+            choice.chosen.compile(choice._operations, {}, [])

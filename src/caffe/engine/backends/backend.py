@@ -43,10 +43,13 @@ class Backend(Protocol):
         What people call it.
     needs_torch : bool
         Whether it runs PyTorch's form of the operations, their parameters packed.
+    tolerance : float
+        By how much of the largest value its results may differ from PyTorch's.
     """
 
     name: str
     needs_torch: bool
+    tolerance: float
 
     def refusal(self, operation: Operation) -> str | None:
         """Say why an operation cannot be taken; None where it can."""

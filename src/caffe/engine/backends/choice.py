@@ -1,4 +1,9 @@
-"""Whether some of a plan's operations run one by one or as one: tried out (autotuning)."""
+"""What runs some of a plan's operations, PyTorch or a backend: tried out (autotuning).
+
+Two at a time meet: the champion, which is PyTorch at first, and a rival. They take turns of two
+runs each with the net's real input. The second run of a turn counts, since the first finds the
+other's values in the caches. The quicker one is the champion whom the next rival meets.
+"""
 
 from __future__ import annotations
 
@@ -19,39 +24,71 @@ if TYPE_CHECKING:
 PATIENCE = 5
 """From which run on in which nothing has changed compiling is worth its time."""
 
-TRIALS = PATIENCE - 2
-"""How many runs a backend has to show that it is faster; as many of PyTorch's count."""
+ROUNDS = 3
+"""How many turns a champion and a rival have, at most."""
+
+TURN = 2
+"""How many runs a turn has; the last one counts."""
+
+TRIAL = 1 + 2 * TURN * ROUNDS
+"""How many runs it takes to know who of two is quicker, at most, with the one that compiles."""
 
 WORTH = 0.97
-"""What share of PyTorch's time a backend may take at most; it needs memory of its own."""
+"""What share of the champion's time a rival may take at most; it needs memory of its own."""
 
-TOLERANCE = {"float32": 1e-2, "bfloat16": 0.1, "float16": 0.02}
-"""By how much of the largest value a backend's may differ from PyTorch's, by precision."""
+HOPELESS = 1.5
+"""By how many times one must be slower for it to be plain after the first turns."""
+
+PYTORCH = "PyTorch"
 
 
-def backend_for(settings: Settings) -> Backend | None:
-    """Return what could run operations as one; None where only PyTorch is wanted, or there."""
+def backends_for(settings: Settings) -> list[Backend]:
+    """Return what could run operations as one; nothing where only PyTorch is wanted, or there."""
     if settings.store is not None:
-        return Recorder(settings.store)
+        return [Recorder(settings.store)]
     wants = settings.engine == "openvino" or (settings.engine == "auto" and is_installed())
-    return OpenVINO(settings.precision) if wants else None
+    return [OpenVINO(settings.precision)] if wants else []
 
 
-def stretches(operations: Sequence[Operation], backend: Backend | None) -> list[tuple[int, bool]]:
-    """Part a plan's operations into runs that the backend takes and that it does not.
+def stretches(
+    operations: Sequence[Operation], backends: Sequence[Backend]
+) -> list[tuple[int, list[Backend]]]:
+    """Part a plan's operations into runs by who takes them.
+
+    The first backend parts them; what it does not take is parted by the next, and so on. What it
+    takes may be taken by others too, if they take all of it.
 
     Returns
     -------
-    list of (int, bool)
-        Where each run ends, and whether the backend takes it.
+    list of (int, list of Backend)
+        Where each run ends, and who takes it.
     """
-    found: list[tuple[int, bool]] = []
-    for i, operation in enumerate(operations):
-        takes = backend is not None and backend.refusal(operation) is None
-        if found and found[-1][1] == takes:
-            found[-1] = i + 1, takes
+    return [
+        (end, [backend, *others] if backend is not None else [])
+        for _, end, backend, others in _parted(operations, 0, len(operations), backends)
+    ]
+
+
+def _parted(
+    operations: Sequence[Operation], start: int, end: int, backends: Sequence[Backend]
+) -> list[tuple[int, int, Backend | None, list[Backend]]]:
+    """Part the operations from `start` to before `end`: starts, ends, who takes them, who else."""
+    if not backends:
+        return [(start, end, None, [])]
+    first, *others = backends
+    found: list[tuple[int, int, Backend | None, list[Backend]]] = []
+    takes = [first.refusal(operations[i]) is None for i in range(start, end)]
+    begin = start
+    for i in range(start + 1, end + 1):
+        if i < end and takes[i - start] == takes[begin - start]:
+            continue
+        if takes[begin - start]:
+            mine = operations[begin:i]
+            also = [o for o in others if all(o.refusal(made) is None for made in mine)]
+            found.append((begin, i, first, also))
         else:
-            found.append((i + 1, takes))
+            found += _parted(operations, begin, i, others)
+        begin = i
     return found
 
 
@@ -61,41 +98,84 @@ class Choice:
     Parameters
     ----------
     operations : sequence of Operation
-        Which; the backend takes them all.
-    backend : Backend
-        What could run them as one.
+        Which.
+    backends : sequence of Backend
+        What could run them as one; each takes them all.
     settings : Settings
         A backend that is asked for by its name is used from the first run on.
 
     Attributes
     ----------
-    is_open : bool
-        Whether the backend is still a possibility; False when PyTorch has been chosen.
+    chosen : Backend or None
+        The champion; None while it is PyTorch.
     is_asked_for : bool
         Whether the backend was named by the person: it is not compared with PyTorch.
-    compiled : Compiled or None
-        What the backend has made of the operations.
     """
 
     def __init__(
-        self, operations: Sequence[Operation], backend: Backend, settings: Settings
+        self, operations: Sequence[Operation], backends: Sequence[Backend], settings: Settings
     ) -> None:
-        self.backend = backend
-        self.is_open = True
-        self.compiled: Compiled | None = None
         self._operations = operations
-        self.is_asked_for = settings.engine == "openvino" and settings.store is None
-        self._is_tried = settings.engine == "auto" and settings.store is None
-        self._tolerance = TOLERANCE[str(settings.precision).removeprefix("torch.")]
+        on_cpu = settings.store is None
+        self.is_asked_for = on_cpu and settings.engine != "auto"
+        # A recording of the same operations needs no trial.
+        self._is_tried = on_cpu and not self.is_asked_for
+        self.chosen: Backend | None = None if self._is_tried else backends[0]
+        self._rivals = list(backends) if self._is_tried else []
+        self._made: dict[Backend, Compiled] = {}
         self._quiet_runs = 0
-        self._times: dict[bool, list[float]] = {False: [], True: []}
+        self._turns = 0
+        self._times: dict[str, list[float]] = {}
         # Those whose parameters somebody may hold.
         self._held = set(operations)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a backend is still a possibility; False when PyTorch has been chosen."""
+        return self.chosen is not None or bool(self._rivals)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left to be tried."""
+        return not self._rivals
+
+    @property
+    def compiled(self) -> Compiled | None:
+        """What runs the operations next; None where PyTorch does."""
+        turn = self._turn
+        return None if turn is None else self._made.get(turn)
+
+    @property
+    def _turn(self) -> Backend | None:
+        """Whose turn it is: the champion's, or the rival's once that is ready."""
+        rival = self._rivals[0] if self._rivals else None
+        is_rivals = rival in self._made and self._turns // TURN % 2 == 1
+        return rival if is_rivals else self.chosen
+
+    @property
+    def due(self) -> Backend | None:
+        """What is to be compiled next; None where everything that is needed has been."""
+        if self.chosen is not None and self.chosen not in self._made:
+            return self.chosen
+        rival = self._rivals[0] if self._rivals else None
+        return rival if rival not in self._made else None
 
     def parameter_changes(self, operation: Operation) -> None:
         """Drop what was compiled: a parameter of this operation is about to change."""
         self._held.add(operation)
-        self.compiled, self._quiet_runs = None, 0
+        self._forget(0)
+
+    def _forget(self, quiet_runs: int) -> None:
+        """Drop what was compiled, and begin a trial that is under way anew."""
+        self._made.clear()
+        self._quiet_runs = quiet_runs
+        self._begin_trial()
+
+    def _begin_trial(self) -> None:
+        self._turns = 0
+        if self._rivals:
+            for backend in (self.chosen, self._rivals[0]):
+                self._times.pop(_name(backend), None)
 
     def is_due(self, wanted: set[int]) -> bool:
         """Count one more run, and say whether something is to be compiled for it.
@@ -111,11 +191,12 @@ class Choice:
             self._quiet_runs = 0
             return False
         self._quiet_runs += 1
-        if self.compiled is not None and not wanted.issubset(self.compiled.outputs):
-            wanted.update(self.compiled.outputs)
-            self.compiled, self._quiet_runs = None, 1
+        given = [set(compiled.outputs) for compiled in self._made.values()]
+        if not all(wanted <= outputs for outputs in given):
+            wanted.update(*given)
+            self._forget(1)
         patient = self.is_asked_for or self._quiet_runs >= PATIENCE
-        return self.compiled is None and patient
+        return patient and self.due is not None
 
     @property
     def _is_early(self) -> bool:
@@ -124,58 +205,114 @@ class Choice:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the run that was counted last can be the backend's."""
+        """Whether the run that was counted last can be a backend's."""
         return self.compiled is not None and self._quiet_runs > 0
 
-    def compile(self, wanted: set[int], inputs: Mapping[int, Tensor]) -> None:
-        """Let the backend compile the operations; where it cannot, PyTorch is chosen.
+    def compile(self, wanted: set[int], inputs: Mapping[int, Tensor]) -> Compiled | None:
+        """Let the backend that is due compile the operations; where it cannot, it is given up.
 
         Raises
         ------
         Exception
             What the backend raises, where it was asked for by name.
         """
+        backend = self.due
+        assert backend is not None
         try:
-            self.compiled = self.backend.compile(self._operations, inputs, wanted)
+            made = backend.compile(self._operations, inputs, wanted)
         except Exception as error:
             if self.is_asked_for:
                 raise
-            self._give_up(f"the net runs less quickly than it might: {error}")
+            self._give_up(backend, f"the net runs less quickly than it might: {error}")
+            return None
+        self._made[backend] = made
+        return made
 
-    def check(self, found: Mapping[int, Tensor], expected: Mapping[int, Tensor]) -> None:
-        """Compare what the backend computes with PyTorch's values; where they differ, give it up.
+    def check(
+        self, compiled: Compiled, found: Mapping[int, Tensor], expected: Mapping[int, Tensor]
+    ) -> None:
+        """Compare what a backend computes with what is known; where they differ, give it up.
 
         Parameters
         ----------
+        compiled : Compiled
+            What the backend has made.
         found, expected : mapping of int to Tensor
             Memories' values from the same inputs.
         """
+        (backend,) = (one for one, made in self._made.items() if made is compiled)
         for key, values in expected.items():
             wanted = values.float().flatten()
             most = float(wanted.abs().amax()) if wanted.numel() else 0.0
             difference = (found[key].float().flatten() - wanted).abs()
-            if not bool((difference <= self._tolerance * most).all()):
+            if not bool((difference <= backend.tolerance * most).all()):
                 self._give_up(
-                    f"{self.backend.name} computes otherwise than PyTorch from "
+                    backend,
+                    f"{backend.name} computes otherwise than {_name(self.chosen)} from "
                     f"{self._operations[0].label} to {self._operations[-1].label} (by "
                     f"{float(difference.amax()):.2g} where the largest value is {most:.2g}): "
-                    "it is not used"
+                    "it is not used",
                 )
                 return
 
-    def _give_up(self, reason: str) -> None:
-        self.compiled, self.is_open = None, False
+    def _give_up(self, backend: Backend, reason: str) -> None:
+        self._made.pop(backend, None)
+        if backend is self.chosen:
+            self.chosen = None
+        self._rivals = [rival for rival in self._rivals if rival is not backend]
+        self._begin_trial()
         warnings.warn(reason, CaffeWarning, stacklevel=3)
 
-    def judge(self, was_compiled: bool, seconds: float) -> None:
-        """Note how long a run took, and give the backend up where PyTorch is faster."""
-        tried = self._times[True]
-        is_undecided = self._is_tried and self.is_open and len(tried) <= TRIALS
-        if not is_undecided or not self._quiet_runs:
+    def judge(self, ran: Compiled | None, seconds: float) -> None:
+        """Note how long a run took, and who is the champion once that is known.
+
+        Parameters
+        ----------
+        ran : Compiled or None
+            What ran it; None where PyTorch did.
+        seconds : float
+            How long it took.
+        """
+        if not self._rivals or self._rivals[0] not in self._made or not self._quiet_runs:
             return
-        self._times[was_compiled].append(seconds)
-        if len(tried) > TRIALS:
-            # The first of each does more.
-            torchs, backends = (min(self._times[which][1:]) for which in (False, True))
-            if backends > WORTH * torchs:
-                self.compiled, self.is_open = None, False
+        if ran is not self.compiled:
+            # Its input was nothing for whose turn it was.
+            return
+        if self._turns % TURN == TURN - 1:
+            self._times.setdefault(_name(self._turn), []).append(seconds)
+        self._turns += 1
+        if self._turns % (2 * TURN) == 0:
+            self._decide()
+
+    def _decide(self) -> None:
+        """Let the quicker one be the champion, if it is known which one that is."""
+        rival = self._rivals[0]
+        champions, rivals = (min(self._times[_name(one)]) for one in (self.chosen, rival))
+        is_plain = not champions / HOPELESS < rivals < champions * HOPELESS
+        if not (is_plain or self._turns == 2 * TURN * ROUNDS):
+            return
+        loser: Backend | None = rival
+        if rivals <= WORTH * champions:
+            loser, self.chosen = self.chosen, rival
+        if loser is not None:
+            del self._made[loser]
+        del self._rivals[0]
+        # What the champion takes beside the next rival is measured anew.
+        self._begin_trial()
+
+    @property
+    def told(self) -> str:
+        """Say how quick those that were tried are; empty where none was."""
+        if not self._times or not self.is_settled:
+            return ""
+        ours = _name(self.chosen)
+        others = [
+            f"{1000 * min(times):.3g} by {name}"
+            for name, times in self._times.items()
+            if name != ours
+        ]
+        return f"{1000 * min(self._times[ours]):.3g} ms instead of {' and '.join(others)}"
+
+
+def _name(backend: Backend | None) -> str:
+    return PYTORCH if backend is None else backend.name

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
+TOLERANCE = {"float32": 1e-2, "bfloat16": 0.1, "float16": 0.02}
+"""By how much of the largest value results may differ, by precision."""
+
 
 def is_installed() -> bool:
     """Tell whether the package is there."""
@@ -51,6 +54,7 @@ class OpenVINO:
 
     def __init__(self, precision: torch.dtype) -> None:
         self._precision = precision
+        self.tolerance = TOLERANCE[str(precision).removeprefix("torch.")]
 
     def refusal(self, operation: Operation) -> str | None:
         """Say why an operation cannot be translated; None where it can."""

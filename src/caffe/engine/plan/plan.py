@@ -13,7 +13,6 @@ import threading
 import time
 import weakref
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...errors import CaffeError
@@ -22,14 +21,15 @@ from ...memory.blob import Blob, Layout
 from ...memory.synced import SyncedMemory
 from ...processes import in_forked_child
 from ...pytorch import torch
-from ..backends.backend import Compiled
-from ..backends.choice import Choice, backend_for, stretches
+from ..backends.backend import Backend, Compiled
+from ..backends.choice import Choice, backends_for, stretches
 from ..steps import Step
 from . import convolution, lrn, max_pool, product, summing  # noqa: F401 (their rules enter)
 from .builder import Builder
 from .looks import Look, Looks
 from .operation import Operation, Values, are_finite
 from .settings import Settings
+from .stretch import Stretch
 from .summing import let_sums_take_places
 from .survey import Kept, Survey
 
@@ -37,38 +37,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _Found = tuple[int, Kept, SyncedMemory]
-
-
-@dataclass
-class _Stretch:
-    """Operations from `start` to before `end` that are run alike.
-
-    Attributes
-    ----------
-    choice : Choice or None
-        What runs them as one; None where only PyTorch can run them.
-    reads : list of int
-        The memories that they read before they write them.
-    read_later : set of int
-        Those that they write and operations behind them read.
-    finals : list of (int, Kept)
-        Those that hold their final values after them.
-    released : set of int
-        Those that no operation behind them reads.
-    """
-
-    start: int
-    end: int
-    choice: Choice | None
-    reads: list[int]
-    read_later: set[int]
-    finals: list[tuple[int, Kept]]
-    released: set[int]
-
-    @property
-    def numbers(self) -> range:
-        """The operations' numbers."""
-        return range(self.start, self.end)
 
 
 class Plan:
@@ -132,13 +100,13 @@ class Plan:
         """Let nobody hold the lock: in a forked process those who did are no more."""
         self._lock = threading.RLock()
 
-    def _part(self) -> list[_Stretch]:
+    def _part(self) -> list[Stretch]:
         """Part the operations into stretches by what can run them."""
-        backend = self._backend = backend_for(self._settings)
-        found: list[_Stretch] = []
+        self._backends = backends_for(self._settings)
+        found: list[Stretch] = []
         last_read = {key: i for i, made in enumerate(self._operations) for key in made.reads}
         start = 0
-        for end, takes in stretches(self._operations, backend):
+        for end, backends in stretches(self._operations, self._backends):
             mine = self._operations[start:end]
             written: set[int] = set()
             reads: dict[int, None] = {}
@@ -146,16 +114,14 @@ class Plan:
                 reads.update(dict.fromkeys(key for key in operation.reads if key not in written))
                 written.update(operation.writes)
             later = {key for key in written if last_read.get(key, -1) >= end}
-            choice = None
-            if takes and backend is not None:
-                choice = Choice(mine, backend, self._settings)
+            choice = Choice(mine, backends, self._settings) if backends else None
             finals = [final for i in range(start, end) for final in self._survey.finals[i]]
             released = {key for i in range(start, end) for key in self._survey.released[i]}
-            found.append(_Stretch(start, end, choice, list(reads), later, finals, released))
+            found.append(Stretch(start, end, choice, list(reads), later, finals, released))
             start = end
             for operation in mine:
-                # What OpenVINO packs need not be packed for PyTorch.
-                operation.is_worth_packing = choice is None
+                # What a backend packs need not be packed for PyTorch, unless they are compared.
+                operation.is_worth_packing = choice is None or not choice.is_settled
         return found
 
     def fits(self, blobs: Sequence[Blob], settings: Settings) -> bool:
@@ -176,22 +142,15 @@ class Plan:
         reasons = [self._reasons.get(i, "") for i in range(len(self._layers))]
         numbers = {id(layer): i for i, layer in enumerate(self._layers)}
         for stretch in self._stretches:
-            for operation in self._operations[stretch.start : stretch.end]:
-                note = self._note(stretch, operation)
-                if operation.found_out and not (stretch.choice and stretch.choice.compiled):
-                    reasons[numbers[id(operation.parts[0].layer)]] += f", {operation.found_out}"
+            for i in stretch.numbers:
+                operation = self._operations[i]
+                first, note = stretch.notes(operation, self._backends)
+                reasons[numbers[id(operation.parts[0].layer)]] += first
                 for part in operation.parts:
                     reasons[numbers[id(part.layer)]] += note
+            first_layer = self._operations[stretch.start].parts[0].layer
+            reasons[numbers[id(first_layer)]] += stretch.verdict
         return reasons
-
-    def _note(self, stretch: _Stretch, operation: Operation) -> str:
-        if self._backend is None:
-            return ""
-        name = self._backend.name
-        if stretch.choice is not None:
-            return f"; run by {name}" if stretch.choice.compiled is not None else ""
-        refusal = self._backend.refusal(operation)
-        return f"; {name} would be slower" if refusal is None else f"; not by {name}: {refusal}"
 
     # Running.
 
@@ -219,30 +178,47 @@ class Plan:
                 continue
             self._run_by_choice(stretch, choice, sources, values)
             if not choice.is_open:
-                self._leave_to_torch(stretch)
+                self._leave_to_torch(stretch, choice)
 
     def _run_by_choice(
-        self, stretch: _Stretch, choice: Choice, sources: Values, values: Values
+        self, stretch: Stretch, choice: Choice, sources: Values, values: Values
     ) -> None:
         """Run a stretch by what is chosen, after compiling that if it is due."""
         kept, others = self._sorted(stretch.finals)
         wanted = {key for key, *_ in kept} | stretch.read_later
         is_due = choice.is_due(wanted)
-        if is_due and not (choice.is_asked_for or choice.backend.needs_torch):
-            self._run_and_compile(stretch, choice, wanted, sources, values)
-            return
+        backend = choice.due
+        if is_due and backend is not None:
+            if not (choice.is_asked_for or backend.needs_torch):
+                self._run_and_compile(stretch, choice, wanted, (kept, others), sources, values)
+                return
+            inputs = self._inputs_of(stretch, backend.needs_torch, sources, values)
+            self._compile(stretch, choice, wanted, inputs)
         began = time.perf_counter()
-        was_compiled = False
-        if is_due or choice.is_ready:
-            inputs = self._inputs_of(stretch, choice, sources, values)
-            if is_due:
-                self._compile(stretch, choice, wanted, inputs)
-            was_compiled = self._run_as_one(stretch, choice, inputs, (kept, others), values)
-        if not was_compiled:
-            self._run_one_by_one(stretch, sources, values)
-        choice.judge(was_compiled, time.perf_counter() - began)
+        ran = self._run_stretch(stretch, choice, (kept, others), sources, values)
+        choice.judge(ran, time.perf_counter() - began)
+        if choice.is_settled and choice.chosen is not None and not stretch.is_left:
+            self._leave_to_backend(stretch, choice.chosen)
 
-    def _run_one_by_one(self, stretch: _Stretch, sources: Values, values: Values) -> None:
+    def _run_stretch(
+        self,
+        stretch: Stretch,
+        choice: Choice,
+        finals: tuple[list[_Found], list[_Found]],
+        sources: Values,
+        values: Values,
+    ) -> Compiled | None:
+        """Run a stretch by what is to run it now; return what did, None where it was PyTorch."""
+        compiled = choice.compiled if choice.is_ready else None
+        if compiled is not None:
+            needs_torch = choice.chosen is not None and choice.chosen.needs_torch
+            inputs = self._inputs_of(stretch, needs_torch, sources, values)
+            if self._run_as_one(stretch, compiled, inputs, finals, values):
+                return compiled
+        self._run_one_by_one(stretch, sources, values)
+        return None
+
+    def _run_one_by_one(self, stretch: Stretch, sources: Values, values: Values) -> None:
         self._refresh(stretch.numbers)
         self._lay_out(stretch.reads, sources, values)
         self._heed_nan()
@@ -260,51 +236,53 @@ class Plan:
                 values.pop(key, None)
 
     def _inputs_of(
-        self, stretch: _Stretch, choice: Choice, sources: Values, values: Values
+        self, stretch: Stretch, needs_torch: bool, sources: Values, values: Values
     ) -> Values:
         """Return what a stretch starts from, as its backend takes it."""
-        if choice.backend.needs_torch:
+        if needs_torch:
             self._refresh(stretch.numbers)
             self._lay_out(stretch.reads, sources, values)
         return {key: values[key] if key in values else sources[key] for key in stretch.reads}
 
-    def _compile(self, stretch: _Stretch, choice: Choice, wanted: set[int], inputs: Values) -> None:
-        if not choice.backend.needs_torch:
-            self._release(stretch.numbers)
-        choice.compile(wanted, inputs)
+    def _compile(
+        self, stretch: Stretch, choice: Choice, wanted: set[int], inputs: Values
+    ) -> Compiled | None:
+        if choice.is_settled and choice.chosen is not None:
+            self._leave_to_backend(stretch, choice.chosen)
+        return choice.compile(wanted, inputs)
 
     def _run_and_compile(
         self,
-        stretch: _Stretch,
+        stretch: Stretch,
         choice: Choice,
         wanted: set[int],
+        finals: tuple[list[_Found], list[_Found]],
         sources: Values,
         values: Values,
     ) -> None:
-        """Run a stretch by PyTorch, then have it compiled, and compare what that computes."""
+        """Run a stretch as until now, then have it compiled, and compare what that computes."""
         inputs = {key: values[key].clone() for key in stretch.reads if key in values}
-        self._run_one_by_one(stretch, sources, values)
+        self._run_stretch(stretch, choice, finals, sources, values)
         inputs.update((key, self._snapshot[key]) for key in stretch.reads if key not in inputs)
         expected = {key: values[key].clone() for key in stretch.read_later}
         for key, final in stretch.finals:
             memory = final.memory()
             if key in wanted and key not in expected and memory is not None:
                 expected[key] = memory.read(None)[: final.count]
-        self._compile(stretch, choice, wanted, inputs)
-        if choice.compiled is not None and choice.compiled.take(inputs):
-            choice.check(choice.compiled.run(), expected)
+        compiled = self._compile(stretch, choice, wanted, inputs)
+        if compiled is not None and compiled.take(inputs):
+            choice.check(compiled, compiled.run(), expected)
 
     def _run_as_one(
         self,
-        stretch: _Stretch,
-        choice: Choice,
+        stretch: Stretch,
+        compiled: Compiled,
         inputs: Values,
         finals: tuple[list[_Found], list[_Found]],
         values: Values,
     ) -> bool:
-        """Run a stretch by its backend; returns whether that was possible."""
-        compiled = choice.compiled
-        if compiled is None or not compiled.take(inputs):
+        """Run a stretch by a backend; returns whether that was possible."""
+        if not compiled.take(inputs):
             return False
         for key in stretch.reads:
             if key in self._survey.sources:
@@ -322,11 +300,19 @@ class Plan:
             values.pop(key, None)
         return True
 
-    def _leave_to_torch(self, stretch: _Stretch) -> None:
+    def _leave_to_torch(self, stretch: Stretch, choice: Choice) -> None:
         """Run a stretch by PyTorch from now on."""
-        stretch.choice = None
+        stretch.told, stretch.choice = choice.told, None
         for i in stretch.numbers:
             self._operations[i].is_worth_packing = True
+
+    def _leave_to_backend(self, stretch: Stretch, backend: Backend) -> None:
+        """Drop what PyTorch has packed for a stretch that a backend runs from now on."""
+        stretch.is_left = True
+        if not backend.needs_torch:
+            for i in stretch.numbers:
+                self._operations[i].is_worth_packing = False
+            self._release(stretch.numbers)
 
     def _sorted(
         self, finals: Iterable[tuple[int, Kept]], also: Container[int] = ()

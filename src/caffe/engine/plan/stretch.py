@@ -1,0 +1,71 @@
+"""Operations of a plan that are run alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..backends.backend import Backend
+from ..backends.choice import Choice
+from .operation import Operation
+from .survey import Kept
+
+
+@dataclass
+class Stretch:
+    """Operations from `start` to before `end` that are run alike.
+
+    Attributes
+    ----------
+    choice : Choice or None
+        What runs them as one; None where only PyTorch can run them, or has been chosen.
+    reads : list of int
+        The memories that they read before they write them.
+    read_later : set of int
+        Those that they write and operations behind them read.
+    finals : list of (int, Kept)
+        Those that hold their final values after them.
+    released : set of int
+        Those that no operation behind them reads.
+    is_left : bool
+        Whether PyTorch's packed form of them was dropped, since a backend has been chosen.
+    told : str
+        What came of the choice, once there is none any more.
+    """
+
+    start: int
+    end: int
+    choice: Choice | None
+    reads: list[int]
+    read_later: set[int]
+    finals: list[tuple[int, Kept]]
+    released: set[int]
+    is_left: bool = False
+    told: str = ""
+
+    @property
+    def numbers(self) -> range:
+        """The operations' numbers."""
+        return range(self.start, self.end)
+
+    @property
+    def verdict(self) -> str:
+        """How quick those are that were tried, for people; empty where none was."""
+        told = self.told if self.choice is None else self.choice.told
+        return f" ({told})" if told else ""
+
+    def notes(self, operation: Operation, backends: Sequence[Backend]) -> tuple[str, str]:
+        """Say what runs one of the operations: of its first layer alone, and of all of them."""
+        champion = None if self.choice is None else self.choice.chosen
+        found_out = f", {operation.found_out}" if operation.found_out and not champion else ""
+        if self.choice is not None:
+            is_ready = champion is not None and self.choice.compiled is not None
+            return found_out, f"; run by {champion.name}" if champion and is_ready else ""
+        slower, note = [], ""
+        for backend in backends:
+            refusal = backend.refusal(operation)
+            if refusal is None:
+                slower.append(backend.name)
+            else:
+                note += f"; not by {backend.name}: {refusal}"
+        return found_out, note + (f"; {' and '.join(slower)} would be slower" if slower else "")

@@ -1,0 +1,189 @@
+"""Who runs a plan's operations is found out by turns, and by a margin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import pytest
+import torch
+
+import caffe
+from caffe.engine.backends.choice import (
+    HOPELESS,
+    PATIENCE,
+    ROUNDS,
+    TRIAL,
+    TURN,
+    WORTH,
+    Choice,
+    stretches,
+)  # fmt: skip
+from caffe.engine.plan.operation import Operation
+from caffe.engine.plan.settings import Settings
+
+AUTO = Settings(torch.float32, None, "auto", torch.channels_last)
+
+
+class Known:
+    """An operation of which nothing is asked but this."""
+
+    label = "layer"
+    is_held = is_trying = False
+
+    def __init__(self, takers: str = "") -> None:
+        self.takers = takers
+
+
+class Made:
+    """What a backend has made: what it gives can be set."""
+
+    def __init__(self, outputs: Iterable[int]) -> None:
+        self.outputs = list(outputs)
+        self.inputs: dict[int, torch.Tensor] = {}
+
+    def take(self, values: Mapping[int, torch.Tensor]) -> bool:
+        return True
+
+    def run(self) -> dict[int, torch.Tensor]:
+        return {}
+
+
+class Rival:
+    """A backend that takes a given time and the operations that name it."""
+
+    needs_torch = False
+    tolerance = 1e-3
+
+    def __init__(self, name: str, seconds: float = 1.0) -> None:
+        self.name, self.seconds = name, seconds
+
+    def refusal(self, operation: Operation) -> str | None:
+        return None if self.name in operation.takers else "no"  # type: ignore[attr-defined]
+
+    def compile(
+        self,
+        operations: Sequence[Operation],
+        inputs: Mapping[int, torch.Tensor],
+        outputs: Iterable[int],
+    ) -> Made:
+        if self.seconds < 0:
+            raise RuntimeError("it cannot")
+        return Made(outputs)
+
+
+def choice_of(*rivals: Rival, settings: Settings = AUTO) -> Choice:
+    return Choice([Known()], rivals, settings)  # type: ignore[list-item]
+
+
+def run(choice: Choice, seconds: float = 1.0) -> str:
+    """One run as a plan has it; returns who ran it."""
+    if choice.is_due({7}):
+        choice.compile({7}, {})
+        return "compiling"
+    ran = choice.compiled if choice.is_ready else None
+    if ran is None:
+        choice.judge(None, seconds)
+        return "PyTorch"
+    (rival,) = (one for one, made in choice._made.items() if made is ran)
+    choice.judge(ran, rival.seconds)  # type: ignore[attr-defined]
+    return rival.name
+
+
+def runs(choice: Choice, count: int, seconds: float = 1.0) -> list[str]:
+    return [run(choice, seconds) for _ in range(count)]
+
+
+def test_they_take_turns_and_the_second_run_of_each_counts() -> None:
+    rival = Rival("a", 0.9)
+    choice = choice_of(rival)
+    assert runs(choice, PATIENCE - 1) == ["PyTorch"] * (PATIENCE - 1)
+    ran = runs(choice, TRIAL)
+    assert ran == ["compiling", *(["PyTorch"] * TURN + ["a"] * TURN) * ROUNDS]
+    assert choice.is_settled
+    assert choice.chosen is rival
+    assert choice._times == {"PyTorch": [1.0] * ROUNDS, "a": [0.9] * ROUNDS}
+    assert choice.told == "900 ms instead of 1e+03 by PyTorch"
+    assert run(choice) == "a"
+
+
+def test_a_first_run_or_a_single_slow_one_decides_nothing() -> None:
+    rival = Rival("a", 0.9)
+    choice = choice_of(rival)
+    runs(choice, PATIENCE)
+    for turn in range(ROUNDS):
+        run(choice, 0.1)
+        run(choice, 1.0)
+        run(choice)
+        rival.seconds = 1.2 if turn == 1 else 0.9
+        run(choice)
+    assert choice.chosen is rival
+
+
+@pytest.mark.parametrize("seconds", [WORTH + 0.01, 1.0, HOPELESS - 0.01])
+def test_pytorch_stays_where_a_rival_is_not_quicker_by_the_margin(seconds: float) -> None:
+    choice = choice_of(Rival("a", seconds))
+    runs(choice, PATIENCE - 1 + TRIAL)
+    assert not choice.is_open
+    assert choice.compiled is None
+    assert choice._made == {}
+
+
+@pytest.mark.parametrize(("seconds", "winner"), [(2.0, None), (0.5, "a")])
+def test_what_is_plain_is_known_after_one_turn_of_each(seconds: float, winner: str | None) -> None:
+    choice = choice_of(Rival("a", seconds))
+    runs(choice, PATIENCE + 2 * TURN)
+    assert choice.is_settled
+    assert (choice.chosen and choice.chosen.name) == winner
+
+
+@pytest.mark.parametrize(
+    ("seconds", "winner"),
+    [((0.9, 0.8), "b"), ((0.8, 0.9), "a"), ((1.1, 0.9), "b"), ((1.1, 1.2), None), ((-1, 0.9), "b")],
+)
+@pytest.mark.filterwarnings("ignore:the net runs less quickly:caffe.CaffeWarning")
+def test_of_several_the_quickest_is_chosen(
+    seconds: tuple[float, float], winner: str | None
+) -> None:
+    choice = choice_of(*map(Rival, "ab", seconds))
+    runs(choice, PATIENCE + 2 * TRIAL)
+    assert choice.is_settled
+    assert (choice.chosen and choice.chosen.name) == winner
+    assert list(choice._made) == ([choice.chosen] if winner else [])
+
+
+def test_a_changed_parameter_begins_the_trial_anew_and_ends_no_choice() -> None:
+    choice = choice_of(Rival("a", 0.9))
+    operation = choice._operations[0]
+    runs(choice, PATIENCE + 3)
+    choice.parameter_changes(operation)
+    assert runs(choice, PATIENCE - 1) == ["PyTorch"] * (PATIENCE - 1)
+    runs(choice, TRIAL)
+    assert choice.chosen is not None
+    choice.parameter_changes(operation)
+    assert runs(choice, PATIENCE + 1) == ["PyTorch"] * (PATIENCE - 1) + ["compiling", "a"]
+    assert choice.told
+
+
+def test_what_gives_wrong_values_is_given_up() -> None:
+    choice = choice_of(Rival("a", 0.1), Rival("b", 0.2))
+    runs(choice, PATIENCE)
+    (made,) = choice._made.values()
+    expected = {7: torch.ones(3)}
+    choice.check(made, {7: torch.full((3,), 1.0005)}, expected)
+    assert choice.compiled is None
+    assert len(choice._made) == 1
+    with pytest.warns(caffe.CaffeWarning, match="a computes otherwise than PyTorch"):
+        choice.check(made, {7: torch.full((3,), 1.002)}, expected)
+    runs(choice, TRIAL)
+    assert choice.chosen is not None
+    assert choice.chosen.name == "b"
+
+
+def test_operations_are_parted_by_who_takes_them() -> None:
+    takers = ["ab", "ab", "a", "", "b", "b", "ab"]
+    backends = [Rival("a"), Rival("b")]
+    found = stretches([Known(one) for one in takers], backends)  # type: ignore[arg-type,misc]
+    assert [(end, [one.name for one in taking]) for end, taking in found] == [
+        (3, ["a"]), (4, []), (6, ["b"]), (7, ["a", "b"]),
+    ]  # fmt: skip
+    assert stretches([Known(), Known()], []) == [(2, [])]  # type: ignore[list-item]
