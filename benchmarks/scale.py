@@ -4,7 +4,7 @@
     Pictures a second of a run from a folder into Parquet files, against the same classifier on the
     same pictures in memory, in turn.
 ``memory``
-    What listing a million keys takes at most, and what a worker takes on few and on many pictures.
+    What listing a million keys takes at most, and what processes take on few and on many pictures.
 ``simulate``
     A thousand million pictures by many workers: listing, parts, requests, losses, cost. It takes
     seconds and asks nobody.
@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -42,7 +43,8 @@ def main() -> None:
     through.add_argument("--batch", type=int, default=16)
     memory = commands.add_parser("memory")
     memory.add_argument("--keys", type=int, default=1_000_000)
-    memory.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    memory.add_argument("--pictures", type=int, default=40_000)
+    memory.add_argument("--child", type=int, help=argparse.SUPPRESS)
     simulated = commands.add_parser("simulate")
     simulated.add_argument("--pictures", type=int, default=1_000_000_000)
     simulated.add_argument("--shard", type=int, default=4096)
@@ -135,14 +137,17 @@ def _work() -> float:
 
 def show_memory(options: argparse.Namespace) -> None:
     """Measure in processes of their own."""
-    if options.child:
-        kind, count = options.child
-        print(json.dumps({"list": _list, "work": _work_on}[kind](int(count))))
+    if options.child is not None:
+        print(json.dumps(_list(options.child)))
         return
-    for kind, count in (("list", 1000), ("list", options.keys), ("work", 200), ("work", 40_000)):
-        command = [sys.executable, __file__, "memory", "--child", kind, str(count)]
+    for count in (1000, options.keys):
+        command = [sys.executable, __file__, "memory", "--child", str(count)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        print(kind, count, done.stdout.strip(), flush=True)
+        print("list", count, done.stdout.strip(), flush=True)
+    for count, workers in ((200, 1), (options.pictures, 1), (options.pictures, 2)):
+        print("work", count, "processes", workers, flush=True)
+        for process in _work_on(count, workers):
+            print("   ", json.dumps(process), flush=True)
 
 
 def _list(count: int) -> dict[str, float]:
@@ -164,25 +169,21 @@ def _list(count: int) -> dict[str, float]:
                     f"s3://bucket/photos/{number // 1000:06}/{number:012}.jpg" for number in some
                 ]
                 writer.write_table(pyarrow.table({"key": keys}, schema=schema))
-        before = _peak()
+        before = _memory()["peak_mb"]
         out = open_store(str(Path(folder, "out")))
         list_pictures(out, [str(table)], 4096, lambda number, pictures: None, print)
-    return {"before_mb": before, "peak_mb": _peak(), "seconds": time.perf_counter() - begun}
+    seconds = time.perf_counter() - begun
+    return {"before_mb": before, "peak_mb": _memory()["peak_mb"], "seconds": seconds}
 
 
-def _work_on(count: int) -> dict[str, float]:
-    """Work on so many tiny pictures in tables."""
+def _work_on(count: int, workers: int) -> list[dict[str, float]]:
+    """Let the command work on so many tiny pictures in tables; return what its processes took."""
     import pyarrow
     import pyarrow.parquet
-    import torch
 
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    from caffe.bulk.run import run
-    from caffe.bulk.tasks import Arithmetic
-    from tests.helpers.bulk import encoded, job_of
+    from tests.helpers.bulk import encoded, model_files
 
-    torch.zeros(1)
-    before = _peak()
     with tempfile.TemporaryDirectory() as folder:
         pictures = [encoded(number) for number in range(3)]
         for start in range(0, count, 10_000):
@@ -191,16 +192,56 @@ def _work_on(count: int) -> dict[str, float]:
             pyarrow.parquet.write_table(
                 table, Path(folder, f"{start:09}.parquet"), row_group_size=2048
             )
-        arithmetic = Arithmetic(engine="torch")
-        sources = [Path(folder, "*.parquet")]
-        run(job_of(Path(folder), sources, size=4096, batch=64, arithmetic=arithmetic))
-    return {"before_mb": before, "peak_mb": _peak()}
+        net = model_files(Path(folder, "net"))
+        command = [sys.executable, "-W", "ignore", "-m", "recaffe", "classify"]
+        command += [f"{folder}/*.parquet", "--net", net.net, "--weights", net.weights]
+        command += ["--output", f"{folder}/out/", "--workers", str(workers)]
+        command += ["--batch", "64", "--engine", "torch", "--verify"]
+        return _watched(command)
 
 
-def _peak() -> float:
-    from memory import peak
+def _watched(command: list[str]) -> list[dict[str, float]]:
+    """Run a command; return what it and each process that it started took at most, in MB."""
+    taken: dict[int, dict[str, float]] = {}
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            found = [process.pid, *_children(process.pid)]
+            for number in found:
+                for name, value in _memory(number).items():
+                    before = taken.setdefault(number, {})
+                    before[name] = max(before.get(name, 0), value)
+            time.sleep(0.2)
+    if process.returncode:
+        raise SystemExit(process.returncode)
+    return list(taken.values())
 
-    return peak()
+
+def _children(process: int) -> list[int]:
+    """The processes that a process started, and those that they did."""
+    found = []
+    for tasks in Path(f"/proc/{process}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in map(int, tasks.read_text().split()):
+                found += [child, *_children(child)]
+    return found
+
+
+def _memory(process: int | str = "self") -> dict[str, float]:
+    """What a process takes now, and has taken at most.
+
+    The proportional size counts a page that n processes share as an n-th.
+    """
+    names = {"VmHWM": "peak_mb", "VmRSS": "resident_mb", "Pss": "proportional_mb"}
+    told = {}
+    # It may have ended by now.
+    with suppress(OSError):
+        for file in ("status", "smaps_rollup"):
+            for line in Path(f"/proc/{process}/{file}").read_text().splitlines():
+                name, _, value = line.partition(":")
+                if name in names:
+                    # What is called kB there has 1024 bytes.
+                    told[names[name]] = round(int(value.split()[0]) * 1024 / 1e6, 1)
+    return told
 
 
 @dataclass

@@ -9,7 +9,6 @@ from contextlib import closing
 from itertools import groupby
 
 from ..errors import CaffeError, FetchError, ImageError, MissingFileError
-from ..io.addresses import fetch_url
 from ..io.given import is_address
 from ..io.read_ahead import read_ahead
 from .entries import Entry
@@ -108,6 +107,8 @@ def _whole(entry: Entry) -> bytes:
 
 
 def _from_web(address: str) -> bytes:
+    from ..io.addresses import fetch_url
+
     for attempt in range(_TRIES - 1):
         try:
             return fetch_url(address)

@@ -85,7 +85,8 @@ def read_shard(store: Store, number: int) -> Shard:
     name = shard_name(number)
     content = store.read(name)
     try:
-        table = parquet.read_table(io.BytesIO(content))
+        # Not `read_table`, which loads what is for many files at once.
+        table = parquet.ParquetFile(io.BytesIO(content)).read(use_threads=False)
         facts = table.schema.metadata
         columns = [table.column(c).to_pylist() for c in ("key", "size", "etag")]
         columns += [table.column(c).to_pylist() for c in ("container", "offset", "raw")]

@@ -135,7 +135,7 @@ def read_part(store: Store, number: int, columns: Sequence[str] | None = None) -
     name = part_name(number)
     content = store.read(name)
     try:
-        return parquet.read_table(io.BytesIO(content), columns=columns)
+        return parquet.ParquetFile(io.BytesIO(content)).read(columns, use_threads=False)
     # pyarrow's errors are of many kinds.
     except Exception as error:
         raise ParseError(f"no rows of pictures: {error}", f"{store.place}/{name}") from error

@@ -86,12 +86,10 @@ def read_rows(place: str, rows: list[int]) -> list[bytes | None]:
     group, start = group_of(place, rows[0])
     content = str(_columns_of(file, place).content)
     try:
-        column = file.read_row_group(group, [content]).column(content)
-        found = column.take([row - start for row in rows])
-        if _is_struct(found.type):
-            found = found.combine_chunks().field(BYTES)
-        values: list[bytes | None] = found.to_pylist()
-        return values
+        column = file.read_row_group(group, [content], use_threads=False).column(content)
+        # One by one: Arrow's `take` is among a thousand functions that would have to be loaded.
+        values = [column[row - start].as_py() for row in rows]
+        return [v and v[BYTES] for v in values] if _is_struct(column.type) else values
     except CaffeError:
         raise
     # pyarrow's errors are of many kinds.
@@ -168,7 +166,9 @@ def _names(file: Any, group: int, column: str | None, rows: int) -> Iterator[str
     if column is None:
         yield from (None for _ in range(rows))
         return
-    batches = file.iter_batches(_READ_AT_ONCE, row_groups=[group], columns=[column])
+    batches = file.iter_batches(
+        _READ_AT_ONCE, row_groups=[group], columns=[column], use_threads=False
+    )
     for batch in batches:
         yield from batch.column(0).to_pylist()
 
@@ -177,7 +177,7 @@ def _named(file: Any, place: str, column: str, after: Entry | None) -> Iterator[
     """Pictures that lie elsewhere; `offset` is their row all the same, to be found again by."""
     first = 0 if after is None or after.offset is None else after.offset + 1
     number = 0
-    for batch in file.iter_batches(_READ_AT_ONCE, columns=[column]):
+    for batch in file.iter_batches(_READ_AT_ONCE, columns=[column], use_threads=False):
         if number + len(batch) <= first:
             number += len(batch)
             continue

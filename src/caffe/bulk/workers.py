@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from typing import Any
 
 from ..errors import CaffeError
 from ..threads import shared_among
+from .footprint import keep_small
 from .job import Job
 from .parts import Count
 from .plan import shards_of
@@ -25,6 +27,9 @@ TRIES = 3
 PATIENCE = 5.0
 """Seconds that processes have to end."""
 _TOLD_EVERY = 0.2
+
+LIBRARIES = ["numpy", "torch", "pyarrow.parquet", "PIL.Image"]
+"""What processes share on Linux. None of this package: another `caffe` may stand first there."""
 
 WANT, COUNT, DONE, FAILED, PASSED = "want", "count", "done", "failed", "passed"
 
@@ -135,15 +140,28 @@ class Workers:
             self._workers.append(self._started())
 
     def _started(self) -> _Worker:
-        # A fork would have this process's locks, but not its threads.
-        context = multiprocessing.get_context("spawn")
+        context = _context()
         ours, theirs = context.Pipe()
         process = context.Process(
             target=_work_for, args=(self._job, theirs), name="caffe-bulk", daemon=True
         )
-        process.start()
+        with _uninterrupted():
+            process.start()
         theirs.close()
         return _Worker(process, ours)
+
+
+def _context() -> Any:
+    """How processes are started: each with memory of its own, but for the libraries' where it can.
+
+    A fork of this process would have its locks, but not its threads. On Linux a process without
+    threads loads the libraries once, and the others are forked from it.
+    """
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(LIBRARIES)
+    return context
 
 
 @contextmanager
@@ -162,10 +180,24 @@ def _threads_for_each(count: int) -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Keep Ctrl-C from processes that are started inside: each would tell of it in many lines."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _work_for(job: Job, pipe: Connection) -> None:
     """What a process does: ask for shards until there are none, and tell what became of them."""
     # From the terminal Ctrl-C reaches the whole group; the first process decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_small()
     try:
         told = _Told(pipe.send)
         for done in work(job.task.open(), job.store, shards_of(job, _asked(pipe)), told.count):

@@ -12,6 +12,7 @@ from ..errors import CaffeError, FetchError, as_caffe_error
 from ..io.read_ahead import read_ahead
 from .entries import Entry
 from .fetching import Content, fetched, is_unreachable
+from .footprint import give_back
 from .manifest import Shard
 from .parts import NOTHING, Count, part_bytes, part_name, reason_of
 from .stores import Store
@@ -165,6 +166,8 @@ def _check_reached(opened: _Open) -> None:
 
 def _keep(task: OpenTask, store: Store, opened: _Open, replaces: bool) -> Done:
     content, count = part_bytes(opened.shard, opened.rows, task)
+    opened.rows.clear()
+    give_back()
     name = part_name(opened.shard.number)
     if replaces:
         store.replace(name, content)

@@ -170,11 +170,13 @@ def run_in_parts(
     afterwards : callable
         What else is to be done when all rows are there.
     """
+    from ..bulk.footprint import keep_small
     from ..bulk.job import SHARD, Job
     from ..bulk.stores import open_store
     from ..errors import require
 
     require("pyarrow", "parquet", f"rows in {output}")
+    keep_small()
     if pictures:
         job = Job(task(), tuple(pictures), output, wishes.shard or SHARD)
         begun = time.monotonic()
