@@ -79,7 +79,7 @@ def throughput(options: argparse.Namespace) -> None:
     model = zoo.load()
     files = zoo.fetch(model.record.name, quiet=True)
     whole = ModelFiles(str(files.net), str(files.weights))
-    task = Classifying(whole, model.recipe, tuple(model.labels), batch=options.batch)
+    task = Classifying(whole, model.recipe, labels=tuple(model.labels), batch=options.batch)
     # One net for all turns, as the other has: what a new one prepares at first is not compared.
     opened = task.open()
     walls: dict[str, list[float]] = {"in memory": [], "run": []}

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 import caffe
-from caffe.cli.own_net import own_classifier, own_recipe, tell_recipe
+from caffe.cli.own_net import OwnNet, own_recipe, tell_recipe
 from caffe.io import array_to_blobproto, resize_image
 
 F = np.float32
-OPTIONS = ("mean", "raw_scale", "input_scale", "channel_swap", "image_dims")
-
-
-def said(**options: Any) -> tuple[Any, ...]:
-    return tuple(options.get(name) for name in OPTIONS)
 
 
 def net(folder: Path, channels: int = 3) -> tuple[Path, Path]:
@@ -37,7 +31,7 @@ def pixels(channels: int = 3) -> np.ndarray:
 
 
 def test_what_is_not_said_is_as_caffe_has_it(tmp_path: Path) -> None:
-    classifier = own_classifier(*net(tmp_path), *said())
+    classifier = OwnNet(*net(tmp_path)).classifier()
     assert classifier.recipe.why == (
         "order and raw scale: Caffe's usual; size and crop: the net's input"
     )
@@ -47,12 +41,14 @@ def test_what_is_not_said_is_as_caffe_has_it(tmp_path: Path) -> None:
 
 
 def test_every_option_is_told_as_the_reason_of_its_value(tmp_path: Path) -> None:
-    classifier = own_classifier(
+    classifier = OwnNet(
         *net(tmp_path),
-        *said(
-            mean="1,2,3.5", raw_scale=4.0, input_scale=0.5, channel_swap="1,2,0", image_dims="13x11"
-        ),
-    )
+        mean="1,2,3.5",
+        raw_scale=4.0,
+        input_scale=0.5,
+        channel_swap="1,2,0",
+        image_dims="13x11",
+    ).classifier()
     recipe = classifier.recipe
     assert recipe.reasons == {
         "mean": "--mean",
@@ -77,7 +73,7 @@ def test_a_mean_file_is_named_as_the_reason(tmp_path: Path, kind: str) -> None:
         np.save(path, mean)
     else:
         path.write_bytes(array_to_blobproto(mean[np.newaxis]).SerializeToString())
-    classifier = own_classifier(*net(tmp_path), *said(mean=str(path)))
+    classifier = OwnNet(*net(tmp_path), mean=str(path)).classifier()
     assert f"mean: from {path}" in classifier.recipe.why
     resized = resize_image(pixels(), (8, 6)) / F(255)
     expected = resized[:, :, ::-1] * F(255) - resize_image(mean.transpose(1, 2, 0), (8, 6))
@@ -86,7 +82,7 @@ def test_a_mean_file_is_named_as_the_reason(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_net_of_one_channel_has_no_order(tmp_path: Path) -> None:
-    classifier = own_classifier(*net(tmp_path, channels=1), *said(channel_swap="2,1,0"))
+    classifier = OwnNet(*net(tmp_path, channels=1), channel_swap="2,1,0").classifier()
     assert (classifier.recipe.order, classifier.recipe.channel_swap) == ("grey", None)
     assert classifier.recipe.why.startswith("order: a net of one channel; ")
     expected = (resize_image(pixels(1), (8, 6)) / F(255) * F(255)).transpose(2, 0, 1)
@@ -94,7 +90,7 @@ def test_a_net_of_one_channel_has_no_order(tmp_path: Path) -> None:
 
 
 def test_the_record_is_told_with_its_reasons(capsys: pytest.CaptureFixture[str]) -> None:
-    tell_recipe(own_recipe(*said(mean="104,117,123")).for_input((1, 3, 8, 6)))
+    tell_recipe(own_recipe("104,117,123").for_input((1, 3, 8, 6)))
     assert capsys.readouterr().err == (
         "caffe: pictures go in as bgr, pixel - (104, 117, 123), brought to 6 x 8 "
         "(order and raw scale: Caffe's usual; mean: --mean; size and crop: the net's input)\n"

@@ -46,7 +46,7 @@ def job_of(
 ) -> Job:
     """A run whose net and results lie in a folder."""
     recipe = PictureRecipe(mean=None, raw_scale=4.0, image_dims=None, crop=None)
-    whole = Classifying(model_files(folder / "net"), recipe, COLOURS, **{"top": 2, **task})
+    whole = Classifying(model_files(folder / "net"), recipe, labels=COLOURS, **{"top": 2, **task})
     return Job(whole, tuple(map(str, sources)), str(output or folder / "out"), size)
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,22 +11,16 @@ from numpy.typing import NDArray
 
 from ..classifier import BATCH, CROPS, Classifier
 from ..errors import ShapeError, require
-from ..io.recipe import PictureRecipe
 from ..predictions import Predictions
-from .model_files import ModelFiles
-from .tasks import AS_IT_IS, Arithmetic, pixels_of
+from .tasks import Task, names_facts, pixels_of
 
 
-@dataclass(frozen=True)
-class Classifying:
+@dataclass(frozen=True, kw_only=True)
+class Classifying(Task):
     """Name what is in pictures.
 
     Attributes
     ----------
-    model : ModelFiles
-        The net.
-    recipe : PictureRecipe
-        How pictures go in.
     labels : tuple of str or None
         What the classes are called.
     top : int
@@ -39,57 +31,69 @@ class Classifying:
         Average over ten crops.
     batch : int
         How many pictures go through at once.
-    arithmetic : Arithmetic
-        By what is computed.
     """
 
-    model: ModelFiles
-    recipe: PictureRecipe
+    name = "classify"
+
     labels: tuple[str, ...] | None = None
     top: int = 5
     least: float | None = None
     oversample: bool = False
     batch: int = BATCH
-    arithmetic: Arithmetic = AS_IT_IS
 
-    def facts(self) -> dict[str, Any]:
+    def own_facts(self) -> dict[str, Any]:
         return {
-            "task": "classify",
-            "model": self.model.facts(),
-            "recipe": recipe_facts(self.recipe),
             "labels": names_facts(self.labels),
             "top": self.top,
             "min_probability": self.least,
             "oversample": self.oversample,
-            "precision": self.arithmetic.precision or "float32",
         }
-
-    def packed(self) -> Classifying:
-        return replace(self, model=self.model.packed())
 
     def open(self) -> OpenClassifying:
         return OpenClassifying(self)
 
 
-class OpenClassifying:
-    """See `Classifying`."""
+class OpenClassifier:
+    """What tasks have in common that are done by a classifier, with its net loaded.
 
-    def __init__(self, task: Classifying) -> None:
-        self._task = task
-        self._net = opened_classifier(task.model, task.recipe, task.arithmetic)
-        self.at_once = max(1, task.batch // CROPS) if task.oversample else task.batch
-        self._net.make_room(self.at_once * (CROPS if task.oversample else 1))
-        self._color = self._net.recipe.color
+    Parameters
+    ----------
+    task : Task
+        The task.
+    batch : int
+        How many crops go through at once.
+    oversample : bool
+        Take ten crops of each picture.
+    """
+
+    def __init__(self, task: Task, batch: int, oversample: bool = False) -> None:
+        task.arithmetic.use()
+        with task.model.at_hand() as (net, weights):
+            self.net = Classifier(net, weights)
+        self.net.recipe = task.recipe
+        each = CROPS if oversample else 1
+        self.at_once = max(1, batch // each)
+        self.net.make_room(self.at_once * each)
         self.metadata: dict[str, str] = {}
+        self._oversample = oversample
+        self._color = self.net.recipe.color
 
     def prepare(self, content: bytes, name: str) -> NDArray[np.float32]:
         pixels, white = pixels_of(content, name, self._color)
-        return self._net.prepare(pixels, self._task.oversample, white)
+        return self.net.prepare(pixels, self._oversample, white)
+
+
+class OpenClassifying(OpenClassifier):
+    """See `Classifying`."""
+
+    def __init__(self, task: Classifying) -> None:
+        super().__init__(task, task.batch, task.oversample)
+        self._task = task
 
     def run(self, prepared: Sequence[NDArray[np.float32]]) -> list[Predictions]:
         task = self._task
         found = []
-        for rows in self._net.run_prepared(prepared):
+        for rows in self.net.run_prepared(prepared):
             for row in rows.reshape(len(rows), -1):
                 if task.labels is not None and len(task.labels) != len(row):
                     raise ShapeError(
@@ -113,36 +117,3 @@ class OpenClassifying:
             columns["labels"] = column("label", arrow.string())
         columns["probabilities"] = column("probability", arrow.float32())
         return columns
-
-
-def opened_classifier(
-    model: ModelFiles, recipe: PictureRecipe, arithmetic: Arithmetic
-) -> Classifier:
-    """Load a classifier that takes pictures by a recipe."""
-    arithmetic.use()
-    with model.at_hand() as (net, weights):
-        classifier = Classifier(net, weights)
-    classifier.recipe = recipe
-    return classifier
-
-
-def recipe_facts(recipe: PictureRecipe) -> dict[str, Any]:
-    """Return what a recipe does to pictures, as JSON can have it; the reasons are left out."""
-    facts = asdict(recipe)
-    del facts["reasons"]
-    mean = facts["mean"]
-    if isinstance(mean, np.ndarray):
-        digest = hashlib.sha256(np.ascontiguousarray(mean, "<f4").tobytes()).hexdigest()
-        facts["mean"] = {"shape": list(mean.shape), "sha256": digest}
-    for name, value in facts.items():
-        if isinstance(value, tuple):
-            facts[name] = list(value)
-    return facts
-
-
-def names_facts(names: Sequence[str] | None) -> dict[str, Any] | None:
-    """Return what tells a list of classes from another, as JSON can have it."""
-    if names is None:
-        return None
-    digest = hashlib.sha256(json.dumps(list(names)).encode()).hexdigest()
-    return {"count": len(names), "sha256": digest}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,22 +11,16 @@ import numpy as np
 from ..detect.annotations import Searched
 from ..detect.object_detector import ObjectDetector
 from ..errors import CaffeError, require
-from ..io.recipe import Frame, PictureRecipe
-from .classifying import names_facts, recipe_facts
-from .model_files import ModelFiles
-from .tasks import AS_IT_IS, Arithmetic, pixels_of
+from ..io.recipe import Frame
+from .tasks import Task, names_facts, pixels_of
 
 
-@dataclass(frozen=True)
-class Detecting:
+@dataclass(frozen=True, kw_only=True)
+class Detecting(Task):
     """Find objects.
 
     Attributes
     ----------
-    model, arithmetic
-        See `Classifying`.
-    recipe : PictureRecipe
-        How pictures go in.
     names : tuple of str or None
         What the classes are called.
     anchors : tuple of float or None
@@ -35,26 +29,18 @@ class Detecting:
         The least score.
     """
 
-    model: ModelFiles
-    recipe: PictureRecipe
+    name = "detect"
+
     names: tuple[str, ...] | None = None
     anchors: tuple[float, ...] | None = None
     threshold: float = 0.5
-    arithmetic: Arithmetic = AS_IT_IS
 
-    def facts(self) -> dict[str, Any]:
+    def own_facts(self) -> dict[str, Any]:
         return {
-            "task": "detect",
-            "model": self.model.facts(),
-            "recipe": recipe_facts(self.recipe),
             "labels": names_facts(self.names),
             "anchors": None if self.anchors is None else list(self.anchors),
             "threshold": self.threshold,
-            "precision": self.arithmetic.precision or "float32",
         }
-
-    def packed(self) -> Detecting:
-        return replace(self, model=self.model.packed())
 
     def open(self) -> OpenDetecting:
         return OpenDetecting(self)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,74 +11,54 @@ from numpy.typing import NDArray
 
 from ..classifier import BATCH, without_last_ones
 from ..errors import require
-from ..io.recipe import PictureRecipe
 from ..net.checks import known_blobs
-from .classifying import opened_classifier, recipe_facts
-from .model_files import ModelFiles
-from .tasks import AS_IT_IS, Arithmetic, pixels_of
+from .classifying import OpenClassifier
+from .tasks import Task
 
 COLUMN = "features"
 
 
-@dataclass(frozen=True)
-class Extracting:
+@dataclass(frozen=True, kw_only=True)
+class Extracting(Task):
     """Keep what a blob holds.
 
     Attributes
     ----------
-    model, recipe, batch, arithmetic
-        See `Classifying`.
     blob : str or None
         The blob's name; that of `Classifier.feature_blob` if nothing is said.
+    batch : int
+        How many pictures go through at once.
     """
 
-    model: ModelFiles
-    recipe: PictureRecipe
+    name = "extract"
+
     blob: str | None = None
     batch: int = BATCH
-    arithmetic: Arithmetic = AS_IT_IS
 
-    def facts(self) -> dict[str, Any]:
-        return {
-            "task": "extract",
-            "model": self.model.facts(),
-            "recipe": recipe_facts(self.recipe),
-            "blob": self.blob,
-            "precision": self.arithmetic.precision or "float32",
-        }
-
-    def packed(self) -> Extracting:
-        return replace(self, model=self.model.packed())
+    def own_facts(self) -> dict[str, Any]:
+        return {"blob": self.blob}
 
     def open(self) -> OpenExtracting:
         return OpenExtracting(self)
 
 
-class OpenExtracting:
+class OpenExtracting(OpenClassifier):
     """See `Extracting`."""
 
     def __init__(self, task: Extracting) -> None:
-        self._net = opened_classifier(task.model, task.recipe, task.arithmetic)
-        self._blob = task.blob or self._net.feature_blob()
-        known_blobs([self._blob], self._net.blobs)
-        self.at_once = task.batch
-        self._net.make_room(task.batch)
-        self._color = self._net.recipe.color
+        super().__init__(task, task.batch)
+        self._blob = task.blob or self.net.feature_blob()
+        known_blobs([self._blob], self.net.blobs)
         # One picture of zeros says what shape rows have, also where no picture can be read.
-        shape = tuple(self._net.blobs[self._net.inputs[0]].shape)
+        shape = tuple(self.net.blobs[self.net.inputs[0]].shape)
         (row,) = self.run([np.zeros((1, *shape[1:]), np.float32)])
         self._size = row.size
-        told = {"blob": self._blob, "shape": ",".join(map(str, row.shape))}
-        self.metadata = told
-
-    def prepare(self, content: bytes, name: str) -> NDArray[np.float32]:
-        pixels, white = pixels_of(content, name, self._color)
-        return self._net.prepare(pixels, False, white)
+        self.metadata = {"blob": self._blob, "shape": ",".join(map(str, row.shape))}
 
     def run(self, prepared: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         return [
             row
-            for rows in self._net.run_prepared(prepared, self._blob)
+            for rows in self.net.run_prepared(prepared, self._blob)
             for row in without_last_ones(rows)
         ]
 

@@ -54,7 +54,6 @@ def _glibc() -> Any:
     """The C library, where it is glibc."""
     try:
         library = ctypes.CDLL("libc.so.6")
-        library.malloc_trim, library.mallopt
-    except (OSError, AttributeError):
+    except OSError:
         return None
-    return library
+    return library if hasattr(library, "malloc_trim") else None

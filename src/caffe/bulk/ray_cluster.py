@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -64,58 +65,69 @@ def run_on_ray(
         return finish(job.store, {})
     begun = time.monotonic()
     state = State(is_listed=True)
-    try:
-        started = _connected(ray, address)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise CaffeError(f"no Ray cluster at {address}: {error}") from error
-    try:
-        context = data.DataContext.get_current()
-        context.enable_progress_bars = False
-        sent, share = _for_actors(job, gpus)
-        shards = data.from_items(
-            [{"shard": number} for number in numbers],
-            override_num_blocks=min(len(numbers), MOST_BLOCKS),
-        )
-        worked = shards.map_batches(
-            ShardWorker,
-            fn_constructor_args=(sent,),
-            batch_size=1,
-            compute=_strategy(data, ray, actors, share),
-            num_cpus=1,
-            num_gpus=share or None,
-        )
-        for row in worked.iter_rows():
+    with _connected(ray, address):
+        for row in _worked(ray, data, job, numbers, actors, gpus):
             state.done += row["pictures"]
             state.errors += row["errors"]
             state.shards += 1
             state.seconds = time.monotonic() - begun
             watch(state)
+    return finish(job.store, {}, state.seconds)
+
+
+@contextmanager
+def _connected(ray: Any, address: str) -> Iterator[None]:
+    """Connect to a cluster, unless the program has; what Ray says of failures is told in words."""
+    started = not ray.is_initialized()
+    if started:
+        where = {} if address == LOCAL else {"address": address}
+        try:
+            ray.init(log_to_driver=False, include_dashboard=False, logging_level="error", **where)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise CaffeError(f"no Ray cluster at {address}: {error}") from error
+    try:
+        yield
     except ray.exceptions.RayError as error:
         raise CaffeError(f"the Ray cluster failed: {_reason(error)}") from error
     finally:
         if started:
             ray.shutdown()
-    return finish(job.store, {}, state.seconds)
 
 
-def _connected(ray: Any, address: str) -> bool:
-    """Connect to a cluster, unless the program has; return whether that is to be undone."""
-    if ray.is_initialized():
-        return False
-    where = {} if address == LOCAL else {"address": address}
-    ray.init(log_to_driver=False, include_dashboard=False, logging_level="error", **where)
-    return True
+def _worked(
+    ray: Any,
+    data: Any,
+    job: Job,
+    numbers: list[int],
+    actors: tuple[int, int] | None,
+    gpus: float | None,
+) -> Iterator[dict[str, int]]:
+    """Let actors work on shards; yield what is said of each that is done."""
+    data.DataContext.get_current().enable_progress_bars = False
+    sent, share = _for_actors(job, gpus)
+    shards = data.from_items(
+        [{"shard": number} for number in numbers],
+        override_num_blocks=min(len(numbers), MOST_BLOCKS),
+    )
+    worked = shards.map_batches(
+        ShardWorker,
+        fn_constructor_args=(sent,),
+        batch_size=1,
+        compute=_strategy(data, ray, actors, share),
+        num_cpus=1,
+        num_gpus=share or None,
+    )
+    yield from worked.iter_rows()
 
 
 def _for_actors(job: Job, gpus: float | None) -> tuple[Job, float]:
     """The job as it is sent, and each actor's part of a GPU."""
     sent = job.packed()
-    task: Any = sent.task
-    if task.arithmetic.gpu is None:
+    if sent.task.arithmetic.gpu is None:
         return sent, gpus or 0
     # Ray shows each actor its own GPU alone.
-    arithmetic = replace(task.arithmetic, gpu=0)
-    return replace(sent, task=replace(task, arithmetic=arithmetic)), gpus or 1
+    arithmetic = replace(sent.task.arithmetic, gpu=0)
+    return replace(sent, task=replace(sent.task, arithmetic=arithmetic)), gpus or 1
 
 
 def _strategy(data: Any, ray: Any, actors: tuple[int, int] | None, share: float) -> Any:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from typing_extensions import Self
 
 from ..io.given import read_given
+from ..io.recipe import PictureRecipe
+from .model_files import ModelFiles
 
 
 @dataclass(frozen=True)
@@ -47,15 +55,46 @@ class Arithmetic:
 AS_IT_IS = Arithmetic()
 
 
-class Task(Protocol):
-    """What is to be made of each picture. It can be pickled."""
+@dataclass(frozen=True)
+class Task(ABC):
+    """What is to be made of each picture. It can be pickled.
+
+    Attributes
+    ----------
+    model : ModelFiles
+        The net.
+    recipe : PictureRecipe
+        How pictures go in.
+    arithmetic : Arithmetic
+        By what is computed.
+    """
+
+    name: ClassVar[str]
+    """What it is called where a run is written down."""
+
+    model: ModelFiles
+    recipe: PictureRecipe
+    arithmetic: Arithmetic = AS_IT_IS
 
     def facts(self) -> dict[str, Any]:
         """Return all that decides what the rows hold, as JSON can have it."""
+        return {
+            "task": self.name,
+            "model": self.model.facts(),
+            "recipe": recipe_facts(self.recipe),
+            **self.own_facts(),
+            "precision": self.arithmetic.precision or "float32",
+        }
 
-    def packed(self) -> Task:
+    @abstractmethod
+    def own_facts(self) -> dict[str, Any]:
+        """Return what decides it beside net, recipe and precision."""
+
+    def packed(self) -> Self:
         """Return the same task for machines that have none of its files."""
+        return replace(self, model=self.model.packed())
 
+    @abstractmethod
     def open(self) -> OpenTask:
         """Load the net."""
 
@@ -102,3 +141,25 @@ def pixels_of(content: bytes, name: str, color: bool) -> tuple[Any, float]:
     # So that an error can say whose it is.
     stream.name = name
     return read_given(stream, color)
+
+
+def recipe_facts(recipe: PictureRecipe) -> dict[str, Any]:
+    """Return what a recipe does to pictures, as JSON can have it; the reasons are left out."""
+    facts = asdict(recipe)
+    del facts["reasons"]
+    mean = facts["mean"]
+    if isinstance(mean, np.ndarray):
+        digest = hashlib.sha256(np.ascontiguousarray(mean, "<f4").tobytes()).hexdigest()
+        facts["mean"] = {"shape": list(mean.shape), "sha256": digest}
+    for name, value in facts.items():
+        if isinstance(value, tuple):
+            facts[name] = list(value)
+    return facts
+
+
+def names_facts(names: Sequence[str] | None) -> dict[str, Any] | None:
+    """Return what tells a list of classes from another, as JSON can have it."""
+    if names is None:
+        return None
+    digest = hashlib.sha256(json.dumps(list(names)).encode()).hexdigest()
+    return {"count": len(names), "sha256": digest}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..bulk.parts import Count
     from ..bulk.run import State, Watch
     from ..bulk.tasks import Arithmetic, Task
+    from .options import Computing
 
 SEVERAL = (".tar", ".parquet")
 """How the names of sources end that are no pictures but hold some."""
@@ -28,66 +29,50 @@ CLOUDS = tuple(f"{name}://" for name in ("s3", "s3a", "gs", "az", "adl", "azure"
 """How addresses in object storages begin."""
 MANY = "Any number of pictures, where results go to FOLDER/ or s3://BUCKET/..."
 
-Workers = Annotated[
-    int,
-    typer.Option(metavar="N", min=1, help="Processes that work at once.", rich_help_panel=MANY),
-]
-Ray = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ADDRESS",
-        help="Work on a Ray cluster: its address, 'auto' for the one this machine is part of, "
-        "'local' for one of its own. Needs the extra 'ray'.",
-        rich_help_panel=MANY,
-    ),
-]
-ShardSize = Annotated[
-    int | None,
-    typer.Option(
-        "--shard",
-        metavar="N",
-        min=1,
-        help="Pictures whose rows become one file.",
-        show_default="4096",
-        rich_help_panel=MANY,
-    ),
-]
-Retry = Annotated[
-    bool,
-    typer.Option(
-        "--retry-errors",
-        help="Read once more what a finished run could not read.",
-        rich_help_panel=MANY,
-    ),
-]
-Verify = Annotated[
-    bool,
-    typer.Option(
-        "--verify",
-        help="Check that every picture has one row; without PICTURES nothing else is done.",
-        rich_help_panel=MANY,
-    ),
-]
-
 
 @dataclass(frozen=True)
-class BulkWishes:
-    """What the options of `MANY` say.
+class Many:
+    """The options of a run over any number of pictures."""
 
-    Attributes
-    ----------
-    workers, ray, shard, retry, verify
-        See the options.
-    as_json : bool
-        Tell of the progress in lines of JSON.
-    """
-
-    workers: int
-    ray: str | None
-    shard: int | None
-    retry: bool
-    verify: bool
-    as_json: bool
+    workers: Annotated[
+        int,
+        typer.Option(metavar="N", min=1, help="Processes that work at once.", rich_help_panel=MANY),
+    ] = 1
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Work on a Ray cluster: its address, 'auto' for the one this machine is part of, "
+            "'local' for one of its own. Needs the extra 'ray'.",
+            rich_help_panel=MANY,
+        ),
+    ] = None
+    shard: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Pictures whose rows become one file.",
+            show_default="4096",
+            rich_help_panel=MANY,
+        ),
+    ] = None
+    retry_errors: Annotated[
+        bool,
+        typer.Option(
+            "--retry-errors",
+            help="Read once more what a finished run could not read.",
+            rich_help_panel=MANY,
+        ),
+    ] = False
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Check that every picture has one row; without PICTURES nothing else is done.",
+            rich_help_panel=MANY,
+        ),
+    ] = False
 
     def refuse(self, option: str, pictures: list[str]) -> None:
         """Refuse options and sources that only go with results in a folder, where there is none.
@@ -108,7 +93,7 @@ class BulkWishes:
             "--workers": self.workers > 1,
             "--ray": self.ray is not None,
             "--shard": self.shard is not None,
-            "--retry-errors": self.retry,
+            "--retry-errors": self.retry_errors,
             "--verify": self.verify,
         }
         if any(said.values()):
@@ -138,20 +123,20 @@ def pictures_given(pictures: list[str] | None, may_lack: bool = False) -> list[s
     return pictures or []
 
 
-def bulk_arithmetic(gpu: int | None, precision: str | None, engine: str | None) -> Arithmetic:
+def bulk_arithmetic(how: Computing) -> Arithmetic:
     """By what the processes of a run compute; OpenVINO where it is installed, on the CPU."""
     from ..bulk.tasks import Arithmetic
     from ..engine.backends.openvino import is_installed
 
-    if engine is None:
-        engine = "openvino" if gpu is None and is_installed() else "torch"
-    return Arithmetic(gpu, precision, engine)
+    usual = "openvino" if how.gpu is None and is_installed() else "torch"
+    return Arithmetic(how.gpu, how.precision, how.engine or usual)
 
 
 def run_in_parts(
-    wishes: BulkWishes,
+    many: Many,
     pictures: list[str],
     output: str,
+    as_json: bool,
     task: Callable[[], Task],
     afterwards: Callable[[Job], object] = lambda job: None,
 ) -> None:
@@ -159,12 +144,14 @@ def run_in_parts(
 
     Parameters
     ----------
-    wishes : BulkWishes
+    many : Many
         How.
     pictures : list of str
         Where pictures come from; none to check rows only.
     output : str
         The folder or the address.
+    as_json : bool
+        Tell of the progress in lines of JSON.
     task : callable
         Returns what is made of each picture.
     afterwards : callable
@@ -178,13 +165,13 @@ def run_in_parts(
     require("pyarrow", "parquet", f"rows in {output}")
     keep_small()
     if pictures:
-        job = Job(task(), tuple(pictures), output, wishes.shard or SHARD)
+        job = Job(task(), tuple(pictures), output, many.shard or SHARD)
         begun = time.monotonic()
-        with _watched(wishes.as_json) as watch:
-            count = _run(job, wishes, watch)
-        _tell_end(job.output, count, time.monotonic() - begun, wishes.as_json)
+        with _watched(as_json) as watch:
+            count = _run(job, many, watch)
+        _tell_end(job.output, count, time.monotonic() - begun, as_json)
         afterwards(job)
-    if wishes.verify:
+    if many.verify:
         from ..bulk.verify import verify
 
         verdict = verify(open_store(output))
@@ -193,25 +180,25 @@ def run_in_parts(
         except CaffeError as error:
             raise CaffeError(f"{output}: {error}") from error
         facts = {"pictures": verdict.pictures, "rows": verdict.rows, "errors": verdict.errors}
-        if wishes.as_json:
+        if as_json:
             print(json.dumps({"event": "verified", **facts}), flush=True)
         else:
             print(f"{output}: {verdict.rows} rows, one for each of {verdict.pictures} pictures.")
 
 
-def _run(job: Job, wishes: BulkWishes, watch: Watch) -> Count:
-    if wishes.retry:
+def _run(job: Job, many: Many, watch: Watch) -> Count:
+    if many.retry_errors:
         from ..bulk.retrying import retry_errors
 
         return retry_errors(job, watch)
-    if wishes.ray is not None:
+    if many.ray is not None:
         from ..bulk.ray_cluster import run_on_ray
 
-        actors = (1, wishes.workers) if wishes.workers > 1 else None
-        return run_on_ray(job, wishes.ray, watch, complain, actors)
+        actors = (1, many.workers) if many.workers > 1 else None
+        return run_on_ray(job, many.ray, watch, complain, actors)
     from ..bulk.run import run
 
-    return run(job, watch, complain, wishes.workers)
+    return run(job, watch, complain, many.workers)
 
 
 def _tell_end(output: str, count: Count, seconds: float, as_json: bool) -> None:

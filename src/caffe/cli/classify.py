@@ -12,34 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import CaffeError
-from .bulk import (
-    BulkWishes,
-    Ray,
-    Retry,
-    ShardSize,
-    Verify,
-    Workers,
-    bulk_arithmetic,
-    goes_to_parts,
-    pictures_given,
-    run_in_parts,
-)
-from .options import BatchSize, Engine, Gpu, Precision, Threads, set_arithmetic, use_gpu
-from .own_net import (
-    OWN,
-    ChannelSwap,
-    ImageDims,
-    InputScale,
-    Mean,
-    ModelName,
-    OwnNet,
-    OwnWeights,
-    RawScale,
-    check_own,
-    frozen_classifier,
-    own_classifier,
-    zoo_classifier,
-)
+from .bulk import Many, bulk_arithmetic, goes_to_parts, pictures_given, run_in_parts
+from .option_groups import takes_groups
+from .options import BatchSize, Computing
+from .own_net import OWN, AnyClassifier
 from .reading import PreparedPicture, Refusals, batches, prepare_for, read_all
 from .sources import find_pictures
 from .terminal import bar, complain, progress, say
@@ -99,6 +75,7 @@ class Recognizer:
             )
 
 
+@takes_groups
 def classify(
     pictures: Annotated[
         list[str] | None,
@@ -110,10 +87,8 @@ def classify(
             "s3://BUCKET/PREFIX, tar archives, and Parquet files of pictures or their places.",
         ),
     ] = None,
-    model: ModelName = None,
-    net: OwnNet = None,
-    weights: OwnWeights = None,
-    mean: Mean = None,
+    *,
+    which: AnyClassifier,
     labels: Annotated[
         Path | None,
         typer.Option(
@@ -122,14 +97,7 @@ def classify(
             rich_help_panel=OWN,
         ),
     ] = None,
-    raw_scale: RawScale = None,
-    input_scale: InputScale = None,
-    channel_swap: ChannelSwap = None,
-    image_dims: ImageDims = None,
-    gpu: Gpu = None,
-    threads: Threads = None,
-    precision: Precision = None,
-    engine: Engine = None,
+    how: Computing,
     top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 5,
     min_probability: Annotated[
         float | None,
@@ -161,72 +129,55 @@ def classify(
             "tell of the progress.",
         ),
     ] = False,
-    workers: Workers = 1,
-    ray: Ray = None,
-    shard: ShardSize = None,
-    retry_errors: Retry = False,
-    verify: Verify = False,
+    many: Many,
 ) -> None:
     """Name what is in pictures, with the most probable classes first.
 
     Pictures that cannot be read are named on stderr; the others are still classified, and the
     exit code is 1.
     """
-    own = {
-        "--weights": weights,
-        "--mean": mean,
-        "--labels": labels,
-        "--raw-scale": raw_scale,
-        "--input-scale": input_scale,
-        "--channel-swap": channel_swap,
-        "--image-dims": image_dims,
-    }
-    check_own(model, net, own)
+    which.check(which.model, labels=labels)
     from ..io.labels import read_labels
     from ..io.tables import JSON_LINES, form_of, write_results
     from ..predictions import Predictions
 
-    wishes = BulkWishes(workers, ray, shard, retry_errors, verify, as_json)
     in_parts = output is not None and goes_to_parts(output)
-    pictures = pictures_given(pictures, may_lack=in_parts and verify)
+    pictures = pictures_given(pictures, may_lack=in_parts and many.verify)
     if output is not None and in_parts:
-        arithmetic = bulk_arithmetic(gpu, precision, engine)
+        arithmetic = bulk_arithmetic(how)
 
         def task() -> Task:
             from ..bulk.classifying import Classifying
 
-            files, recipe, names = frozen_classifier(
-                model, net, weights, mean, raw_scale, input_scale, channel_swap, image_dims
-            )
+            files, recipe, names = which.frozen()
             names = names if labels is None else read_labels(labels)
-            named = None if names is None else tuple(names)
             return Classifying(
-                files, recipe, named, top, min_probability, oversample, batch, arithmetic
+                files,
+                recipe,
+                arithmetic,
+                labels=None if names is None else tuple(names),
+                top=top,
+                least=min_probability,
+                oversample=oversample,
+                batch=batch,
             )
 
-        run_in_parts(wishes, pictures, output, task)
+        run_in_parts(many, pictures, output, as_json, task)
         return
-    wishes.refuse("-o", pictures)
+    many.refuse("-o", pictures)
     if as_json and output is not None:
         raise typer.BadParameter("--json and --output are two ways to say one thing")
     results = JSON_LINES if as_json else output
     if results is not None:
         form_of(results)
-    use_gpu(gpu)
-    set_arithmetic(precision, engine)
+    how.use()
     refuse = Refusals()
     found = find_pictures(pictures, refuse)
     if found:
-        if engine is None:
+        if how.engine is None:
             _choose_engine(len(found))
-        if net is None or weights is None:
-            of_zoo = zoo_classifier(model)
-            recognizer = Recognizer(of_zoo, of_zoo.labels)
-        else:
-            classifier = own_classifier(
-                net, weights, mean, raw_scale, input_scale, channel_swap, image_dims
-            )
-            recognizer = Recognizer(classifier, None if labels is None else read_labels(labels))
+        classifier, names = which.load()
+        recognizer = Recognizer(classifier, names if labels is None else read_labels(labels))
         total, told = len(found) if len(found) > batch else 0, 0
         with ExitStack() as stack:
             out, advance = stack.enter_context(progress("Classifying", total, "pictures"))

@@ -10,21 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import completion
-from .bulk import (
-    BulkWishes,
-    Ray,
-    Retry,
-    ShardSize,
-    Verify,
-    Workers,
-    bulk_arithmetic,
-    goes_to_parts,
-    pictures_given,
-    run_in_parts,
-)
-from .options import Engine, Gpu, Precision, Threads, numbers, set_arithmetic, use_gpu
-from .own_net import OWN, tell_recipe
-from .preparing import PREPARATION, Mean, Order, Scale, Size, reasons_of, said_preparation
+from .bulk import Many, bulk_arithmetic, goes_to_parts, pictures_given, run_in_parts
+from .option_groups import takes_groups
+from .options import Computing, numbers
+from .own_net import OWN, model_files, tell_recipe
+from .preparing import PREPARATION, Preparation, reasons_of
 from .reading import Refusals
 from .searching import Wishes, search
 from .sources import find_pictures
@@ -42,6 +32,7 @@ IN_PARTS = (COCO, "parquet")
 """The forms of boxes that a run over any number of pictures may be asked for."""
 
 
+@takes_groups
 def detect(
     pictures: Annotated[
         list[str] | None,
@@ -84,10 +75,8 @@ def detect(
             rich_help_panel=OWN,
         ),
     ] = None,
-    mean: Mean = None,
-    scale: Scale = None,
-    order: Order = None,
-    size: Size = None,
+    *,
+    preparation: Preparation,
     fit: Annotated[
         str | None,
         typer.Option(
@@ -143,10 +132,7 @@ def detect(
     frames: Annotated[
         int | None, typer.Option(min=1, help="So many frames of a video or camera at most.")
     ] = None,
-    gpu: Gpu = None,
-    threads: Threads = None,
-    precision: Precision = None,
-    engine: Engine = None,
+    how: Computing,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -156,11 +142,7 @@ def detect(
             "seconds. With --to FOLDER/ lines that tell of the progress.",
         ),
     ] = False,
-    workers: Workers = 1,
-    ray: Ray = None,
-    shard: ShardSize = None,
-    retry_errors: Retry = False,
-    verify: Verify = False,
+    many: Many,
 ) -> None:
     """Find objects in pictures, and draw boxes around them.
 
@@ -177,13 +159,12 @@ def detect(
     if net is None and (weights is not None or labels is not None):
         raise typer.BadParameter("--weights and --labels go with --net; models of the zoo know")
     options = {
-        **said_preparation(mean, scale, order, size),
+        **preparation.said(),
         "fit": fit,
         "anchors": None if anchors is None else numbers(anchors, "--anchors"),
     }
-    many = BulkWishes(workers, ray, shard, retry_errors, verify, as_json)
     in_parts = form in (None, *IN_PARTS) and goes_to_parts(place)
-    pictures = pictures_given(pictures, may_lack=in_parts and verify)
+    pictures = pictures_given(pictures, may_lack=in_parts and many.verify)
     if place is not None and in_parts:
         if output is not None or crops is not None or frames is not None:
             raise typer.BadParameter("--output, --crops and --frames do not go with --to FOLDER/")
@@ -192,9 +173,10 @@ def detect(
             pictures,
             place,
             form,
+            as_json,
             lambda: _detector(model, net, weights, labels, options),
             lambda detector: _task_of(
-                detector, model, net, weights, threshold, bulk_arithmetic(gpu, precision, engine)
+                detector, model, net, weights, threshold, bulk_arithmetic(how)
             ),
         )
         return
@@ -206,8 +188,7 @@ def detect(
         from ..io.tables import form_of
 
         form = form_of(place)[0]
-    use_gpu(gpu)
-    set_arithmetic(precision, engine)
+    how.use()
     refuse = Refusals()
     found = list(dict.fromkeys(find_pictures(pictures, refuse)))
     if found:
@@ -246,10 +227,11 @@ def _detector(
 
 
 def _detect_in_parts(
-    wishes: BulkWishes,
+    many: Many,
     pictures: list[str],
     place: str,
     form: str | None,
+    as_json: bool,
     load: Callable[[], ObjectDetector],
     task_of: Callable[[ObjectDetector], Task],
 ) -> None:
@@ -265,10 +247,10 @@ def _detect_in_parts(
             from ..bulk.coco import write_coco
 
             written = write_coco(job.store, classes)
-            if not wishes.as_json:
+            if not as_json:
                 print(f"{written}: the boxes as COCO has them.")
 
-    run_in_parts(wishes, pictures, place, task, afterwards)
+    run_in_parts(many, pictures, place, as_json, task, afterwards)
 
 
 def _task_of(
@@ -281,20 +263,14 @@ def _task_of(
 ) -> Task:
     """What other processes make a command line's detector of."""
     from ..bulk.detecting import Detecting
-    from ..bulk.model_files import ModelFiles
+    from ..zoo import DEFAULT_DETECTOR
 
-    if net is None or weights is None:
-        from .. import zoo
-
-        files = zoo.fetch(zoo.record(model or zoo.DEFAULT_DETECTOR).name, quiet=True)
-        net, weights = files.net, files.weights
-    assert net is not None
-    assert weights is not None
+    own = None if net is None or weights is None else (net, weights)
     return Detecting(
-        ModelFiles(str(net.absolute()), str(weights.absolute())),
+        model_files(own, model or DEFAULT_DETECTOR),
         detector.preparation,
-        None if detector.names is None else tuple(detector.names),
-        None if detector.anchors is None else tuple(detector.anchors),
-        threshold,
         arithmetic,
+        names=None if detector.names is None else tuple(detector.names),
+        anchors=None if detector.anchors is None else tuple(detector.anchors),
+        threshold=threshold,
     )

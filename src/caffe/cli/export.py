@@ -117,7 +117,7 @@ def export(
 
     model, recipe = _load(net, weights, phase, stages_of(stage))
     if pictures and (recipe is None or given):
-        recipe = own_recipe(mean, raw_scale, input_scale, channel_swap, None)
+        recipe = own_recipe(mean, raw_scale, input_scale, channel_swap)
     _reshape(model, read_shapes(shape))
     with share_shown(f"writing {output.name}", LARGE) as progressed:
         save(

@@ -9,33 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import completion
-from .bulk import (
-    BulkWishes,
-    Ray,
-    Retry,
-    ShardSize,
-    Verify,
-    Workers,
-    bulk_arithmetic,
-    goes_to_parts,
-    pictures_given,
-    run_in_parts,
-)
-from .options import BatchSize, Engine, Gpu, Precision, Threads, set_arithmetic, use_gpu
-from .own_net import (
-    ChannelSwap,
-    ImageDims,
-    InputScale,
-    Mean,
-    ModelName,
-    OwnNet,
-    OwnWeights,
-    RawScale,
-    check_own,
-    frozen_classifier,
-    own_classifier,
-    zoo_classifier,
-)
+from .bulk import Many, bulk_arithmetic, goes_to_parts, pictures_given, run_in_parts
+from .option_groups import takes_groups
+from .options import BatchSize, Computing
+from .own_net import AnyClassifier
 from .reading import Refusals, batches, prepare_for, read_all
 from .sources import find_pictures
 from .terminal import progress
@@ -45,6 +22,7 @@ if TYPE_CHECKING:
     from ..classifier import Classifier
 
 
+@takes_groups
 def extract(
     output: Annotated[
         str,
@@ -73,24 +51,11 @@ def extract(
             autocompletion=completion.blobs,
         ),
     ] = None,
-    model: ModelName = None,
-    net: OwnNet = None,
-    weights: OwnWeights = None,
-    mean: Mean = None,
-    raw_scale: RawScale = None,
-    input_scale: InputScale = None,
-    channel_swap: ChannelSwap = None,
-    image_dims: ImageDims = None,
-    gpu: Gpu = None,
-    threads: Threads = None,
-    precision: Precision = None,
-    engine: Engine = None,
+    *,
+    which: AnyClassifier,
+    how: Computing,
     batch: BatchSize = 16,
-    workers: Workers = 1,
-    ray: Ray = None,
-    shard: ShardSize = None,
-    retry_errors: Retry = False,
-    verify: Verify = False,
+    many: Many,
     as_json: Annotated[
         bool, typer.Option("--json", help="With -o FOLDER/: lines that tell of the progress.")
     ] = False,
@@ -103,48 +68,31 @@ def extract(
 
     Try it: caffe extract photos/ -o photos.npy
     """
-    own = {
-        "--weights": weights,
-        "--mean": mean,
-        "--raw-scale": raw_scale,
-        "--input-scale": input_scale,
-        "--channel-swap": channel_swap,
-        "--image-dims": image_dims,
-    }
-    check_own(model, net, own)
+    which.check(which.model)
     from ..io.feature_files import form_of
 
-    wishes = BulkWishes(workers, ray, shard, retry_errors, verify, as_json)
     in_parts = goes_to_parts(output) and not output.endswith(".lmdb")
-    pictures = pictures_given(pictures, may_lack=in_parts and verify)
+    pictures = pictures_given(pictures, may_lack=in_parts and many.verify)
     if in_parts:
-        arithmetic = bulk_arithmetic(gpu, precision, engine)
+        arithmetic = bulk_arithmetic(how)
 
         def task() -> Task:
             from ..bulk.extracting import Extracting
 
-            files, recipe, _ = frozen_classifier(
-                model, net, weights, mean, raw_scale, input_scale, channel_swap, image_dims
-            )
-            return Extracting(files, recipe, blob, batch, arithmetic)
+            files, recipe, _ = which.frozen()
+            return Extracting(files, recipe, arithmetic, blob=blob, batch=batch)
 
-        run_in_parts(wishes, pictures, output, task)
+        run_in_parts(many, pictures, output, as_json, task)
         return
-    wishes.refuse("-o", pictures)
+    many.refuse("-o", pictures)
     if as_json:
         raise typer.BadParameter("--json: only with -o FOLDER/ or -o s3://BUCKET/...")
     form_of(output)
-    use_gpu(gpu)
-    set_arithmetic(precision, engine)
+    how.use()
     refuse = Refusals()
     found = find_pictures(pictures, refuse)
     if found:
-        if net is None or weights is None:
-            classifier: Classifier = zoo_classifier(model)
-        else:
-            classifier = own_classifier(
-                net, weights, mean, raw_scale, input_scale, channel_swap, image_dims
-            )
+        classifier, _ = which.load()
         _extract(classifier, blob or classifier.feature_blob(), found, Path(output), batch, refuse)
     refuse.end()
 

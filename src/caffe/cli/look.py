@@ -10,20 +10,9 @@ import typer
 from ..atomic import atomic_write
 from ..errors import CaffeError, require
 from . import completion
+from .option_groups import takes_groups
 from .options import Threads
-from .own_net import (
-    ChannelSwap,
-    ImageDims,
-    InputScale,
-    Mean,
-    ModelName,
-    OwnNet,
-    OwnWeights,
-    RawScale,
-    check_own,
-    own_classifier,
-    zoo_classifier,
-)
+from .own_net import AnyClassifier
 
 if TYPE_CHECKING:
     from ..classifier import Classifier
@@ -32,6 +21,7 @@ if TYPE_CHECKING:
 DOTS_PER_INCH = 150
 
 
+@takes_groups
 def look(
     picture: Annotated[
         str | None,
@@ -64,14 +54,8 @@ def look(
         bool,
         typer.Option("--each", help="Bring each map or filter to its own range, not all to one."),
     ] = False,
-    model: ModelName = None,
-    net: OwnNet = None,
-    weights: OwnWeights = None,
-    mean: Mean = None,
-    raw_scale: RawScale = None,
-    input_scale: InputScale = None,
-    channel_swap: ChannelSwap = None,
-    image_dims: ImageDims = None,
+    *,
+    which: AnyClassifier,
     threads: Threads = None,
 ) -> None:
     """Draw a blob's responses to a picture, or a layer's filters, as a figure of tiles.
@@ -81,26 +65,13 @@ def look(
 
     Try it: caffe look cat.jpg --blob stem -o stem.png
     """
-    own = {
-        "--weights": weights,
-        "--mean": mean,
-        "--raw-scale": raw_scale,
-        "--input-scale": input_scale,
-        "--channel-swap": channel_swap,
-        "--image-dims": image_dims,
-    }
-    check_own(model, net, own)
+    which.check(which.model)
     if (blob is None) == (filters is None):
         raise typer.BadParameter("give --blob with a picture, or --filters with a layer")
     if (picture is None) != (blob is None):
         raise typer.BadParameter("a picture goes with --blob, and --filters without one")
     ending = _format_of(output)
-    if net is None or weights is None:
-        classifier: Classifier = zoo_classifier(model)
-    else:
-        classifier = own_classifier(
-            net, weights, mean, raw_scale, input_scale, channel_swap, image_dims
-        )
+    classifier, _ = which.load()
     if picture is not None and blob is not None:
         from ..net.checks import known_blobs
 

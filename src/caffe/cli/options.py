@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
 import typer
@@ -42,6 +43,23 @@ Engine = Annotated[
     str | None,
     typer.Option(metavar="E", help="auto, torch, openvino or layerwise.", show_default="auto"),
 ]
+
+
+@dataclass(frozen=True)
+class Computing:
+    """Options of commands that run nets: where and by what these compute."""
+
+    gpu: Gpu = None
+    threads: Threads = None
+    precision: Precision = None
+    engine: Engine = None
+
+    def use(self) -> None:
+        """Compute so from now on; see `use_gpu` and `set_arithmetic`."""
+        use_gpu(self.gpu)
+        set_arithmetic(self.precision, self.engine)
+
+
 BatchSize = Annotated[int, typer.Option(min=1, help="Pictures that go through at once.")]
 Level = Annotated[int, typer.Option(metavar="N", help="For min_level and max_level rules.")]
 Stages = Annotated[

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
 from contextlib import redirect_stdout
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,24 +27,6 @@ OWN = "A net of your own"
 RAW_SCALE = 255.0
 CHANNEL_SWAP = "2,1,0"
 
-ModelName = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="NAME",
-        help="A model that `caffe zoo` lists; efficientnet_lite0 if nothing is said.",
-        autocompletion=completion.models,
-    ),
-]
-OwnNet = Annotated[
-    Path | None,
-    typer.Option(metavar="PROTOTXT", help="The net.", rich_help_panel=OWN),
-]
-OwnWeights = Annotated[
-    Path | None,
-    typer.Option(metavar="CAFFEMODEL", help="Its weights.", rich_help_panel=OWN),
-]
 Mean = Annotated[
     str | None,
     typer.Option(
@@ -77,32 +59,122 @@ ChannelSwap = Annotated[
         rich_help_panel=OWN,
     ),
 ]
-ImageDims = Annotated[
-    str | None,
-    typer.Option(
-        metavar="HEIGHT,WIDTH",
-        help="Resize to this before the crop of the net's size is cut out (256,256 is "
-        "common); the net's own size if nothing is said.",
-        rich_help_panel=OWN,
-    ),
-]
 
 
-def check_own(model: str | None, net: Path | None, own: Mapping[str, object]) -> None:
-    """Check that the options of a net of one's own go together.
+@dataclass(frozen=True)
+class OwnNet:
+    """The options of a person's own net that takes pictures as Caffe's classifiers do."""
 
-    Parameters
-    ----------
-    model, net : optional
-        What --model and --net say.
-    own : mapping of str to object
-        The options that go with --net, --weights among them.
-    """
-    given = ", ".join(name for name, value in own.items() if value is not None)
-    if net is None and given:
-        raise typer.BadParameter(f"{given}: only with --net; models of the zoo know theirs")
-    if net is not None and (model is not None or own["--weights"] is None):
-        raise typer.BadParameter("--net goes with --weights, and not with --model")
+    net: Annotated[
+        Path | None, typer.Option(metavar="PROTOTXT", help="The net.", rich_help_panel=OWN)
+    ] = None
+    weights: Annotated[
+        Path | None, typer.Option(metavar="CAFFEMODEL", help="Its weights.", rich_help_panel=OWN)
+    ] = None
+    mean: Mean = None
+    raw_scale: RawScale = None
+    input_scale: InputScale = None
+    channel_swap: ChannelSwap = None
+    image_dims: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HEIGHT,WIDTH",
+            help="Resize to this before the crop of the net's size is cut out (256,256 is "
+            "common); the net's own size if nothing is said.",
+            rich_help_panel=OWN,
+        ),
+    ] = None
+
+    @property
+    def files(self) -> tuple[Path, Path] | None:
+        """The net's and the weights' files, where they are said."""
+        return None if self.net is None or self.weights is None else (self.net, self.weights)
+
+    def check(self, model: str | None = None, **others: object) -> None:
+        """Check that the options go together.
+
+        Parameters
+        ----------
+        model : str, optional
+            What --model says.
+        **others : object
+            The values of other options that go with --net, by their names.
+        """
+        own = {field.name: getattr(self, field.name) for field in fields(OwnNet)} | others
+        del own["net"]
+        given = ", ".join(
+            f"--{name.replace('_', '-')}" for name, value in own.items() if value is not None
+        )
+        if self.net is None and given:
+            raise typer.BadParameter(f"{given}: only with --net; models of the zoo know theirs")
+        if self.net is not None and (model is not None or self.weights is None):
+            raise typer.BadParameter("--net goes with --weights, and not with --model")
+
+    def classifier(self) -> Classifier:
+        """The net as a classifier, as these options set it up.
+
+        Where standard error is a terminal, what was taken without being said is told there.
+        """
+        from ..classifier import Classifier
+
+        assert self.files is not None
+        recipe = own_recipe(
+            self.mean, self.raw_scale, self.input_scale, self.channel_swap, self.image_dims
+        )
+        classifier = Classifier(*self.files)
+        if classifier.recipe.channels == 1:
+            recipe = recipe.changed("a net of one channel", channel_swap=None)
+        classifier.recipe = recipe
+        if sys.stderr.isatty():
+            tell_recipe(classifier.recipe)
+        return classifier
+
+
+@dataclass(frozen=True)
+class AnyClassifier(OwnNet):
+    """The options by which a command line names a classifier: one of the zoo, or an own net."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME",
+            help="A model that `caffe zoo` lists; efficientnet_lite0 if nothing is said.",
+            autocompletion=completion.models,
+        ),
+    ] = None
+
+    def load(self) -> tuple[Classifier, list[str] | None]:
+        """The classifier, fetched if need be, and the names of its classes where it knows them."""
+        if self.files is not None:
+            return self.classifier(), None
+        of_zoo = zoo_classifier(self.model)
+        return of_zoo, of_zoo.labels
+
+    def frozen(self) -> tuple[ModelFiles, PictureRecipe, list[str] | None]:
+        """What other processes make the classifier of: files, recipe, names of classes."""
+        from .. import zoo
+
+        classifier, names = self.load()
+        return model_files(self.files, self.model or zoo.DEFAULT), classifier.recipe, names
+
+
+def model_files(own: tuple[Path, Path] | None, name: str) -> ModelFiles:
+    """The files of a person's own net or, where there is none, of a model of the zoo."""
+    from .. import zoo
+    from ..bulk.model_files import ModelFiles
+
+    net: Path | None
+    weights: Path | None
+    if own is None:
+        files = zoo.fetch(zoo.record(name).name, quiet=True)
+        net, weights = files.net, files.weights
+        assert net is not None
+        assert weights is not None
+    else:
+        net, weights = own
+    return ModelFiles(str(net.absolute()), str(weights.absolute()))
 
 
 def zoo_classifier(name: str | None) -> Model:
@@ -118,61 +190,12 @@ def zoo_classifier(name: str | None) -> Model:
         return zoo.load(name, quiet=is_at_hand(name))
 
 
-def own_classifier(
-    net: Path,
-    weights: Path,
-    mean: str | None,
-    raw_scale: float | None,
-    input_scale: float | None,
-    channel_swap: str | None,
-    image_dims: str | None,
-) -> Classifier:
-    """A classifier of a person's own net, as these options set it up.
-
-    Where standard error is a terminal, what was taken without being said is told there.
-    """
-    from ..classifier import Classifier
-
-    recipe = own_recipe(mean, raw_scale, input_scale, channel_swap, image_dims)
-    classifier = Classifier(net, weights)
-    if classifier.recipe.channels == 1:
-        recipe = recipe.changed("a net of one channel", channel_swap=None)
-    classifier.recipe = recipe
-    if sys.stderr.isatty():
-        tell_recipe(classifier.recipe)
-    return classifier
-
-
-def frozen_classifier(
-    model: str | None,
-    net: Path | None,
-    weights: Path | None,
-    mean: str | None,
-    raw_scale: float | None,
-    input_scale: float | None,
-    channel_swap: str | None,
-    image_dims: str | None,
-) -> tuple[ModelFiles, PictureRecipe, list[str] | None]:
-    """What other processes make a command line's classifier of: files, recipe and labels."""
-    from ..bulk.model_files import ModelFiles
-
-    if net is None or weights is None:
-        from ..zoo import fetch
-
-        of_zoo = zoo_classifier(model)
-        files = fetch(of_zoo.record.name, quiet=True)
-        found = ModelFiles(str(files.net), str(files.weights))
-        return found, of_zoo.recipe, of_zoo.labels
-    own = own_classifier(net, weights, mean, raw_scale, input_scale, channel_swap, image_dims)
-    return ModelFiles(str(net.absolute()), str(weights.absolute())), own.recipe, None
-
-
 def own_recipe(
     mean: str | None,
-    raw_scale: float | None,
-    input_scale: float | None,
-    channel_swap: str | None,
-    image_dims: str | None,
+    raw_scale: float | None = None,
+    input_scale: float | None = None,
+    channel_swap: str | None = None,
+    image_dims: str | None = None,
 ) -> PictureRecipe:
     """How pictures go into a net of a person's own, as these options say; for any input."""
     from ..io.recipe import PictureRecipe

@@ -13,9 +13,10 @@ import typer
 
 from ..errors import CaffeError
 from . import completion
-from .options import Engine, Gpu, Precision, Threads, set_arithmetic, use_gpu
+from .option_groups import takes_groups
+from .options import Computing
 from .own_net import OWN, tell_recipe
-from .preparing import Mean, Order, Scale, Size, reasons_of, said_preparation
+from .preparing import Preparation, reasons_of
 from .reading import Refusals, read_all
 from .sources import bytes_of, find_pictures, read_source
 from .targets import targets, write_picture
@@ -41,6 +42,7 @@ COLUMNS: dict[str, type] = {
 """Of a table: a row for each class of each picture."""
 
 
+@takes_groups
 def segment(
     pictures: Annotated[
         list[str],
@@ -89,10 +91,8 @@ def segment(
             autocompletion=completion.blobs,
         ),
     ] = None,
-    mean: Mean = None,
-    scale: Scale = None,
-    order: Order = None,
-    size: Size = None,
+    *,
+    preparation: Preparation,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -119,10 +119,7 @@ def segment(
             "standard output where only a form is named.",
         ),
     ] = None,
-    gpu: Gpu = None,
-    threads: Threads = None,
-    precision: Precision = None,
-    engine: Engine = None,
+    how: Computing,
 ) -> None:
     """Say what is at each place of pictures, and how much of them each class covers.
 
@@ -142,13 +139,12 @@ def segment(
 
     if place is not None:
         form_of(place)
-    use_gpu(gpu)
-    set_arithmetic(precision, engine)
+    how.use()
     refuse = Refusals()
     found = list(dict.fromkeys(find_pictures(pictures, refuse)))
     if found:
         _check_png(output)
-        options = said_preparation(mean, scale, order, size)
+        options = preparation.said()
         places = targets(found, output, "--output"), targets(found, overlay, "--overlay")
         segmenter = _segmenter(model, net, weights, labels, blob, options)
         with ExitStack() as stack:

@@ -5,31 +5,18 @@ from __future__ import annotations
 import math
 import threading
 import webbrowser
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import CaffeError, require
+from .option_groups import takes_groups
 from .options import Threads, numbers, whole_numbers
-from .own_net import (
-    OWN,
-    RAW_SCALE,
-    ChannelSwap,
-    ImageDims,
-    InputScale,
-    Mean,
-    OwnNet,
-    OwnWeights,
-    RawScale,
-    check_own,
-    own_classifier,
-)
+from .own_net import OWN, RAW_SCALE, OwnNet
 from .terminal import complain
 
 if TYPE_CHECKING:
-    from ..classifier import Classifier
     from ..web.models import Offer
     from ..web.settings import Settings
 
@@ -42,6 +29,7 @@ MOST_MEBIBYTES = 4096
 MOST_MILLIONS = 4000
 
 
+@takes_groups
 def serve(
     host: Annotated[
         str,
@@ -67,17 +55,12 @@ def serve(
             "default. If nothing is said: efficientnet_lite0 and those that are fetched already.",
         ),
     ] = None,
-    net: OwnNet = None,
-    weights: OwnWeights = None,
-    mean: Mean = None,
+    *,
+    own: OwnNet,
     labels: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="One class per line.", rich_help_panel=OWN),
     ] = None,
-    raw_scale: RawScale = None,
-    input_scale: InputScale = None,
-    channel_swap: ChannelSwap = None,
-    image_dims: ImageDims = None,
     run: Annotated[
         list[Path] | None,
         typer.Option(
@@ -162,30 +145,14 @@ def serve(
 
     Nothing of a picture is kept. Ctrl-C ends it.
     """
-    own = {
-        "--weights": weights,
-        "--mean": mean,
-        "--labels": labels,
-        "--raw-scale": raw_scale,
-        "--input-scale": input_scale,
-        "--channel-swap": channel_swap,
-        "--image-dims": image_dims,
-    }
-    check_own(None, net, own)
+    own.check(labels=labels)
     for module in ("starlette", "uvicorn", "python_multipart"):
         require(module, "web", PURPOSE)
     from ..web.settings import Settings
 
     offers = [_from_zoo(known) for known in dict.fromkeys(model or [])]
-    if net is not None and weights is not None:
-
-        def classifier() -> Classifier:
-            return own_classifier(
-                net, weights, mean, raw_scale, input_scale, channel_swap, image_dims
-            )
-
-        taken = {offer.name for offer in offers}
-        offers.insert(0, _own(net, weights, classifier, labels, own, taken))
+    if own.files is not None:
+        offers.insert(0, _own(own, *own.files, labels, {offer.name for offer in offers}))
     settings = Settings(
         host=host,
         host_names=tuple(name or ()),
@@ -255,14 +222,7 @@ def _here() -> list[Offer]:
     return [from_zoo(name) for name in (zoo.DEFAULT, *fetched)]
 
 
-def _own(
-    net: Path,
-    weights: Path,
-    make: Callable[[], Classifier],
-    labels: Path | None,
-    said: dict[str, Any],
-    taken: set[str],
-) -> Offer:
+def _own(own: OwnNet, net: Path, weights: Path, labels: Path | None, taken: set[str]) -> Offer:
     """Offer a net of the person's own, by what it ends in: boxes, a map of classes, or classes."""
     from ..detect.heads import ends_in_boxes
     from ..detect.object_detector import ObjectDetector
@@ -274,10 +234,10 @@ def _own(
     def load() -> AnyLoaded:
         names = None if labels is None else read_labels(labels)
         if ends_in_boxes(net):
-            return LoadedDetector(ObjectDetector(net, weights, names, **_preparation(net, said)))
+            return LoadedDetector(ObjectDetector(net, weights, names, **_preparation(net, own)))
         if ends_in_map(net):
-            return LoadedSegmenter(Segmenter(net, weights, names, **_preparation(net, said)))
-        loaded = Loaded(make(), names)
+            return LoadedSegmenter(Segmenter(net, weights, names, **_preparation(net, own)))
+        loaded = Loaded(own.classifier(), names)
         classes = math.prod(loaded.classifier.blobs[loaded.classifier.outputs[0]].shape[1:])
         if names is not None and len(names) != classes:
             raise CaffeError(f"{labels} names {len(names)} classes, but {net} has {classes}")
@@ -286,19 +246,19 @@ def _own(
     return Offer(f"{net.stem}_own" if net.stem in taken else net.stem, net.name, load)
 
 
-def _preparation(net: Path, said: dict[str, Any]) -> dict[str, Any]:
+def _preparation(net: Path, own: OwnNet) -> dict[str, Any]:
     """What the options for classifiers say to a net of another kind; the rest is guessed."""
     from ..io.recipe import SWAPS
 
-    if said["--raw-scale"] not in (None, RAW_SCALE):
+    if own.raw_scale not in (None, RAW_SCALE):
         raise CaffeError(f"{net} takes pixels of 0 to 255 and is no classifier: no --raw-scale")
-    options: dict[str, Any] = {"scale": said["--input-scale"]}
-    if said["--mean"] is not None:
-        options["mean"] = numbers(said["--mean"], "--mean")
-    if said["--image-dims"] is not None:
-        options["size"] = whole_numbers(said["--image-dims"], "--image-dims", 2)
-    if said["--channel-swap"] is not None:
-        swap = tuple(whole_numbers(said["--channel-swap"], "--channel-swap"))
+    options: dict[str, Any] = {"scale": own.input_scale}
+    if own.mean is not None:
+        options["mean"] = numbers(own.mean, "--mean")
+    if own.image_dims is not None:
+        options["size"] = whole_numbers(own.image_dims, "--image-dims", 2)
+    if own.channel_swap is not None:
+        swap = tuple(whole_numbers(own.channel_swap, "--channel-swap"))
         known = (name for name, one in SWAPS.items() if (one or (0, 1, 2)) == swap)
         options["order"] = next(known, str(swap))
     return options
