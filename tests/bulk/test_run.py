@@ -71,15 +71,16 @@ def test_all_kinds_of_sources_have_their_rows(tmp_path: Path) -> None:
         tmp_path / "held.parquet",
         tmp_path / "named.parquet",
         tmp_path / "pictures" / "0004.png",
+        archive(tmp_path / "packed.tgz", range(32, 41)),
     ]
     job = job_of(tmp_path, sources)
-    assert run(job) == Count(32, 0)
-    keys = [row["key"] for row in check_whole(job, 32)]
+    assert run(job) == Count(41, 0)
+    keys = [row["key"] for row in check_whole(job, 41)]
     assert keys[9:11] == [
         str(tmp_path / "pictures" / "deeper" / "0009.png"),
         f"{tmp_path / 'shard-0.tar'}#0010.png",
     ]
-    assert keys[29:] == [str(tmp_path / "pictures" / f"{n:04}.png") for n in (2, 3, 4)]
+    assert keys[29:32] == [str(tmp_path / "pictures" / f"{n:04}.png") for n in (2, 3, 4)]
 
 
 def test_what_cannot_be_read_keeps_its_row_and_can_be_read_later(
@@ -266,7 +267,7 @@ def test_a_place_that_cannot_be_reached_is_no_fault_of_its_pictures(
         ("empty", "no pictures in "),
         ("none-*.tar", "nothing is there that is called so"),
         ("-", "no pictures from standard input"),
-        ("packed.tar.gz", "a packed archive"),
+        ("packed.tar.gz", "a damaged archive: Not a gzipped file"),
         ("broken.tar", "a damaged archive"),
         ("broken.parquet", "no Parquet file"),
         ("numbers.parquet", "has no column of pictures"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from caffe.bulk import tables
+from caffe.bulk.fetching import fetched
 from caffe.bulk.sources import all_entries
 from caffe.errors import CaffeError, ParseError
 from tests.helpers.bulk import archive, encoded, painted
@@ -31,8 +32,12 @@ def all_kinds(folder: Path) -> list[str]:
     parquet.write_table(arrow.table(keyed), folder / "keyed.parquet", row_group_size=2)
     places = ["photos/0000.png", "s3://bucket/b.png", "", "/somewhere/c.png"]
     parquet.write_table(arrow.table({"url": places}), folder / "named.parquet")
+    sources: tuple[str, ...]
     sources = ("photos", "*.tar", "held.parquet", "photos/0*", "keyed.parquet", "named.parquet")
-    return [str(folder / name) for name in (*sources, "photos/a/0003.png", "photos/a*")]
+    archive(folder / "packed.tar.gz", range(20, 24))
+    archive(folder / "packed.tar.xz", range(24, 26))
+    sources += ("photos/a/0003.png", "photos/a*", "packed.tar.*")
+    return [str(folder / name) for name in sources]
 
 
 def refuse(text: str) -> None:
@@ -42,7 +47,7 @@ def refuse(text: str) -> None:
 def test_a_listing_goes_on_behind_any_picture(tmp_path: Path) -> None:
     sources = all_kinds(tmp_path)
     whole = list(all_entries(sources, refuse))
-    assert len(whole) == 6 + 8 + 7 + 3 + 3 + 4 + 1 + 3
+    assert len(whole) == 6 + 8 + 7 + 3 + 3 + 4 + 1 + 3 + 6
     for place, (number, entry) in enumerate(whole):
         rest = list(all_entries(sources, refuse, number, entry))
         assert rest == whole[place + 1 :], entry
@@ -96,6 +101,36 @@ def test_an_archive_that_is_cut_off_anywhere_is_said(tmp_path: Path, blocks: flo
     path.write_bytes(content[: int(blocks * tarfile.BLOCKSIZE)])
     with pytest.raises(ParseError, match=r"a\.tar: a damaged archive"):
         list(all_entries([str(path)], refuse))
+
+
+@pytest.mark.parametrize("kind", ["tgz", "tar.gz", "tar.bz2", "tar.xz"])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+def test_a_packed_archive_that_is_cut_off_or_damaged_is_said(
+    tmp_path: Path, kind: str, share: float
+) -> None:
+    path = archive(tmp_path / f"a.{kind}", range(4))
+    assert len(list(all_entries([str(path)], refuse))) == 4
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(ParseError, match=r"a damaged archive"):
+        list(all_entries([str(path)], refuse))
+    middle = bytearray(content)
+    middle[len(middle) // 2] ^= 0xFF
+    path.write_bytes(middle)
+    with pytest.raises(ParseError, match=r"a damaged archive"):
+        list(all_entries([str(path)], refuse))
+
+
+def test_packed_pictures_are_read_on_and_on(tmp_path: Path) -> None:
+    paths = [archive(tmp_path / f"{n}.tar.gz", range(10 * n, 10 * n + 9)) for n in range(2)]
+    entries = [entry for _, entry in all_entries(map(str, paths), refuse)]
+    odd = [*entries[:5], *entries[9:12], *entries[4:6]]
+    assert [content for _, content in fetched(odd)] == [
+        encoded(int(entry.key[-8:-4])) for entry in odd
+    ]
+    paths[0].write_bytes(paths[0].read_bytes()[:200])
+    errors = [content for _, content in fetched(entries[:9])]
+    assert isinstance(errors[8], ParseError)
 
 
 def test_an_archive_with_a_damaged_header_is_said(tmp_path: Path) -> None:

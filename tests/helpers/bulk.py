@@ -77,7 +77,8 @@ def painted(folder: Path, numbers: Iterable[int]) -> Path:
 
 def archive(path: Path, numbers: Iterable[int]) -> Path:
     """Write pictures into an archive, a label behind each as WebDataset has it."""
-    with tarfile.open(path, "w") as tar:
+    packed = {".gz": "w:gz", ".tgz": "w:gz", ".bz2": "w:bz2", ".xz": "w:xz"}
+    with tarfile.open(path, packed.get(path.suffix, "w")) as tar:  # type: ignore[call-overload]
         for number in numbers:
             for name, content in ((name_of(number), encoded(number)), (f"{number}.cls", b"1")):
                 member = tarfile.TarInfo(name)

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import groupby
 
 from ..errors import CaffeError, FetchError, ImageError, MissingFileError
@@ -14,6 +15,7 @@ from ..io.read_ahead import read_ahead
 from .entries import Entry
 from .stores import is_cloud, open_store, split_place
 from .tables import group_of, is_table, read_rows
+from .tars import Unpacked, is_packed
 
 Content = bytes | CaffeError
 """A picture's bytes, or why there are none."""
@@ -35,9 +37,17 @@ def fetched(entries: Sequence[Entry]) -> Iterator[tuple[Entry, Content]]:
         return
     far = any(is_address(entry.container or entry.key) for entry in entries[:1])
     workers = _MANY if far else _FEW
+    # A packed archive is read from its beginning to its end, by one.
+    if any(entry.is_inside and is_packed(str(entry.container)) for entry in entries):
+        workers = 1
     # A table's group is many pictures by itself.
     ahead = 1 if _is_row(entries[0]) else workers
-    with closing(read_ahead(_fetch, groups, ahead, min(workers, len(groups)))) as results:
+    with (
+        closing(Unpacked()) as unpacked,
+        closing(
+            read_ahead(partial(_fetch, unpacked), groups, ahead, min(workers, len(groups)))
+        ) as results,
+    ):
         for group, contents in zip(groups, results, strict=True):
             yield from zip(group, contents, strict=True)
 
@@ -75,7 +85,7 @@ def _is_row(entry: Entry) -> bool:
     return entry.is_inside and is_table(str(entry.container))
 
 
-def _fetch(group: list[Entry]) -> list[Content]:
+def _fetch(unpacked: Unpacked, group: list[Entry]) -> list[Content]:
     first = group[0]
     try:
         if not first.is_inside:
@@ -88,7 +98,7 @@ def _fetch(group: list[Entry]) -> list[Content]:
                 else content
                 for entry, content in zip(group, rows, strict=True)
             ]
-        return _from_archive(group)
+        return _from_archive(unpacked, group)
     except CaffeError as error:
         return [error] * len(group)
 
@@ -119,16 +129,18 @@ def _from_web(address: str) -> bytes:
     return fetch_url(address)
 
 
-def _from_archive(group: list[Entry]) -> list[Content]:
+def _from_archive(unpacked: Unpacked, group: list[Entry]) -> list[Content]:
     place = str(group[0].container)
-    root, name = split_place(place)
-    store = open_store(root)
     start = group[0].offset or 0
     contents: list[Content] = []
     if len(group) == 1:
         _check_size(group[0])
     end = (group[-1].offset or 0) + (group[-1].size or 0)
-    block = store.read_range(name, start, end - start)
+    if is_packed(place):
+        block = unpacked.read_range(place, start, end - start)
+    else:
+        root, name = split_place(place)
+        block = open_store(root).read_range(name, start, end - start)
     for entry in group:
         begin = (entry.offset or 0) - start
         content = block[begin : begin + (entry.size or 0)]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..bulk.tasks import Arithmetic, Task
     from .options import Computing
 
-SEVERAL = (".tar", ".parquet")
+SEVERAL = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".parquet")
 """How the names of sources end that are no pictures but hold some."""
 
 CLOUDS = tuple(f"{name}://" for name in ("s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss"))

@@ -17,9 +17,10 @@ def takes_groups(command: Callable[..., None]) -> Callable[..., None]:
 
     Examples
     --------
+    >>> from dataclasses import dataclass
     >>> @dataclass(frozen=True)
     ... class Computing:
-    ...     gpu: Annotated[int | None, typer.Option(help="Run on this GPU.")] = None
+    ...     gpu: int | None = None
     >>> @takes_groups
     ... def look(picture: str, *, how: Computing) -> None: ...
     >>> list(inspect.signature(look).parameters)
