@@ -83,7 +83,7 @@ def run_test(
     loss = 0.0
     with progress("Testing", iterations, "batches") as (_, advance):
         for batch in range(iterations):
-            loss += net._forward(0, len(net.layers) - 1)
+            loss += float(net._forward(0, len(net.layers) - 1))
             for add in adding:
                 add()
             for name, value, _ in averages.last():

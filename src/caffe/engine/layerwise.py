@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from ..memory.stores import Store
 from ..pytorch import torch
 from .callbacks import Callbacks
-from .steps import Step
+from .steps import Loss, Step
 
 _NONE = Callbacks()
 
 
 def forward(
     steps: Sequence[Step], store: Store | None, callbacks: Callbacks = _NONE, first: int = 0
-) -> float:
+) -> Loss:
     """Run the steps in order; return the loss.
 
     Parameters
@@ -28,7 +28,7 @@ def forward(
     first : int
         The first step's number in the net.
     """
-    loss = 0.0
+    loss: Loss = 0.0
     with torch.no_grad():
         for number, step in enumerate(steps, first):
             for callback in callbacks.before_forward:

@@ -19,7 +19,7 @@ from . import layerwise
 from .joined import joined
 from .plan.plan import Plan, blobs_of
 from .plan.settings import Settings
-from .steps import Step
+from .steps import Loss, Step, sum_of
 
 # PyTorch's threads are its parent's; where it asks for more than one it waits for them for ever.
 in_forked_child(compute_alone)
@@ -94,7 +94,7 @@ class Runner:
         """The plans that have been made, in running order."""
         return [p.plan for p in self._parts if isinstance(p, _Planned) and p.plan is not None]
 
-    def forward(self, store: Store | None) -> float:
+    def forward(self, store: Store | None) -> Loss:
         """Run all layers; return the loss.
 
         Parameters
@@ -111,7 +111,7 @@ class Runner:
             engine = "torch" if settings.engine == "auto" else settings.engine
             settings = replace(settings, engine=engine, tries=False)
         with torch.no_grad():
-            return sum((part.forward(settings) for part in self._parts), 0.0)
+            return sum_of(part.forward(settings) for part in self._parts)
 
     def backward(self, store: Store | None) -> None:
         """Run all gradients, last layer first."""
@@ -142,8 +142,8 @@ class _Single:
         self._steps = steps
         self._running = joined(steps) if trains else steps
 
-    def forward(self, settings: Settings) -> float:
-        return sum((step.forward(settings.store) for step in self._running), 0.0)
+    def forward(self, settings: Settings) -> Loss:
+        return sum_of(step.forward(settings.store) for step in self._running)
 
     def backward(self, store: Store | None) -> None:
         for step in reversed(self._running):
@@ -179,7 +179,7 @@ class _Planned:
         self._shapes: list[Shape] | None = None
         self.plan: Plan | None = None
 
-    def forward(self, settings: Settings) -> float:
+    def forward(self, settings: Settings) -> Loss:
         for step in self._sources:
             step.forward(settings.store)
         if self.plan is None or not self.plan.fits(self._blobs, settings):
@@ -187,14 +187,14 @@ class _Planned:
                 step.follow()
             if self._is_patient and not self._has_settled():
                 self.plan = None
-                loss = sum((step.loss(settings.store) for step in self._sources), 0.0)
+                loss = sum_of(step.loss(settings.store) for step in self._sources)
                 return loss + layerwise.forward(self._computing, settings.store)
             # The old one's memory goes before the new one's comes.
             self.plan = None
             read_elsewhere = {id(blob.memory) for blob in self._read_elsewhere}
             self.plan = Plan(self._steps, read_elsewhere, settings)
         self.plan.run()
-        return sum((step.loss(settings.store) for step in self._losses), 0.0)
+        return sum_of(step.loss(settings.store) for step in self._losses)
 
     def backward(self, store: Store | None) -> None:
         """Nothing that is planned has gradients."""

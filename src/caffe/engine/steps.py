@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .. import mode
 from ..errors import CaffeError, NetError, as_caffe_error
 from ..graph import Node
+from ..layers import asking
 from ..layers.layer import Count, Layer, as_tensors
 from ..memory.blob import Blob, Shape
 from ..memory.stores import Store
@@ -19,6 +20,9 @@ from ..vectors import BlobVec
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Loss: TypeAlias = "float | Tensor"
+"""What a net loses: in a store, and not to be asked for yet, where questions are put off."""
 
 MOST_NAMED = 8
 """How many of a layer's bottoms an error names."""
@@ -151,9 +155,12 @@ class Step:
                 if weight:
                     self._set_loss_weight(top, weight)
 
-    def forward(self, store: Store | None) -> float:
+    def forward(self, store: Store | None) -> Loss:
         """Compute the tops; return what they add to the loss."""
         layer = self.layer
+        questions = asking.put_off()
+        if questions is not None:
+            questions.blame = self.blame
         with self.blame():
             self.follow()
             if layer.on_blobs:
@@ -165,13 +172,13 @@ class Step:
                 self._compute(store)
         return self.loss(store)
 
-    def loss(self, store: Store | None) -> float:
+    def loss(self, store: Store | None) -> Loss:
         """Return what the tops add to the loss as they stand."""
         weighted = [top for top, w in zip(self.tops, self.loss_weights, strict=False) if w]
         if not weighted:
             return 0.0
         with self.blame():
-            return sum((_dot(top, store) for top in weighted), 0.0)
+            return sum_of(_dot(top, store) for top in weighted)
 
     def backward(self, store: Store | None) -> None:
         """Compute the gradients by the bottoms and add those by the parameters."""
@@ -408,6 +415,11 @@ class Record:
         return all(m.version == version and not m.is_lent for m, version in (*read, *tops))
 
 
+def sum_of(losses: Iterable[Loss]) -> Loss:
+    """Return the sum of some losses; 0 of none."""
+    return sum(losses, 0.0)
+
+
 def _of_type(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x if x.dtype == dtype else x.to(dtype)
 
@@ -417,8 +429,9 @@ def _is_same(x: Tensor, y: Tensor) -> bool:
     return x.data_ptr() == y.data_ptr() and x.stride() == y.stride() and x.dtype == y.dtype
 
 
-def _dot(top: Blob, store: Store | None) -> float:
-    return float((top.data_tensor(store) * top.diff_tensor(store)).sum())
+def _dot(top: Blob, store: Store | None) -> Loss:
+    product = (top.data_tensor(store) * top.diff_tensor(store)).sum()
+    return float(product) if asking.put_off() is None else product
 
 
 def _check_count(what: str, count: int, allowed: Count) -> None:

@@ -10,7 +10,8 @@ from ..errors import CaffeError, NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import EmbedParameter, InnerProductParameter, LayerParameter
 from ..pytorch import F, torch
-from .layer import Layer, Parameter, Tensors, is_any, register
+from .asking import is_any
+from .layer import Layer, Parameter, Tensors, register
 from .reach import Reach, all_places
 from .translation import Graph, Value, openvino
 

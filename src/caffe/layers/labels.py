@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..errors import CaffeError
 from ..proto.caffe_pb2 import LayerParameter
 from ..pytorch import torch
-from .layer import is_any
+from .asking import refuse_any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,16 +44,19 @@ def class_labels(
     """
     whole = labels.reshape(-1).trunc()
     counts = torch.ones_like(whole, dtype=torch.bool) if ignored is None else whole != ignored
-    wrong = counts & ~((whole >= 0) & (whole < classes))
-    if is_any(wrong):
-        place = int(wrong.nonzero()[0])
+    is_class = (whole >= 0) & (whole < classes)
+
+    def refusal() -> CaffeError:
+        place = int((counts & ~is_class).nonzero()[0])
         label = float(labels.reshape(-1)[place])
-        raise CaffeError(
+        return CaffeError(
             f"{_bottom_name(layer_param, 1)} holds the label {label:g} at "
             f"{_index(place, labels.shape)}, but there are {classes} classes: labels must be "
             f"between 0 and {classes - 1}"
         )
-    return torch.where(counts, whole, 0).long(), counts
+
+    refuse_any(counts & ~is_class, refusal)
+    return torch.where(counts & is_class, whole, 0).long(), counts
 
 
 def _bottom_name(layer_param: LayerParameter, number: int) -> str:

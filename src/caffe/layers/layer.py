@@ -595,14 +595,6 @@ def as_tensors(results: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
     return (results,) if isinstance(results, torch.Tensor) else results
 
 
-def is_any(mask: Tensor) -> bool:
-    """Tell whether any of these is true, for a forward that decides by values.
-
-    Whoever records a forward (torch.export, torch.compile) shows it no values: then none is.
-    """
-    return not torch.compiler.is_compiling() and bool(mask.any())
-
-
 _registry: dict[str, type[Layer]] = {}
 
 

@@ -16,6 +16,7 @@ from ..memory.blob import Shape
 from ..phases import TRAIN
 from ..proto.caffe_pb2 import LayerParameter, PoolingParameter, SPPParameter
 from ..pytorch import F, torch
+from .asking import put_off
 from .axes import picture_size
 from .convolution import SIDES, same_padding
 from .layer import Layer, register
@@ -90,6 +91,9 @@ class Windows:
 def max_pool(x: Tensor, windows: Windows) -> tuple[Tensor, Tensor]:
     """Return each window's largest value, and its place (h * width + w; -1 for no place)."""
     height, width = x.shape[2:]
+    is_asked_later = put_off() is not None
+    if is_asked_later:
+        x = torch.where(x > LOWEST, x, LOWEST)
     if windows.suits_torch(height, width):
         values, places = F.max_pool2d(
             x,
@@ -106,6 +110,8 @@ def max_pool(x: Tensor, windows: Windows) -> tuple[Tensor, Tensor]:
         column = places % fitted.shape[3] - windows.pad[1]
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
         places = torch.where(inside & (values > LOWEST), row * width + column, -1)
+    if is_asked_later:
+        return values, torch.where(values > LOWEST, places, -1)
     # Whoever records this (torch.export) shows no values.
     if not torch.compiler.is_compiling() and not (values >= LOWEST).all():
         # Caffe's comparison passes over what is not a number, and over minus infinity.

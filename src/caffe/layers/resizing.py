@@ -20,8 +20,9 @@ from ..proto.caffe_pb2 import (
     UpsampleParameter,
 )
 from ..pytorch import F, torch
+from .asking import is_any
 from .axes import four_axes, picture_size
-from .layer import Layer, is_any, register
+from .layer import Layer, register
 from .reach import Reach
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from ..errors import CaffeError, NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import ArgMaxParameter, LayerParameter, ReductionParameter
 from ..pytorch import torch
-from .layer import Layer, is_any, register
+from .asking import is_any
+from .layer import Layer, register
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,7 +17,8 @@ from ..proto.caffe_pb2 import (
     LSTMParameter,
 )
 from ..pytorch import F, torch
-from .layer import Layer, Parameter, is_any, register
+from .asking import is_any
+from .layer import Layer, Parameter, register
 from .loss import Loss
 from .recurrent import lstm_unit
 

@@ -29,6 +29,10 @@ class Store(Protocol):
         """Copy a tensor of this store into a new CPU tensor."""
         ...
 
+    def fetch(self, array: Tensor) -> Callable[[], Tensor]:
+        """Begin to copy a tensor of this store; what is returned waits for that, and no more."""
+        ...
+
     def record(self, function: Callable[[], Sequence[Tensor]]) -> Recording | None:
         """Run `function` once so that it can be run again by one call; None if that is not known.
 
@@ -67,6 +71,20 @@ class DeviceStore:
 
     def download(self, array: Tensor) -> Tensor:
         return array.to("cpu", copy=True)
+
+    def fetch(self, array: Tensor) -> Callable[[], Tensor]:
+        if self.device.type != "cuda":
+            return lambda: self.download(array)
+        copied = torch.empty(array.shape, dtype=array.dtype, pin_memory=True)
+        copied.copy_(array, non_blocking=True)
+        done = torch.cuda.Event()
+        done.record(torch.cuda.current_stream(self.device))
+
+        def wait() -> Tensor:
+            done.synchronize()
+            return copied
+
+        return wait
 
     def record(self, function: Callable[[], Sequence[Tensor]]) -> Recording | None:
         if self.device.type != "cuda":

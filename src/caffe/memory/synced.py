@@ -183,6 +183,10 @@ class SyncedMemory:
             with memory_told():
                 self._gpu = formed.flat()
             self._store, self._compute, self.head = store, None, Head.AT_GPU
+        if self.is_clear:
+            with memory_told():
+                self._gpu = torch.zeros(self.count, device=store.device)
+            self._store, self.head = store, Head.AT_GPU
         if self.head in (Head.UNINITIALIZED, Head.AT_CPU):
             values = self.cpu()
             with memory_told():

@@ -14,7 +14,7 @@ from ..engine import layerwise
 from ..engine.callbacks import Callback, Callbacks
 from ..engine.debug_info import report_backward, report_forward
 from ..engine.runner import Runner
-from ..engine.steps import Step
+from ..engine.steps import Loss, Step
 from ..errors import ArgumentError, CaffeError
 from ..graph import Graph, build_graph, mark_backward
 from ..guarded import guarded
@@ -346,7 +346,7 @@ class Net(Views):
 
     _set_input_arrays = set_input_arrays
 
-    def _forward(self, first: int, last: int) -> float:
+    def _forward(self, first: int, last: int) -> Loss:
         steps, store = self._steps[first : last + 1], mode.current_store()
         as_whole = len(steps) == len(self._steps)
         with mode.gpu_arithmetic(), naming_source(self.source), self._freed_memory(store):

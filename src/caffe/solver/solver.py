@@ -8,7 +8,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import mode, parallel
+from ..engine.steps import Loss
 from ..errors import ArgumentError
+from ..layers import asking
 from ..logs import is_told, say
 from ..net.construction import naming_source
 from ..net.net import Net, checked_net
@@ -218,12 +220,18 @@ class Solver:
             for on_start, _ in self._callbacks:
                 on_start()
             loss = self._gradients()
-            self._loss.add(loss)
+            # A GPU tells it while it goes on, where nobody has to know before the update.
+            is_known = self._is_display_due() or self.param.lr_policy == "plateau"
+            if is_known:
+                self._loss.add(loss())
             if self._is_display_due():
                 self._show()
             for _, on_gradients_ready in self._callbacks:
                 on_gradients_ready()
-            self.apply_update()
+            self._change_parameters()
+            if not is_known:
+                self._loss.add(loss())
+            self._update.tell()
             if self.watchers:
                 shown = self._is_display_due()
                 step = Stepped(self.iter, self._loss.value, self._last_rate, shown)
@@ -273,7 +281,7 @@ class Solver:
             say("solver.cpp:316", "Optimization stopped early.")
             return
         if self._is_display_due():
-            self._loss.add(self._forward())
+            self._loss.add(float(self._forward()))
             say("solver.cpp:327", f"Iteration {self.iter}, loss = {self._loss.value:g}")
         if self._is_test_due(at_start=True):
             self._test_all()
@@ -284,6 +292,10 @@ class Solver:
 
         The blobs' `diff` hold afterwards what has been taken from their `data`.
         """
+        self._change_parameters()
+        self._update.tell()
+
+    def _change_parameters(self) -> None:
         rate = self._next_rate()
         weight_decay = weight_decay_at(self.param, self.iter)
         if self._is_display_due():
@@ -396,20 +408,36 @@ class Solver:
 
     # One step.
 
-    def _forward(self) -> float:
+    def _forward(self) -> Loss:
         return self.net._forward(0, len(self.net.layers) - 1)
 
-    def _gradients(self) -> float:
-        """Run forward and backward, iter_size times; return the mean loss."""
+    def _gradients(self) -> Callable[[], float]:
+        """Run forward and backward, iter_size times; return what waits for the mean loss."""
         self.net.debug_info = self.param.debug_info and self._is_display_due()
-        loss = 0.0
+        losses = []
         for _ in range(self.param.iter_size):
-            part = self._forward()
+            # Backward only asks what forward has asked before.
+            with asking.later(mode.current_store()) as questions:
+                losses.append(self._checked(questions))
+                self.net._backward(len(self.net.layers) - 1, 0)
+        return lambda: sum(loss() for loss in losses) / self.param.iter_size
+
+    def _checked(self, questions: asking.Questions | None) -> Callable[[], float]:
+        """Run forward; return what waits for the loss, and stops where it is no number."""
+        part = self._forward()
+        wait = None if questions is None else questions.ask(part)
+
+        def known() -> float:
+            with naming_source(self.net.source):
+                loss = float(part) if wait is None else wait()
             if self._is_checked:
-                check_loss(self.net, part, self.iter)
-            loss += part
-            self.net._backward(len(self.net.layers) - 1, 0)
-        return loss / self.param.iter_size
+                check_loss(self.net, loss, self.iter)
+            return loss
+
+        if wait is not None:
+            return known
+        loss = known()
+        return lambda: loss
 
     # Tests, and what is shown.
 
@@ -481,7 +509,7 @@ class Solver:
                 self._stopped = True
                 say("solver.cpp:363", "Test interrupted.")
                 return {}
-            loss += net._forward(0, len(net.layers) - 1)
+            loss += float(net._forward(0, len(net.layers) - 1))
             scores.add()
         if self.param.test_compute_loss:
             say("solver.cpp:397", f"Test loss: {loss / count:g}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,6 +60,7 @@ class Update:
         ]
         self.local = LocalRates(param, len(learnable))
         self._moved: set[int] = set()
+        self._norm: Callable[[], Tensor] | None = None
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
@@ -85,7 +86,7 @@ class Update:
         """
         with torch.no_grad():
             parameters = list(self._parameters(weight_decay, store))
-            self._clip([parameter.diff for parameter in parameters])
+            self._clip([parameter.diff for parameter in parameters], store)
             if self._is_plain:
                 self._apply_plain(parameters, rate, weight_decay)
                 return
@@ -113,21 +114,32 @@ class Update:
             found.append(_Parameter(number, entry, entry.blob.mutable_data(store), diff, history))
         return found
 
-    def _clip(self, diffs: list[Tensor]) -> None:
+    def _clip(self, diffs: list[Tensor], store: Store | None) -> None:
         limit = self._param.clip_gradients
         if limit < 0 or not diffs:
             return
-        # One question to a GPU, however many there are.
-        norm = float(torch.stack(torch._foreach_norm(diffs)).double().norm())
+        norm = torch.stack(torch._foreach_norm(diffs)).double().norm()
+        if store is not None:
+            # Multiplying by 1 spares a question.
+            torch._foreach_mul_(diffs, (limit / norm).clamp(max=1).float())
+            self._norm = store.fetch(norm)
+        else:
+            if norm > limit:
+                torch._foreach_mul_(diffs, limit / float(norm))
+            self._norm = lambda: norm
+
+    def tell(self) -> None:
+        """Say whether the gradients of the last step were clipped."""
+        if self._norm is None:
+            return
+        norm, limit = float(self._norm()), self._param.clip_gradients
+        self._norm = None
         if norm > limit:
-            scale = limit / norm
             say(
                 "sgd_solver.cpp:99",
                 f"Gradient clipping: scaling down gradients (L2 norm {norm:g} > {limit:g}) by "
-                f"scale factor {scale:g}",
+                f"scale factor {limit / norm:g}",
             )
-            for diff in diffs:
-                diff.mul_(scale)
 
     @property
     def _is_plain(self) -> bool:
@@ -163,7 +175,8 @@ class Update:
                 [parameter.diff for parameter in group],
                 list(histories),
                 fused=True,
-                grad_scale=torch.tensor(divisor, device=histories[0].device),
+                # To copy a number to a GPU would be to wait for it.
+                grad_scale=torch.full((), divisor, device=histories[0].device),
                 weight_decay=decay * own,
                 momentum=self._method.momentum,
                 lr=1.0,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ...errors import CaffeError, ShapeError
 from ...proto.caffe_pb2 import PriorBoxParameter
 from ...pytorch import torch
-from ..layer import is_any
+from ..asking import is_any
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,7 +13,8 @@ from ...proto.caffe_pb2 import (
     ROIPoolingParameter,
 )
 from ...pytorch import torch
-from ..layer import Count, Layer, is_any, register
+from ..asking import is_any
+from ..layer import Count, Layer, register
 
 if TYPE_CHECKING:
     from torch import Tensor
