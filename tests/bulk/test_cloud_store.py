@@ -74,7 +74,8 @@ def test_pictures_and_rows_in_a_bucket(faults: Faults, tmp_path: Path) -> None:
     open_store("s3://pictures").create("photos/notes.txt", b"none at all")
     tar = archive(tmp_path / "a.tar", range(10, 15)).read_bytes()
     open_store("s3://pictures").create("tars/a.tar", tar)
-    named = job(tmp_path, photos, "s3://pictures/tars/*.tar", "s3://pictures/photos/0003.png")
+    open_store("s3://pictures").create("one/0003.png", encoded(3))
+    named = job(tmp_path, photos, "s3://pictures/tars/*.tar", "s3://pictures/one/0003.png")
     assert run(named) == Count(17, 1)
     rows = check_whole(named, 17, errors=1)
     assert rows[0]["key"] == "s3://pictures/photos/0000.png"
@@ -84,6 +85,24 @@ def test_pictures_and_rows_in_a_bucket(faults: Faults, tmp_path: Path) -> None:
     open_store("s3://pictures").replace("photos/broken.jpg", encoded(0, "JPEG"))
     # The name is no number, so that only the counts are looked at.
     assert retry_errors(named) == Count(17, 0)
+
+
+def test_names_that_the_library_does_not_take_are_said(faults: Faults, tmp_path: Path) -> None:
+    photos = uploaded(2)
+    named = job(tmp_path, photos, "s3://pictures/other//0009.png")
+    assert run(named) == Count(3, 1)
+    assert "empty path segment" in check_whole(named, 3, errors=1)[2]["error"]
+    with pytest.raises(WriteError, match="empty path segment"):
+        run(job(tmp_path, photos, out="s3://pictures/a//b"))
+
+
+def test_a_picture_of_several_prefixes_is_one(faults: Faults, tmp_path: Path) -> None:
+    uploaded(3, "photos/a")
+    uploaded(5, "photos/b")
+    sources = ("s3://pictures/photos/a/", "s3://pictures/photos/a/0001.png", "s3://pictures/photos")
+    named = job(tmp_path, *sources)
+    assert run(named) == Count(8, 0)
+    check_whole(named, 8)
 
 
 def test_failing_and_slow_answers_lose_nothing(faults: Faults, tmp_path: Path) -> None:

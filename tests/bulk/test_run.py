@@ -63,14 +63,15 @@ def test_all_kinds_of_sources_have_their_rows(tmp_path: Path) -> None:
     held = [{"bytes": encoded(n), "path": f"{n}.png"} for n in range(19, 29)]
     table = arrow.table({"image": held, "key": [f"{n}.png" for n in range(19, 29)]})
     parquet.write_table(table, tmp_path / "held.parquet", row_group_size=3)
-    named = arrow.table({"path": ["pictures/0002.png", str(tmp_path / "pictures" / "0003.png")]})
+    apart = painted(tmp_path / "apart", range(2, 5))
+    named = arrow.table({"path": ["apart/0002.png", str(apart / "0003.png")]})
     parquet.write_table(named, tmp_path / "named.parquet")
     sources = [
         tmp_path / "pictures",
         tmp_path / "shard-*.tar",
         tmp_path / "held.parquet",
         tmp_path / "named.parquet",
-        tmp_path / "pictures" / "0004.png",
+        apart / "0004.png",
         archive(tmp_path / "packed.tgz", range(32, 41)),
     ]
     job = job_of(tmp_path, sources)
@@ -80,7 +81,7 @@ def test_all_kinds_of_sources_have_their_rows(tmp_path: Path) -> None:
         str(tmp_path / "pictures" / "deeper" / "0009.png"),
         f"{tmp_path / 'shard-0.tar'}#0010.png",
     ]
-    assert keys[29:32] == [str(tmp_path / "pictures" / f"{n:04}.png") for n in (2, 3, 4)]
+    assert keys[29:32] == [str(apart / f"{n:04}.png") for n in (2, 3, 4)]
 
 
 def test_what_cannot_be_read_keeps_its_row_and_can_be_read_later(

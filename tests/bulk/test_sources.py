@@ -9,8 +9,8 @@ import pytest
 
 from caffe.bulk import tables
 from caffe.bulk.fetching import fetched
-from caffe.bulk.sources import all_entries
-from caffe.errors import CaffeError, ParseError
+from caffe.bulk.sources import all_entries, settled
+from caffe.errors import CaffeError, MissingFileError, ParseError
 from tests.helpers.bulk import archive, encoded, painted
 
 arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
@@ -23,6 +23,8 @@ def all_kinds(folder: Path) -> list[str]:
     painted(folder / "photos" / "a", range(3, 5))
     painted(folder / "photos" / "a-b", range(5, 6))
     painted(folder / "photos" / "a" / ".hidden", range(6, 7))
+    for place in ("", "a", "a-b"):
+        painted(folder / "more" / place, range(30, 33))
     (folder / "photos" / "loop").symlink_to(folder / "photos")
     for number in range(2):
         archive(folder / f"{number}.tar", range(10 * number, 10 * number + 4))
@@ -30,13 +32,13 @@ def all_kinds(folder: Path) -> list[str]:
     parquet.write_table(arrow.table(held), folder / "held.parquet", row_group_size=3)
     keyed = {"jpg": [encoded(n) for n in range(3)], "__key__": ["x", None, "z"]}
     parquet.write_table(arrow.table(keyed), folder / "keyed.parquet", row_group_size=2)
-    places = ["photos/0000.png", "s3://bucket/b.png", "", "/somewhere/c.png"]
+    places = ["other/0000.png", "s3://bucket/b.png", "", "/somewhere/c.png"]
     parquet.write_table(arrow.table({"url": places}), folder / "named.parquet")
     sources: tuple[str, ...]
-    sources = ("photos", "*.tar", "held.parquet", "photos/0*", "keyed.parquet", "named.parquet")
+    sources = ("photos", "*.tar", "held.parquet", "more/00*", "keyed.parquet", "named.parquet")
     archive(folder / "packed.tar.gz", range(20, 24))
     archive(folder / "packed.tar.xz", range(24, 26))
-    sources += ("photos/a/0003.png", "photos/a*", "packed.tar.*")
+    sources += ("more/a/0031.png", "more/a*", "packed.tar.*")
     return [str(folder / name) for name in sources]
 
 
@@ -47,7 +49,7 @@ def refuse(text: str) -> None:
 def test_a_listing_goes_on_behind_any_picture(tmp_path: Path) -> None:
     sources = all_kinds(tmp_path)
     whole = list(all_entries(sources, refuse))
-    assert len(whole) == 6 + 8 + 7 + 3 + 3 + 4 + 1 + 3 + 6
+    assert len(whole) == 6 + 8 + 7 + 3 + 3 + 4 + 1 + 5 + 6
     for place, (number, entry) in enumerate(whole):
         rest = list(all_entries(sources, refuse, number, entry))
         assert rest == whole[place + 1 :], entry
@@ -65,8 +67,46 @@ def test_pictures_are_called_by_where_they_are(tmp_path: Path) -> None:
     assert keys[6:8] == ["0.tar#0000.png", "0.tar#0001.png"]
     assert keys[24:31] == [
         *("keyed.parquet#x", "keyed.parquet#1", "keyed.parquet#z"),
-        *("photos/0000.png", "s3://bucket/b.png", "", "/somewhere/c.png"),
+        *("other/0000.png", "s3://bucket/b.png", "", "/somewhere/c.png"),
     ]
+
+
+def test_a_picture_of_several_sources_is_one(tmp_path: Path) -> None:
+    folder = painted(tmp_path / "photos", range(3))
+    painted(folder / "a", range(3, 5))
+    painted(folder / ".hidden", range(5, 6))
+    painted(tmp_path / "elsewhere", range(6, 7))
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    (folder / "raw").write_bytes(encoded(7))
+    tar = archive(tmp_path / "x.tar", range(8, 10))
+    named = {"path": ["photos/0001.png", "photos/a/0003.png", "elsewhere/0006.png"]}
+    parquet.write_table(arrow.table(named), tmp_path / "named.parquet")
+    sources = [
+        *("photos/0001.png", "photos/a", "photos", "photos/", "photos/a/0004.png", "photos/*.png"),
+        # What a look into the folder does not find is still to come.
+        *("photos/.hidden/0005.png", "photos/link/0006.png", "photos/raw"),
+        *("x.tar", "*.tar", "named.parquet"),
+    ]
+    sources = [str(tmp_path / name) for name in sources]
+    whole = list(all_entries(sources, refuse))
+    keys = [entry.key.removeprefix(f"{tmp_path}/") for _, entry in whole]
+    assert keys == [
+        *("photos/0001.png", "photos/a/0003.png", "photos/a/0004.png"),
+        *("photos/0000.png", "photos/0002.png"),
+        *("photos/.hidden/0005.png", "photos/link/0006.png", "photos/raw"),
+        *("x.tar#0008.png", "x.tar#0009.png", "elsewhere/0006.png"),
+    ]
+    for place, (number, entry) in enumerate(whole):
+        assert list(all_entries(sources, refuse, number, entry)) == whole[place + 1 :], entry
+    # What has its rows may be gone when the rest is listed.
+    tar.unlink()
+    assert list(all_entries(sources, refuse, len(sources) - 1)) == whole[-1:]
+
+
+@pytest.mark.parametrize("name", ["photos", "photos/", "a.tarr"])
+def test_a_source_that_is_not_there_is_no_picture_that_has_gone(tmp_path: Path, name: str) -> None:
+    with pytest.raises(MissingFileError, match="no such file or folder"):
+        list(all_entries([settled(str(tmp_path / name))], refuse))
 
 
 def test_a_folder_that_cannot_be_read_is_told(

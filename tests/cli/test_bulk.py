@@ -138,7 +138,9 @@ def test_duckdb_reads_the_rows(tmp_path: Path, net: list[str]) -> None:
         ([], 2, "Missing argument 'PICTURES'"),
         (["--verify", "-o", "out/"], 1, "no run is here"),
         (["-", "-o", "out/"], 1, "no pictures from standard input"),
-        (["none/", "-o", "out/"], 0, ""),
+        (["none/", "-o", "out/"], 1, "none: no such file or folder"),
+        (["none.jpg", "-o", "out/"], 1, "none of the pictures could be read; the first: "),
+        (["a.png", "-o", "http://127.0.0.1:9/out/"], 1, "rows go into a folder or an object"),
         (["empty/", "-o", "out/"], 1, "no pictures in"),
     ],
 )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import IO, Any, TypeVar
 
-from ..errors import CaffeError, FetchError, MissingFileError, WriteError, require
+from ..errors import CaffeError, FetchError, ImageError, MissingFileError, WriteError, require
 from .stores import Stored
 
 Result = TypeVar("Result")
@@ -139,7 +139,7 @@ class CloudStore:
                         last = found["path"]
                         yield Stored(last, found["size"], found["e_tag"])
                 return
-            except self._errors.BaseError as error:
+            except (self._errors.BaseError, ValueError) as error:
                 self._give_up_or_wait(attempt, self.place, "cannot be listed", error)
 
     def _asked(self, name: str, ask: Callable[[str], Result], writes: bool = False) -> Result:
@@ -152,6 +152,12 @@ class CloudStore:
                 if writes:
                     raise WriteError(place, OSError(errno.ENOENT, "no such bucket")) from error
                 raise MissingFileError("no such object", place) from error
+            # Of names that it does not take.
+            except ValueError as error:
+                reason = _first_line(error)
+                if writes:
+                    raise WriteError(place, OSError(errno.EINVAL, reason)) from error
+                raise ImageError(f"{place}: cannot be read: {reason}") from error
             except self._errors.BaseError as error:
                 what = "cannot be written" if writes else "cannot be read"
                 self._give_up_or_wait(attempt, place, what, error, writes)
@@ -165,6 +171,8 @@ class CloudStore:
             self._errors.PermissionDeniedError,
             self._errors.UnauthenticatedError,
             self._errors.NotSupportedError,
+            self._errors.InvalidPathError,
+            ValueError,
         )
         if attempt == _TRIES - 1 or isinstance(error, hopeless):
             reason = _first_line(error)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import CaffeError, MissingFileError, ParseError
+from ..io.given import is_address
 from ..version import __version__
 from .sources import settled
 from .stores import Store, is_cloud, open_store
@@ -45,6 +46,8 @@ class Job:
         if self.size < 1:
             raise CaffeError(f"a shard must hold at least one picture, not {self.size}")
         object.__setattr__(self, "sources", tuple(map(settled, self.sources)))
+        if is_address(self.output) and not is_cloud(self.output):
+            raise CaffeError(f"{self.output}: rows go into a folder or an object storage")
         output = self.output if is_cloud(self.output) else settled(self.output)
         object.__setattr__(self, "output", output)
 

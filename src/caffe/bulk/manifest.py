@@ -25,6 +25,7 @@ from .stores import Store
 
 FOLDER = "_manifest"
 _NAME = re.compile(r"shard-(\d{8})\.parquet")
+_COLUMNS = ("key", "size", "etag", "container", "offset", "raw")
 LAST, SOURCE, FIRST = b"recaffe.last", b"recaffe.source", b"recaffe.first"
 
 
@@ -81,20 +82,35 @@ def read_shard(store: Store, number: int) -> Shard:
     ParseError
         What is there is none.
     """
+    table, first, source, is_last = shard_table(store, number)
+    columns = (table.column(name).to_pylist() for name in _COLUMNS)
+    entries = [
+        Entry(key if raw is None else os.fsdecode(raw), size, etag, container, offset)
+        for key, size, etag, container, offset, raw in zip(*columns, strict=True)
+    ]
+    return Shard(number, first, entries, source, is_last)
+
+
+def shard_table(
+    store: Store, number: int, columns: Sequence[str] = _COLUMNS
+) -> tuple[Any, int, int, bool]:
+    """Return columns of a shard as Arrow's table, with its `first`, `source` and `is_last`.
+
+    Raises
+    ------
+    ParseError
+        What is there is no shard.
+    """
     parquet = require("pyarrow.parquet", "parquet", "a manifest")
     name = shard_name(number)
     content = store.read(name)
     try:
         # Not `read_table`, which loads what is for many files at once.
-        table = parquet.ParquetFile(io.BytesIO(content)).read(use_threads=False)
+        table = parquet.ParquetFile(io.BytesIO(content)).read(list(columns), use_threads=False)
+        if missing := set(columns) - set(table.column_names):
+            raise ValueError(f"no column {', '.join(sorted(missing))}")
         facts = table.schema.metadata
-        columns = [table.column(c).to_pylist() for c in ("key", "size", "etag")]
-        columns += [table.column(c).to_pylist() for c in ("container", "offset", "raw")]
-        entries = [
-            Entry(key if raw is None else os.fsdecode(raw), size, etag, container, offset)
-            for key, size, etag, container, offset, raw in zip(*columns, strict=True)
-        ]
-        return Shard(number, int(facts[FIRST]), entries, int(facts[SOURCE]), facts[LAST] == b"true")
+        return table, int(facts[FIRST]), int(facts[SOURCE]), facts[LAST] == b"true"
     # pyarrow's errors are of many kinds.
     except Exception as error:
         raise ParseError(f"no shard of a manifest: {error}", f"{store.place}/{name}") from error

@@ -138,7 +138,14 @@ def read_part(store: Store, number: int, columns: Sequence[str] | None = None) -
         return parquet.ParquetFile(io.BytesIO(content)).read(columns, use_threads=False)
     # pyarrow's errors are of many kinds.
     except Exception as error:
-        raise ParseError(f"no rows of pictures: {error}", f"{store.place}/{name}") from error
+        raise _damaged(store, name, error) from error
+
+
+def _damaged(store: Store, name: str, error: Exception) -> ParseError:
+    return ParseError(
+        f"no rows of pictures: {error}; without this file the same command makes it anew",
+        f"{store.place}/{name}",
+    )
 
 
 def count_part(store: Store, number: int) -> Count:
@@ -156,4 +163,4 @@ def count_part(store: Store, number: int) -> Count:
             file = parquet.ParquetFile(stream)
             return Count(file.metadata.num_rows, int(file.schema_arrow.metadata[ERRORS]))
         except Exception as error:
-            raise ParseError(f"no rows of pictures: {error}", f"{store.place}/{name}") from error
+            raise _damaged(store, name, error) from error

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 
-from ..errors import CaffeError
+from ..errors import CaffeError, MissingFileError
 from ..io.folders import is_picture_name, walk_pictures
 from ..io.given import is_address
 from .entries import Entry
@@ -44,14 +44,62 @@ def all_entries(
     after : Entry, optional
         Of that source's pictures the last that is not wanted again.
     """
+    before = _Before()
     for number, source in enumerate(sources):
+        places = _expanded(source) if number >= at else _still_there(source)
         if number >= at:
-            for entry in _entries(source, tell, after if number == at else None):
-                yield number, entry
+            fresh = [place for place in places if place not in before.places]
+            for entry in _entries(fresh, tell, after if number == at else None):
+                if not before.has(entry):
+                    yield number, entry
+        before.add(places)
 
 
-def _entries(source: str, tell: Callable[[str], object], after: Entry | None) -> Iterator[Entry]:
-    places = _expanded(source)
+class _Before:
+    """What earlier sources have, so that a picture in several of them has one row."""
+
+    def __init__(self) -> None:
+        self.places: set[str] = set()
+        self._folders: tuple[str, ...] = ()
+
+    def add(self, places: Iterable[str]) -> None:
+        for place in places:
+            self.places.add(place)
+            holds_files = not is_tar(place) and not is_table(place)
+            if holds_files and (is_cloud(place) or os.path.isdir(place)):
+                self._folders += (f"{place.rstrip('/')}/",)
+
+    def has(self, entry: Entry) -> bool:
+        if entry.is_inside:
+            return False
+        folders = (folder for folder in self._folders if entry.key.startswith(folder))
+        return entry.key in self.places or any(_is_found(entry.key, f) for f in folders)
+
+
+def _is_found(key: str, folder: str) -> bool:
+    """Whether a picture below a folder or a prefix is among those that are found there."""
+    if not is_picture_name(key):
+        return False
+    if is_cloud(folder):
+        return True
+    *above, name = key[len(folder) :].split(os.sep)
+    places = (os.path.join(folder, *above[:depth]) for depth in range(1, len(above) + 1))
+    return not any(n.startswith(".") for n in (*above, name)) and not any(
+        map(os.path.islink, places)
+    )
+
+
+def _still_there(source: str) -> list[str]:
+    """As `_expanded`, of a source whose pictures are listed already: it may have gone since."""
+    try:
+        return _expanded(source)
+    except CaffeError:
+        return [source]
+
+
+def _entries(
+    places: list[str], tell: Callable[[str], object], after: Entry | None
+) -> Iterator[Entry]:
     own = None if after is None else _place_of(after, places)
     for place in places:
         if own is not None and place < own:
@@ -66,7 +114,14 @@ def _entries(source: str, tell: Callable[[str], object], after: Entry | None) ->
         elif os.path.isdir(place):
             yield from _of_folder(place, tell, behind)
         elif behind is None:
+            _check_there(place)
             yield _alone(place)
+
+
+def _check_there(place: str) -> None:
+    """Refuse what is hardly a picture that has gone, but a folder's or an archive's wrong name."""
+    if not is_address(place) and not is_picture_name(place) and not os.path.exists(place):
+        raise MissingFileError("no such file or folder", place)
 
 
 def _place_of(entry: Entry, places: list[str]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ..errors import CaffeError, MissingFileError, ParseError
 from .job import read_facts
-from .manifest import read_shard, readable_key, shard_numbers
+from .manifest import shard_numbers, shard_table
 from .parts import NOTHING, Count, part_numbers, read_part
 from .run import FINISHED
 from .stores import Store
@@ -105,10 +105,10 @@ class _Look:
 
 def _look(store: Store, number: int, has_part: bool) -> _Look:
     try:
-        shard = read_shard(store, number)
+        shard, first, _, is_last = shard_table(store, number, ["id", "key"])
     except (MissingFileError, ParseError) as error:
         return _Look(0, 0, False, faults=[str(error)])
-    look = _Look(shard.first, len(shard.entries), shard.is_last)
+    look = _Look(first, len(shard), is_last)
     if not has_part:
         look.faults.append(f"shard {number} has no rows")
         return look
@@ -118,9 +118,9 @@ def _look(store: Store, number: int, has_part: bool) -> _Look:
         look.faults.append(str(error))
         return look
     look.count = Count(len(table), len(table) - table["error"].null_count)
-    if table["id"].to_pylist() != list(shard.ids):
+    if table["id"].to_pylist() != list(range(first, first + len(shard))):
         look.faults.append(f"part {number} has not one row for each id of its shard")
-    elif table["key"].to_pylist() != [readable_key(entry.key) for entry in shard.entries]:
+    elif not table["key"].equals(shard["key"]):
         look.faults.append(f"part {number} has other pictures than its shard")
     return look
 

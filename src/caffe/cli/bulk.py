@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..bulk.job import Job
     from ..bulk.parts import Count
     from ..bulk.run import State, Watch
+    from ..bulk.stores import Store
     from ..bulk.tasks import Arithmetic, Task
     from .options import Computing
 
@@ -170,6 +171,10 @@ def run_in_parts(
         with _watched(as_json) as watch:
             count = _run(job, many, watch)
         _tell_end(job.output, count, time.monotonic() - begun, as_json)
+        if count.errors == count.pictures:
+            raise CaffeError(
+                f"{job.output}: none of the pictures could be read; the first: {_reason(job.store)}"
+            )
         afterwards(job)
     if many.verify:
         from ..bulk.verify import verify
@@ -212,6 +217,14 @@ def _tell_end(output: str, count: Count, seconds: float, as_json: bool) -> None:
             f"{count.errors} pictures could not be read; their rows say why in the column 'error' "
             "(--retry-errors reads them once more)"
         )
+
+
+def _reason(store: Store) -> str:
+    """Why the first picture could not be read."""
+    from ..bulk.parts import read_part
+
+    row = read_part(store, 0, ["key", "error"]).slice(0, 1).to_pylist()[0]
+    return f"{row['key']}: {row['error']}"
 
 
 @contextmanager
