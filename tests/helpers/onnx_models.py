@@ -57,7 +57,10 @@ def check(
         scale = max(float(np.abs(wanted).max()), 1e-3)
         assert found[name].shape == wanted.shape
         np.testing.assert_allclose(found[name], wanted, rtol=0, atol=tolerance * scale)
-    assert set(made.outputs) == set(net.outputs)
+    # For readers who drop what nobody reads it may stay there.
+    rests = set(net.outputs) - set(made.outputs)
+    assert not rests or imports.TARGETS[target].drops_rests
+    assert set(made.outputs) <= set(net.outputs)
     return made
 
 

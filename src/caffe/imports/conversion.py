@@ -14,12 +14,15 @@ from ..errors import ArgumentError, NetError, as_caffe_error, did_you_mean
 from . import naming, operators, polish
 from .caffe_graph import RULES, CaffeGraph, Entry, Node, Value
 from .imported import Imported
-from .onnx_source import Source, attributes_of, evaluated
+from .onnx_source import Source, attributes_of, evaluated, is_whole
 from .targets import Target
 
 Progress = Callable[[int, int], None]
 
 DOMAINS = ("", "ai.onnx")
+
+MOVING = ("Gather", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice")
+"""Operators that change no numbers."""
 
 
 @cache
@@ -69,6 +72,8 @@ class _Conversion:
         self.graph = CaffeGraph(target)
         self.values: dict[str, Value] = {}
         self.tensors = {tensor.name: tensor for tensor in source.graph.initializer}
+        self.whole = {info.name for info in source.graph.input if is_whole(info)}
+        """Values of whole numbers, which are given."""
 
     def made(
         self,
@@ -133,6 +138,7 @@ class _Conversion:
         self, proto: Any, label: str, inputs: list[Value | None], wanted: list[bool]
     ) -> Sequence[Value]:
         kind = proto.op_type
+        self._note_whole(proto)
         if kind == "Shape" and inputs[0] is not None:
             ends = {attribute.name: attribute.i for attribute in proto.attribute}
             shape = inputs[0].shape[ends.get("start", 0) : ends.get("end")]
@@ -167,6 +173,19 @@ class _Conversion:
         )
         made = entry.rule(self.graph, node)
         return [made] if isinstance(made, Value) else made
+
+    def _note_whole(self, proto: Any) -> None:
+        """Let whole numbers be looked up and moved, for which Caffe's floating ones stand."""
+        given = [name for name in proto.input if name in self.whole]
+        if not given or proto.op_type in ("Shape", "Size", "Cast"):
+            return
+        if proto.op_type not in MOVING:
+            raise NetError(
+                f"it computes with the whole numbers of '{given[0]}', and Caffe's are floating "
+                "ones; do that before the model, or cast them to float32 first"
+            )
+        if proto.input[0] in self.whole:
+            self.whole.update(proto.output)
 
     def _branch(self, proto: Any, inputs: list[Value | None]) -> Sequence[Value]:
         condition = inputs[0]
@@ -218,7 +237,11 @@ REMEDIES = {
         "; boxes are chosen by the program, or by a DetectionOutput layer written by hand: name "
         "what goes into it by --outputs",
     ),
-    **dict.fromkeys(("LSTM", "GRU", "RNN"), "; recurrent layers are not imported"),
+    **dict.fromkeys(
+        ("LSTM", "GRU", "RNN"),
+        "; recurrent layers are not imported: name the values before them by --outputs and run "
+        "them in your program, or give their weights to an LSTM layer written by hand",
+    ),
 }
 """By operator what would help."""
 

@@ -118,17 +118,14 @@ class Source:
     def _shape(self, info: Any, given: Sequence[int] | None) -> Shape:
         kind = info.type.tensor_type
         package = onnx_package()
-        if kind.elem_type not in (
-            package.TensorProto.FLOAT,
-            package.TensorProto.FLOAT16,
-            package.TensorProto.DOUBLE,
-            package.TensorProto.BFLOAT16,
-        ):
-            names = {number: name for name, number in package.TensorProto.DataType.items()}
+        types = package.TensorProto
+        floats = (types.FLOAT, types.FLOAT16, types.DOUBLE, types.BFLOAT16)
+        if kind.elem_type not in floats and not is_whole(info):
+            names = {number: name for name, number in types.DataType.items()}
             name = names.get(kind.elem_type, "a kind that is unknown")
             raise NetError(
-                f"{self.name}: input '{info.name}' is no tensor of floating numbers ({name}), as "
-                "Caffe's blobs are; export the model for such an input"
+                f"{self.name}: input '{info.name}' is no tensor of numbers ({name}), as Caffe's "
+                "blobs are; export the model for such an input"
             )
         if given is not None:
             if kind.HasField("shape") and len(kind.shape.dim) != len(given):
@@ -151,6 +148,12 @@ class Source:
                     f"is open, and Caffe's shapes are fixed; {_hint(info.name)}"
                 )
         return tuple(dims)
+
+
+def is_whole(info: Any) -> bool:
+    """Whether an input holds whole numbers, which name rows of tables."""
+    types = onnx_package().TensorProto
+    return info.type.tensor_type.elem_type in (types.INT32, types.INT64)
 
 
 def _hint(name: str) -> str:

@@ -43,14 +43,17 @@ def polished(graph: CaffeGraph, outputs: list[Blob], fold: bool) -> list[Written
 def _tell_apart(graph: CaffeGraph, outputs: list[Blob]) -> None:
     """Make outputs anew that are inputs, stand there twice, or are read by layers.
 
-    Of a net in Caffe those blobs are outputs that nobody reads.
+    Of a net in Caffe those blobs are outputs that nobody reads; for some readers those alone that
+    are a layer's only top.
     """
     layers = _needed(graph.layers, outputs)
     read = {id(blob) for layer in layers for blob in layer.bottoms}
     given = {id(blob) for blob in _inputs(layers)}
     twice = {key for key, count in Counter(map(id, outputs)).items() if count > 1}
+    parts = {id(blob) for layer in layers if len(layer.tops) > 1 for blob in layer.tops}
+    anew = read | given | twice | (parts if graph.target.drops_rests else set())
     for i, blob in enumerate(outputs):
-        if id(blob) in read | given | twice:
+        if id(blob) in anew:
             dims = {"shape": {"dim": [0, *blob.shape[1:]]}}
             outputs[i] = graph.layer("Reshape", blob, reshape_param=dims).blob
 
@@ -209,6 +212,8 @@ def _without_rests(
     rests = [blob for layer in layers for blob in layer.tops if not readers[id(blob)]]
     rests = [blob for blob in rests if blob not in _inputs(layers)]
     if not rests:
+        return layers
+    if graph.target.drops_rests:
         return layers
     if graph.target.knows("Silence"):
         graph.many("Silence", 0, *rests)

@@ -40,6 +40,13 @@ class Target:
         Whether InnerProduct works along a later axis than the first behind the batch.
     joins_pictures : bool
         Whether Concat takes blobs of four axes alone.
+    clips_means : bool
+        Whether a mean over a window that hangs over the end is over what lies inside alone.
+    drops_rests : bool
+        Whether parts of a Slice that nobody reads are no outputs, even without a Silence. Of a
+        layer that ends the net its first top alone is one then.
+    volumes : bool
+        Whether Convolution and Deconvolution work over more than two axes.
     powers : tuple of float
         The exponents that Power takes, if it does not take all.
     """
@@ -52,11 +59,19 @@ class Target:
     any_axes: bool = True
     inner_axes: bool = True
     joins_pictures: bool = False
+    clips_means: bool = True
+    drops_rests: bool = False
+    volumes: bool = False
     powers: tuple[float, ...] = ()
 
     def knows(self, kind: str) -> bool:
         """Whether it has such a layer."""
         return kind in self.layers
+
+    @property
+    def leaves_rests(self) -> bool:
+        """Whether a layer's tops need not all be read."""
+        return self.drops_rests or self.knows("Silence")
 
     def check(self, kind: str, messages: Mapping[str, Any]) -> None:
         """Refuse a layer that it does not know, or not with these settings.
@@ -74,7 +89,9 @@ class Target:
             return
         others = [name for name, target in TARGETS.items() if kind in target.layers]
         hint = f"; of the targets {', '.join(others)} have it" if others else ""
-        raise NetError(f"{self.full_name} has no layer {kind}{hint}")
+        raise NetError(
+            f"{self.full_name} has no layer {kind}{hint}; or name the values before it by --outputs"
+        )
 
 
 BVLC = COMMON | {
@@ -86,17 +103,19 @@ BVLC = COMMON | {
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
-        Target("bvlc", "the original Caffe", BVLC, ("round_mode", 1)),
+        Target("bvlc", "the original Caffe", BVLC, ("round_mode", 1), volumes=True),
         Target(
             "opencv",
             "OpenCV 4",
             COMMON
             | {
                 *("AbsVal", "BNLL", "Crop", "ELU", "Exp", "MVN", "Mish", "Normalize", "Permute"),
-                *("Power", "ReLU6", "Reorg", "ShuffleChannel", "Silence", "Split", "Swish"),
+                *("Power", "ReLU6", "Reorg", "ShuffleChannel", "Split", "Swish"),
             },
             ("ceil_mode", False),
             any_axes=False,
+            # A Silence would be the layer that `forward()` gives.
+            drops_rests=True,
         ),
         Target(
             "mnn",
@@ -115,12 +134,14 @@ TARGETS: dict[str, Target] = {
             "RKNN-Toolkit2",
             COMMON
             | {
-                *("Crop", "Interp", "Normalize", "Permute", "Power", "ReLU6", "Reorg"),
-                *("ShuffleChannel", "Split", "Tile", "Upsample"),
+                *("ArgMax", "BNLL", "Crop", "Normalize", "Permute", "Power", "ReLU6", "Reduction"),
+                *("Reorg", "Split", "Tile", "Upsample"),
             },
             ("ceil_mode", False),
+            any_axes=False,
             inner_axes=False,
             joins_pictures=True,
+            clips_means=False,
         ),
         Target(
             "sophon",

@@ -59,8 +59,18 @@ def test_transposed(attributes: dict[str, object]) -> None:
     assert types(check(proto, evaluator="runtime")) == ["Deconvolution"]
 
 
+def test_three_axes_where_the_reader_has_them() -> None:
+    arrays = [numbers(4, 2, 2, 3, 1), numbers(4, seed=1)]
+    proto = one("Conv", (1, 2, 3, 4, 5), arrays=arrays, pads=[0, 1, 0, 1, 1, 0], strides=[1, 2, 1])
+    assert types(check(proto, evaluator="runtime")) == ["Convolution"]
+    arrays = [numbers(2, 4, 2, 3, 1)]
+    check(one("ConvTranspose", (1, 2, 3, 4, 5), arrays=arrays, strides=[2, 1, 2]))
+    with pytest.raises(CaffeError, match=r"OpenCV 4 has no convolutions over 3 axes; .* bvlc has"):
+        imports.load(proto, target="opencv")
+
+
 def test_what_has_no_form_is_named() -> None:
-    with pytest.raises(CaffeError, match=r"node 'node' \(Conv\).*over 3 axes"):
-        imports.load(one("Conv", (1, 2, 3, 4, 5), arrays=[numbers(2, 2, 1, 1, 1)]))
+    with pytest.raises(CaffeError, match=r"node 'node' \(Conv\).*pad the picture before"):
+        imports.load(one("Conv", (1, 2, 6, 6), arrays=[numbers(2, 2, 3, 3)], pads=[-1, 0, 0, 0]))
     with pytest.raises(CaffeError, match=r"'weight' \(input 1\) is computed"):
         imports.load(one("Conv", (1, 2, 4, 4), (2, 2, 1, 1)))

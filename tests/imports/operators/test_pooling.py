@@ -35,6 +35,16 @@ def test_mean(attributes: dict[str, object], counted: int) -> None:
         check(proto, "bvlc", "runtime")
 
 
+def test_a_reader_that_divides_otherwise_at_the_end_gets_no_such_windows() -> None:
+    windows = {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1}
+    proto = one("AveragePool", (1, 2, 6, 6), **windows)
+    assert types(check(proto, "bvlc", "runtime")) == ["Pooling"]
+    made = types(check(proto, "rknn", "runtime"))
+    # It pools a larger picture, and its means are multiplied.
+    assert made.index("Convolution") < made.index("Pooling") < made.index("Eltwise")
+    assert types(check(one("MaxPool", (1, 2, 6, 6), **windows), "rknn", "runtime")) == ["Pooling"]
+
+
 def test_each_target_rounds_down_by_its_own_field() -> None:
     proto = one("MaxPool", (1, 2, 112, 112), kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
     layer = check(proto).text.layer[1]
@@ -53,6 +63,15 @@ def test_of_everything() -> None:
         made = check(one(kind, (2, 3, 4, 5)))
         assert made.text.layer[1].pooling_param.global_pooling
         check(one(kind, (2, 3, 7)), evaluator="runtime")
+
+
+@pytest.mark.parametrize("target", ["bvlc", "mnn"])
+def test_over_three_axes(target: str) -> None:
+    windows = {"kernel_shape": [2, 3, 2], "strides": [2, 2, 1], "pads": [1, 1, 0, 0, 1, 1]}
+    for kind, more in (("MaxPool", {}), ("AveragePool", {}), ("AveragePool", {"ceil_mode": 1})):
+        check(one(kind, (1, 2, 5, 6, 7), **windows, **more), target, "runtime")
+    made = check(one("MaxPool", (1, 2, 4, 6, 6), kernel_shape=[1, 2, 2], strides=[1, 2, 2]))
+    assert types(made) == ["Reshape", "Pooling", "Reshape"]
 
 
 def test_refusals() -> None:

@@ -47,6 +47,10 @@ def test_what_is_left_of_a_part_is_no_output() -> None:
     proto = one("Slice", (1, 2, 6, 5), arrays=[whole(1), whole(4), whole(2)])
     assert types(check(proto)) == ["Slice", "Silence"]
     assert types(check(proto, "mnn")) == ["Convolution"]
+    # OpenCV's forward() gives what the last layer makes.
+    made = imports.load(proto, target="opencv")
+    assert types(made) == ["Slice", "Reshape"]
+    assert list(made.text.layer[-1].top) == made.outputs
 
 
 def test_two_halves_are_one_layer() -> None:
@@ -112,3 +116,31 @@ def test_lengths_that_no_net_has_are_refused_before_memory_is_taken() -> None:
     ):
         with pytest.raises(CaffeError, match="more than any net has"):
             imports.load(proto)
+
+
+def test_whole_numbers_look_up_rows() -> None:
+    helper = onnx.helper
+    graph = helper.make_graph(
+        [
+            helper.make_node("Unsqueeze", ["words", "last"], ["wide"]),
+            helper.make_node("Squeeze", ["wide", "last"], ["same"]),
+            helper.make_node("Gather", ["table", "same"], ["y"], name="look"),
+        ],
+        "net",
+        [helper.make_tensor_value_info("words", onnx.TensorProto.INT64, [2, 3])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
+        [
+            onnx.numpy_helper.from_array(numbers(7, 4), "table"),
+            onnx.numpy_helper.from_array(whole(-1), "last"),
+        ],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    made = imports.load(proto)
+    words = np.array([[0, 6, 1], [5, 5, 2]])
+    found = made.to_net().forward(words=words)[made.outputs[0]]
+    np.testing.assert_array_equal(found, numbers(7, 4)[words])
+    with pytest.raises(CaffeError, match=r"node 'look'.*OpenCV 4 has no layer Embed; .*bvlc"):
+        imports.load(proto, target="opencv")
+    proto.graph.node[0].CopyFrom(helper.make_node("Add", ["words", "last"], ["wide"], name="add"))
+    with pytest.raises(CaffeError, match=r"node 'add' \(Add\): it computes with the whole numbers"):
+        imports.load(proto)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...errors import NetError
 from ..caffe_graph import Array, CaffeGraph, Node, Value, onnx
+from ..targets import TARGETS
 from .product import check_length
 
 Work = Callable[..., Value]
@@ -50,12 +51,14 @@ def _as_pictures(
 ) -> Value:
     """Return what `convolved` or `deconvolved` gives; a row of places is a picture of width 1."""
     rank = len(x.shape)
-    if rank == 4:
+    if rank == 4 or (rank > 4 and graph.target.volumes):
         return work(graph, x, weight, bias, strides, sides, dilations, group)
     if rank != 3:
+        others = [name for name, target in TARGETS.items() if target.volumes]
         raise NetError(
-            f"convolutions over {rank - 2} axes have no layer that these targets share; one over "
-            "two axes for each place along the third would do"
+            f"{graph.target.full_name} has no convolutions over {rank - 2} axes; of the targets "
+            f"{', '.join(others)} has; else one over two axes for each place along the third would "
+            "do"
         )
     rows = graph.reshaped(x, [*x.shape, 1])
     more = [*strides, 1], [*sides, (0, 0)], [*dilations, 1]

@@ -55,18 +55,44 @@ def pooling(graph: CaffeGraph, node: Node) -> Value:
         raise NetError("the places of the largest values are no output of Caffe's in this form")
     sides = pads_of(node, x.shape[2:], kernel)
     rounds_up = bool(node.get("ceil_mode", 0)) and node.get("auto_pad", "NOTSET") == "NOTSET"
-    if rank == 3:
-        x = graph.reshaped(x, [*x.shape, 1])
-        kernel, strides, sides = [*kernel, 1], [*strides, 1], [*sides, (0, 0)]
-    elif rank != 4:
-        raise NetError("pooling over three axes has no layer that these targets share")
-    counts = [
-        _count(n, k, s, side, rounds_up)
-        for n, k, s, side in zip(x.shape[2:], kernel, strides, sides, strict=True)
-    ]
     counted = None if node.kind == "MaxPool" else bool(node.get("count_include_pad", 0))
+    # Over two axes at once at the most; what is over three is so over two, and then over one.
+    groups: dict[int, list[tuple[int, ...]]] = {3: [(2,)], 4: [(2, 3)], 5: [(3, 4), (2,)]}
+    if rank not in groups:
+        raise NetError(f"pooling over {rank - 2} axes has no layer in Caffe")
+    for axes in groups[rank]:
+        own = [(kernel[a - 2], strides[a - 2], sides[a - 2]) for a in axes]
+        if rank == 5 and all(one == (1, 1, (0, 0)) for one in own):
+            continue
+        x = _over(graph, x, axes, own, rounds_up, counted)
+    return x
+
+
+Window = tuple[int, int, tuple[int, int]]
+"""Along an axis: its length, its step, and the padding before and behind."""
+
+
+def _over(
+    graph: CaffeGraph,
+    x: Value,
+    axes: tuple[int, ...],
+    windows: list[Window],
+    rounds_up: bool,
+    counted: bool | None,
+) -> Value:
+    """Pool over one axis or two of a value, which stand as a picture's height and width."""
+    shape, first = list(x.shape), axes[0]
+    size = [shape[axis] for axis in axes]
+    if len(axes) == 1:
+        size.append(math.prod(shape[first + 1 :]))
+        windows = [*windows, (1, 1, (0, 0))]
+    x = graph.reshaped(x, [shape[0], math.prod(shape[1:first]), *size])
+    kernel, strides, sides = map(list, zip(*windows, strict=True))
+    counts = [_count(n, *window, rounds_up) for n, window in zip(size, windows, strict=True)]
     y = _windows(graph, x, kernel, strides, sides, counts, counted)
-    return graph.reshaped(y, y.shape[:3]) if rank == 3 else y
+    for axis, count in zip(axes, counts, strict=False):
+        shape[axis] = count
+    return graph.reshaped(y, shape)
 
 
 def _count(n: int, kernel: int, stride: int, sides: tuple[int, int], up: bool) -> int:
@@ -92,7 +118,13 @@ def _windows(
     size = x.shape[2:]
     method = "MAX" if counted is None else "AVE"
     pads = [before for before, _ in sides]
-    y = _pooled(graph, x, method, kernel, strides, pads, counts)
+    hangs_over = any(
+        (count - 1) * s + k > n + 2 * p
+        for n, k, s, p, count in zip(size, kernel, strides, pads, counts, strict=True)
+    )
+    y = None
+    if counted is None or graph.target.clips_means or not hangs_over:
+        y = _pooled(graph, x, method, kernel, strides, pads, counts)
     if y is None:
         # What repeats the border changes no window's largest value that has the border anyway.
         more = [

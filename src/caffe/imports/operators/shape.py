@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ...errors import NetError
-from ..caffe_graph import CaffeGraph, Node, Value, onnx
+from ..caffe_graph import Array, CaffeGraph, Node, Value, onnx
 from .convolution import convolved
 from .known import as_blob
 from .product import check_length, matrix_applied
@@ -122,13 +122,25 @@ def slices(graph: CaffeGraph, node: Node) -> Value:
 
 @onnx("Gather", any_order=True)
 def gather(graph: CaffeGraph, node: Node) -> Value:
-    x, indices = node.value(0), node.array(1, "indices")
-    axis = node.axis(0)
+    x, axis = node.value(0), node.axis(0)
+    if x.array is not None:
+        return _embedded(graph, x.array, node.value(1), axis)
+    indices = node.array(1, "indices")
     n = x.shape[axis]
     y = picked(graph, x, axis, [int(i) % n for i in indices.reshape(-1)])
     if indices.ndim == 1:
         return y
     return graph.reshaped(y, [*y.shape[:axis], *indices.shape, *y.shape[axis + 1 :]])
+
+
+def _embedded(graph: CaffeGraph, table: Array, places: Value, axis: int) -> Value:
+    """Return rows of a table that is known, by numbers that the net is given or computes."""
+    if axis != 0 or table.ndim < 2:
+        raise NetError("Caffe's Embed looks up rows of a table, nothing else")
+    rows = table.reshape(len(table), -1)
+    settings = {"input_dim": len(rows), "num_output": rows.shape[1], "bias_term": False}
+    made = graph.layer("Embed", places, arrays=[rows], embed_param=settings)
+    return graph.reshaped(made, [*places.shape, *table.shape[1:]])
 
 
 def picked(graph: CaffeGraph, x: Value, axis: int, chosen: Sequence[int]) -> Value:
@@ -152,7 +164,7 @@ def cut(graph: CaffeGraph, x: Value, axis: int, start: int, end: int) -> Value:
     n = x.shape[axis]
     if (start, end) == (0, n):
         return x
-    if axis in (2, 3) and len(x.shape) == 4 and not graph.target.knows("Silence"):
+    if axis in (2, 3) and len(x.shape) == 4 and not graph.target.leaves_rests:
         # What is left over would be an output of the net: a window with one tap looks past it.
         size = [1, 1]
         size[axis - 2] = n - (end - start) + 1
