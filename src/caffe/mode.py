@@ -6,6 +6,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from .devices import check_process, usable_device
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
     from .memory.stores import Store
 
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
-ENGINES = ("auto", "torch", "openvino", "layerwise")
+ENGINES = ("auto", "torch", "openvino", "mnn", "layerwise")
+
+LIBRARIES = {"openvino": ("OpenVINO", "openvino"), "mnn": ("MNN", "MNN")}
+"""The engines that are other libraries, with their names and the modules that load them."""
 
 
 class _ThreadState(threading.local):
@@ -224,28 +228,30 @@ def set_engine(engine: str) -> None:
 
     Parameters
     ----------
-    engine : {"auto", "torch", "openvino", "layerwise"}
+    engine : {"auto", "torch", "openvino", "mnn", "layerwise"}
         "torch" runs a net that needs no gradients by a prepared plan: layers joined, weights packed
         for PyTorch's kernels, blobs computed when looked at, large convolutions by Winograd's
         algorithm where some runs show that it is quicker (results differ in the last digits
-        then). "openvino" lets OpenVINO (the extra
-        of that name) run as much of the plan as it can on the CPU; it is prepared at the first
-        forward, which takes up to a second. "auto" begins with "torch", tries
-        "openvino", if that is installed, from the fifth forward of the same shapes and weights on,
-        and keeps the quicker one. "layerwise" runs
-        one layer after another and writes every blob, always.
+        then). "openvino" and "mnn" let OpenVINO or MNN (the extras of these names) run as much of
+        the plan as they can on the CPU; they are prepared at the first forward, which takes up to a
+        second or two. "auto" begins with "torch", tries what is installed of the two from the fifth
+        forward of the same shapes and weights on, and keeps the quickest. "layerwise" runs one
+        layer after another and writes every blob, always.
 
     Raises
     ------
     CaffeError
         There is no such engine.
     MissingExtraError
-        OpenVINO is asked for, but not installed.
+        OpenVINO or MNN is asked for, but not installed.
     """
     if engine not in ENGINES:
         raise CaffeError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
-    if engine == "openvino":
-        require("openvino", "openvino", "the engine of that name")
+    if engine in LIBRARIES:
+        _, module = LIBRARIES[engine]
+        # Where it is there it is loaded by its first use, which takes time.
+        if find_spec(module) is None:
+            require(module, engine, "the engine of that name")
     _state.engine = engine
 
 
@@ -255,25 +261,24 @@ def engine() -> str:
     Warns
     -----
     CaffeWarning
-        OpenVINO is asked for where it cannot run, see `lose_openvino`; PyTorch runs the nets.
+        OpenVINO or MNN is asked for where it cannot run, see `lose_engine`; PyTorch runs the nets.
     """
-    if _lost_to_parent and _state.engine in ("auto", "openvino"):
-        if _state.engine == "openvino":
-            warnings.warn(
-                "OpenVINO cannot run in a process that was forked from one that has used it; "
-                "PyTorch runs the nets (start processes by 'spawn' to have OpenVINO in each)",
-                CaffeWarning,
-                stacklevel=2,
-            )
-            # Said once.
-            _state.engine = "torch"
-        return "torch"
-    return _state.engine
+    if _state.engine in _lost_to_parent:
+        name, _ = LIBRARIES[_state.engine]
+        warnings.warn(
+            f"{name} cannot run in a process that was forked from one that has used it; "
+            "PyTorch runs the nets (start processes by 'spawn' to have it in each)",
+            CaffeWarning,
+            stacklevel=2,
+        )
+        # Said once.
+        _state.engine = "torch"
+    return "torch" if _lost_to_parent and _state.engine == "auto" else _state.engine
 
 
-def lose_openvino() -> None:
-    """Let PyTorch run nets instead of OpenVINO, whose threads are another process's."""
-    _lost_to_parent.add("openvino")
+def lose_engine(engine: str) -> None:
+    """Let PyTorch run nets instead of a library whose threads are another process's."""
+    _lost_to_parent.add(engine)
 
 
 def generator() -> torch.Generator:

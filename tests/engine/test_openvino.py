@@ -11,67 +11,9 @@ import caffe
 from caffe.engine.backends import choice
 from tests.helpers.plans import choices_of
 from tests.helpers.precision import needs_bfloat16
+from tests.helpers.translated import LAYERS, SEVERAL, TYPES, inputs
 
 pytest.importorskip("openvino", reason="the extra openvino is not installed")
-
-CONVOLUTION = "num_output: 12 weight_filler { type: 'msra' } bias_filler { type: 'gaussian' }"
-LAYERS = {
-    "Convolution": f"convolution_param {{ {CONVOLUTION} kernel_h: 3 kernel_w: 2 pad: 1 }}",
-    "grouped": f"convolution_param {{ {CONVOLUTION} kernel_size: 3 group: 3 stride: 2 }}",
-    "dilated": f"convolution_param {{ {CONVOLUTION} kernel_size: 3 dilation: 2 bias_term: false }}",
-    "padded": f"convolution_param {{ {CONVOLUTION} kernel_size: 3 stride: 2 pad_r: 1 pad_b: 1 }}",
-    "DepthwiseConvolution": "convolution_param { kernel_size: 3 weight_filler { type: 'msra' } }",
-    "Deconvolution": f"convolution_param {{ {CONVOLUTION} kernel_size: 4 stride: 2 pad: 1 }}",
-    "grouped up": f"convolution_param {{ {CONVOLUTION} kernel_size: 3 stride: 2 group: 6 }}",
-    "InnerProduct": f"inner_product_param {{ {CONVOLUTION} }}",
-    "along": f"inner_product_param {{ {CONVOLUTION} axis: -1 }}",
-    "transposed": f"inner_product_param {{ {CONVOLUTION} transpose: true }}",
-    "max": "pooling_param { kernel_size: 3 stride: 2 }",
-    "max padded": "pooling_param { kernel_size: 3 stride: 2 pad: 1 }",
-    "mean": "pooling_param { pool: AVE kernel_size: 3 stride: 2 }",
-    "mean padded": "pooling_param { pool: AVE kernel_size: 4 stride: 3 pad: 2 }",
-    "mean of all": "pooling_param { pool: AVE global_pooling: true }",
-    "LRN": "lrn_param { local_size: 3 alpha: 0.3 beta: 0.6 k: 2 }",
-    "Normalize": "norm_param { across_spatial: false scale_filler { type: 'gaussian' } }",
-    "whole": "norm_param { channel_shared: true scale_filler { type: 'constant' value: 20 } }",
-    "ReLU": "",
-    "leaky": "relu_param { negative_slope: 0.1 }",
-    "ReLU6": "",
-    "PReLU": "",
-    "one slope": "prelu_param { channel_shared: true }",
-    "Clip": "clip_param { min: -0.5 max: 0.7 }",
-    "ELU": "elu_param { alpha: 0.4 }",
-    "Sigmoid": "",
-    "TanH": "",
-    "AbsVal": "",
-    "Power": "power_param { power: 2 scale: 0.5 shift: 3 }",
-    "Softmax": "softmax_param { axis: -3 }",
-    "Permute": "permute_param { order: 0 order: 2 }",
-    "ShuffleChannel": "shuffle_channel_param { group: 3 }",
-    "BatchNorm": "",
-    "Scale": "scale_param { bias_term: true filler { type: 'gaussian' } }",
-    "Bias": "bias_param { filler { type: 'gaussian' } }",
-    "Flatten": "",
-    "Reshape": "reshape_param { shape { dim: 0 dim: -1 dim: 5 } }",
-}
-TYPES = {
-    **dict.fromkeys(("grouped", "dilated", "padded"), "Convolution"),
-    "grouped up": "Deconvolution",
-    **dict.fromkeys(("along", "transposed"), "InnerProduct"),
-    **dict.fromkeys(("max", "max padded", "mean", "mean padded", "mean of all"), "Pooling"),
-    "whole": "Normalize",
-    "leaky": "ReLU",
-    "one slope": "PReLU",
-}
-SEVERAL = {
-    "sum": "type: 'Eltwise' bottom: 'a' bottom: 'b' eltwise_param { coeff: 1 coeff: -2 }",
-    "product": "type: 'Eltwise' bottom: 'a' bottom: 'b' eltwise_param { operation: PROD }",
-    "largest": "type: 'Eltwise' bottom: 'a' bottom: 'b' eltwise_param { operation: MAX }",
-    "concat": "type: 'Concat' bottom: 'a' bottom: 'b' concat_param { axis: 2 }",
-    "slice": "type: 'Slice' bottom: 'a' top: 's' slice_param { slice_point: 2 }",
-    "axpy": "type: 'Axpy' bottom: 'f' bottom: 'a' bottom: 'b'",
-    "priors": "type: 'PriorBox' bottom: 'a' bottom: 'b' prior_box_param { min_size: 3 }",
-}
 
 
 @pytest.fixture(autouse=True)
@@ -80,15 +22,6 @@ def engine() -> Iterator[None]:
     caffe.set_engine("openvino")
     yield
     caffe.set_engine("auto")
-
-
-def inputs(*shapes: tuple[int, ...]) -> str:
-    return "".join(
-        f"layer {{ name: '{name}' type: 'Input' top: '{name}' input_param {{ shape {{ "
-        + " ".join(f"dim: {n}" for n in shape)
-        + " } } }\n"
-        for name, shape in zip("abf", shapes, strict=False)
-    )
 
 
 def assert_the_layers_blobs(net: caffe.Net) -> None:
@@ -191,13 +124,11 @@ def test_auto_keeps_the_faster_one() -> None:
     net = caffe.Net(NET, caffe.TEST)
     expected = net.forward(a=PICTURES)["fc"].copy()
     tried, _ = choices_of(net)
-    for _ in range(choice.PATIENCE + choice.TRIAL + 1):
+    for _ in range(choice.PATIENCE + 2 * choice.TRIAL):
         found = net.forward(a=PICTURES)["fc"]
         np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
     assert tried.is_settled
-    times = {name: min(taken) for name, taken in tried._times.items()}
-    is_faster = times["OpenVINO"] <= choice.WORTH * times["PyTorch"]
-    assert is_faster == (tried.compiled is not None)
+    assert (tried.chosen is not None) == (tried.compiled is not None)
     assert tried.told in net.explain()[1]
 
 

@@ -8,6 +8,7 @@ from random import Random
 import pytest
 
 import caffe
+from caffe.engine.backends.mnn_layers import mnn
 from caffe.engine.plan.operation import operation
 from caffe.layers.layer import registry
 from caffe.layers.translation import openvino
@@ -22,25 +23,30 @@ EACH = 8
 NETS = 60
 
 HAS_OPENVINO = importlib.util.find_spec("openvino") is not None
+HAS_MNN = all(importlib.util.find_spec(name) for name in ("MNN", "flatbuffers"))
 OTHERS = ("torch", "openvino") if HAS_OPENVINO else ("torch",)
 
 
 @pytest.mark.parametrize("kind", layers.MAKERS)
 def test_a_layer_over_its_parameters(kind: str) -> None:
     ran = 0
+    # MNN knows few layers.
+    is_mnns = HAS_MNN and registry()[kind].computes_as in mnn.kinds()
+    others = (*OTHERS, "mnn") if is_mnns else OTHERS
     for seed in range(EACH):
         text = layers.draw(Random(f"{kind} {seed}"), kind).net()
-        for engine in OTHERS:
+        for engine in others:
             found = engines.compare(text, seed, engine)
             assert not found, f"{engine}: {', '.join(map(str, found))} in\n{text}"
             ran += found is not None
-    assert ran >= len(OTHERS) * EACH // 4
+    assert ran >= len(others) * EACH // 4
 
 
 @pytest.mark.parametrize("seed", range(NETS))
 def test_a_net_of_layers_that_engines_join(seed: int) -> None:
     text = nets.draw_net(Random(seed)).text
-    for engine in OTHERS if seed % 4 == 0 else ("torch",):
+    others = OTHERS if seed % 4 == 0 else ("torch",)
+    for engine in (*others, "mnn") if seed % 4 == 1 and HAS_MNN else others:
         found = engines.compare(text, seed, engine)
         assert not found, f"{engine}: {', '.join(map(str, found))} in\n{text}"
 

@@ -127,9 +127,9 @@ def pictures_given(pictures: list[str] | None, may_lack: bool = False) -> list[s
 def bulk_arithmetic(how: Computing) -> Arithmetic:
     """By what the processes of a run compute; OpenVINO where it is installed, on the CPU."""
     from ..bulk.tasks import Arithmetic
-    from ..engine.backends.openvino import is_installed
+    from ..engine.backends.openvino import OpenVINO
 
-    usual = "openvino" if how.gpu is None and is_installed() else "torch"
+    usual = "openvino" if how.gpu is None and OpenVINO.is_installed() else "torch"
     return Arithmetic(how.gpu, how.precision, how.engine or usual)
 
 

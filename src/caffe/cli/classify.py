@@ -203,10 +203,10 @@ def classify(
 
 def _choose_engine(pictures: int) -> None:
     """Prepare OpenVINO before the first picture, or never: trying it out only pays in between."""
-    from ..engine.backends.openvino import is_installed
+    from ..engine.backends.openvino import OpenVINO
     from ..mode import set_engine
 
-    set_engine("openvino" if pictures >= MANY and is_installed() else "torch")
+    set_engine("openvino" if pictures >= MANY and OpenVINO.is_installed() else "torch")
 
 
 def _recognize(

@@ -41,7 +41,7 @@ Precision = Annotated[
 ]
 Engine = Annotated[
     str | None,
-    typer.Option(metavar="E", help="auto, torch, openvino or layerwise.", show_default="auto"),
+    typer.Option(metavar="E", help="auto, torch, openvino, mnn or layerwise.", show_default="auto"),
 ]
 
 

@@ -15,7 +15,8 @@ from ...errors import CaffeWarning
 from ..plan.operation import Operation
 from ..plan.settings import Settings
 from .backend import Backend, Compiled
-from .openvino import OpenVINO, is_installed
+from .mnn import MNN
+from .openvino import OpenVINO
 from .recorded import Recorder
 
 if TYPE_CHECKING:
@@ -41,13 +42,19 @@ HOPELESS = 1.5
 
 PYTORCH = "PyTorch"
 
+LIBRARIES: dict[str, type[MNN] | type[OpenVINO]] = {"openvino": OpenVINO, "mnn": MNN}
+"""By their engines' names; the first has a form for most layers."""
+
 
 def backends_for(settings: Settings) -> list[Backend]:
     """Return what could run operations as one; nothing where only PyTorch is wanted, or there."""
     if settings.store is not None:
         return [Recorder(settings.store)]
-    wants = settings.engine == "openvino" or (settings.engine == "auto" and is_installed())
-    return [OpenVINO(settings.precision)] if wants else []
+    if settings.engine == "auto":
+        return [
+            library(settings.precision) for library in LIBRARIES.values() if library.is_installed()
+        ]
+    return [LIBRARIES[settings.engine](settings.precision)] if settings.engine in LIBRARIES else []
 
 
 def stretches(

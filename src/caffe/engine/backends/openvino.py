@@ -6,38 +6,30 @@ What it makes of a layer stands beside that layer, see `caffe.layers.translation
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
-import sys
-import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ... import mode
-from ...errors import CaffeError, as_caffe_error, require
+from ...errors import CaffeError, require
 from ...layers.layer import Layer
 from ...layers.translation import Value, openvino
 from ...memory.blob import Shape
-from ...processes import in_forked_child
 from ...pytorch import torch
 from ..plan.operation import Operation, Part
+from .libraries import Arrays, LeftBehind, are_finite, clean_errors, label, refusal, take
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
+_left_behind = LeftBehind("openvino", "openvino")
+
 TOLERANCE = {"float32": 1e-2, "bfloat16": 0.1, "float16": 0.02}
 """By how much of the largest value results may differ, by precision."""
-
-
-def is_installed() -> bool:
-    """Tell whether the package is there."""
-    return importlib.util.find_spec("openvino") is not None
 
 
 class OpenVINO:
@@ -56,46 +48,22 @@ class OpenVINO:
         self._precision = precision
         self.tolerance = TOLERANCE[str(precision).removeprefix("torch.")]
 
+    @staticmethod
+    def is_installed() -> bool:
+        """Tell whether the package is there."""
+        return importlib.util.find_spec("openvino") is not None
+
     def refusal(self, operation: Operation) -> str | None:
         """Say why an operation cannot be translated; None where it can."""
-        return next((why for part in operation.parts if (why := _refusal(part))), None)
+        return next((why for part in operation.parts if (why := refusal(part, openvino))), None)
 
     def compile(
         self, operations: Sequence[Operation], inputs: Mapping[int, Tensor], outputs: Iterable[int]
     ) -> CompiledModel:
         """Compile operations; see `Backend.compile`."""
         shapes = {key: tuple(value.shape) for key, value in inputs.items()}
-        with _clean_errors(_label(operations)):
+        with clean_errors(label(operations), OpenVINO.name):
             return CompiledModel(operations, shapes, outputs, self._precision)
-
-
-def _label(operations: Sequence[Operation]) -> str:
-    return f"{operations[0].label} and what follows it"
-
-
-@contextmanager
-def _clean_errors(label: str) -> Iterator[None]:
-    """Turn what OpenVINO raises into an error that tells the layer and what to do."""
-    try:
-        yield
-    except CaffeError:
-        raise
-    except Exception as error:
-        hint = "as OpenVINO says; use caffe.set_engine('torch')"
-        raise as_caffe_error(error, label, hint) from error
-
-
-def _refusal(part: Part) -> str | None:
-    if not all(all(shape) for shape in part.read_shapes):
-        return "a bottom is empty"
-    if part.layer.passes_on:
-        return None
-    if not part.layer.stays_finite:
-        # Of NaN, which it may make, OpenVINO's maxima make numbers.
-        return "it may make what is no finite number"
-    if part.layer.is_affine:
-        return None if len(part.read_shapes[0]) > 1 else "the bottom has no axis of channels"
-    return openvino.refusal(part.layer, *part.read_shapes)
 
 
 class CompiledModel:
@@ -126,11 +94,11 @@ class CompiledModel:
         precision: torch.dtype,
     ) -> None:
         ov: Any = require("openvino", "openvino", "the engine of that name")
-        _compiled.add(self)
+        _left_behind.add(self)
         graph = _Graph(operations, inputs)
         # OpenVINO's layers pass over what is not a number in another way than Caffe's.
         self._is_odd = graph.has_odd_params
-        self._label = _label(operations)
+        self._label = label(operations)
         self.outputs = list(outputs)
         model = ov.Model(
             [graph.values[key] for key in self.outputs],
@@ -144,7 +112,7 @@ class CompiledModel:
         }
         self._request = ov.Core().compile_model(model, "CPU", settings).create_infer_request()
         # Inputs are written straight into what OpenVINO reads.
-        self._inputs = {key: np.empty(shape, np.float32) for key, shape in inputs.items()}
+        self._inputs: Arrays = {key: np.empty(shape, np.float32) for key, shape in inputs.items()}
         self.inputs = {key: torch.from_numpy(array) for key, array in self._inputs.items()}
         for i, array in enumerate(self._inputs.values()):
             self._request.set_input_tensor(i, ov.Tensor(array, shared_memory=True))
@@ -152,36 +120,17 @@ class CompiledModel:
 
     def take(self, values: Mapping[int, Tensor]) -> bool:
         """Take the inputs' values; returns whether they can be computed from."""
-        # By numpy: PyTorch's threads would wait for more work, on OpenVINO's CPUs.
-        for key, array in self._inputs.items():
-            np.copyto(array, values[key].float().numpy())
-        return not self._is_odd and all(
-            bool(np.isfinite(array.sum())) for array in self._inputs.values()
-        )
+        return take(self._inputs, values) and not self._is_odd
 
     def run(self) -> dict[int, Tensor]:
         """Compute from the inputs; the results are overwritten by the next run."""
-        with _clean_errors(self._label):
+        with clean_errors(self._label, OpenVINO.name):
             self._request.start_async()
             self._request.wait()
         return {
             key: torch.from_numpy(values)
             for key, values in zip(self.outputs, self._results, strict=True)
         }
-
-
-_compiled: weakref.WeakSet[CompiledModel] = weakref.WeakSet()
-
-
-@in_forked_child
-def _leave_to_parent() -> None:
-    """Do without OpenVINO where its threads are missing, if there are any."""
-    if "openvino" not in sys.modules:
-        return
-    mode.lose_openvino()
-    for compiled in _compiled:
-        # Nor can it be taken apart without them: it stays until the process ends.
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(compiled))
 
 
 class _Graph:
@@ -200,7 +149,7 @@ class _Graph:
         }
         for operation in operations:
             for part in operation.parts:
-                with _clean_errors(operation.label):
+                with clean_errors(operation.label, OpenVINO.name):
                     self._add(part, operation.label)
 
     def _add(self, part: Part, label: str) -> None:
@@ -257,7 +206,7 @@ class _Graph:
         return ov.op.Constant(values, shared_memory=True).output(0)
 
     def _note(self, values: NDArray[Any]) -> None:
-        if not np.isfinite(values.sum()):
+        if not are_finite(values):
             self.has_odd_params = True
 
     def shaped(self, x: Value, shape: Sequence[int]) -> Value:

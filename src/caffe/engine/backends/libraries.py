@@ -1,0 +1,99 @@
+"""What backends share that hand operations to another library."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import mode
+from ...errors import CaffeError, as_caffe_error
+from ...layers.rules import Rules
+from ...processes import in_forked_child
+from ..plan.operation import Operation, Part
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Arrays = dict[int, NDArray[np.float32]]
+"""Values by their memory's identity."""
+
+
+def label(operations: Sequence[Operation]) -> str:
+    """Return what errors call some operations."""
+    return f"{operations[0].label} and what follows it"
+
+
+@contextmanager
+def clean_errors(label: str, library: str) -> Iterator[None]:
+    """Turn what a library raises into an error that tells the layer and what to do."""
+    try:
+        yield
+    except CaffeError:
+        raise
+    except Exception as error:
+        hint = f"as {library} says; use caffe.set_engine('torch')"
+        raise as_caffe_error(error, label, hint) from error
+
+
+def refusal(part: Part, rules: Rules[Any]) -> str | None:
+    """Say why a library that has these rules cannot be given a layer; None where it can."""
+    if not all(all(shape) for shape in part.read_shapes):
+        return "a bottom is empty"
+    if part.layer.passes_on:
+        return None
+    if not part.layer.stays_finite:
+        # Of NaN, which it may make, the libraries' maxima make numbers.
+        return "it may make what is no finite number"
+    if part.layer.is_affine:
+        return None if len(part.read_shapes[0]) > 1 else "the bottom has no axis of channels"
+    return rules.refusal(part.layer, *part.read_shapes)
+
+
+def take(inputs: Arrays, values: Mapping[int, Tensor]) -> bool:
+    """Copy the values of `inputs` into them; returns whether all are finite numbers."""
+    # By numpy: PyTorch's threads would wait for more work, on the library's CPUs.
+    for key, array in inputs.items():
+        np.copyto(array, values[key].float().numpy())
+    return all(are_finite(array) for array in inputs.values())
+
+
+def are_finite(values: NDArray[Any]) -> bool:
+    """Tell whether values are finite numbers, whose sum can be computed, by reading them once."""
+    return bool(np.isfinite(values.sum()))
+
+
+class LeftBehind:
+    """What a library has compiled, of which nothing works in a forked process.
+
+    Parameters
+    ----------
+    engine : str
+        What `caffe.set_engine` calls the library.
+    module : str
+        The module that loads it.
+    """
+
+    def __init__(self, engine: str, module: str) -> None:
+        self._engine, self._module = engine, module
+        self._compiled: weakref.WeakSet[Any] = weakref.WeakSet()
+        in_forked_child(self._leave)
+
+    def add(self, compiled: object) -> None:
+        """Note something that has been compiled."""
+        self._compiled.add(compiled)
+
+    def _leave(self) -> None:
+        """Do without the library where its threads are missing, if there are any."""
+        if self._module not in sys.modules:
+            return
+        mode.lose_engine(self._engine)
+        for compiled in self._compiled:
+            # Nor can it be taken apart without them: it stays until the process ends.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(compiled))
