@@ -92,6 +92,27 @@ def test_a_picture_that_ends_processes_holds_up_its_shard_alone(
     check_whole(job, 8, errors=1)
 
 
+def test_processes_that_cannot_be_started_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Starter:
+        """What starts processes, when the system has killed it for want of memory."""
+
+        Pipe = staticmethod(multiprocessing.Pipe)
+
+        class Process:
+            def __init__(self, **facts: object) -> None:
+                pass
+
+            def start(self) -> None:
+                raise EOFError("unexpected EOF")
+
+    monkeypatch.setattr(workers, "_context", Starter)
+    job = job_of(tmp_path, [painted(tmp_path / "pictures", range(4))], size=2)
+    with pytest.raises(CaffeError, match="no process can be started: what starts them was ended"):
+        run(job, workers=2)
+
+
 def test_what_a_process_cannot_do_is_said(tmp_path: Path) -> None:
     job = job_of(tmp_path, [painted(tmp_path / "pictures", range(4))], size=2)
     ours, theirs = multiprocessing.Pipe()

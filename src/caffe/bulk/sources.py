@@ -10,9 +10,13 @@ from ..errors import CaffeError, MissingFileError
 from ..io.folders import is_picture_name, walk_pictures
 from ..io.given import is_address
 from .entries import Entry
+from .in_order import in_order
 from .stores import is_cloud, open_store, split_place
 from .tables import is_table, table_entries
 from .tars import is_tar, tar_entries
+
+_AT_ONCE = 8
+"""Archives, tables and prefixes in object storages that are listed at once."""
 
 
 def settled(argument: str) -> str:
@@ -44,36 +48,58 @@ def all_entries(
     after : Entry, optional
         Of that source's pictures the last that is not wanted again.
     """
-    before = _Before()
+    known = _Known()
+    wanted: list[tuple[int, str, Entry | None]] = []
     for number, source in enumerate(sources):
-        places = _expanded(source) if number >= at else _still_there(source)
-        if number >= at:
-            fresh = [place for place in places if place not in before.places]
-            for entry in _entries(fresh, tell, after if number == at else None):
-                if not before.has(entry):
-                    yield number, entry
-        before.add(places)
+        if number < at:
+            known.add(_still_there(source), number)
+            continue
+        places = [place for place in _expanded(source) if place not in known.places]
+        own = _place_of(after, places) if after is not None and number == at else None
+        for place in places:
+            if own is None or place >= own:
+                wanted.append((number, place, after if place == own else None))
+        known.add(places, number)
+
+    def listed(one: tuple[int, str, Entry | None]) -> Iterator[tuple[int, Entry]]:
+        number, place, behind = one
+        entries = _entries(place, tell, behind)
+        return ((number, entry) for entry in entries if not known.has(entry, number))
+
+    # From a disk it would not be quicker.
+    far = sum(is_cloud(place) for _, place, _ in wanted)
+    yield from in_order(map(listed, wanted), _AT_ONCE if far > 1 else 1)
 
 
-class _Before:
-    """What earlier sources have, so that a picture in several of them has one row."""
+class _Known:
+    """What the sources have, so that a picture in several of them has one row."""
 
     def __init__(self) -> None:
-        self.places: set[str] = set()
-        self._folders: tuple[str, ...] = ()
+        self.places: dict[str, int] = {}
+        """Each place, and the number of the first source that has it."""
+        self._folders: dict[str, int] = {}
 
-    def add(self, places: Iterable[str]) -> None:
+    def add(self, places: Iterable[str], number: int) -> None:
         for place in places:
-            self.places.add(place)
+            self.places.setdefault(place, number)
             holds_files = not is_tar(place) and not is_table(place)
             if holds_files and (is_cloud(place) or os.path.isdir(place)):
-                self._folders += (f"{place.rstrip('/')}/",)
+                self._folders.setdefault(f"{place.rstrip('/')}/", number)
 
-    def has(self, entry: Entry) -> bool:
-        if entry.is_inside:
+    def has(self, entry: Entry, number: int) -> bool:
+        """Whether a source before that of this number has a picture."""
+        key = entry.key
+        if entry.is_inside or not number:
             return False
-        folders = (folder for folder in self._folders if entry.key.startswith(folder))
-        return entry.key in self.places or any(_is_found(entry.key, f) for f in folders)
+        if self.places.get(key, number) < number:
+            return True
+        end = key.rfind("/")
+        while end > 0:
+            folder = key[: end + 1]
+            if self._folders.get(folder, number) < number and _is_found(key, folder):
+                return True
+            end = key.rfind("/", 0, end)
+        return False
 
 
 def _is_found(key: str, folder: str) -> bool:
@@ -97,25 +123,19 @@ def _still_there(source: str) -> list[str]:
         return [source]
 
 
-def _entries(
-    places: list[str], tell: Callable[[str], object], after: Entry | None
-) -> Iterator[Entry]:
-    own = None if after is None else _place_of(after, places)
-    for place in places:
-        if own is not None and place < own:
-            continue
-        behind = after if place == own else None
-        if is_tar(place):
-            yield from tar_entries(place, behind)
-        elif is_table(place):
-            yield from table_entries(place, behind)
-        elif is_cloud(place):
-            yield from _of_prefix(place, behind)
-        elif os.path.isdir(place):
-            yield from _of_folder(place, tell, behind)
-        elif behind is None:
-            _check_there(place)
-            yield _alone(place)
+def _entries(place: str, tell: Callable[[str], object], after: Entry | None) -> Iterator[Entry]:
+    """The pictures of one place, behind one of them."""
+    if is_tar(place):
+        yield from tar_entries(place, after)
+    elif is_table(place):
+        yield from table_entries(place, after)
+    elif is_cloud(place):
+        yield from _of_prefix(place, after)
+    elif os.path.isdir(place):
+        yield from _of_folder(place, tell, after)
+    elif after is None:
+        _check_there(place)
+        yield _alone(place)
 
 
 def _check_there(place: str) -> None:

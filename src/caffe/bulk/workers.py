@@ -145,8 +145,12 @@ class Workers:
         process = context.Process(
             target=_work_for, args=(self._job, theirs), name="caffe-bulk", daemon=True
         )
-        with _uninterrupted():
-            process.start()
+        try:
+            with _uninterrupted():
+                process.start()
+        except (EOFError, OSError) as error:
+            reason = getattr(error, "strerror", None) or "what starts them was ended"
+            raise CaffeError(f"no process can be started: {reason}") from error
         theirs.close()
         return _Worker(process, ours)
 
@@ -186,6 +190,10 @@ def _uninterrupted() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    from multiprocessing import resource_tracker
+
+    # Whoever starts this one lets Ctrl-C through again.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -135,6 +135,9 @@ def classify(
 
     Pictures that cannot be read are named on stderr; the others are still classified, and the
     exit code is 1.
+
+    With -o FOLDER/ every picture has a row there, with the reason where it could not be read, and
+    the exit code is 0 when all rows are there; it is 1 where not one picture could be read.
     """
     which.check(which.model, labels=labels)
     from ..io.labels import read_labels

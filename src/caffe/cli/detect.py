@@ -149,6 +149,9 @@ def detect(
     What a net wants of pictures is guessed from its text and said on stderr. Pictures that cannot
     be read are named there too; the others are still searched, and the exit code is 1.
 
+    With --to FOLDER/ every picture has a row there, with the reason where it could not be read, and
+    the exit code is 0 when all rows are there; it is 1 where not one picture could be read.
+
     Videos (.mp4, .mkv, .mov, ...) and cameras ("camera", "camera:1") are searched frame by frame;
     that needs the extra 'video'. A camera is watched until Ctrl-C.
 

@@ -66,6 +66,9 @@ def extract(
     Pictures that cannot be read have no row and no name: they are told on stderr, and the exit
     code is 1. Any number of pictures will do, as rows are written when they come.
 
+    With -o FOLDER/ every picture has a row there, with the reason where it could not be read, and
+    the exit code is 0 when all rows are there; it is 1 where not one picture could be read.
+
     Try it: caffe extract photos/ -o photos.npy
     """
     which.check(which.model)
