@@ -131,6 +131,22 @@ def test_two_runs_and_a_listing_that_grows(faults: Faults, tmp_path: Path) -> No
     check_whole(named, counts[0].pictures)
 
 
+def test_a_storage_that_goes_down_ends_the_run_and_no_picture(
+    faults: Faults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cloud_store, "_TRIES", 1)
+    monkeypatch.setitem(cloud_store._RETRIES, "max_retries", 2)
+    open_store.cache_clear()
+    named = job(tmp_path, uploaded(120), out=str(tmp_path / "out"), size=60)
+    faults.left = 80
+    with pytest.raises(FetchError, match="16 pictures one after the other could not be had"):
+        run(named)
+    faults.left = None
+    # Nothing of what was half done is written down as pictures that cannot be read.
+    assert run(named) == Count(120, 0)
+    check_whole(named, 120)
+
+
 def test_a_storage_that_is_down_is_said(
     faults: Faults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

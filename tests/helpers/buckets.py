@@ -23,12 +23,15 @@ class Faults:
         Of the requests, how many are answered by 503.
     delay : float
         Seconds that one in ten answers takes.
+    left : int or None
+        After so many requests more the server is down.
     asked : list of str
         Method and path of each request.
     """
 
     def __init__(self) -> None:
         self.share = self.delay = 0.0
+        self.left: int | None = None
         self.asked: list[str] = []
         self._chance = random.Random(5)
 
@@ -37,7 +40,9 @@ class Faults:
 
         def faulty(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
             self.asked.append(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
-            if self._chance.random() < self.share:
+            if self.left is not None:
+                self.left = max(0, self.left - 1)
+            if self.left == 0 or self._chance.random() < self.share:
                 start("503 Slow Down", [("Content-Type", "application/xml")])
                 return [b"<Error><Code>SlowDown</Code></Error>"]
             if self.delay and self._chance.random() < 0.1:

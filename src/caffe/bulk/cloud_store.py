@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import IO, Any, TypeVar
 
 from ..errors import CaffeError, FetchError, ImageError, MissingFileError, WriteError, require
-from .stores import Stored
+from .stores import SilentStoreError, Stored
 
 Result = TypeVar("Result")
 
@@ -174,11 +174,13 @@ class CloudStore:
             self._errors.InvalidPathError,
             ValueError,
         )
-        if attempt == _TRIES - 1 or isinstance(error, hopeless):
+        is_hopeless = isinstance(error, hopeless)
+        if attempt == _TRIES - 1 or is_hopeless:
             reason = _first_line(error)
             if writes:
                 raise WriteError(place, OSError(errno.EIO, reason)) from error
-            raise FetchError(f"{place}: {what}: {reason}") from error
+            kind = FetchError if is_hopeless else SilentStoreError
+            raise kind(f"{place}: {what}: {reason}") from error
         time.sleep(random.uniform(0.1, 0.5) * 2**attempt)
 
     def _path(self, name: str) -> str:

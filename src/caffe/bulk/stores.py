@@ -6,7 +6,12 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import IO, NamedTuple, Protocol
 
+from ..errors import FetchError
 from ..io.given import is_address
+
+
+class SilentStoreError(FetchError):
+    """A storage does not answer, for all tries; whatever else is asked of it would wait as long."""
 
 
 class Stored(NamedTuple):

@@ -15,7 +15,7 @@ from .fetching import Content, fetched, is_unreachable
 from .footprint import give_back
 from .manifest import Shard
 from .parts import NOTHING, Count, part_bytes, part_name, reason_of
-from .stores import Store
+from .stores import SilentStoreError, Store
 from .tasks import OpenTask
 
 FEW = 16
@@ -123,7 +123,14 @@ def _prepared(task: OpenTask, shards: Iterable[Shard]) -> Any:
 def _through(task: OpenTask, pictures: Iterable[tuple[Shard, Any]], tell: Tell) -> Iterator[_Open]:
     """Let pictures go through the net; yield each shard with all of its rows."""
     opened: _Open | None = None
+    unanswered = 0
     for shard, prepared in pictures:
+        unanswered = unanswered + 1 if isinstance(prepared, SilentStoreError) else 0
+        if unanswered == FEW:
+            raise FetchError(
+                f"{FEW} pictures one after the other could not be had ({prepared}); the same "
+                "command goes on where this one stopped"
+            )
         if opened is None:
             opened = _Open(shard)
         if prepared is None:
