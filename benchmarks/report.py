@@ -21,6 +21,9 @@ from rich.table import Table
 
 import caffe
 
+# What an earlier run has found out would spare this one the trial that is to be seen, too.
+os.environ["RECAFFE_REMEMBER"] = "0"
+
 PAUSE = 0.05
 """Seconds between two engines, in which the threads of the first fall asleep."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -28,6 +29,8 @@ NETS_SHARE = 3
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit status."""
+    # Each process finds out what is quickest for itself, so that all of that is tried.
+    os.environ["RECAFFE_REMEMBER"] = "0"
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="try inputs for some time, and go on where it stopped")

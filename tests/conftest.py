@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.places import SHARED
+
+# What is the quickest is found out by each test for itself, and told to nobody; also by programs
+# that a test starts.
+os.environ["RECAFFE_REMEMBER"] = "0"
 
 # A shell lets what it runs in the background ignore Ctrl-C, and so would all that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
-import platformdirs
-
 from ..atomic import atomic_write
+from ..cache_folder import cache_folder
 from ..errors import FetchError
 
 VERIFIED = "verified.json"
@@ -24,8 +22,7 @@ def cache_dir() -> Path:
     FetchError
         It cannot be made.
     """
-    home = os.environ.get("RECAFFE_HOME")
-    folder = Path(home).expanduser() if home else Path(platformdirs.user_cache_dir("recaffe"))
+    folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import CaffeWarning
+from .. import remembered
 from ..plan.operation import Operation
 from ..plan.settings import Settings
 from .backend import Backend, Compiled
@@ -117,6 +118,8 @@ class Choice:
         The champion; None while it is PyTorch.
     is_asked_for : bool
         Whether the backend was named by the person: it is not compared with PyTorch.
+    is_remembered : bool
+        Whether an earlier trial has chosen, see `caffe.engine.remembered`.
     """
 
     def __init__(
@@ -129,12 +132,30 @@ class Choice:
         self._is_tried = on_cpu and not self.is_asked_for
         self.chosen: Backend | None = None if self._is_tried else backends[0]
         self._rivals = list(backends) if self._is_tried else []
+        self._key = ""
+        self.is_remembered = False
         self._made: dict[Backend, Compiled] = {}
         self._quiet_runs = 0
         self._turns = 0
         self._times: dict[str, list[float]] = {}
         # Those whose parameters somebody may hold.
         self._held = set(operations)
+        if self._is_tried and remembered.is_on():
+            self._remember(settings)
+
+    def _remember(self, settings: Settings) -> None:
+        """Do without a trial where an earlier one has found out who is the quickest."""
+        names = [backend.name for backend in self._rivals]
+        facts = [str(settings.precision), names, facts_of(self._operations)]
+        self._key = remembered.key_of(facts)
+        finding = remembered.recall(self._key)
+        if finding is None or finding.chosen not in (PYTORCH, *names):
+            return
+        known = {backend.name: backend for backend in self._rivals}
+        self.chosen = known.get(finding.chosen)
+        self._rivals = []
+        self._times = {name: [seconds] for name, seconds in finding.seconds.items()}
+        self.is_remembered = True
 
     @property
     def is_open(self) -> bool:
@@ -202,7 +223,8 @@ class Choice:
         if not all(wanted <= outputs for outputs in given):
             wanted.update(*given)
             self._forget(1)
-        patient = self.is_asked_for or self._quiet_runs >= PATIENCE
+        known = self.is_asked_for or (self.is_remembered and self.chosen is not None)
+        patient = known or self._quiet_runs >= PATIENCE
         return patient and self.due is not None
 
     @property
@@ -264,6 +286,10 @@ class Choice:
 
     def _give_up(self, backend: Backend, reason: str) -> None:
         self._made.pop(backend, None)
+        # What these weights, or this moment, do not allow others may.
+        if self._key:
+            remembered.forget(self._key)
+            self._key = ""
         if backend is self.chosen:
             self.chosen = None
         self._rivals = [rival for rival in self._rivals if rival is not backend]
@@ -306,19 +332,32 @@ class Choice:
         del self._rivals[0]
         # What the champion takes beside the next rival is measured anew.
         self._begin_trial()
+        if self.is_settled and self._key:
+            remembered.note(self._key, _name(self.chosen), self._seconds)
 
     @property
     def told(self) -> str:
         """Say how quick those that were tried are; empty where none was."""
-        if not self._times or not self.is_settled:
-            return ""
-        ours = _name(self.chosen)
-        others = [
-            f"{1000 * min(times):.3g} by {name}"
-            for name, times in self._times.items()
-            if name != ours
-        ]
-        return f"{1000 * min(self._times[ours]):.3g} ms instead of {' and '.join(others)}"
+        said = remembered.told(_name(self.chosen), self._seconds) if self.is_settled else ""
+        return f"{said}, remembered" if said and self.is_remembered else said
+
+    @property
+    def _seconds(self) -> dict[str, float]:
+        return {name: min(times) for name, times in self._times.items()}
+
+
+def facts_of(operations: Sequence[Operation]) -> list[object]:
+    """Return what settles how long operations take: their layers, shapes and connections."""
+    places: dict[int, int] = {}
+    facts: list[object] = []
+    for operation in operations:
+        for part in operation.parts:
+            layer = part.layer
+            ends = [places.setdefault(key, len(places)) for key in (*part.reads, *part.writes)]
+            blobs = [blob.shape for blob in layer.blobs]
+            text = layer.param.SerializeToString(deterministic=True).hex() if layer.message else ""
+            facts.append([layer.type, text, ends, part.read_shapes, part.shapes, blobs])
+    return facts
 
 
 def _name(backend: Backend | None) -> str:

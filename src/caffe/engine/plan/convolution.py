@@ -28,7 +28,11 @@ class ConvolutionOperation(Fused):
     def __init__(self, step: Step, followers: list[Step], settings: Settings) -> None:
         super().__init__(step, followers, settings)
         self._layout = settings.picture_layout
-        self._trial = Trial(self._winograd) if self._may_try(step, settings) else None
+        self._trial: Trial | None = None
+        if self._may_try(step, settings):
+            pad, _, _, group = self._geometry()
+            shapes = [step.layer.blobs[0].shape, self.read_shapes[0], pad, group]
+            self._trial = Trial(self._winograd, shapes)
 
     def _may_try(self, step: Step, settings: Settings) -> bool:
         """Whether Winograd's algorithm knows such a convolution, and might spare time."""

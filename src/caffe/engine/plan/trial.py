@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ...layers.winograd import Winograd
+from .. import remembered
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +22,8 @@ PATIENCE, TRIALS = 2, 3
 WORTH = 0.9
 """What share of the direct convolution's time it may take at most: its weights need more memory."""
 
+DIRECT, WINOGRAD = "directly", "by Winograd's algorithm"
+
 TOLERANCE = 5e-5
 """Of the largest value: by how much results may differ."""
 
@@ -31,6 +35,9 @@ class Trial:
     ----------
     make : callable
         Brings the weights into the other form.
+    facts : object, optional
+        What settles how long both ways take; where it is given, what comes out is kept for the
+        next process (`caffe.engine.remembered`).
 
     Attributes
     ----------
@@ -42,10 +49,17 @@ class Trial:
         What came out, for people.
     """
 
-    def __init__(self, make: Callable[[], Winograd]) -> None:
-        self.is_over = self.chosen = False
+    def __init__(self, make: Callable[[], Winograd], facts: object = None) -> None:
+        self.is_over = self.chosen = self._is_unchecked = False
         self.said = ""
         self._make = make
+        may_remember = facts is not None and remembered.is_on()
+        self._key = remembered.key_of(["Winograd", facts]) if may_remember else ""
+        finding = remembered.recall(self._key) if self._key else None
+        if finding is not None:
+            self.is_over, self.chosen = True, finding.chosen == WINOGRAD
+            self._is_unchecked = self.chosen
+            self.said = f"{_told(self.chosen, finding.seconds)}, remembered"
         self._made: Winograd | None = None
         self._runs = 0
         self._times: tuple[list[float], list[float]] = [], []
@@ -63,14 +77,16 @@ class Trial:
             return direct(x)
         if self._made is None:
             self._made = self._make()
-        if self.is_over:
+        if self.is_over and not self._is_unchecked:
             return self._made(x)
         expected, seconds = _timed(direct, x)
         found, others = _timed(self._made, x)
         most = float(expected.abs().amax())
+        self._is_unchecked = False
         if not float((found - expected).abs().amax()) <= TOLERANCE * most:
+            self.chosen = False
             self._end("Winograd's algorithm rounds off too much")
-        elif self._runs > PATIENCE + 1:
+        elif self._runs > PATIENCE + 1 and not self.is_over:
             # The first of each does more.
             self._times[0].append(seconds)
             self._times[1].append(others)
@@ -81,15 +97,21 @@ class Trial:
     def _judge(self) -> None:
         seconds, others = map(min, self._times)
         self.chosen = others <= WORTH * seconds
-        told = f"{1000 * others:.3g} ms instead of {1000 * seconds:.3g}"
-        self._end(
-            f"by Winograd's algorithm: {told}" if self.chosen else f"not by Winograd's: {told}"
-        )
+        taken = {DIRECT: seconds, WINOGRAD: others}
+        if self._key:
+            remembered.note(self._key, WINOGRAD if self.chosen else DIRECT, taken)
+        self._end(_told(self.chosen, taken))
 
     def _end(self, said: str) -> None:
         self.is_over, self.said = True, said
         if not self.chosen:
             self._made = None
+
+
+def _told(chosen: bool, seconds: Mapping[str, float]) -> str:
+    direct, others = (1000 * seconds.get(name, math.nan) for name in (DIRECT, WINOGRAD))
+    way = "by Winograd's algorithm" if chosen else "not by Winograd's"
+    return f"{way}: {others:.3g} ms instead of {direct:.3g}"
 
 
 def _timed(run: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, float]:
