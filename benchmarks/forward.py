@@ -22,7 +22,7 @@ from caffe.structure.summary import summarize
 BATCHES = {"caffenet": (1, 50), "vgg16": (8,), "mobilenet_ssd": (1,)}
 USUAL = (1, 16)
 WARMING = 45
-"""Calls of ours before it is timed, in which it chooses and prepares; of others a tenth is enough."""
+"""Calls of ours before it is timed, in which it chooses and prepares; of others a tenth will do."""
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.5, "float16": 0.1}
 """Of the largest value. A deep net of random weights enlarges what half precision rounds off."""

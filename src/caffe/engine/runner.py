@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import groupby
+from itertools import groupby, repeat
+from operator import contains
 from typing import Any
 
 from .. import mode
@@ -56,7 +57,7 @@ class Runner:
         """Part the layers anew where somebody has replaced a forward since."""
         if (
             self._replaced
-            or any("forward" in members for members in self._members)
+            or any(map(contains, self._members, repeat("forward")))
             or any(kind.forward is not kind.members["forward"] for kind in self._kinds)
         ):
             replaced = [i for i, step in enumerate(self._steps) if step.layer.is_patched]
@@ -82,9 +83,14 @@ class Runner:
             parts.append(_Planned(part, read_elsewhere, is_patient))
         return parts
 
-    @property
+    @cached_property
+    def has_gradients(self) -> bool:
+        """Whether the backward pass visits any layer."""
+        return any(step.need_backward for step in self._steps)
+
+    @cached_property
     def _trains(self) -> bool:
-        return any(step.need_backward or step.layer.phase != TEST for step in self._steps)
+        return self.has_gradients or any(step.layer.phase != TEST for step in self._steps)
 
     def _may_plan(self, step: Step) -> bool:
         return _is_plannable(step) and not step.need_backward

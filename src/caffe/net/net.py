@@ -393,7 +393,7 @@ class Net(Views):
 
     def _freed_memory(self, store: Store | None) -> AbstractContextManager[None]:
         """Let layers that run one by one, as in training, use again what others have freed."""
-        if store is not None or not any(step.need_backward for step in self._steps):
+        if store is not None or not self._runner.has_gradients:
             return nullcontext()
         sizes = [4 * blob.count for blob in self._view.blobs.values()]
         return FreedMemory(2 * sum(sizes), max(sizes, default=0))
