@@ -8,6 +8,7 @@ LAYERS = {
     "grouped": f"convolution_param {{ {CONVOLUTION} kernel_size: 3 group: 3 stride: 2 }}",
     "dilated": f"convolution_param {{ {CONVOLUTION} kernel_size: 3 dilation: 2 bias_term: false }}",
     "padded": f"convolution_param {{ {CONVOLUTION} kernel_size: 3 stride: 2 pad_r: 1 pad_b: 1 }}",
+    "padding alone": f"convolution_param {{ {CONVOLUTION} kernel_size: 1 pad: 2 }}",
     "DepthwiseConvolution": "convolution_param { kernel_size: 3 weight_filler { type: 'msra' } }",
     "Deconvolution": f"convolution_param {{ {CONVOLUTION} kernel_size: 4 stride: 2 pad: 1 }}",
     "grouped up": f"convolution_param {{ {CONVOLUTION} kernel_size: 3 stride: 2 group: 6 }}",
@@ -43,7 +44,7 @@ LAYERS = {
     "Reshape": "reshape_param { shape { dim: 0 dim: -1 dim: 5 } }",
 }
 TYPES = {
-    **dict.fromkeys(("grouped", "dilated", "padded"), "Convolution"),
+    **dict.fromkeys(("grouped", "dilated", "padded", "padding alone"), "Convolution"),
     "grouped up": "Deconvolution",
     **dict.fromkeys(("along", "transposed"), "InnerProduct"),
     **dict.fromkeys(("max", "max padded", "mean", "mean padded", "mean of all"), "Pooling"),

@@ -422,7 +422,8 @@ def _not_convolution(layer: Convolution, *bottoms: Shape) -> str | None:
     if any(e > size for e, size in zip(layer.extent, padded, strict=True)):
         return "a window that reaches past the padding"
     height, width = layer.extent
-    if max(top, bottom) >= height or max(left, right) >= width:
+    has_some = max(top, bottom) >= height or max(left, right) >= width
+    if has_some and (any(d > 1 for d in layer.dilation) or layer.weight_shape()[1] == 1):
         # Of one channel, OpenVINO computes otherwise what lies far from the picture.
         return "windows in the padding"
     return None

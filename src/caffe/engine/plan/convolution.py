@@ -155,8 +155,8 @@ def _not_plain(layer: Convolution, step: Step, settings: Settings) -> str | None
         return "no two axes behind channels on axis 1"
     if isinstance(layer, PaddedConvolution) and layer.is_lopsided:
         return "padding of its own for each side"
-    if layer.has_windows_in_padding:
-        return "windows in the padding"
+    if layer.has_windows_in_padding and any(d > 1 for d in layer.dilation):
+        return "dilated windows in the padding"
     sizes = zip(
         step.bottoms[0].shape[2:], step.tops[0].shape[2:], layer.pad, layer.extent, layer.stride,
         strict=True,
