@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 import caffe
-from caffe.engine.plan import convolution, trial
+from caffe.engine.plan import trial
 from caffe.engine.plan.trial import Trial
 from caffe.layers.winograd import Winograd
 
@@ -83,7 +83,7 @@ def test_what_rounds_off_too_much_is_given_up() -> None:
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Winograd's algorithm wherever it can be, however long it takes."""
-    monkeypatch.setattr(convolution, "LEAST_WORK", 1)
+    monkeypatch.setattr(trial, "LEAST_WORK", 1)
     monkeypatch.setattr(trial, "WORTH", float("inf"))
     caffe.set_engine("torch")
     yield

@@ -8,9 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import mode, parallel
-from ..engine.steps import Loss
 from ..errors import ArgumentError
-from ..layers import asking
 from ..logs import is_told, say
 from ..net.construction import naming_source
 from ..net.net import Net, checked_net
@@ -27,6 +25,7 @@ from .finite import check_loss, check_parameters
 from .log import output_line
 from .methods import METHODS
 from .monitor import Monitor, Verdict
+from .passes import add_gradients
 from .rates import Plateau, Rate, momentum_at, weight_decay_at
 from .smoothed_loss import SmoothedLoss
 from .update import Update
@@ -281,7 +280,7 @@ class Solver:
             say("solver.cpp:316", "Optimization stopped early.")
             return
         if self._is_display_due():
-            self._loss.add(float(self._forward()))
+            self._loss.add(float(self.net._forward(0, len(self.net.layers) - 1)))
             say("solver.cpp:327", f"Iteration {self.iter}, loss = {self._loss.value:g}")
         if self._is_test_due(at_start=True):
             self._test_all()
@@ -408,36 +407,14 @@ class Solver:
 
     # One step.
 
-    def _forward(self) -> Loss:
-        return self.net._forward(0, len(self.net.layers) - 1)
-
     def _gradients(self) -> Callable[[], float]:
         """Run forward and backward, iter_size times; return what waits for the mean loss."""
         self.net.debug_info = self.param.debug_info and self._is_display_due()
-        losses = []
-        for _ in range(self.param.iter_size):
-            # Backward only asks what forward has asked before.
-            with asking.later(mode.current_store()) as questions:
-                losses.append(self._checked(questions))
-                self.net._backward(len(self.net.layers) - 1, 0)
-        return lambda: sum(loss() for loss in losses) / self.param.iter_size
+        return add_gradients(self.net, self.param.iter_size, self._check)
 
-    def _checked(self, questions: asking.Questions | None) -> Callable[[], float]:
-        """Run forward; return what waits for the loss, and stops where it is no number."""
-        part = self._forward()
-        wait = None if questions is None else questions.ask(part)
-
-        def known() -> float:
-            with naming_source(self.net.source):
-                loss = float(part) if wait is None else wait()
-            if self._is_checked:
-                check_loss(self.net, loss, self.iter)
-            return loss
-
-        if wait is not None:
-            return known
-        loss = known()
-        return lambda: loss
+    def _check(self, loss: float) -> None:
+        if self._is_checked:
+            check_loss(self.net, loss, self.iter)
 
     # Tests, and what is shown.
 

@@ -10,11 +10,11 @@ from ...layers.convolution import Convolution, ConvolutionDepthwise, PaddedConvo
 from ...memory.blob import Shape
 from ...pytorch import F, torch
 from ..steps import Step
+from . import trial
 from .builder import Builder
 from .fused import Fused, packed_convolution
 from .operation import Values, activate, are_finite, operation
 from .settings import Settings
-from .trial import LEAST_WORK, Trial
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,11 +28,11 @@ class ConvolutionOperation(Fused):
     def __init__(self, step: Step, followers: list[Step], settings: Settings) -> None:
         super().__init__(step, followers, settings)
         self._layout = settings.picture_layout
-        self._trial: Trial | None = None
+        self._trial: trial.Trial | None = None
         if self._may_try(step, settings):
             pad, _, _, group = self._geometry()
             shapes = [step.layer.blobs[0].shape, self.read_shapes[0], pad, group]
-            self._trial = Trial(self._winograd, shapes)
+            self._trial = trial.Trial(self._winograd, shapes)
 
     def _may_try(self, step: Step, settings: Settings) -> bool:
         """Whether Winograd's algorithm knows such a convolution, and might spare time."""
@@ -43,7 +43,7 @@ class ConvolutionOperation(Fused):
         return (
             stride == dilation == (1, 1)
             and winograd.saves(layer.kernel, weight, self.shapes[0][2:], group)
-            and layer.multiply_adds(self.read_shapes, self.shapes) >= LEAST_WORK
+            and layer.multiply_adds(self.read_shapes, self.shapes) >= trial.LEAST_WORK
         )
 
     @property
@@ -134,9 +134,9 @@ class ConvolutionOperation(Fused):
             values[self.writes[0]] = self._activate(y)
         elif self._is_packed:
             # While somebody holds the weights they would be brought into the other form each time.
-            trial = None if self.is_held else self._trial
+            tried = None if self.is_held else self._trial
             values[self.writes[0]] = (
-                self._directly(x) if trial is None else trial.run(x, self._directly)
+                self._directly(x) if tried is None else tried.run(x, self._directly)
             )
         else:
             pad, stride, dilation, group = self._geometry()
