@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from .campaign import Campaign
+from .engines import try_everything
 from .targets import READERS_AND_NETS, TARGETS
 from .worker import tried
 
@@ -92,4 +93,5 @@ def _again(name: str, said: str) -> int:
 
 
 if __name__ == "__main__":
+    try_everything()
     sys.exit(main())

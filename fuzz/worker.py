@@ -22,7 +22,7 @@ from pathlib import Path
 
 import caffe
 
-from .engines import Differs
+from .engines import Differs, try_everything
 from .targets import TARGETS, Target
 
 PLACE = struct.Struct("<qq")
@@ -92,4 +92,5 @@ def work(name: str, first: int, count: int, place: Path) -> None:
 
 
 if __name__ == "__main__":
+    try_everything()
     work(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
