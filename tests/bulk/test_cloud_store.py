@@ -74,17 +74,19 @@ def test_pictures_and_rows_in_a_bucket(faults: Faults, tmp_path: Path) -> None:
     open_store("s3://pictures").create("photos/notes.txt", b"none at all")
     tar = archive(tmp_path / "a.tar", range(10, 15)).read_bytes()
     open_store("s3://pictures").create("tars/a.tar", tar)
+    packed = archive(tmp_path / "b.tgz", range(15, 18)).read_bytes()
+    open_store("s3://pictures").create("tars/b.tgz", packed)
     open_store("s3://pictures").create("one/0003.png", encoded(3))
-    named = job(tmp_path, photos, "s3://pictures/tars/*.tar", "s3://pictures/one/0003.png")
-    assert run(named) == Count(17, 1)
-    rows = check_whole(named, 17, errors=1)
+    named = job(tmp_path, photos, "s3://pictures/tars/*", "s3://pictures/one/0003.png")
+    assert run(named) == Count(20, 1)
+    rows = check_whole(named, 20, errors=1)
     assert rows[0]["key"] == "s3://pictures/photos/0000.png"
     assert rows[11]["key"] == "s3://pictures/tars/a.tar#0010.png"
     # What lies side by side in an archive is brought by one request.
     assert sum(asked == "GET /pictures/tars/a.tar" for asked in faults.asked) <= 6
     open_store("s3://pictures").replace("photos/broken.jpg", encoded(0, "JPEG"))
     # The name is no number, so that only the counts are looked at.
-    assert retry_errors(named) == Count(17, 0)
+    assert retry_errors(named) == Count(20, 0)
 
 
 def test_names_that_the_library_does_not_take_are_said(faults: Faults, tmp_path: Path) -> None:

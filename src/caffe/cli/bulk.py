@@ -164,14 +164,16 @@ def run_in_parts(
     from ..errors import require
 
     require("pyarrow", "parquet", f"rows in {output}")
-    keep_small()
+    # Ray passes rows on by pandas.
+    if many.ray is None:
+        keep_small()
     if pictures:
         job = Job(task(), tuple(pictures), output, many.shard or SHARD)
         begun = time.monotonic()
         with _watched(as_json) as watch:
             count = _run(job, many, watch)
         _tell_end(job.output, count, time.monotonic() - begun, as_json)
-        if count.errors == count.pictures:
+        if count.pictures and count.errors == count.pictures:
             raise CaffeError(
                 f"{job.output}: none of the pictures could be read; the first: {_reason(job.store)}"
             )
