@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
+import time
 from functools import lru_cache
 from importlib.machinery import ModuleSpec
 from typing import Any
@@ -12,6 +14,9 @@ from ..errors import require
 
 _ARENAS = -8
 """What glibc's `mallopt` calls the number of heaps that threads share (M_ARENA_MAX)."""
+
+SELDOM = 10.0
+"""Seconds between two times that memory is given back."""
 
 
 def keep_small() -> None:
@@ -34,9 +39,19 @@ def keep_small() -> None:
 
 
 def give_back() -> None:
-    """Give the system back what is free, which glibc does by itself at a heap's end alone."""
-    if (glibc := _glibc()) is not None:
+    """Give the system back what is free, which glibc does by itself at a heap's end alone.
+
+    To have it again costs time, so that it is done every few seconds at most.
+    """
+    now = time.monotonic()
+    if now - _Settings.given_back > SELDOM and (glibc := _glibc()) is not None:
+        _Settings.given_back = now
         glibc.malloc_trim(0)
+
+
+class _Settings:
+    given_back = -math.inf
+    """When that was done last."""
 
 
 class _NoPandas:
