@@ -34,7 +34,7 @@ ROUNDING = 30
 def try_everything() -> None:
     """Let this process try on the small nets of chance what pays for large ones."""
     os.environ[remembered.VARIABLE] = "0"
-    winograd.LEAST_CHANNELS, winograd.CHANGING = 1, 0
+    winograd.LEAST_CHANNELS, winograd.LEAST_TRAINED, winograd.CHANGING = 1, 0, 0
     trial.LEAST_WORK, trial.PATIENCE, trial.TRIALS, trial.WORTH = 1, 0, 1, math.inf
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+import caffe
 from caffe.layers import winograd
 from caffe.layers.convolution_in_training import Convolved
 
@@ -59,6 +63,7 @@ def test_only_what_is_needed_is_found() -> None:
 def always_by_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Winograd's algorithm wherever it can be, however long it takes."""
     monkeypatch.setattr(winograd, "CHANGING", 0)
+    monkeypatch.setattr(winograd, "LEAST_TRAINED", 0)
 
 
 TILED = {"tiles": (32, 48, 3, 1), "tiles in groups": (32, 64, 5, 2)}
@@ -115,8 +120,36 @@ def test_the_same_shapes_go_the_same_way_whatever_the_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     convolved, (x, weight, bias, _) = _tiled("tiles")
+    monkeypatch.setattr(winograd, "LEAST_TRAINED", 0)
     ways = []
     for changing in (0, 10**6):
         monkeypatch.setattr(winograd, "CHANGING", changing)
         ways.append([convolved.by_tiles(x, weight, bias) is None for _ in range(3)])
     assert ways == [[False] * 3, [True] * 3]
+
+
+@pytest.mark.usefixtures("always_by_tiles")
+def test_the_layerwise_engine_trains_without_tiles() -> None:
+    convolved, (x, weight, bias, _) = _tiled("tiles")
+    assert replace(convolved, is_exact=True).by_tiles(x, weight, bias) is None
+    net = caffe.Net(
+        """layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [2, 32, 9, 11] } } }
+        layer { name: "y" type: "Convolution" bottom: "x" top: "y" convolution_param {
+            num_output: 48 kernel_size: 3 pad: 1 weight_filler { type: "msra" } } }
+        force_backward: true""",
+        caffe.TRAIN,
+    )
+    net.blobs["x"].data[...] = x.numpy()
+    tops = []
+    for engine in ("torch", "layerwise", "torch"):
+        caffe.set_engine(engine)
+        net.forward()
+        net.blobs["y"].diff[...] = 1
+        net.backward()
+        tops.append((net.forward()["y"].copy(), net.params["y"][0].diff.copy()))
+        net.clear_param_diffs()
+    caffe.set_engine("auto")
+    for one, exact, again in zip(*tops, strict=True):
+        assert not np.array_equal(one, exact)
+        assert np.array_equal(one, again)
+        np.testing.assert_allclose(one, exact, atol=2e-5 * abs(exact).max())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import TypeVar
 
+from .. import mode
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import ConvolutionParameter, DeformableConvolutionParameter, LayerParameter
@@ -231,7 +232,9 @@ class Kernels(Windowed[C]):
 
     @property
     def _convolved(self) -> Convolved:
-        return Convolved(self.stride, self.pad, self.dilation, self.param.group, self.transposed)
+        windows = self.stride, self.pad, self.dilation
+        is_exact = mode.engine() == "layerwise"
+        return Convolved(*windows, self.param.group, self.transposed, is_exact)
 
     def backward(
         self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Sequence[bool]

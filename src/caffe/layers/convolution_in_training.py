@@ -24,13 +24,17 @@ SLOWER = 1.5
 
 @dataclass(frozen=True)
 class Convolved:
-    """How a convolution, or its transpose, was computed: its windows, and its groups."""
+    """How a convolution, or its transpose, was computed: its windows, and its groups.
+
+    With `is_exact` it never runs by Winograd's algorithm.
+    """
 
     stride: Shape
     pad: Shape
     dilation: Shape
     group: int
     transposed: bool
+    is_exact: bool = False
 
     def by_tiles(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
         """Return the convolution by Winograd's algorithm; None where that does not pay.
@@ -105,8 +109,8 @@ class Convolved:
 
     def _has_tiles(self, x: Tensor) -> bool:
         """Whether Winograd's algorithm knows such a convolution of pictures."""
-        is_close = self.stride == self.dilation == (1, 1)
-        return is_close and not self.transposed and self._lies_by_rows(x)
+        is_close = self.stride == self.dilation == (1, 1) and not self.transposed
+        return is_close and not self.is_exact and self._lies_by_rows(x)
 
     def _is_product(self, weight: Tensor) -> bool:
         is_point = math.prod(weight.shape[2:]) == 1 and not any(self.pad)

@@ -34,6 +34,9 @@ LEAST_CHANNELS = 16
 SAVING = 1.5
 """How many times fewer multiplications there must be."""
 
+LEAST_TRAINED = 2**29
+"""How many multiply-adds a convolution must have to be trained so: it rounds ten times as much."""
+
 CHANGING = 150
 """How many multiply-adds take the time in which a number is brought into the other form."""
 
@@ -95,7 +98,7 @@ def pays(shape: Shape, weight: Shape, pad: Shape, group: int, slower: float = 1.
     products = places * tiles * pairs
     changed = places * (tiles * (channels + weight[0]) + pairs)
     direct = number * math.prod(outputs) * math.prod(weight)
-    return products + CHANGING * changed <= slower * direct
+    return direct >= LEAST_TRAINED and products + CHANGING * changed <= slower * direct
 
 
 @functools.cache
