@@ -124,10 +124,10 @@ def operators() -> str:
 
 
 def figure_cell(figure: float | str | None) -> str:
-    """Return what a reader's figure is in the table; a refusal without the model's place."""
+    """Return what a reader's figure is in the table, or why there is none."""
     if figure is None:
-        return ""
-    return f"{figure:.1e}" if isinstance(figure, float | int) else "refused"
+        return "not run"
+    return f"{figure:.1e}" if isinstance(figure, float | int) else figure
 
 
 def figures() -> str:

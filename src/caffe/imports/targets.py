@@ -152,7 +152,9 @@ TARGETS: dict[str, Target] = {
                 *("ReLU6", "Reduction", "Reorg", "ShuffleChannel", "Silence", "Upsample"),
             },
             ("ceil_mode", False),
+            any_axes=False,
             inner_axes=False,
+            clips_means=False,
         ),
         # CANN 8.0.0, "Supported Caffe Operators"; the fields are those of its parser's plugins.
         Target(
