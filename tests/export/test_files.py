@@ -40,6 +40,18 @@ def test_onnx_with_its_numbers_beside_it(tmp_path: Path) -> None:
     assert told[-1][0] == told[-1][1]
 
 
+def test_a_model_that_is_too_large_for_one_file_has_its_numbers_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caffe.export.onnx_file, "MOST_IN_ONE", 1000)
+    run = Run(NET, 0)
+    caffe.export.save(run.net, tmp_path / "net.onnx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.onnx", "net.onnx.data"]
+    assert not run.differences(run_onnx(str(tmp_path / "net.onnx"), run.given))
+    with pytest.raises(caffe.CaffeError, match="too many for one message"):
+        caffe.export.to_onnx(run.net)
+
+
 def test_a_program_of_pytorch(tmp_path: Path) -> None:
     run = Run(NET, 0)
     caffe.export.save(run.net, tmp_path / "net.pt2")

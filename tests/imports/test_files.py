@@ -75,6 +75,17 @@ def test_both_files_go_together(tmp_path: Path) -> None:
     np.testing.assert_array_equal(net.forward(data=data)["prob"], wanted)
 
 
+def test_weights_that_are_too_large_for_a_caffemodel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports.imported, "MOST_IN_ONE", 100)
+    made = imports.load(small())
+    with pytest.raises(CaffeError, match=r"more than the 2 GB .* ends in \.h5"):
+        made.save(tmp_path / "deploy.prototxt", tmp_path / "net.caffemodel")
+    assert list(tmp_path.iterdir()) == []
+    made.save(tmp_path / "deploy.prototxt", tmp_path / "net.h5")
+
+
 def test_nothing_is_written_by_halves(tmp_path: Path) -> None:
     with pytest.raises(CaffeError, match="cannot be written"):
         imports.load(small()).save(tmp_path / "deploy.prototxt", tmp_path / "no" / "net.caffemodel")
