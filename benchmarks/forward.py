@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import tempfile
+import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,14 @@ from caffe.structure.summary import summarize
 
 BATCHES = {"caffenet": (1, 50), "vgg16": (8,), "mobilenet_ssd": (1,)}
 USUAL = (1, 16)
-WARMING = 45
-"""Calls of ours before it is timed, in which it chooses and prepares; of others a tenth will do."""
+WARMING, QUICK = 45, 90
+"""Calls of ours before it is timed, in which it chooses and prepares; as many of a quick net."""
+
+SECONDS = 4.0
+"""How long all of them may take for a net to be quick."""
+
+OTHERS_WARMING = 5
+"""Calls of the others."""
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.5, "float16": 0.1}
 """Of the largest value. A deep net of random weights enlarges what half precision rounds off."""
@@ -77,9 +85,8 @@ def measure(name: str, batch: int, precision: str, options: Any, folder: Path) -
             print(f"  {peer} is left out: its output differs by {errors[peer]:.2g}")
             continue
         runs[peer] = partial(run, data)
-        calls = WARMING if peer in (peers.OURS, peers.DEFAULT_INSTALL) else WARMING // 10
-        for _ in range(0 if options.quick else calls):
-            run(data)
+        if not options.quick:
+            _warm(runs[peer], peer in (peers.OURS, peers.DEFAULT_INSTALL))
     times = in_turn(runs, options.rounds, options.seconds)
     return {
         "net": name,
@@ -90,6 +97,15 @@ def measure(name: str, batch: int, precision: str, options: Any, folder: Path) -
         "spread": {peer: taken.spread for peer, taken in times.items()},
         "errors": errors,
     }
+
+
+def _warm(run: Callable[[], Any], chooses: bool) -> None:
+    """Call an engine until it has prepared all that it will."""
+    end = time.monotonic() + SECONDS
+    for number in range(QUICK if chooses else OTHERS_WARMING):
+        if number >= WARMING and time.monotonic() > end:
+            return
+        run()
 
 
 def limit(net: Any, facts: dict[str, Any]) -> float:

@@ -194,7 +194,7 @@ net = caffe.Net('''layer { name: "data" type: "Input" top: "data"
 layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
         convolution_param { num_output: 8 kernel_size: 3 weight_filler { type: "msra" } } }
 layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }''', caffe.TEST)
-for _ in range(40):
+for _ in range(100):
     net.forward()
 print(net.explain()[1])
 """

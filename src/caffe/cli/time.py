@@ -32,7 +32,7 @@ from .terminal import bar, print_columns, progress
 if TYPE_CHECKING:
     from ..net.net import Net
 
-RUNS_TO_SETTLE = 40
+RUNS_TO_SETTLE = 90
 """How often the net is run before it counts: it tries what is quickest in its first runs."""
 
 

@@ -26,17 +26,23 @@ if TYPE_CHECKING:
 PATIENCE = 5
 """From which run on in which nothing has changed compiling is worth its time."""
 
-ROUNDS = 3
-"""How many turns a champion and a rival have, at most."""
+ROUNDS, MOST_ROUNDS = 3, 10
+"""How many turns a champion and a rival have, and how many where it is close and they are quick."""
+
+CLOSE = 1.15
+"""By how many times one must be slower for the usual turns to be enough."""
+
+QUICK = 1.0
+"""How many seconds the runs of a trial may have taken for it to go on."""
 
 TURN = 2
 """How many runs a turn has; the last one counts."""
 
-TRIAL = 1 + 2 * TURN * ROUNDS
+TRIAL = 1 + 2 * TURN * MOST_ROUNDS
 """How many runs it takes to know who of two is quicker, at most, with the one that compiles."""
 
 WORTH = 0.97
-"""What share of the champion's time a rival may take at most; it needs memory of its own."""
+"""What share of PyTorch's time a rival may take at most; it needs memory of its own."""
 
 HOPELESS = 1.5
 """By how many times one must be slower for it to be plain after the first turns."""
@@ -137,6 +143,7 @@ class Choice:
         self._made: dict[Backend, Compiled] = {}
         self._quiet_runs = 0
         self._turns = 0
+        self._spent = 0.0
         self._times: dict[str, list[float]] = {}
         # Those whose parameters somebody may hold.
         self._held = set(operations)
@@ -200,7 +207,7 @@ class Choice:
         self._begin_trial()
 
     def _begin_trial(self) -> None:
-        self._turns = 0
+        self._turns, self._spent = 0, 0.0
         if self._rivals:
             for backend in (self.chosen, self._rivals[0]):
                 self._times.pop(_name(backend), None)
@@ -314,6 +321,7 @@ class Choice:
         if self._turns % TURN == TURN - 1:
             self._times.setdefault(_name(self._turn), []).append(seconds)
         self._turns += 1
+        self._spent += seconds
         if self._turns % (2 * TURN) == 0:
             self._decide()
 
@@ -321,11 +329,14 @@ class Choice:
         """Let the quicker one be the champion, if it is known which one that is."""
         rival = self._rivals[0]
         champions, rivals = (min(self._times[_name(one)]) for one in (self.chosen, rival))
+        rounds = self._turns // (2 * TURN)
+        is_close = champions / CLOSE < rivals < champions * CLOSE
+        goes_on = is_close and self._spent < QUICK and rounds < MOST_ROUNDS
         is_plain = not champions / HOPELESS < rivals < champions * HOPELESS
-        if not (is_plain or self._turns == 2 * TURN * ROUNDS):
+        if not is_plain and (rounds < ROUNDS or goes_on):
             return
         loser: Backend | None = rival
-        if rivals <= WORTH * champions:
+        if rivals <= champions * (WORTH if self.chosen is None else 1):
             loser, self.chosen = self.chosen, rival
         if loser is not None:
             del self._made[loser]
