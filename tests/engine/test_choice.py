@@ -108,6 +108,18 @@ def test_they_take_turns_and_the_second_run_of_each_counts() -> None:
     assert run(choice) == "a"
 
 
+def test_a_single_slow_run_makes_nothing_plain() -> None:
+    rival = Rival("a", 0.9)
+    choice = choice_of(rival)
+    runs(choice, PATIENCE + TURN)
+    run(choice)
+    rival.seconds = 9.0
+    run(choice)
+    rival.seconds = 0.9
+    runs(choice, TRIAL)
+    assert choice.chosen is rival
+
+
 def test_a_first_run_or_a_single_slow_one_decides_nothing() -> None:
     rival = Rival("a", 0.9)
     choice = choice_of(rival)

@@ -144,6 +144,8 @@ class Choice:
         self._quiet_runs = 0
         self._turns = 0
         self._spent = 0.0
+        # Of all runs of a trial, first ones among them.
+        self._least: dict[Backend | None, float] = {}
         self._times: dict[str, list[float]] = {}
         # Those whose parameters somebody may hold.
         self._held = set(operations)
@@ -208,6 +210,7 @@ class Choice:
 
     def _begin_trial(self) -> None:
         self._turns, self._spent = 0, 0.0
+        self._least.clear()
         if self._rivals:
             for backend in (self.chosen, self._rivals[0]):
                 self._times.pop(_name(backend), None)
@@ -320,6 +323,7 @@ class Choice:
             return
         if self._turns % TURN == TURN - 1:
             self._times.setdefault(_name(self._turn), []).append(seconds)
+        self._least[self._turn] = min(seconds, self._least.get(self._turn, seconds))
         self._turns += 1
         self._spent += seconds
         if self._turns % (2 * TURN) == 0:
@@ -332,7 +336,9 @@ class Choice:
         rounds = self._turns // (2 * TURN)
         is_close = champions / CLOSE < rivals < champions * CLOSE
         goes_on = is_close and self._spent < QUICK and rounds < MOST_ROUNDS
-        is_plain = not champions / HOPELESS < rivals < champions * HOPELESS
+        # A single slow run of a busy machine makes nothing plain.
+        least = self._least[self.chosen]
+        is_plain = not least / HOPELESS < self._least[rival] < least * HOPELESS
         if not is_plain and (rounds < ROUNDS or goes_on):
             return
         loser: Backend | None = rival
