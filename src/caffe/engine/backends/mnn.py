@@ -241,7 +241,7 @@ class _Graph:
             weight = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
             x.operator.weights = [weight, bias * factor + summand]
             return x
-        # By channels of one place each: MNN's own Scale errs where channels are no multiple of 8.
+        # By channels of one place each: MNN's own Scale was found wrong for 6 channels.
         weight = factor.reshape(-1, 1, 1, 1)
         return self.convolution(x, x.shape, [weight, summand], group=channels)
 
