@@ -17,7 +17,7 @@ import torch
 import caffe
 from caffe.engine import remembered
 from caffe.engine.backends.choice import LIBRARIES, PATIENCE, PYTORCH, TRIAL
-from caffe.engine.plan import convolution, trial
+from caffe.engine.plan import trial
 from tests.engine.test_choice import Rival, choice_of, run, runs
 
 
@@ -169,7 +169,7 @@ PICTURES = np.random.default_rng(4).normal(size=(2, 16, 13, 11)).astype(np.float
 def test_winograds_algorithm_is_used_from_the_second_run_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(convolution, "LEAST_WORK", 1)
+    monkeypatch.setattr(trial, "LEAST_WORK", 1)
     monkeypatch.setattr(trial, "WORTH", float("inf"))
     caffe.set_engine("torch")
     net = caffe.Net(NET, caffe.TEST)
