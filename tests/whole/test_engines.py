@@ -58,7 +58,9 @@ def test_there_are_cases_for_every_rule() -> None:
             text = layers.draw(Random(f"{kind} {seed}"), kind).net()
             param = parse_text(text, NetParameter()).layer[-1]
             reached.add(registry()[kind].for_param(param).computes_as)
-    assert reached >= {*openvino.kinds(), *operation.kinds()}
+    # Other tests write rules for layers of their own.
+    ours = {*openvino.kinds(), *operation.kinds()}
+    assert reached >= {kind for kind in ours if kind.__module__.startswith("caffe.")}
 
 
 @pytest.mark.skipif(not HAS_OPENVINO, reason="the extra openvino is not installed")
