@@ -153,8 +153,9 @@ def test_pictures_may_come_as_one_array_or_a_generator(files: tuple[Path, Path])
     images = random_pictures((9, 9), (9, 9))
     net = classifier(files)
     expected = net.predict(images)
-    np.testing.assert_array_equal(net.predict(np.stack(images)), expected)
-    np.testing.assert_array_equal(net.predict(image for image in images), expected)
+    # Another engine may run the later ones.
+    for given in (np.stack(images), (image for image in images)):
+        np.testing.assert_allclose(net.predict(given), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("ten", [True, False])

@@ -47,6 +47,9 @@ WORTH = 0.97
 HOPELESS = 1.5
 """By how many times one must be slower for it to be plain after the first turns."""
 
+WRONG = 1e-2
+"""Of the largest value: a difference above this is no rounding, and people are told of it."""
+
 PYTORCH = "PyTorch"
 
 LIBRARIES: dict[str, type[MNN] | type[OpenVINO]] = {"openvino": OpenVINO, "mnn": MNN}
@@ -272,6 +275,8 @@ class Choice:
     ) -> None:
         """Compare what a backend computes with what is known; where they differ, give it up.
 
+        Some round off more than they may, for some weights; of that nothing is said.
+
         Parameters
         ----------
         compiled : Compiled
@@ -285,13 +290,13 @@ class Choice:
             most = float(wanted.abs().amax()) if wanted.numel() else 0.0
             difference = (found[key].float().flatten() - wanted).abs()
             if not bool((difference <= backend.tolerance * most).all()):
-                self._give_up(
-                    backend,
+                most_off = float(difference.amax())
+                told = (
                     f"{backend.name} computes otherwise than {_name(self.chosen)} from "
                     f"{self._operations[0].label} to {self._operations[-1].label} (by "
-                    f"{float(difference.amax()):.2g} where the largest value is {most:.2g}): "
-                    "it is not used",
+                    f"{most_off:.2g} where the largest value is {most:.2g}): it is not used"
                 )
+                self._give_up(backend, "" if most_off <= WRONG * most else told)
                 return
 
     def _give_up(self, backend: Backend, reason: str) -> None:
@@ -304,7 +309,8 @@ class Choice:
             self.chosen = None
         self._rivals = [rival for rival in self._rivals if rival is not backend]
         self._begin_trial()
-        warnings.warn(reason, CaffeWarning, stacklevel=3)
+        if reason:
+            warnings.warn(reason, CaffeWarning, stacklevel=3)
 
     def judge(self, ran: Compiled | None, seconds: float) -> None:
         """Note how long a run took, and who is the champion once that is known.
