@@ -9,8 +9,8 @@ from typing import TypeVar
 
 Input = TypeVar("Input")
 
-MOST = 3.0
-"""How many times as long twice the input may take; with its square it would take four times."""
+MOST = 2.5
+"""How many times as long twice the input may take."""
 
 
 def growth(

@@ -101,6 +101,11 @@ def is_any(mask: Tensor) -> bool:
     return not torch.compiler.is_compiling() and bool(mask.any())
 
 
+def are_finite(values: Tensor) -> bool:
+    """Tell whether values are finite numbers, whose sum can be computed, by reading them once."""
+    return bool(values.sum().isfinite())
+
+
 def refuse_any(mask: Tensor, error: Callable[[], Exception]) -> None:
     """Raise an error if any of these is true: at once, or when the step's loss is known.
 

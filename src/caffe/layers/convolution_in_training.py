@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..memory.blob import Shape
 from ..pytorch import torch
 from . import winograd
+from .asking import are_finite
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,7 +46,7 @@ class Convolved:
             return None
         y = winograd.Winograd(weight, bias, tuple(x.shape), self.pad, self.group)(x)
         # An odd number of a tile is in all its channels, an odd weight in all its places.
-        return y if _is_finite(y[:, 0]) and _is_finite(weight) else None
+        return y if are_finite(y[:, 0]) and are_finite(weight) else None
 
     def gradients(
         self, diff: Tensor, x: Tensor, weight: Tensor, bias: bool, needs: Sequence[bool]
@@ -87,7 +88,7 @@ class Convolved:
         ):
             return None
         found = winograd.weight_gradient(diff, x, weight.shape[2], self.pad, self.group)
-        return found if _is_finite(found) else None
+        return found if are_finite(found) else None
 
     def _torchs(
         self, diff: Tensor, x: Tensor, weight: Tensor, bias: bool, needs: Sequence[bool]
@@ -123,10 +124,6 @@ class Convolved:
             and math.prod(weight.shape[2:]) > 1
             and weight.shape[1] >= MANY_CHANNELS
         )
-
-
-def _is_finite(x: Tensor) -> bool:
-    return math.isfinite(float(x.sum()))
 
 
 def _rows(x: Tensor) -> Tensor:

@@ -163,10 +163,7 @@ class Tiles:
         """Yield which pictures, and which rows of their tiles, are worked on together."""
         for first in range(0, self._shape[0], self._pictures):
             for row in range(0, self.grid[0], self._rows):
-                yield (
-                    slice(first, min(first + self._pictures, self._shape[0])),
-                    slice(row, min(row + self._rows, self.grid[0])),
-                )
+                yield slice(first, first + self._pictures), slice(row, row + self._rows)
 
     def of_inputs(self, x: Tensor) -> Tensor:
         """Return the tiles that are read: (number, down, across, channels, height, width)."""

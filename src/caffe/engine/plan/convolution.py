@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...layers import winograd
+from ...layers.asking import are_finite
 from ...layers.convolution import Convolution, ConvolutionDepthwise, PaddedConvolution
 from ...memory.blob import Shape
 from ...pytorch import F, torch
@@ -13,7 +14,7 @@ from ..steps import Step
 from . import trial
 from .builder import Builder
 from .fused import Fused, packed_convolution
-from .operation import Values, activate, are_finite, operation
+from .operation import Values, activate, operation
 from .settings import Settings
 
 if TYPE_CHECKING:

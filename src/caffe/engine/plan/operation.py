@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from ...errors import CaffeError, as_caffe_error
+from ...layers.asking import are_finite
 from ...layers.layer import Activation, Layer, as_tensors
 from ...layers.rules import Rules
 from ...memory.blob import Shape
@@ -238,11 +239,6 @@ class LayerOperation(Operation):
                     "as a layer may only that does not say is_pure"
                 )
         values.update(zip(self.writes, results, strict=False))
-
-
-def are_finite(values: Tensor) -> bool:
-    """Tell whether values are finite numbers, whose sum can be computed, by reading them once."""
-    return bool(values.sum().isfinite())
 
 
 class Nothing(Operation):

@@ -16,6 +16,7 @@ from collections.abc import Container, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import CaffeError
+from ...layers.asking import are_finite
 from ...memory.allocation import FreedMemory, give_back_freed_memory
 from ...memory.blob import Blob, Layout
 from ...memory.synced import SyncedMemory
@@ -27,7 +28,7 @@ from ..steps import Step
 from . import convolution, lrn, max_pool, product, summing  # noqa: F401 (their rules enter)
 from .builder import Builder
 from .looks import Look, Looks
-from .operation import Operation, Values, are_finite
+from .operation import Operation, Values
 from .settings import Settings
 from .stretch import Stretch
 from .summing import let_sums_take_places

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from ...layers.asking import are_finite
 from ...layers.inner_product import InnerProduct
 from ...pytorch import F, torch
 from .builder import Builder
 from .fused import Fused, packed_product
-from .operation import Values, are_finite, operation
+from .operation import Values, operation
 
 if TYPE_CHECKING:
     from torch import Tensor
