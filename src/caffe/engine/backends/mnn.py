@@ -184,7 +184,7 @@ class _Graph:
         self.inputs = {
             key: self._input(shape, f"input {i}") for i, (key, shape) in enumerate(inputs.items())
         }
-        self.values = dict(self.inputs)
+        self.values = {key: self._packed(x) for key, x in self.inputs.items()}
         for operation in operations:
             with clean_errors(operation.label, MNN.name):
                 for number, part in enumerate(operation.parts):
@@ -195,6 +195,16 @@ class _Graph:
         value = self.add("Input", [], shape, main)
         value.operator.name = name
         return value
+
+    def _packed(self, x: Value) -> Value:
+        """Return pictures by four channels: MNN's first convolution would not see to it itself.
+
+        It computes from Caffe's order too, but takes an eighth longer and more memory for VGG-16.
+        """
+        if len(x.shape) != 4:
+            return x
+        main = Table("TensorConvertInfo", source=NCHW, dest=NC4HW4)
+        return self.add("ConvertTensor", [x], x.shape, main)
 
     def output(self, x: Value, number: int) -> Value:
         """Add a value in Caffe's own order, to be asked for by name."""
