@@ -6,14 +6,13 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 import caffe
 from caffe.engine.backends.choice import PATIENCE, TRIAL
-from tests.helpers.plans import choices_of
+from tests.helpers.plans import assert_the_layers_blobs, choices_of, run_by
 from tests.helpers.translated import LAYERS, SEVERAL, TYPES, inputs
 
 for module in ("MNN", "flatbuffers"):
@@ -41,31 +40,12 @@ LEFT = {
 }
 """What stays with PyTorch, and why."""
 
-
-@pytest.fixture(autouse=True)
-def engine() -> Iterator[None]:
-    caffe.set_random_seed(3)
-    caffe.set_engine("mnn")
-    yield
-    caffe.set_engine("auto")
+fixture = run_by("mnn")
 
 
-def assert_the_layers_blobs(net: caffe.Net) -> None:
-    """Compare what the engine gives with each layer's own forward, over the same net."""
-    rng = np.random.default_rng(0)
-    for blob in net.inputs:
-        net.blobs[blob].data[...] = rng.normal(size=net.blobs[blob].shape)
-    net.forward()
+def assert_its_blobs(net: caffe.Net) -> None:
+    assert_the_layers_blobs(net, 2e-5)
     assert choices_of(net)
-    assert all(choice.compiled is not None for choice in choices_of(net))
-    found = {name: blob.data.copy() for name, blob in net.blobs.items()}
-    caffe.set_engine("layerwise")
-    net.forward()
-    caffe.set_engine("mnn")
-    for name, blob in net.blobs.items():
-        expected = blob.data
-        assert found[name].shape == expected.shape
-        np.testing.assert_allclose(found[name], expected, atol=2e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -84,7 +64,7 @@ def test_one_layer(name: str, in_place: bool) -> None:
     if kind == "BatchNorm":
         for blob, value in zip(net.params["layer"], (0.5, 2, 2), strict=True):
             blob.data[...] = value
-    assert_the_layers_blobs(net)
+    assert_its_blobs(net)
     net.forward()
     said = net.explain()[-1]
     if kind not in ("Flatten", "Reshape"):
@@ -97,7 +77,7 @@ def test_layers_of_several_bottoms_or_tops(name: str) -> None:
     text = inputs(shape, shape, *([(2, 6)] if name == "axpy" else []))
     text += f"layer {{ name: 'x' type: 'ReLU' bottom: 'a' top: 'x' }} layer {{ name: '{name}' "
     net = caffe.Net(f"{text} top: '{name}' {SEVERAL[name]} }}", caffe.TEST)
-    assert_the_layers_blobs(net)
+    assert_its_blobs(net)
     net.forward()
     said = net.explain()[-1]
     assert said.endswith(f"not by MNN: {LEFT[name]}" if name in LEFT else "run by MNN")
@@ -136,7 +116,7 @@ def a_net() -> caffe.Net:
 
 def test_what_it_has_no_form_for_stays_with_pytorch() -> None:
     net = a_net()
-    assert_the_layers_blobs(net)
+    assert_its_blobs(net)
     assert len(choices_of(net)) == 2
     net.forward()
     assert net.explain()[10].endswith("not by MNN: no form for MNN is known for MVN")
@@ -146,7 +126,7 @@ def test_new_weights_and_what_is_no_number_are_computed_as_by_the_layers() -> No
     net = a_net()
     net.forward(a=PICTURES)
     net.params["conv"][0].data[...] *= -2
-    assert_the_layers_blobs(net)
+    assert_its_blobs(net)
     odd = PICTURES.copy()
     odd[0, 1, 3, 3] = np.nan
     found = net.forward(a=odd)["fc"].copy()
@@ -155,8 +135,8 @@ def test_new_weights_and_what_is_no_number_are_computed_as_by_the_layers() -> No
     assert np.isnan(found).any()
 
 
+@pytest.mark.usefixtures("try_small_nets")
 def test_auto_tries_it_and_keeps_the_values() -> None:
-    caffe.set_engine("auto")
     net = a_net()
     expected = net.forward(a=PICTURES)["fc"].copy()
     for _ in range(PATIENCE + 2 * TRIAL):

@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
 import caffe
 from caffe.engine.backends import choice
-from tests.helpers.plans import choices_of
+from tests.helpers.plans import assert_the_layers_blobs, choices_of, run_by
 from tests.helpers.precision import needs_bfloat16
 from tests.helpers.translated import LAYERS, SEVERAL, TYPES, inputs
 
 pytest.importorskip("openvino", reason="the extra openvino is not installed")
 
-
-@pytest.fixture(autouse=True)
-def engine() -> Iterator[None]:
-    caffe.set_random_seed(3)
-    caffe.set_engine("openvino")
-    yield
-    caffe.set_engine("auto")
-
-
-def assert_the_layers_blobs(net: caffe.Net) -> None:
-    """Compare what OpenVINO gives with each layer's own forward, over the same net."""
-    rng = np.random.default_rng(0)
-    for name in net.inputs:
-        net.blobs[name].data[...] = rng.normal(size=net.blobs[name].shape)
-    net.forward()
-    assert all(choice.compiled is not None for choice in choices_of(net))
-    found = {name: blob.data.copy() for name, blob in net.blobs.items()}
-    caffe.set_engine("layerwise")
-    net.forward()
-    for name, blob in net.blobs.items():
-        assert found[name].shape == blob.data.shape
-        np.testing.assert_allclose(found[name], blob.data, atol=1e-5 * np.abs(blob.data).max())
+fixture = run_by("openvino")
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -58,7 +35,6 @@ def test_one_layer(name: str) -> None:
 
 def assert_the_layers_blobs_behind_another(text: str, net: caffe.Net) -> None:
     """The same net behind another layer, so that its bottom is no input, and may be its top."""
-    caffe.set_engine("openvino")
     text = text.replace("name: 'a' type: 'Input' top: 'a'", "name: 'x' type: 'Input' top: 'x'")
     head = "layer { name: 'power' type: 'Power' bottom: 'x' top: 'a' power_param { scale: 2 } }\n"
     behind = caffe.Net(text.replace("layer { name: 'layer'", head + "layer { name: 'layer'"), 1)
@@ -94,7 +70,6 @@ def test_what_it_cannot_do_stays_with_pytorch() -> None:
     first, last = choices_of(net)
     assert first.compiled is not None
     assert last.compiled is not None
-    caffe.set_engine("openvino")
     by = [reason.rpartition("; ")[2] for reason in net.explain()]
     assert by == [
         "given by the program",
@@ -105,8 +80,8 @@ def test_what_it_cannot_do_stays_with_pytorch() -> None:
     ]
 
 
+@pytest.mark.usefixtures("try_small_nets")
 def test_auto_prepares_it_only_when_nothing_changes_for_some_runs() -> None:
-    caffe.set_engine("auto")
     net = caffe.Net(NET, caffe.TEST)
     for _ in range(choice.PATIENCE - 1):
         net.forward(a=PICTURES)
@@ -119,8 +94,8 @@ def test_auto_prepares_it_only_when_nothing_changes_for_some_runs() -> None:
     assert choices_of(net)[0].due is None
 
 
+@pytest.mark.usefixtures("try_small_nets")
 def test_auto_keeps_the_faster_one() -> None:
-    caffe.set_engine("auto")
     net = caffe.Net(NET, caffe.TEST)
     expected = net.forward(a=PICTURES)["fc"].copy()
     tried, _ = choices_of(net)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -78,16 +76,6 @@ def test_what_rounds_off_too_much_is_given_up() -> None:
     assert tried.is_over
     assert not tried.chosen
     assert "rounds off too much" in tried.said
-
-
-@pytest.fixture
-def always(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Winograd's algorithm wherever it can be, however long it takes."""
-    monkeypatch.setattr(trial, "LEAST_WORK", 1)
-    monkeypatch.setattr(trial, "WORTH", float("inf"))
-    caffe.set_engine("torch")
-    yield
-    caffe.set_engine("auto")
 
 
 def _net(phase: int = caffe.TEST) -> caffe.Net:

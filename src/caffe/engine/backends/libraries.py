@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import sys
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +16,47 @@ from numpy.typing import NDArray
 from ... import mode
 from ...errors import CaffeError, as_caffe_error
 from ...layers.rules import Rules
+from ...memory.blob import Shape
 from ...processes import in_forked_child
+from ...pytorch import torch
 from ..plan.operation import Operation, Part
+from .backend import Compiled
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Arrays = dict[int, NDArray[np.float32]]
 """Values by their memory's identity."""
+
+
+class Library(ABC):
+    """A backend that hands operations to another library; see `Backend`.
+
+    Parameters
+    ----------
+    precision : torch.dtype
+        What is computed in.
+    """
+
+    name = ""
+    needs_torch = False
+
+    def __init__(self, precision: torch.dtype) -> None:
+        self._precision = precision
+
+    def compile(
+        self, operations: Sequence[Operation], inputs: Mapping[int, Tensor], outputs: Iterable[int]
+    ) -> Compiled:
+        """Compile operations; see `Backend.compile`."""
+        shapes = {key: tuple(value.shape) for key, value in inputs.items()}
+        with clean_errors(label(operations), self.name):
+            return self._compiled(operations, shapes, list(outputs))
+
+    @abstractmethod
+    def _compiled(
+        self, operations: Sequence[Operation], inputs: Mapping[int, Shape], outputs: list[int]
+    ) -> Compiled:
+        """Have the library make operations ready for inputs of these shapes."""
 
 
 def label(operations: Sequence[Operation]) -> str:

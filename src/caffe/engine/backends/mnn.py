@@ -11,7 +11,7 @@ import importlib.util
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from ...layers.layer import Activation, Layer
 from ...memory.blob import Shape
 from ...pytorch import torch
 from ..plan.operation import Operation, Part
-from .libraries import Arrays, LeftBehind, are_finite, clean_errors, label, refusal, take
+from .libraries import Arrays, LeftBehind, Library, are_finite, clean_errors, label, refusal, take
 from .mnn_layers import activated, mnn
 from .mnn_model import FLOAT, NC4HW4, NCHW, Operator, Table, Value, numbers, write
 
@@ -37,21 +37,11 @@ NOISE = (b"The device supports:", b"MNN use high precision")
 _left_behind = LeftBehind("mnn", "_mnncengine")
 
 
-class MNN:
-    """The backend that has MNN run operations.
-
-    Parameters
-    ----------
-    precision : torch.dtype
-        What is computed in; MNN has float32 alone.
-    """
+class MNN(Library):
+    """The backend that has MNN run operations, in float32 alone; see `Library`."""
 
     name = "MNN"
-    needs_torch = False
     tolerance = 1e-4
-
-    def __init__(self, precision: torch.dtype) -> None:
-        self._precision = precision
 
     @staticmethod
     def is_installed() -> bool:
@@ -64,13 +54,10 @@ class MNN:
             return "it computes in float32 alone"
         return next((why for part in operation.parts if (why := _refusal(part))), None)
 
-    def compile(
-        self, operations: Sequence[Operation], inputs: Mapping[int, Tensor], outputs: Iterable[int]
+    def _compiled(
+        self, operations: Sequence[Operation], inputs: Mapping[int, Shape], outputs: list[int]
     ) -> CompiledSession:
-        """Compile operations; see `Backend.compile`."""
-        shapes = {key: tuple(value.shape) for key, value in inputs.items()}
-        with clean_errors(label(operations), MNN.name):
-            return CompiledSession(operations, shapes, outputs)
+        return CompiledSession(operations, inputs, outputs)
 
 
 def _refusal(part: Part) -> str | None:
@@ -115,7 +102,7 @@ class CompiledSession:
         Which; the backend takes them all.
     inputs : mapping of int to tuple of int
         The memories that they start from, with the blobs' shapes.
-    outputs : iterable of int
+    outputs : list of int
         The memories whose final values are wanted.
 
     Raises
@@ -127,12 +114,12 @@ class CompiledSession:
     """
 
     def __init__(
-        self, operations: Sequence[Operation], inputs: Mapping[int, Shape], outputs: Iterable[int]
+        self, operations: Sequence[Operation], inputs: Mapping[int, Shape], outputs: list[int]
     ) -> None:
         graph = _Graph(operations, inputs)
         self._is_odd = graph.has_odd_params
         self._label = label(operations)
-        self.outputs = list(outputs)
+        self.outputs = outputs
         wanted = [graph.output(graph.values[key], i) for i, key in enumerate(self.outputs)]
         with tempfile.TemporaryDirectory(prefix="recaffe-") as folder, _without_noise():
             library: Any = require("MNN", "mnn", "the engine of that name")

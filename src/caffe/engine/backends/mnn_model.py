@@ -6,10 +6,10 @@ so the numbers of fields and kinds are the format's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -192,41 +192,15 @@ def write(
         They cannot be written.
     """
     flatbuffers: Any = require("flatbuffers", "mnn", "MNN's files")
-    places = {id(v): i for i, v in enumerate(v for o in operators for v in o.outputs)}
+    values = [value for operator in operators for value in operator.outputs]
+    places = {id(value): place for place, value in enumerate(values)}
     names = [
-        f"{operator.name or 'value'}{'' if operator.name else f' {i} {k}'}"
+        operator.name or f"value {i} {k}"
         for i, operator in enumerate(operators)
         for k in range(len(operator.outputs))
     ]
-    tables = []
     with open(weights, "wb") as stream:
-        for operator in operators:
-            main = operator.main
-            if operator.convolution:
-                start, sizes = stream.tell(), []
-                for values in operator.weights:
-                    array = np.ascontiguousarray(values, np.float32)
-                    stream.write(array.data)
-                    sizes.append(array.nbytes)
-                common = Table("Convolution2DCommon", **operator.convolution)
-                external = np.array([start, *sizes], np.int64)
-                main = Table("Convolution2D", common=common, external=external)
-            given: dict[str, Any] = {}
-            if operator.inputs:
-                given["inputIndexes"] = numbers([places[id(v)] for v in operator.inputs])
-            if main is not None:
-                given |= {"main_type": Byte(MEMBERS[main.kind]), "main": main}
-            made = numbers([places[id(v)] for v in operator.outputs])
-            tables.append(
-                Table(
-                    "Op",
-                    **given,
-                    name=names[made[0]],
-                    outputIndexes=made,
-                    type=KINDS[operator.kind],
-                    defaultDimentionFormat=NCHW,
-                )
-            )
+        tables = [_table(operator, places, names, stream) for operator in operators]
     net = Table(
         "Net",
         oplists=tables,
@@ -238,3 +212,35 @@ def write(
     builder = flatbuffers.Builder(1 << 16)
     builder.Finish(net.write(builder))
     model.write_bytes(builder.Output())
+
+
+def _table(
+    operator: Operator, places: Mapping[int, int], names: Sequence[str], weights: BinaryIO
+) -> Table:
+    """An operator's table, by its values' places and their names; its weights are written."""
+    main = _with_weights(operator, weights) if operator.convolution else operator.main
+    given: dict[str, Any] = {}
+    if operator.inputs:
+        given["inputIndexes"] = numbers([places[id(v)] for v in operator.inputs])
+    if main is not None:
+        given |= {"main_type": Byte(MEMBERS[main.kind]), "main": main}
+    made = numbers([places[id(v)] for v in operator.outputs])
+    return Table(
+        "Op",
+        **given,
+        name=names[made[0]],
+        outputIndexes=made,
+        type=KINDS[operator.kind],
+        defaultDimentionFormat=NCHW,
+    )
+
+
+def _with_weights(operator: Operator, weights: BinaryIO) -> Table:
+    """A convolution's parameters, after its weights have been written."""
+    start, sizes = weights.tell(), []
+    for values in operator.weights:
+        array = np.ascontiguousarray(values, np.float32)
+        weights.write(array.data)
+        sizes.append(array.nbytes)
+    common = Table("Convolution2DCommon", **operator.convolution)
+    return Table("Convolution2D", common=common, external=np.array([start, *sizes], np.int64))

@@ -19,7 +19,7 @@ from ...layers.translation import Value, openvino
 from ...memory.blob import Shape
 from ...pytorch import torch
 from ..plan.operation import Operation, Part
-from .libraries import Arrays, LeftBehind, are_finite, clean_errors, label, refusal, take
+from .libraries import Arrays, LeftBehind, Library, are_finite, clean_errors, label, refusal, take
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,20 +32,13 @@ TOLERANCE = {"float32": 1e-2, "bfloat16": 0.1, "float16": 0.02}
 """By how much of the largest value results may differ, by precision."""
 
 
-class OpenVINO:
-    """The backend that has OpenVINO compile operations.
-
-    Parameters
-    ----------
-    precision : torch.dtype
-        What is computed in.
-    """
+class OpenVINO(Library):
+    """The backend that has OpenVINO compile operations; see `Library`."""
 
     name = "OpenVINO"
-    needs_torch = False
 
     def __init__(self, precision: torch.dtype) -> None:
-        self._precision = precision
+        super().__init__(precision)
         self.tolerance = TOLERANCE[str(precision).removeprefix("torch.")]
 
     @staticmethod
@@ -57,13 +50,10 @@ class OpenVINO:
         """Say why an operation cannot be translated; None where it can."""
         return next((why for part in operation.parts if (why := refusal(part, openvino))), None)
 
-    def compile(
-        self, operations: Sequence[Operation], inputs: Mapping[int, Tensor], outputs: Iterable[int]
+    def _compiled(
+        self, operations: Sequence[Operation], inputs: Mapping[int, Shape], outputs: list[int]
     ) -> CompiledModel:
-        """Compile operations; see `Backend.compile`."""
-        shapes = {key: tuple(value.shape) for key, value in inputs.items()}
-        with clean_errors(label(operations), OpenVINO.name):
-            return CompiledModel(operations, shapes, outputs, self._precision)
+        return CompiledModel(operations, inputs, outputs, self._precision)
 
 
 class CompiledModel:
@@ -75,7 +65,7 @@ class CompiledModel:
         Which; the backend takes them all.
     inputs : mapping of int to tuple of int
         The memories that they start from, with the blobs' shapes.
-    outputs : iterable of int
+    outputs : list of int
         The memories whose final values are wanted.
     precision : torch.dtype
         What is computed in.
@@ -90,7 +80,7 @@ class CompiledModel:
         self,
         operations: Sequence[Operation],
         inputs: Mapping[int, Shape],
-        outputs: Iterable[int],
+        outputs: list[int],
         precision: torch.dtype,
     ) -> None:
         ov: Any = require("openvino", "openvino", "the engine of that name")
@@ -99,7 +89,7 @@ class CompiledModel:
         # OpenVINO's layers pass over what is not a number in another way than Caffe's.
         self._is_odd = graph.has_odd_params
         self._label = label(operations)
-        self.outputs = list(outputs)
+        self.outputs = outputs
         model = ov.Model(
             [graph.values[key] for key in self.outputs],
             [graph.parameters[key] for key in inputs],
