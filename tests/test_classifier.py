@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,6 @@ layer { name: "means" type: "Pooling" bottom: "data" top: "means"
         pooling_param { pool: AVE global_pooling: true } }
 """
 MEAN = np.array([104.0, 117.0, 123.0])
-
-
-@pytest.fixture
-def one_engine() -> Iterator[None]:
-    """Others that are tried may round otherwise."""
-    caffe.set_engine("torch")
-    yield
-    caffe.set_engine("auto")
 
 
 @pytest.fixture
@@ -158,7 +149,6 @@ def test_mean_picture_is_subtracted_at_the_size_of_the_crop(files: tuple[Path, P
     np.testing.assert_allclose(found, -resized.mean(axis=(0, 1)), rtol=1e-4)
 
 
-@pytest.mark.usefixtures("one_engine")
 def test_pictures_may_come_as_one_array_or_a_generator(files: tuple[Path, Path]) -> None:
     images = random_pictures((9, 9), (9, 9))
     net = classifier(files)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 import caffe
 from caffe.engine.backends.choice import (
     HOPELESS,
+    LIBRARIES,
     MOST_ROUNDS,
     PATIENCE,
     ROUNDS,
@@ -19,10 +21,12 @@ from caffe.engine.backends.choice import (
     TURN,
     WORTH,
     Choice,
+    is_worth_trying,
     stretches,
 )  # fmt: skip
 from caffe.engine.plan.operation import Operation
 from caffe.engine.plan.settings import Settings
+from tests.helpers.plans import choices_of
 
 AUTO = Settings(torch.float32, None, "auto", torch.channels_last)
 
@@ -226,3 +230,36 @@ def test_operations_are_parted_by_who_takes_them() -> None:
         (3, ["a"]), (4, []), (6, ["b"]), (7, ["a", "b"]),
     ]  # fmt: skip
     assert stretches([Known(), Known()], []) == [(2, [])]  # type: ignore[list-item]
+
+
+SMALL = """
+layer { name: "data" type: "Input" top: "data"
+        input_param { shape { dim: [1, 8, 20, 20] } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+        convolution_param { num_output: 16 kernel_size: 3 pad: 1 weight_filler { type: "msra" } } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "pool" type: "Pooling" bottom: "conv" top: "pool"
+        pooling_param { pool: AVE global_pooling: true } }
+"""
+
+
+def test_nothing_is_tried_where_it_cannot_matter() -> None:
+    net = caffe.Net(SMALL, caffe.TEST)
+    pictures = np.random.default_rng(0).normal(size=(1, 8, 20, 20))
+    first = net.forward(data=pictures)["pool"].copy()
+    for _ in range(PATIENCE + 1):
+        np.testing.assert_array_equal(net.forward(data=pictures)["pool"], first)
+    assert not choices_of(net)
+    names = " and ".join(one.name for one in LIBRARIES.values() if one.is_installed())
+    if names:
+        assert net.explain()[1] == f"convolution; {names} not tried for so little work"
+    # Three times as wide and high it is worth a trial.
+    net.blobs["data"].reshape(1, 8, 60, 60)
+    net.forward()
+    assert len(choices_of(net)) == bool(names)
+
+
+def test_what_is_asked_for_by_name_is_used_for_the_smallest_net() -> None:
+    asked = replace(AUTO, engine="openvino")
+    assert is_worth_trying([], asked)
+    assert not is_worth_trying([], AUTO)

@@ -17,8 +17,8 @@ import torch
 import caffe
 from caffe.engine import remembered
 from caffe.engine.backends.choice import LIBRARIES, PATIENCE, PYTORCH, TRIAL
-from caffe.engine.plan import trial
 from tests.engine.test_choice import Rival, choice_of, run, runs
+from tests.engine.test_trial import NET, PICTURES, RUNS
 
 
 @pytest.fixture(autouse=True)
@@ -156,33 +156,19 @@ def test_what_these_weights_do_not_allow_is_forgotten() -> None:
     assert not choice_of(Rival("a", 0.5)).is_remembered
 
 
-NET = """
-layer { name: "data" type: "Input" top: "data"
-        input_param { shape { dim: 2 dim: 16 dim: 13 dim: 11 } } }
-layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
-        convolution_param { num_output: 32 kernel_size: 3 pad: 1
-                            weight_filler { type: "msra" } } }
-"""
-PICTURES = np.random.default_rng(4).normal(size=(2, 16, 13, 11)).astype(np.float32)
-
-
-def test_winograds_algorithm_is_used_from_the_second_run_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(trial, "LEAST_WORK", 1)
-    monkeypatch.setattr(trial, "WORTH", float("inf"))
-    caffe.set_engine("torch")
+@pytest.mark.usefixtures("always")
+def test_winograds_algorithm_is_used_from_the_second_run_on() -> None:
     net = caffe.Net(NET, caffe.TEST)
-    expected = net.forward(data=PICTURES)["conv"].copy()
-    for _ in range(trial.PATIENCE + trial.TRIALS + 1):
-        net.forward(data=PICTURES)
+    expected = net.forward(data=PICTURES[0])["pool"].copy()
+    for _ in range(RUNS):
+        net.forward(data=PICTURES[0])
     assert "remembered" not in net.explain()[1]
     again = caffe.Net(NET, caffe.TEST)
     again.share_with(net)
-    np.testing.assert_array_equal(again.forward(data=PICTURES)["conv"], expected)
+    np.testing.assert_array_equal(again.forward(data=PICTURES[0])["pool"], expected)
     assert "by Winograd's algorithm: " in again.explain()[1]
     assert again.explain()[1].endswith(", remembered")
-    found = again.forward(data=PICTURES)["conv"]
+    found = again.forward(data=PICTURES[0])["pool"]
     assert not np.array_equal(found, expected)
     np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
 
@@ -190,9 +176,9 @@ def test_winograds_algorithm_is_used_from_the_second_run_on(
 PROGRAM = """
 import caffe
 net = caffe.Net('''layer { name: "data" type: "Input" top: "data"
-                          input_param { shape { dim: 1 dim: 4 dim: 9 dim: 9 } } }
+                          input_param { shape { dim: 1 dim: 16 dim: 40 dim: 40 } } }
 layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
-        convolution_param { num_output: 8 kernel_size: 3 weight_filler { type: "msra" } } }
+        convolution_param { num_output: 32 kernel_size: 3 weight_filler { type: "msra" } } }
 layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }''', caffe.TEST)
 for _ in range(100):
     net.forward()

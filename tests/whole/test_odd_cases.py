@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,8 @@ RUNS = 8
 
 
 @pytest.fixture(autouse=True)
-def _as_it_was(own_layers: None) -> Iterator[None]:
+def _as_it_was(own_layers: None, try_small_nets: None) -> None:
     caffe.set_random_seed(1)
-    yield
-    caffe.set_engine("auto")
 
 
 def net_of(shape: tuple[int, ...], *layers: str) -> caffe.Net:

@@ -7,13 +7,14 @@ other's values in the caches. The quicker one is the champion whom the next riva
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import CaffeWarning
 from .. import remembered
-from ..plan.operation import Operation
+from ..plan.operation import Operation, Part
 from ..plan.settings import Settings
 from .backend import Backend, Compiled
 from .mnn import MNN
@@ -49,6 +50,13 @@ HOPELESS = 1.5
 
 WRONG = 1e-2
 """Of the largest value: a difference above this is no rounding, and people are told of it."""
+
+LEAST_WORK = 2**22
+"""How many multiply-adds, and numbers read and written, operations must have to be worth a trial.
+
+PyTorch takes some 0.3 ms for less, so that what a library takes to prepare is not had back by a
+thousand forwards. And the first forward of a small net is, to the last digit, what the tenth is.
+"""
 
 PYTORCH = "PyTorch"
 
@@ -107,6 +115,21 @@ def _parted(
             found += _parted(operations, begin, i, others)
         begin = i
     return found
+
+
+def is_worth_trying(operations: Sequence[Operation], settings: Settings) -> bool:
+    """Tell whether operations have so much work that it may matter who runs them.
+
+    They do where there is nothing to be tried: a backend is asked for by name, or records.
+    """
+    if settings.store is not None or settings.engine != "auto":
+        return True
+    return sum(_work(part) for operation in operations for part in operation.parts) >= LEAST_WORK
+
+
+def _work(part: Part) -> int:
+    numbers = sum(map(math.prod, (*part.read_shapes, *part.shapes)))
+    return part.layer.multiply_adds(part.read_shapes, part.shapes) + numbers
 
 
 class Choice:

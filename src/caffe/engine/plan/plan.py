@@ -23,7 +23,7 @@ from ...memory.synced import SyncedMemory
 from ...processes import in_forked_child
 from ...pytorch import torch
 from ..backends.backend import Backend, Compiled
-from ..backends.choice import Choice, backends_for, stretches
+from ..backends.choice import Choice, backends_for, is_worth_trying, stretches
 from ..steps import Step
 from . import convolution, lrn, max_pool, product, summing  # noqa: F401 (their rules enter)
 from .builder import Builder
@@ -115,10 +115,14 @@ class Plan:
                 reads.update(dict.fromkeys(key for key in operation.reads if key not in written))
                 written.update(operation.writes)
             later = {key for key in written if last_read.get(key, -1) >= end}
-            choice = Choice(mine, backends, self._settings) if backends else None
+            is_small = not is_worth_trying(mine, self._settings)
+            tried = [] if is_small else backends
+            choice = Choice(mine, tried, self._settings) if tried else None
             finals = [final for i in range(start, end) for final in self._survey.finals[i]]
             released = {key for i in range(start, end) for key in self._survey.released[i]}
-            found.append(Stretch(start, end, choice, list(reads), later, finals, released))
+            found.append(
+                Stretch(start, end, choice, list(reads), later, finals, released, is_small)
+            )
             start = end
             for operation in mine:
                 # What a backend packs need not be packed for PyTorch, unless they are compared.
@@ -152,6 +156,14 @@ class Plan:
             first_layer = self._operations[stretch.start].parts[0].layer
             reasons[numbers[id(first_layer)]] += stretch.verdict
         return reasons
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left to be tried: the next runs are as quick as they will be."""
+        choices = [stretch.choice for stretch in self._stretches if stretch.choice is not None]
+        return all(choice.is_settled for choice in choices) and not any(
+            operation.is_trying for operation in self._operations
+        )
 
     # Running.
 

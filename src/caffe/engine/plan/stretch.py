@@ -27,6 +27,8 @@ class Stretch:
         Those that hold their final values after them.
     released : set of int
         Those that no operation behind them reads.
+    is_small : bool
+        Whether they have too little work for anything to be tried.
     is_left : bool
         Whether PyTorch's packed form of them was dropped, since a backend has been chosen.
     told : str
@@ -40,6 +42,7 @@ class Stretch:
     read_later: set[int]
     finals: list[tuple[int, Kept]]
     released: set[int]
+    is_small: bool = False
     is_left: bool = False
     told: str = ""
 
@@ -57,15 +60,19 @@ class Stretch:
     def notes(self, operation: Operation, backends: Sequence[Backend]) -> tuple[str, str]:
         """Say what runs one of the operations: of its first layer alone, and of all of them."""
         champion = None if self.choice is None else self.choice.chosen
-        found_out = f", {operation.found_out}" if operation.found_out and not champion else ""
+        is_torchs = champion is None or champion.needs_torch
+        found_out = f", {operation.found_out}" if operation.found_out and is_torchs else ""
         if self.choice is not None:
             is_ready = champion is not None and self.choice.compiled is not None
             return found_out, f"; run by {champion.name}" if champion and is_ready else ""
-        slower, note = [], ""
+        others, note = [], ""
         for backend in backends:
             refusal = backend.refusal(operation)
             if refusal is None:
-                slower.append(backend.name)
+                others.append(backend.name)
             else:
                 note += f"; not by {backend.name}: {refusal}"
-        return found_out, note + (f"; {' and '.join(slower)} would be slower" if slower else "")
+        if others:
+            why = "not tried for so little work" if self.is_small else "would be slower"
+            note += f"; {' and '.join(others)} {why}"
+        return found_out, note
