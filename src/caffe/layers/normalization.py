@@ -20,6 +20,7 @@ from ..proto.caffe_pb2 import (
 )
 from ..pytorch import F, torch
 from ..weights.layer_weights import WeightBlob
+from . import lrn_kernel
 from .axes import four_axes
 from .batch_statistics import normalized
 from .layer import Layer, Parameter, Tensors, in_own_shapes, register
@@ -73,7 +74,11 @@ class LRN(Layer[LRNParameter]):
             size = self.param.local_size
             mean = F.avg_pool2d(x * x, size, 1, size // 2)
             return x * (1 + self.param.alpha * mean).pow(-self.param.beta)
-        return self._factor(self._base(x)) * x
+        if lrn_kernel.takes(x):
+            return lrn_kernel.forward(x, self.param)
+        # Squares soon outgrow short numbers.
+        wide = x.float() if x.dtype == torch.float16 else x
+        return (self._factor(self._base(wide)) * wide).to(x.dtype)
 
     def backward(
         self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Sequence[bool]
@@ -82,6 +87,8 @@ class LRN(Layer[LRNParameter]):
         if not self.is_across:
             return super().backward(diffs, tops, inputs, needs)
         (x,), (diff,) = inputs, diffs
+        if lrn_kernel.takes(x):
+            return [lrn_kernel.backward(diff, x, self.param)]
         base = self._base(x)
         factor = self._factor(base)
         nearby = self._nearby(factor.mul(diff).mul_(x).div_(base))

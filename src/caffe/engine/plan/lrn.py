@@ -28,6 +28,9 @@ class LRNOperation(Operation):
 
     def __init__(self, step: Step, settings: Settings) -> None:
         super().__init__(step, settings)
+        if self._dtype == torch.float16:
+            # Squares soon outgrow it.
+            self._dtype = torch.float32
         self._param: LRNParameter = step.layer.param
         number, self._channels, height, width = step.bottoms[0].shape
         pixels = number * height * width
@@ -91,7 +94,7 @@ class LRNOperation(Operation):
 def _not_in_pieces(layer: LRN, step: Step, settings: Settings) -> str | None:
     if not layer.is_across:
         return "within channels"
-    return None if settings.store is None else "on a GPU PyTorch's own is quicker"
+    return None if settings.store is None else "on a GPU that is one kernel, where Triton works"
 
 
 @operation.rule(LRN, unless=_not_in_pieces)
