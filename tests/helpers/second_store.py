@@ -31,6 +31,9 @@ class CountingStore:
     def fetch(self, array: torch.Tensor) -> Callable[[], torch.Tensor]:
         return lambda: self.download(array)
 
+    def wait(self) -> None:
+        """Nothing is under way."""
+
     def record(self, function: Callable[[], Sequence[torch.Tensor]]) -> Recording:
         results = function()
 

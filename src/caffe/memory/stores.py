@@ -33,6 +33,10 @@ class Store(Protocol):
         """Begin to copy a tensor of this store; what is returned waits for that, and no more."""
         ...
 
+    def wait(self) -> None:
+        """Wait until this store has computed all that it was given."""
+        ...
+
     def record(self, function: Callable[[], Sequence[Tensor]]) -> Recording | None:
         """Run `function` once so that it can be run again by one call; None if that is not known.
 
@@ -86,10 +90,14 @@ class DeviceStore:
 
         return wait
 
+    def wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
     def record(self, function: Callable[[], Sequence[Tensor]]) -> Recording | None:
         if self.device.type != "cuda":
             return None
-        with torch.cuda.device(self.device), _tried_kernels():
+        with torch.cuda.device(self.device), tried_kernels():
             # Libraries prepare themselves, and convolutions choose kernels, before the recording,
             # which allows neither.
             current, aside = torch.cuda.current_stream(), torch.cuda.Stream()
@@ -107,7 +115,7 @@ class DeviceStore:
 
 
 @contextmanager
-def _tried_kernels() -> Iterator[None]:
+def tried_kernels() -> Iterator[None]:
     """Let cuDNN choose convolutions' kernels by trying: a recording runs often.
 
     Not where the program wants the same bits each time.

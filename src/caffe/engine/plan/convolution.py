@@ -13,7 +13,8 @@ from ...pytorch import F, torch
 from ..steps import Step
 from . import trial
 from .builder import Builder
-from .fused import Fused, packed_convolution
+from .fused import RELU, Fused, packed_convolution
+from .one_call import one_call
 from .operation import Values, activate, operation
 from .settings import Settings
 
@@ -34,6 +35,7 @@ class ConvolutionOperation(Fused):
             pad, _, _, group = self._geometry()
             shapes = [step.layer.blobs[0].shape, self.read_shapes[0], pad, group]
             self._trial = trial.Trial(self._winograd, shapes)
+        self._one_call = one_call(settings)
 
     def _may_try(self, step: Step, settings: Settings) -> bool:
         """Whether Winograd's algorithm knows such a convolution, and might spare time."""
@@ -53,7 +55,7 @@ class ConvolutionOperation(Fused):
 
     @property
     def found_out(self) -> str:
-        return "" if self._trial is None else self._trial.said
+        return next((one.said for one in (self._trial, self._one_call) if one is not None), "")
 
     def _winograd(self) -> winograd.Winograd:
         pad, _, _, group = self._geometry()
@@ -111,9 +113,11 @@ class ConvolutionOperation(Fused):
     def added(self, x: Tensor, other: Tensor, attr: str | None, in_place: bool) -> Tensor:
         """Return the convolution of `x` plus `other` (where it may, in its place), activated."""
         pad, stride, dilation, group = self._geometry()
+        x, other = x.to(self._dtype), other.to(self._dtype)
+        if not self._is_packed:
+            return self._added_apart(x, other, attr)
         kernels = torch.ops.mkldnn
         arguments = (self._weight, self._bias, pad, stride, dilation, group)
-        x, other = x.to(self._dtype), other.to(self._dtype)
         fused = None if self.keeps_nan else attr
         how: tuple[Any, ...] = (*arguments, "add", 1.0, fused, [], "")
         y: Tensor
@@ -126,7 +130,24 @@ class ConvolutionOperation(Fused):
     @property
     def can_add(self) -> bool:
         """Whether nothing comes between the convolution and a sum."""
-        return self._attr == "none" and self._is_packed
+        return self._attr == "none" and (self._is_packed or self._one_call is not None)
+
+    def _added_apart(self, x: Tensor, other: Tensor, attr: str | None) -> Tensor:
+        """The same on a GPU: by one call, if that is quicker."""
+        other = other.contiguous(memory_format=self._layout)
+
+        def apart(x: Tensor) -> Tensor:
+            y = self._plainly(x).add_(other)
+            return y if attr is None else y.relu_()
+
+        def at_once(x: Tensor) -> Tensor:
+            return torch.cudnn_convolution_add_relu(
+                x, self._weight, other, 1.0, self._bias, *self._kernels_geometry()
+            )
+
+        if attr is None or self._one_call is None:
+            return apart(x)
+        return self._one_call.run(x, apart, at_once)
 
     def run(self, values: Values) -> None:
         x = self.bottom(values, self._dtype)
@@ -140,9 +161,30 @@ class ConvolutionOperation(Fused):
                 self._directly(x) if tried is None else tried.run(x, self._directly)
             )
         else:
-            pad, stride, dilation, group = self._geometry()
-            y = F.conv2d(x, self._weight, self._bias, stride, pad, dilation, group)
-            values[self.writes[0]] = self._activate(y)
+            values[self.writes[0]] = self._unpacked(x)
+
+    def _unpacked(self, x: Tensor) -> Tensor:
+        """By weights as they are: on a GPU as one call with the activation, if that is quicker."""
+
+        def apart(x: Tensor) -> Tensor:
+            return self._activate(self._plainly(x))
+
+        def at_once(x: Tensor) -> Tensor:
+            return torch.cudnn_convolution_relu(
+                x, self._weight, self._bias, *self._kernels_geometry()
+            )
+
+        if self._one_call is None or self._activation != RELU:
+            return apart(x)
+        return self._one_call.run(x, apart, at_once)
+
+    def _plainly(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self._weight, self._bias, *self._kernels_geometry())
+
+    def _kernels_geometry(self) -> tuple[Shape, Shape, Shape, int]:
+        """The geometry in the order in which convolutions that are not packed take it."""
+        pad, stride, dilation, group = self._geometry()
+        return stride, pad, dilation, group
 
     def _directly(self, x: Tensor) -> Tensor:
         return packed_convolution()(x, self._weight, self._bias, *self._arguments)

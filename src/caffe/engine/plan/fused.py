@@ -16,6 +16,8 @@ from .settings import Settings
 if TYPE_CHECKING:
     from torch import Tensor
 
+RELU = Activation(slope=0)
+
 
 class Fused(Operation):
     """A layer, the affine ones that are folded into its weights, and the activation behind them.

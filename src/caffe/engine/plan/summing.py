@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...layers.eltwise import Eltwise
-from ...layers.layer import Activation
 from ...proto.caffe_pb2 import EltwiseParameter
 from ..steps import Step
 from .builder import Builder, note_fresh
 from .convolution import ConvolutionOperation
+from .fused import RELU
 from .operation import Operation, Part, Values, operation
 from .settings import Settings
-
-RELU = Activation(slope=0)
 
 
 class SumOperation(Operation):
@@ -44,6 +42,10 @@ class SumOperation(Operation):
         self.parts = [*convolution.parts, *map(Part.of, (step, *followers))]
         self.hidden = list(convolution.writes)
         self.params = convolution.params
+
+    @property
+    def found_out(self) -> str:
+        return self._convolution.found_out
 
     def refresh(self) -> bool:
         is_due = self._convolution.refresh()

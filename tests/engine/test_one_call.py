@@ -1,0 +1,129 @@
+"""One call of cuDNN for several: tried once, and left where it is wrong or slow."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+import caffe
+from caffe.engine.plan import one_call
+from caffe.engine.plan.one_call import OneCall
+from tests.helpers.plans import plan_of
+from tests.helpers.second_store import CountingStore, use_store
+
+Way = Callable[[torch.Tensor], torch.Tensor]
+X = torch.linspace(-1, 1, 24).view(2, 3, 2, 2)
+
+
+def slowly(way: Way) -> Way:
+    def run(x: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.01)
+        return way(x)
+
+    return run
+
+
+def refused(x: torch.Tensor) -> torch.Tensor:
+    raise RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED")
+
+
+@pytest.mark.parametrize(
+    ("apart", "at_once", "is_chosen", "said"),
+    [
+        (slowly(torch.relu), torch.relu, True, "as one call of cuDNN: "),
+        (torch.relu, slowly(torch.relu), False, "not as one call of cuDNN: "),
+        (slowly(torch.relu), lambda x: torch.relu(x) * 1.1, False, "gives other values"),
+        (slowly(torch.relu), lambda x: x.nan_to_num().relu(), False, "makes numbers of NaN"),
+        (torch.relu, refused, False, "CUDNN_STATUS_NOT_SUPPORTED"),
+    ],
+)
+def test_it_is_used_where_it_is_right_and_quicker(
+    apart: Way, at_once: Way, is_chosen: bool, said: str
+) -> None:
+    ran = []
+
+    def noted(name: str, way: Way) -> Way:
+        return lambda x: (ran.append(name), way(x))[1]
+
+    tried = OneCall(CountingStore())
+    for _ in range(2):
+        found = tried.run(X, noted("apart", apart), noted("at once", at_once))
+        assert torch.equal(found, X.relu())
+        trial, ran[:] = ran[:], []
+    # The first run tries, the second one knows.
+    assert trial == ["at once" if is_chosen else "apart"]
+    assert said in tried.said
+
+
+NET = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [2, 4, 40, 32] } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+        convolution_param { num_output: 6 kernel_size: 3 pad: 1 group: 2
+                            weight_filler { type: "msra" } bias_filler { type: "gaussian" } } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "side" type: "Convolution" bottom: "conv" top: "side"
+        convolution_param { num_output: 6 kernel_size: 1 weight_filler { type: "msra" } } }
+layer { name: "sum" type: "Eltwise" bottom: "side" bottom: "conv" top: "sum" }
+layer { name: "relu2" type: "ReLU" bottom: "sum" top: "sum" }
+layer { name: "last" type: "Convolution" bottom: "sum" top: "last"
+        convolution_param { num_output: 3 kernel_size: 2 stride: 2 dilation: 1
+                            weight_filler { type: "msra" } } }
+"""
+PICTURES = np.random.default_rng(0).normal(size=(2, 2, 4, 40, 32)).astype(np.float32)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """cuDNN's two calls, computed by PyTorch's others, and a second store in the GPU's place."""
+    made: list[str] = []
+
+    def relu(x, weight, bias, stride, pad, dilation, group):  # type: ignore[no-untyped-def]
+        made.append("relu")
+        return F.conv2d(x, weight, bias, stride, pad, dilation, group).relu_()
+
+    def add_relu(x, weight, z, alpha, bias, *geometry):  # type: ignore[no-untyped-def]
+        made.append("add and relu")
+        return F.conv2d(x, weight, bias, *geometry).add_(z, alpha=alpha).relu_()
+
+    monkeypatch.setattr(torch, "cudnn_convolution_relu", relu, raising=False)
+    monkeypatch.setattr(torch, "cudnn_convolution_add_relu", add_relu, raising=False)
+    monkeypatch.setattr(one_call, "knows_one_call", lambda store: True)
+    monkeypatch.setattr(one_call, "WORTH", float("inf"))
+    use_store(CountingStore())
+    yield made
+    caffe.set_mode_cpu()
+
+
+def test_a_net_gives_the_layers_blobs_by_it(calls: list[str]) -> None:
+    caffe.set_random_seed(2)
+    net = caffe.Net(NET, caffe.TEST)
+    caffe.set_engine("layerwise")
+    expected = []
+    for pictures in PICTURES:
+        net.forward(data=pictures)
+        expected.append({name: blob.data.copy() for name, blob in net.blobs.items()})
+    assert calls == []
+    caffe.set_engine("auto")
+    for run in range(8):
+        net.forward(data=PICTURES[run % 2])
+        for name in ("conv", "sum", "last") if run > 5 else ("last",):
+            wanted = expected[run % 2][name]
+            np.testing.assert_allclose(net.blobs[name].data, wanted, atol=1e-5)
+        # Later ones are also computed when they are looked at.
+        assert run > 5 or calls.count("relu") == calls.count("add and relu") > 0
+    said = dict(zip(net._layer_names, net.explain(), strict=True))
+    assert "as one call of cuDNN: " in said["conv"]
+    assert "as one call of cuDNN: " in said["side"]
+    assert "cuDNN" not in said["last"]
+    assert len(plan_of(net)._operations) == 3
+
+
+def test_a_training_does_not_try(calls: list[str]) -> None:
+    net = caffe.Net(NET, caffe.TRAIN)
+    net.forward(data=PICTURES[0])
+    assert calls == []
