@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import chain, islice
@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import homes
+from . import homes, mode
 from .errors import CaffeError, NetError, ShapeError
 from .io.given import Picture, is_one_picture, read_given, several
 from .io.read_ahead import read_ahead
 from .io.recipe import STRETCH, PictureRecipe, cut_crops, said_recipe
-from .io.transformer import recipe_of, transformer_of
+from .io.transformer import Transformer, recipe_of, transformer_of
 from .net.checks import known_blobs
 from .net.net import Net
 from .paths import PathLike, path_text
 from .proto import caffe_pb2
+from .uploads import Items, Sender, put_items
 
 CROPS = 10
 """Of a picture that is oversampled."""
@@ -226,7 +227,36 @@ class Classifier(Net):
             self.transformer.preprocess(in_, crop.transpose(1, 2, 0), out=slot)
         return prepared
 
-    def predict_prepared(self, pictures: Iterable[NDArray[np.float32]]) -> NDArray[Any]:
+    def preparer(self, oversample: bool = True) -> Callable[[NDArray[Any], float], Items]:
+        """Return what prepares pictures for this thread's nets; other threads may call it at once.
+
+        Where this thread computes on a GPU, bytes are sent there as they are, and prepared there.
+
+        Parameters
+        ----------
+        oversample : bool
+            See `prepare`.
+
+        Returns
+        -------
+        callable
+            Given a picture and its white, see `prepare`, returns what `run_prepared` takes.
+        """
+        store = mode.current_store()
+        # Whoever writes a class of their own for this is asked.
+        is_own = type(self.transformer) is Transformer and type(self).prepare is Classifier.prepare
+        if store is None or not is_own or tuple(self.crop_dims) != self.recipe.crop:
+            return lambda image, white: self.prepare(image, oversample, white)
+        sender = Sender(self.recipe, store)
+
+        def prepare(image: NDArray[Any], white: float) -> Items:
+            if sender.takes(image):
+                return sender.items(image, oversample, white)
+            return self.prepare(image, oversample, white)
+
+        return prepare
+
+    def predict_prepared(self, pictures: Iterable[Items]) -> NDArray[Any]:
         """Classify pictures that went through `prepare`, in batches of the input's size.
 
         Only one batch of pictures is held at a time.
@@ -252,7 +282,7 @@ class Classifier(Net):
         return np.concatenate(rows)
 
     def run_prepared(
-        self, pictures: Iterable[NDArray[np.float32]], blob: str | None = None
+        self, pictures: Iterable[Items], blob: str | None = None
     ) -> Iterator[NDArray[np.float32]]:
         """Yield what a blob holds for pictures that went through `prepare`, batch by batch.
 
@@ -286,10 +316,7 @@ class Classifier(Net):
         data = self.blobs[self.inputs[0]]
         rows: list[NDArray[np.float32]] = []
         while batch := list(islice(crops, data.shape[0])):
-            values = data.data
-            for slot, crop in zip(values, batch, strict=False):
-                slot[...] = crop
-            values[len(batch) :] = 0
+            put_items(data, batch)
             found = self.forward(blobs=[name])[name]
             if found.ndim == 0 or len(found) != data.shape[0]:
                 raise ShapeError(
@@ -341,11 +368,10 @@ class Classifier(Net):
         if batch < 1:
             raise CaffeError(f"a batch must hold at least one picture, not {batch}")
         known_blobs([blob or self.outputs[0]], self.blobs)
-        color = self.recipe.color
+        color, prepared_for_net = self.recipe.color, self.preparer(oversample)
 
-        def prepare(picture: Picture) -> NDArray[np.float32]:
-            pixels, white = read_given(picture, color)
-            return self.prepare(pixels, oversample, white)
+        def prepare(picture: Picture) -> Items:
+            return prepared_for_net(*read_given(picture, color))
 
         pictures = iter(pictures)
         first = list(islice(pictures, batch))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..classifier import Classifier
+    from ..uploads import Items
 
 Read = TypeVar("Read")
 
@@ -46,7 +47,7 @@ class PreparedPicture:
     """A picture that was read: its name, its crops as the net takes them, and the seconds."""
 
     name: str
-    crops: NDArray[np.float32]
+    crops: Items
     seconds: float
 
 
@@ -54,12 +55,11 @@ def prepare_for(
     classifier: Classifier, oversample: bool = False
 ) -> Callable[[str], PreparedPicture]:
     """Return what reads a picture and does to it what the net wants; threads may do so at once."""
-    color = classifier.recipe.color
+    color, prepared_for_net = classifier.recipe.color, classifier.preparer(oversample)
 
     def prepare(name: str) -> PreparedPicture:
         start = time.perf_counter()
-        pixels, white = read_source(name, color)
-        crops = classifier.prepare(pixels, oversample, white)
+        crops = prepared_for_net(*read_source(name, color))
         return PreparedPicture(name, crops, time.perf_counter() - start)
 
     return prepare

@@ -339,8 +339,8 @@ def resize_planes(
     """
     height, width, channels = image.shape
     by_centres = channels in (1, 3)
-    down = _samples(height, dims[0], by_centres, *rows.indices(dims[0])[:2])
-    along = _samples(width, dims[1], by_centres, *columns.indices(dims[1])[:2])
+    down = samples_between(height, dims[0], by_centres, *rows.indices(dims[0])[:2])
+    along = samples_between(width, dims[1], by_centres, *columns.indices(dims[1])[:2])
     # Only enlarging by centres looks outside, and only then does the smallest value count.
     outside = image.min() if by_centres and (down.looks_outside or along.looks_outside) else 0
 
@@ -387,7 +387,7 @@ def _sample_points(old: int, new: int, by_centres: bool) -> NDArray[np.float64]:
     return points * ((old - 1) / (new - 1)) if new > 1 else points
 
 
-class _Samples(NamedTuple):
+class Samples(NamedTuple):
     """Along one axis: the two pixels that each new one lies between.
 
     `share` is how much the second counts. Where there is no such pixel, the nearest stands for
@@ -407,12 +407,12 @@ class _Samples(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _samples(old: int, new: int, by_centres: bool, start: int, stop: int) -> _Samples:
+def samples_between(old: int, new: int, by_centres: bool, start: int, stop: int) -> Samples:
     """The samples of the new pixels from `start` to `stop`; pictures often share their sizes."""
     points = _sample_points(old, new, by_centres)[start:stop]
     first = np.floor(points).astype(np.intp)
     second = first + 1
-    return _Samples(
+    return Samples(
         np.clip(first, 0, old - 1),
         np.clip(second, 0, old - 1),
         (points - first).astype(np.float32),
@@ -421,7 +421,7 @@ def _samples(old: int, new: int, by_centres: bool, start: int, stop: int) -> _Sa
     )
 
 
-def _columns_read(image: NDArray[Any], along: _Samples) -> tuple[NDArray[Any], _Samples]:
+def _columns_read(image: NDArray[Any], along: Samples) -> tuple[NDArray[Any], Samples]:
     """The picture without the columns that no sample takes, and the samples of what is left."""
     if image.shape[1] <= 2 * along.share.size:
         return image, along
