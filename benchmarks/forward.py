@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,14 +22,11 @@ from caffe.structure.summary import summarize
 
 BATCHES = {"caffenet": (1, 50), "vgg16": (8,), "mobilenet_ssd": (1,)}
 USUAL = (1, 16)
-WARMING, QUICK = 45, 90
-"""Calls of ours before it is timed, in which it chooses and prepares; as many of a quick net."""
+WARMING = 5
+"""Calls before an engine is timed."""
 
-SECONDS = 4.0
-"""How long all of them may take for a net to be quick."""
-
-OTHERS_WARMING = 5
-"""Calls of the others."""
+MOST_WARMING = 200
+"""Calls of ours, at most, in which it chooses and prepares."""
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.5, "float16": 0.1}
 """Of the largest value. A deep net of random weights enlarges what half precision rounds off."""
@@ -86,7 +82,7 @@ def measure(name: str, batch: int, precision: str, options: Any, folder: Path) -
             continue
         runs[peer] = partial(run, data)
         if not options.quick:
-            _warm(runs[peer], peer in (peers.OURS, peers.DEFAULT_INSTALL))
+            _warm(run, data)
     times = in_turn(runs, options.rounds, options.seconds)
     return {
         "net": name,
@@ -96,16 +92,20 @@ def measure(name: str, batch: int, precision: str, options: Any, folder: Path) -
         "runs": {peer: taken.calls for peer, taken in times.items()},
         "spread": {peer: taken.spread for peer, taken in times.items()},
         "errors": errors,
+        "chosen": {peer: run.func.chosen for peer, run in runs.items() if _is_ours(run.func)},
     }
 
 
-def _warm(run: Callable[[], Any], chooses: bool) -> None:
+def _is_ours(run: Callable[..., Any]) -> bool:
+    return isinstance(run, peers.Recaffe)
+
+
+def _warm(run: Callable[..., Any], data: np.ndarray) -> None:
     """Call an engine until it has prepared all that it will."""
-    end = time.monotonic() + SECONDS
-    for number in range(QUICK if chooses else OTHERS_WARMING):
-        if number >= WARMING and time.monotonic() > end:
+    for number in range(MOST_WARMING):
+        if number >= WARMING and not (_is_ours(run) and not run.is_settled):
             return
-        run()
+        run(data)
 
 
 def limit(net: Any, facts: dict[str, Any]) -> float:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import gpu_engines
+import gpu_kernels
 import torch
 import training
 from forward import limit
@@ -90,6 +91,7 @@ def main() -> None:
     facts = machine(options.threads) | _card(options)
     run.note("machine", facts)
     run.note("tests", list(tests(run)))
+    run.note("kernels", list(gpu_kernels.figures("cpu" if options.cpu else "cuda", options.quick)))
     run.note("forward", [])
     for figure in forward(run, facts):
         run.note("forward", [*run.found["forward"], figure])
@@ -98,6 +100,7 @@ def main() -> None:
         if run.passed > SECONDS - SLOW or options.quick:
             break
         run.note("forward", [*run.found["forward"], *_measured(cell, gpu_engines.SLOW, facts)])
+    _show_kernels(run, facts)
     _show(run, facts)
     if any(part["failed"] for part in run.found["tests"]):
         sys.exit(1)
@@ -280,6 +283,17 @@ def train(run: Run) -> Iterator[dict[str, Any]]:
             "spread": {engine: taken.spread for engine, taken in times.items()},
             "losses": losses,
         }
+
+
+def _show_kernels(run: Run, facts: dict[str, Any]) -> None:
+    """Print what is done in one go beside what that replaces."""
+    ways = (gpu_kernels.OURS, gpu_kernels.APART)
+    rows = []
+    for figure in run.found["kernels"]:
+        taken = (f"{figure['ms'][way]:.3f}" if way in figure["ms"] else "" for way in ways)
+        rows.append([figure["what"], *taken, figure["refused"]])
+    columns = ["milliseconds", "in one go", "apart", "why not"]
+    show("What has a kernel or a call of its own", columns, rows, facts, None, None)
 
 
 def _show(run: Run, facts: dict[str, Any]) -> None:

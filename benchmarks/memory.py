@@ -33,7 +33,7 @@ def peak() -> float:
     # Not getrusage: its figure starts with that of the process that started this one.
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1000
+            return int(line.split()[1]) * 1024 / 1e6
     raise OSError("no VmHWM in /proc/self/status")
 
 

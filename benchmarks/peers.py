@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,28 +26,41 @@ DEFAULT_INSTALL = "torch engine"
 """This project as it is without the extra openvino."""
 
 
-def recaffe(files: Files, threads: int, precision: str, engine: str = "auto") -> Run:
+class Recaffe:
     """This project: the input is written into its blob, and the output's array is returned."""
-    net = caffe.Net(files.prototxt, caffe.TEST, weights=files.caffemodel)
-    (source,), (output,) = net.inputs, net.outputs
 
-    def run(batch: Array) -> Array:
-        caffe.set_precision(precision)
-        caffe.set_engine(engine)
+    def __init__(self, files: Files, threads: int, precision: str, engine: str = "auto") -> None:
+        self._net = caffe.Net(files.prototxt, caffe.TEST, weights=files.caffemodel)
+        self._precision, self._engine = precision, engine
+
+    def __call__(self, batch: Array) -> Array:
+        net = self._net
+        (source,), (output,) = net.inputs, net.outputs
+        caffe.set_precision(self._precision)
+        caffe.set_engine(self._engine)
         net.blobs[source].data[...] = batch
         return net.forward()[output]
 
-    return run
+    @property
+    def is_settled(self) -> bool:
+        """Whether it has found out what runs the net."""
+        return all(plan.is_settled for plan in self._net._runner.plans)
+
+    @property
+    def chosen(self) -> list[str]:
+        """What it says of those that were tried."""
+        said = (re.search(r"\((.* ms instead of .*)\)", line) for line in self._net.explain())
+        return [found[1] for found in said if found is not None]
 
 
 def layer_by_layer(files: Files) -> Run:
     """What every engine is compared with: this project's layers, one after the other."""
-    return recaffe(files, 0, "float32", "layerwise")
+    return Recaffe(files, 0, "float32", "layerwise")
 
 
 def recaffe_torch(files: Files, threads: int, precision: str) -> Run:
     """This project by PyTorch alone."""
-    return recaffe(files, threads, precision, "torch")
+    return Recaffe(files, threads, precision, "torch")
 
 
 def onnx_runtime(files: Files, threads: int, precision: str) -> Run:
@@ -225,7 +239,7 @@ def _net(files: Files) -> caffe.Net:
 
 
 _MAKERS: dict[str, tuple[str, tuple[str, ...], Callable[[Files, int, str], Run]]] = {
-    OURS: ("caffe", ("float32", "bfloat16", "float16"), recaffe),
+    OURS: ("caffe", ("float32", "bfloat16", "float16"), Recaffe),
     DEFAULT_INSTALL: ("caffe", ("float32", "bfloat16", "float16"), recaffe_torch),
     "ONNX Runtime": ("onnxruntime", ("float32",), onnx_runtime),
     "OpenVINO": ("openvino", ("float32", "bfloat16", "float16"), openvino),
