@@ -9,11 +9,14 @@ docs/imports.json, of which docs/make_interop.py makes a table.
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +33,7 @@ OURS = "recaffe"
 ROUGH = "float32"
 """Under what the figures have PyTorch's own distance from double precision."""
 
-LONGEST = 600
+LONGEST = 900
 """Seconds that a reader may take for a net."""
 
 ROUNDING = 3
@@ -99,17 +102,22 @@ def read_by(reader: str, python: str, text: Path, weights: Path, values: Path) -
     """
     out = text.parent / f"{reader}.npz"
     script = [python, HERE / "caffe_readers.py", reader]
-    done = subprocess.run(
+    with subprocess.Popen(
         [*script, text, weights, values, out],
         cwd=text.parent,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        timeout=LONGEST,
-        check=False,
-    )
-    if done.returncode or not out.is_file():
-        said = done.stdout + done.stderr
+        start_new_session=True,
+    ) as running:
+        try:
+            said, _ = running.communicate(timeout=LONGEST)
+        finally:
+            # What it has started goes with it.
+            with suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
+    if running.returncode or not out.is_file():
         (Path(tempfile.gettempdir()) / f"{reader}-{values.stem}.log").write_text(said)
         raise RuntimeError(last_complaint(said))
     return list(np.load(out).values())

@@ -74,6 +74,14 @@ def test_without_its_batch_norms(weights: Path, tmp_path: Path) -> None:
     )
 
 
+def test_the_folded_net_and_its_weights_go_together(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "net.prototxt").write_text(NET)
+    target, text = tmp_path / "none" / "small.caffemodel", tmp_path / "small.prototxt"
+    result = run(weights, target, "--net", tmp_path / "net.prototxt", "--fold-batchnorm", text)
+    assert "cannot be written" in result.stderr
+    assert not text.exists()
+
+
 def test_what_is_refused(weights: Path, tmp_path: Path) -> None:
     assert "the name must end in" in run(weights, tmp_path / "net.bin").stderr
     assert "--net goes with --by" in run(weights, tmp_path / "n.h5", "--net", "net.prototxt").stderr

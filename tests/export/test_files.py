@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,6 +113,23 @@ def test_an_onnx_model_that_prepares_pictures(tmp_path: Path) -> None:
     given = {"picture": picture.transpose(2, 0, 1)[np.newaxis] * 255}
     (found,) = run_onnx(str(tmp_path / "net.onnx"), given)
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+
+
+def test_source_and_weights_go_together(tmp_path: Path) -> None:
+    (tmp_path / "net.safetensors").mkdir()
+    with pytest.raises(caffe.CaffeError, match="cannot be written"):
+        caffe.export.save(caffe.Net(NET, caffe.TEST), tmp_path / "net.py")
+    assert [path.name for path in tmp_path.iterdir()] == ["net.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["Layer", "f", "tensor"])
+def test_source_of_a_net_that_is_called_as_what_it_needs(name: str, tmp_path: Path) -> None:
+    run = Run(NET.replace("small <net>", name), 0)
+    caffe.export.save(run.net, tmp_path / "net.py")
+    found: dict[str, Any] = {}
+    exec((tmp_path / "net.py").read_text(), found)
+    module = found["load"](str(tmp_path / "net.safetensors"))
+    assert not run.differences(run_torch(module, [run.given["data"]]))
 
 
 def test_a_name_that_says_no_form_and_settings_of_another(tmp_path: Path) -> None:

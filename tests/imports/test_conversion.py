@@ -107,6 +107,115 @@ def test_short_and_long_floats() -> None:
         assert made.weights["y0"][0].dtype == np.float32
 
 
+def test_operators_of_a_version_that_nobody_knows_yet() -> None:
+    with pytest.raises(CaffeError, match=r"of version 99, .* up to \d+: install a newer onnx"):
+        imports.load(one("Relu", (1,), opset=99))
+
+
+def test_a_model_without_outputs() -> None:
+    proto = model([node("Relu", ["x"], ["y"])], {"x": [2, 3]}, [])
+    with pytest.raises(CaffeError, match=r"no outputs; name the values .* --outputs"):
+        imports.load(proto)
+    assert types(imports.load(proto, outputs=["y"])) == ["ReLU"]
+
+
+@pytest.mark.parametrize("kind", ["MaxPool", "AveragePool", "LRN", "DepthToSpace", "SpaceToDepth"])
+def test_attributes_that_are_missing(kind: str) -> None:
+    with pytest.raises(CaffeError, match=rf"'node' \({kind}\): its attribute '\w+' is missing"):
+        imports.load(one(kind, (1, 4, 6, 6)))
+
+
+@pytest.mark.parametrize(
+    ("proto", "told"),
+    [
+        (one("Conv", (1, 3, 8, 8), arrays=[np.ones((4, 3, 3, 3), np.int8)]), r"no floats \(int8\)"),
+        (one("Conv", (1, 3, 8, 8), arrays=[numbers(4, 5, 3, 3)]), "weights do not fit the shapes"),
+        (one("Conv", (1, 3, 8, 8), arrays=[numbers(4, 3, 3, 3)], auto_pad="SOME"), "'SOME'"),
+        (one("Transpose", (1, 3, 8, 8), perm=[0, 0, 1, 2]), "is no order of 4 axes"),
+        (one("Gather", (1, 3, 8, 8), arrays=[np.asarray([7])], axis=1), "beyond the 3 places"),
+        (one("Split", (1, 3), arrays=[np.asarray([1, 2])], outputs=3, axis=1), "output 'y2'"),
+        (one("Dropout", (1, 3), outputs=2), "output 'y1' has no form"),
+        (one("Relu", (1, 3, 2**31, 2**31)), "input 'x0': a blob of shape"),
+        (one("Relu", [1] * 40), "input 'x0': a blob has at most 32 axes"),
+    ],
+)
+def test_what_would_become_another_net_is_refused(proto: object, told: str) -> None:
+    with pytest.raises(CaffeError, match=told):
+        imports.load(proto)
+
+
+def test_names_that_stand_twice_and_shapes_that_are_none() -> None:
+    for entries in ("input", "initializer"):
+        proto = one("Add", (1, 3), arrays=[numbers(3)])
+        getattr(proto.graph, entries).append(getattr(proto.graph, entries)[0])
+        with pytest.raises(CaffeError, match=r"two (inputs|tensors) are called '[xa]0'"):
+            imports.load(proto)
+    proto = one("Add", (1, 3), arrays=[numbers(3)])
+    proto.graph.node[0].output[0] = proto.graph.output[0].name = "a0"
+    with pytest.raises(CaffeError, match="'a0' is made a second time"):
+        imports.load(proto)
+    proto = one("Add", (1, 3), arrays=[numbers(3)])
+    proto.graph.initializer[0].dims[0] = -3
+    with pytest.raises(CaffeError, match=r"'a0' is damaged: its shape is \(-3,\)"):
+        imports.load(proto)
+
+
+def test_tensors_of_another_make() -> None:
+    proto = one("Relu", (1, 3))
+    proto.graph.sparse_initializer.add().values.name = "w"
+    with pytest.raises(CaffeError, match="'w' are kept as a sparse tensor"):
+        imports.load(proto)
+    proto = one("Relu", (1, 3))
+    kind = onnx.TensorProto.FLOAT
+    proto.graph.input[0].CopyFrom(onnx.helper.make_tensor_sequence_value_info("x0", kind, None))
+    with pytest.raises(CaffeError, match=r"no tensor of numbers \(a sequence\)"):
+        imports.load(proto)
+
+
+@pytest.mark.parametrize(
+    ("kind", "arrays"),
+    [
+        ("ConstantOfShape", [np.asarray([50000, 50000])]),
+        ("Range", [np.asarray(0), np.asarray(2**40), np.asarray(1)]),
+        ("Tile", [numbers(1, 2), np.asarray([50000, 50000])]),
+    ],
+)
+def test_known_numbers_that_would_fill_the_memory(kind: str, arrays: list[np.ndarray]) -> None:
+    proto = one(kind, arrays=arrays)
+    proto.graph.input.append(onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1]))
+    proto.graph.node.append(node("Add", ["x", "y0"], ["z"]))
+    proto.graph.output[0].name = "z"
+    with pytest.raises(CaffeError, match="more than any net has"):
+        imports.load(proto)
+
+
+def test_functions_that_never_end() -> None:
+    def own(name: str, *inside: str) -> object:
+        chain = ["a", *(f"v{i}" for i in range(len(inside) - 1)), "b"]
+        nodes = [
+            node(kind, [x], [y], domain="" if kind == "Relu" else "own")
+            for kind, x, y in zip(inside, chain, chain[1:], strict=False)
+        ]
+        opsets = [onnx.helper.make_opsetid("", 20), onnx.helper.make_opsetid("own", 1)]
+        return onnx.helper.make_function("own", name, ["a"], ["b"], nodes, opsets)
+
+    doubling = [own(f"F{i}", f"F{i + 1}", f"F{i + 1}") for i in range(30)]
+    for functions, told in (
+        ([own("F0", "F0")], "'F0' uses itself"),
+        ([*doubling, own("F30", "Relu")], "more than 1000000 nodes"),
+    ):
+        proto = model([node("F0", ["x"], ["y"], domain="own")], {"x": [2]}, ["y"])
+        proto.opset_import.append(onnx.helper.make_opsetid("own", 1))
+        proto.functions.extend(functions)
+        with pytest.raises(CaffeError, match=told):
+            imports.load(proto)
+
+
+def test_attributes_that_are_none_of_the_operators() -> None:
+    with pytest.raises(CaffeError, match=r"'node' \(MaxPool\): .*onnx.checker.check_model"):
+        imports.load(one("MaxPool", (1, 4, 6, 6), kernel_shape="abc"))
+
+
 def test_progress_is_told() -> None:
     told: list[tuple[int, int]] = []
     imports.load(one("Relu", (1,)), progress=lambda done, whole: told.append((done, whole)))

@@ -108,3 +108,11 @@ def test_flattening_before_a_product_is_left_out() -> None:
     chain = [node("Flatten", ["x"], ["1"]), node("Gemm", ["1", "w"], ["y"])]
     made = check(model(chain, {"x": [2, 3, 2, 2]}, ["y"], {"w": numbers(12, 5)}))
     assert types(made) == ["InnerProduct"]
+
+
+def test_a_reader_whose_flatten_keeps_four_axes_has_a_shape() -> None:
+    proto = model([node("Flatten", ["x"], ["y"])], {"x": (2, 3, 2, 2)}, ["y"])
+    assert types(check(proto)) == ["Flatten"]
+    made = check(proto, "mnn")
+    assert types(made) == ["Reshape"]
+    assert list(made.text.layer[1].reshape_param.shape.dim) == [0, -1]

@@ -42,6 +42,13 @@ def test_other_content_is_refused(tmp_path: Path, content: object, told: str) ->
         read_state(tmp_path / "a.pth")
 
 
+def test_tensors_without_real_numbers() -> None:
+    with pytest.raises(CaffeError, match=r"'a\.weight' has a shape and no numbers"):
+        read_state({"a.weight": torch.ones(2, device="meta")})
+    state = {"a.weight": torch.ones(2), "a.turn": torch.ones(2, dtype=torch.complex64)}
+    assert list(read_state(state)) == ["a.weight"]
+
+
 def test_damaged_and_other_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.pth"
     torch.save({"a.weight": torch.ones(2)}, path)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..net.net import Net
+    from ..proto.caffe_pb2 import NetParameter
 
     Layers = list[tuple[str, str, list[np.ndarray]]]
 
@@ -84,13 +85,13 @@ def convert(
     if (net is None) != (by is None and fold_batchnorm is None):
         raise typer.BadParameter("--net goes with --by or --fold-batchnorm, and they with it")
     if net is None:
-        layers = _read(source)
+        _write(target, _read(source), half)
     else:
         whole = _filled(net, source, by)
-        layers = _of_net(whole) if fold_batchnorm is None else _folded(whole, fold_batchnorm)
-    if half:
-        _check_half(layers)
-    _write(target, layers, half)
+        if fold_batchnorm is None:
+            _write(target, _of_net(whole), half)
+        else:
+            _write_folded(fold_batchnorm, target, whole, half)
     print(f"{target} written ({readable_size(target.stat().st_size)}).")
 
 
@@ -132,14 +133,22 @@ def _of_net(net: Net) -> Layers:
     ]
 
 
-def _folded(net: Net, target: Path) -> Layers:
-    """The weights of the net without its BatchNorm layers, whose text is written."""
+def _write_folded(text: Path, weights: Path, net: Net, half: bool) -> None:
+    """Write the net without its BatchNorm layers: both files, or neither."""
     from ..atomic import atomic_write
     from ..export import folded
-    from ..proto.caffe_pb2 import NetParameter
     from ..proto.text import format_text
 
     made = folded(net)
+    with atomic_write(text) as stream:
+        stream.write(format_text(_text_of(made)).encode())
+        _write(weights, _of_net(made), half)
+
+
+def _text_of(made: Net) -> NetParameter:
+    """A net's text as people write it, without Splits."""
+    from ..proto.caffe_pb2 import NetParameter
+
     text = NetParameter(name=made.name)
     for step in made.inside.steps:
         if step.layer.type != "Split":
@@ -153,9 +162,7 @@ def _folded(net: Net, target: Path) -> Layers:
     for layer in text.layer:
         layer.ClearField("phase")
         layer.bottom[:] = [names.get(bottom, bottom) for bottom in layer.bottom]
-    with atomic_write(target) as stream:
-        stream.write(format_text(text).encode())
-    return _of_net(made)
+    return text
 
 
 def _check_half(layers: Layers) -> None:
@@ -175,6 +182,8 @@ def _write(target: Path, layers: Layers, half: bool) -> None:
     from ..proto.caffe_pb2 import LayerParameter
     from ..weights import files, safetensors_file
 
+    if half:
+        _check_half(layers)
     ending = target.suffix.lower()
     if ending == ".caffemodel":
         typed = ((LayerParameter(name=name, type=kind), blobs) for name, kind, blobs in layers)

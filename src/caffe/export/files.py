@@ -67,7 +67,7 @@ def save(
     opset : int, optional
         For ONNX: the version of its operators, from 17 on, which is the default.
     dynamic_batch : bool
-        Leave the length of the inputs' first axis open.
+        Leave the length of the inputs' first axis open; .py leaves it open anyhow where it can.
     fold : bool
         Take BatchNorm, Scale and Bias layers into the weights before them.
     recipe : PictureRecipe, optional
@@ -98,6 +98,8 @@ def save(
         )
     if ending != ".onnx" and (opset or recipe is not None or external_data is not None):
         raise ArgumentError(f"opset, recipe and external_data are for .onnx, not for {ending}")
+    if ending == ".safetensors" and dynamic_batch:
+        raise ArgumentError("weights alone have no batch: dynamic_batch is for the other forms")
     if fold:
         net = folded(net)
     if ending == ".onnx":
@@ -110,19 +112,24 @@ def save(
         torch.export.save(record(module(net, outputs), dynamic_batch), stream)
         write_bytes(path, stream.getbuffer(), progress)
     elif ending == ".py":
-        _write_source(net, path, outputs, progress)
+        _write_source(net, path, outputs, dynamic_batch, progress)
     else:
         write_tensors(path, module(net, outputs).state_dict(), progress)
 
 
 def _write_source(
-    net: Net, path: PathLike, outputs: Sequence[str] | None, progress: Progress
+    net: Net,
+    path: PathLike,
+    outputs: Sequence[str] | None,
+    dynamic_batch: bool,
+    progress: Progress,
 ) -> None:
     file = Path(path_text(path))
-    source = Source(module(net, outputs), file.stem, net.name or file.stem)
-    write_tensors(file.with_suffix(".safetensors"), source.weights, progress)
+    source = Source(module(net, outputs), file.stem, net.name or file.stem, dynamic_batch)
+    # Both are under way until both are whole.
     with atomic_write(path, "w") as stream:
         stream.write(source.text)
+        write_tensors(file.with_suffix(".safetensors"), source.weights, progress)
 
 
 def write_tensors(

@@ -84,6 +84,9 @@ def load(path):
     return net.eval()
 '''
 
+OWN = frozenset({"torch", "nn", "math", "F", "Tensor", "Layer", "SHAPES", "load"})
+"""Names that the file has anyway."""
+
 GIVEN = "USER_INPUT"
 """What PyTorch calls an input that is no parameter."""
 
@@ -125,11 +128,13 @@ class Source:
         Its state.
     """
 
-    def __init__(self, made: NetModule, module_name: str, title: str) -> None:
-        self._program = _recorded(made)
+    def __init__(
+        self, made: NetModule, module_name: str, title: str, dynamic_batch: bool = False
+    ) -> None:
+        self._program = record(made, dynamic_batch=True) if dynamic_batch else _recorded(made)
         self._made = made
         self._names: dict[fx.Node, str] = {}
-        self._taken = {"self", "torch", "nn", "math", "F", "Tensor", "Layer", "SHAPES", "load"}
+        self._taken = {"self", *OWN}
         self._parameters: dict[str, str] = {}
         self.weights: dict[str, Tensor] = dict(made.state_dict())
         self._shapes = self._shapes_of(made)
@@ -326,4 +331,4 @@ def _grouped(text: str) -> str:
 def _class_name(title: str) -> str:
     words = re.findall(r"[A-Za-z0-9]+", title)
     name = "".join(word[0].upper() + word[1:] for word in words) or "Net"
-    return f"Net{name}" if name[0].isdigit() else name
+    return f"Net{name}" if name[0].isdigit() or name in OWN else name

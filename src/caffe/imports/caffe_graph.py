@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import CaffeError, NetError, as_caffe_error
 from ..layers.layer import create
-from ..memory.blob import Shape
+from ..memory.blob import Shape, checked_shape
 from ..net_spec import assign_proto
 from ..proto.caffe_pb2 import TEST, LayerParameter
 from ..vectors import BlobVec
@@ -140,6 +140,12 @@ class Node:
         """Return an attribute."""
         return self.attributes.get(name, default)
 
+    def need(self, name: str) -> Any:
+        """Return an attribute that must be there."""
+        if name not in self.attributes:
+            raise NetError(f"its attribute '{name}' is missing; the model is damaged")
+        return self.attributes[name]
+
     def has(self, position: int) -> bool:
         """Whether an optional input is given."""
         return position < len(self.inputs) and self.inputs[position] is not None
@@ -147,7 +153,7 @@ class Node:
     def value(self, position: int) -> Value:
         """Return an input, which must be there."""
         if not self.has(position):
-            raise NetError(f"input {position} is missing")
+            raise NetError(f"input {position} is missing; the model is damaged")
         value = self.inputs[position]
         assert value is not None
         return value
@@ -231,6 +237,12 @@ class CaffeGraph:
         for name, settings in messages.items():
             assign_proto(param, name, settings)
         read = [b if isinstance(b, Blob) else self.plain(b).blob for b in bottoms]
+        for array in arrays:
+            if array.dtype.kind not in "fi" or array.dtype.itemsize == 1:
+                raise NetError(
+                    f"its weights are no floats ({array.dtype}), as those of quantized models "
+                    "are: import the model as it was before (float32)"
+                )
         numbers = [np.asarray(array, np.float32, order="C") for array in arrays]
         shapes = _top_shapes(param, tops, [b.shape for b in read], [a.shape for a in numbers])
         made = [Blob(shape) for shape in shapes]
@@ -314,7 +326,7 @@ def _top_shapes(
     asked.phase = TEST
     asked.top.extend(f"top{i}" for i in range(tops))
     if param.type == "Input":
-        return [tuple(param.input_param.shape[0].dim)]
+        return [checked_shape(param.input_param.shape[0].dim)]
     try:
         layer = create(asked)
         layer.setup(*bottoms)
@@ -326,10 +338,13 @@ def _top_shapes(
     except Exception as error:
         raise as_caffe_error(error, param.type) from error
     if arrays and wanted != [tuple(shape) for shape in arrays]:
-        raise NetError(f"{param.type} takes parameters of {wanted}, not of {list(arrays)}")
+        raise NetError(
+            f"{param.type} takes parameters of {wanted}, not of {list(arrays)}: the model's "
+            "weights do not fit the shapes that come in"
+        )
     if any(n < 1 for shape in shapes for n in shape):
         raise NetError(f"{param.type} would make nothing: {shapes}")
-    return [tuple(shape) for shape in shapes]
+    return [checked_shape(shape) for shape in shapes]
 
 
 Rule = Callable[[CaffeGraph, Node], "Value | Sequence[Value]"]

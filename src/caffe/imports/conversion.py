@@ -10,7 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, NetError, as_caffe_error, did_you_mean
+from ..errors import (
+    ArgumentError,
+    CaffeError,
+    NetError,
+    as_caffe_error,
+    did_you_mean,
+    is_out_of_memory,
+)
 from . import naming, operators, polish
 from .caffe_graph import RULES, CaffeGraph, Entry, Node, Value
 from .imported import Imported
@@ -86,7 +93,10 @@ class _Conversion:
         nodes = _needed(list(self.source.graph.node), wanted)
         read = {name for node in nodes for name in _reads(node)} | set(wanted)
         for name, shape in self.source.inputs(shapes).items():
-            self.values[name] = self.graph.input(shape)
+            try:
+                self.values[name] = self.graph.input(shape)
+            except CaffeError as error:
+                raise as_caffe_error(error, f"{self.source.name}: input '{name}'") from error
             self.graph.layers[-1].hint = naming.safe(name)
         for done, node in enumerate(nodes, 1):
             self._node(node, read)
@@ -99,6 +109,11 @@ class _Conversion:
     def _wanted(self, outputs: Sequence[str] | None) -> list[str]:
         own = [info.name for info in self.source.graph.output]
         if outputs is None:
+            if not own:
+                raise NetError(
+                    f"{self.source.name}: the model has no outputs; name the values that are "
+                    "wanted by --outputs"
+                )
             return own
         made = {name for node in self.source.graph.node for name in node.output if name}
         by_safe = {naming.safe(name): name for name in made}
@@ -122,14 +137,30 @@ class _Conversion:
     def _node(self, proto: Any, read: set[str]) -> None:
         label = f"node '{proto.name or proto.output[0]}' ({proto.op_type})"
         for name in proto.output:
-            if name in self.values:
-                raise NetError(f"{label}: '{name}' is made a second time; the model is damaged")
+            if name in self.values or name in self.tensors:
+                raise NetError(
+                    f"{self.source.name}: {label}: '{name}' is made a second time; the model is "
+                    "damaged"
+                )
         inputs = [self._value(name) for name in proto.input]
         before = len(self.graph.layers)
         try:
             made = self._made(proto, label, inputs, [name in read for name in proto.output])
         except Exception as error:
-            raise as_caffe_error(error, f"{self.source.name}: {label}") from error
+            place = f"{self.source.name}: {label}"
+            if not isinstance(error, CaffeError) and not is_out_of_memory(error):
+                text = f"{type(error).__name__}: {error}".splitlines()[0]
+                raise NetError(
+                    f"{place}: its inputs or attributes are not as {proto.op_type} has them "
+                    f"({text}); onnx.checker.check_model says more of a damaged model"
+                ) from error
+            raise as_caffe_error(error, place) from error
+        for name in proto.output[len(made) :]:
+            if name in read:
+                raise NetError(
+                    f"{self.source.name}: {label}: its output '{name}' has no form in Caffe's "
+                    "layers; name --outputs that do not need it"
+                )
         self.values.update(zip(proto.output, made, strict=False))
         self.values.pop("", None)
         naming.note(proto, self.tensors, self.graph.layers[before:])

@@ -132,13 +132,7 @@ def copy_weights(net: Net, source: PathLike | Mapping[str, Any], by: str = "name
     matched = Matched()
     misfits: list[str] = []
     if by == "name":
-        pairs = _by_name(groups, places, matched)
-        if not pairs:
-            raise WeightsError(
-                f"{name}: none of its names is a layer's; it begins with '{next(iter(groups))}', "
-                f"the net with '{places[0].layers[0] if places else ''}'. By order the names do "
-                "not count"
-            )
+        pairs = _by_name(groups, places, name, matched)
     else:
         groups = groups if keeps_order(source) else _in_order(groups, name)
         pairs = list(zip(groups, places, strict=False))
@@ -151,13 +145,18 @@ def copy_weights(net: Net, source: PathLike | Mapping[str, Any], by: str = "name
         if by == "order":
             advice = "; tensors stand in the order in which the module's parts were made"
         raise WeightsError("\n  ".join([f"{name} does not fit the net{advice}:", *misfits]))
-    arrays = [values.own_data() for _, values in copies]
-    for (blob, _), array in zip(copies, arrays, strict=True):
-        blob.put_data(torch.from_numpy(array).view(blob.shape))
+    _put(copies)
     for _, place in pairs:
         if place.count is not None:
             place.count.put_data(torch.ones(place.count.shape))
     return matched
+
+
+def _put(copies: Sequence[tuple[Blob, WeightBlob]]) -> None:
+    """Copy numbers to where they belong, once all of them are read."""
+    arrays = [values.own_data() for _, values in copies]
+    for (blob, _), array in zip(copies, arrays, strict=True):
+        blob.put_data(torch.from_numpy(array).view(blob.shape))
 
 
 def _grouped(state: State) -> dict[str, State]:
@@ -207,7 +206,7 @@ def _places(net: Net) -> list[Place]:
 
 
 def _by_name(
-    groups: Mapping[str, State], places: Sequence[Place], matched: Matched
+    groups: Mapping[str, State], places: Sequence[Place], name: str, matched: Matched
 ) -> list[tuple[str, Place]]:
     by_safe = {safe(prefix): prefix for prefix in groups}
     pairs: list[tuple[str, Place]] = []
@@ -225,6 +224,12 @@ def _by_name(
             matched.missing += place.layers
         else:
             pairs.append((found, place))
+    if not pairs:
+        raise WeightsError(
+            f"{name}: none of its names is a layer's; it begins with '{next(iter(groups))}', "
+            f"the net with '{places[0].layers[0] if places else ''}'. By order the names do "
+            "not count"
+        )
     used = {prefix for prefix, _ in pairs}
     matched.unused += [
         f"{prefix}.{role}".lstrip(".")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -18,6 +20,15 @@ from .caffe_graph import Array
 OLDEST_OPSET = 9
 
 PURPOSE = "reading ONNX models"
+
+MOST_NODES = 1_000_000
+"""As many as no net has."""
+
+MOST_KNOWN = 1 << 28
+"""How many numbers a node may make of known ones."""
+
+GROWING = frozenset({"ConstantOfShape", "Expand", "EyeLike", "OneHot", "Pad", "Range", "Tile"})
+"""Operators that make many numbers of few."""
 
 NAMELESS = ("", "main_graph", "main", "torch_jit", "torch-jit-export")
 """What PyTorch calls every graph."""
@@ -75,6 +86,10 @@ class Source:
             They stand in a file that is not there, or are damaged.
         """
         package = onnx_package()
+        if any(n < 0 for n in tensor.dims):
+            raise ParseError(
+                f"tensor '{tensor.name}' is damaged: its shape is {tuple(tensor.dims)}", self.name
+            )
         try:
             array: Array = package.numpy_helper.to_array(tensor, self.folder)
         except Exception as error:
@@ -123,6 +138,9 @@ class Source:
         if kind.elem_type not in floats and not is_whole(info):
             names = {number: name for name, number in types.DataType.items()}
             name = names.get(kind.elem_type, "a kind that is unknown")
+            form = info.type.WhichOneof("value") or "tensor_type"
+            if form != "tensor_type":
+                name = f"a {form.removesuffix('_type')}"
             raise NetError(
                 f"{self.name}: input '{info.name}' is no tensor of numbers ({name}), as Caffe's "
                 "blobs are; export the model for such an input"
@@ -188,8 +206,21 @@ def of_proto(proto: Any, name: str, folder: str = "") -> Source:
     ParseError
         It has no graph, or operators of a version that is too old.
     """
-    if not proto.graph.node and not proto.graph.output:
+    graph = proto.graph
+    if not graph.node and not graph.output:
         raise ParseError("this is no ONNX model, or an empty one", name)
+    if graph.sparse_initializer:
+        first = graph.sparse_initializer[0].values.name
+        raise ParseError(
+            f"the numbers of '{first}' are kept as a sparse tensor, which is not read; save the "
+            "model with all its tensors dense",
+            name,
+        )
+    for what, known in (("inputs", graph.input), ("tensors", graph.initializer)):
+        count = Counter(entry.name for entry in known)
+        twice = next((key for key, number in count.items() if number > 1), None)
+        if twice is not None:
+            raise ParseError(f"two {what} are called '{twice}'; the model is damaged", name)
     versions = [entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")]
     opset = max(versions, default=1)
     if opset < OLDEST_OPSET:
@@ -198,13 +229,49 @@ def of_proto(proto: Any, name: str, folder: str = "") -> Source:
             "onnx.version_converter, or export it anew",
             name,
         )
+    newest = int(onnx_package().defs.onnx_opset_version())
+    if opset > newest:
+        raise ParseError(
+            f"its operators are of version {opset}, and the onnx that is installed knows them up "
+            f"to {newest}: install a newer onnx, or export the model with an older version",
+            name,
+        )
     if proto.functions:
+        _check_functions(proto, name)
         try:
             inliner = require("onnx.inliner", "onnx", PURPOSE)
             proto = inliner.inline_local_functions(proto)
         except Exception as error:
             raise as_caffe_error(error, f"{name}: its functions cannot be written out") from error
     return Source(proto, folder, name, opset)
+
+
+def _check_functions(proto: Any, name: str) -> None:
+    """Refuse functions that would become more nodes than any net has."""
+    bodies = {(function.domain, function.name): function.node for function in proto.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def size(nodes: Any, inside: tuple[tuple[str, str], ...] = ()) -> int:
+        whole = 0
+        for node in nodes:
+            key = node.domain, node.op_type
+            if key in inside:
+                raise ParseError(f"the function '{node.op_type}' uses itself", name)
+            if key in bodies and key not in sizes:
+                sizes[key] = size(bodies[key], (*inside, key))
+            whole += sizes.get(key, 1)
+        return whole
+
+    try:
+        if size(proto.graph.node) <= MOST_NODES:
+            return
+    except RecursionError:
+        pass
+    raise ParseError(
+        f"its functions are nested so deep that they stand for more than {MOST_NODES} nodes; "
+        "export the model without them",
+        name,
+    )
 
 
 def attributes_of(source: Source, node: Any) -> dict[str, Any]:
@@ -247,9 +314,38 @@ def evaluated(source: Source, node: Any, arrays: Sequence[Array | None]) -> list
     graph = helper.make_graph(
         [node], "known", given, [helper.make_tensor_value_info(name, 0, None) for name in outputs]
     )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", source.opset)])
+    if node.op_type in GROWING:
+        _check_growth(model, feeds)
     try:
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", source.opset)])
         made = dict(zip(outputs, ReferenceEvaluator(model).run(None, feeds), strict=True))
         return [np.asarray(made.get(name, 0)) for name in node.output]
     except Exception as error:
-        raise CaffeError(f"its numbers are all known, but cannot be computed: {error}") from error
+        raise CaffeError(
+            f"its numbers are all known, but cannot be computed: {error}; "
+            "onnx.checker.check_model says more of a damaged model"
+        ) from error
+
+
+def _check_growth(model: Any, feeds: Mapping[str, Array]) -> None:
+    """Refuse more numbers than any net has before memory is taken for them."""
+    package = onnx_package()
+    inference = require("onnx.shape_inference", "onnx", PURPOSE)
+    known = package.ModelProto()
+    known.CopyFrom(model)
+    tensors = (package.numpy_helper.from_array(array, name) for name, array in feeds.items())
+    known.graph.initializer.extend(tensors)
+    for info in known.graph.output:
+        info.type.tensor_type.ClearField("shape")
+    try:
+        found = inference.infer_shapes(known, data_prop=True)
+    except Exception:
+        # Evaluating it will say what is wrong.
+        return
+    for info in found.graph.output:
+        dims = [dim.dim_value for dim in info.type.tensor_type.shape.dim]
+        if math.prod(dims) > MOST_KNOWN:
+            raise NetError(
+                f"it makes known numbers of shape {tuple(dims)}, more than any net has; export "
+                "the model with smaller constants"
+            )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..proto.caffe_pb2 import PowerParameter
+from ..proto.caffe_pb2 import LayerParameter, PowerParameter
 from .caffe_graph import Array, Blob, CaffeGraph, Value, Written
 from .operators.product import matrix_applied
 
@@ -35,6 +35,8 @@ def polished(graph: CaffeGraph, outputs: list[Blob], fold: bool) -> list[Written
     layers = _folded(layers, outputs, fold)
     layers = _reshaped_once(layers, outputs)
     layers = _without_flattening(layers, outputs)
+    if not graph.target.keeps_flat:
+        _flatten_by_shape(layers)
     layers = _without_rests(graph, layers, outputs)
     _put_in_place(layers, outputs)
     return layers
@@ -202,6 +204,13 @@ def _without_flattening(layers: list[Written], outputs: Sequence[Blob]) -> list[
             continue
         kept.append(layer)
     return kept
+
+
+def _flatten_by_shape(layers: Sequence[Written]) -> None:
+    for layer in layers:
+        if layer.param.type == "Flatten":
+            layer.param.CopyFrom(LayerParameter(type="Reshape"))
+            layer.param.reshape_param.shape.dim[:] = [0, -1]
 
 
 def _without_rests(

@@ -94,6 +94,13 @@ def _named(found: Any, name: str) -> State:
             break
     if not isinstance(found, Mapping):
         raise ParseError(f"it holds a {type(found).__name__}, not tensors by name", name)
+    for key, value in found.items():
+        if isinstance(value, torch.Tensor) and value.is_meta:
+            raise ParseError(
+                f"the tensor '{key}' has a shape and no numbers (its device is 'meta'); load the "
+                "module's weights first",
+                name,
+            )
     state = {str(key): _blob(value) for key, value in found.items() if _is_numbers(value)}
     if not state:
         raise ParseError("it holds no tensors by name", name)
@@ -103,7 +110,9 @@ def _named(found: Any, name: str) -> State:
 def _is_numbers(value: Any) -> bool:
     if isinstance(value, np.ndarray):
         return value.dtype.kind in "fiu"
-    return isinstance(value, torch.Tensor) and not value.is_sparse and not value.is_quantized
+    if not isinstance(value, torch.Tensor) or value.is_sparse or value.is_quantized:
+        return False
+    return not value.is_complex()
 
 
 def _blob(value: Any) -> WeightBlob:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -42,11 +43,23 @@ class Target:
         Whether Concat takes blobs of four axes alone.
     clips_means : bool
         Whether a mean over a window that hangs over the end is over what lies inside alone.
+    pads_wholes : bool
+        Whether a window as large as the map has its padding; else it is the map, whatever is said.
     drops_rests : bool
         Whether parts of a Slice that nobody reads are no outputs, even without a Silence. Of a
         layer that ends the net its first top alone is one then.
     volumes : bool
         Whether Convolution and Deconvolution work over more than two axes.
+    shifts_lrn : bool
+        Whether LRN takes `k`, to which it adds the squares; else that is always 1.
+    dilates_transposes : bool
+        Whether Deconvolution takes `dilation`.
+    dilates_alike : bool
+        Whether Convolution's `dilation` must be the same for height and width.
+    keeps_flat : bool
+        Whether Flatten's top has two axes.
+    log_base : float or None
+        What Log is to be told as `base`, if it has no natural one.
     powers : tuple of float
         The exponents that Power takes, if it does not take all.
     """
@@ -60,8 +73,14 @@ class Target:
     inner_axes: bool = True
     joins_pictures: bool = False
     clips_means: bool = True
+    pads_wholes: bool = True
     drops_rests: bool = False
     volumes: bool = False
+    shifts_lrn: bool = True
+    dilates_transposes: bool = True
+    dilates_alike: bool = False
+    keeps_flat: bool = True
+    log_base: float | None = None
     powers: tuple[float, ...] = ()
 
     def knows(self, kind: str) -> bool:
@@ -109,11 +128,14 @@ TARGETS: dict[str, Target] = {
             "OpenCV 4",
             COMMON
             | {
-                *("AbsVal", "BNLL", "Crop", "ELU", "Exp", "MVN", "Mish", "Normalize", "Permute"),
-                *("Power", "ReLU6", "Reorg", "ShuffleChannel", "Split", "Swish"),
+                *("AbsVal", "BNLL", "Crop", "ELU", "Exp", "Interp", "Log", "MVN", "Mish"),
+                *("Normalize", "Permute", "Power", "ReLU6", "Reorg", "ShuffleChannel", "Split"),
+                "Swish",
             },
             ("ceil_mode", False),
             any_axes=False,
+            shifts_lrn=False,
+            dilates_transposes=False,
             # A Silence would be the layer that `forward()` gives.
             drops_rests=True,
         ),
@@ -122,12 +144,17 @@ TARGETS: dict[str, Target] = {
             "MNN",
             COMMON
             | {
-                *("AbsVal", "BNLL", "Bias", "Crop", "ELU", "Exp", "Interp", "Permute", "Power"),
+                *("AbsVal", "BNLL", "Crop", "ELU", "Exp", "Interp", "Log", "Permute", "Power"),
                 *("ReLU6", "Reduction", "ShuffleChannel", "Split", "Threshold"),
             },
             channel_operand=False,
             any_axes=False,
             inner_axes=False,
+            shifts_lrn=False,
+            dilates_alike=True,
+            keeps_flat=False,
+            # By its own default it takes no logarithm at all.
+            log_base=math.e,
         ),
         Target(
             "rknn",
@@ -155,6 +182,7 @@ TARGETS: dict[str, Target] = {
             any_axes=False,
             inner_axes=False,
             clips_means=False,
+            pads_wholes=False,
         ),
         # CANN 8.0.0, "Supported Caffe Operators"; the fields are those of its parser's plugins.
         Target(

@@ -41,6 +41,14 @@ def test_clip(bounds: tuple[float | None, float | None], target: str) -> None:
         assert types(made) == (["Clip"] if target == "bvlc" else ["ReLU6"])
 
 
+def test_logarithms_as_each_reader_takes_them() -> None:
+    for target, base in (("bvlc", None), ("opencv", None), ("mnn", np.e)):
+        made = check(one("LogSoftmax", (2, 5)), target, "runtime")
+        assert types(made) == ["Softmax", "Log"]
+        param = made.text.layer[-1].log_param
+        assert (param.base if param.HasField("base") else None) == pytest.approx(base)
+
+
 def test_slopes() -> None:
     check(one("PRelu", (2, 3, 4, 4), arrays=[numbers(3, 1, 1)]))
     check(one("PRelu", (2, 3, 4, 4), arrays=[numbers(1)]))

@@ -59,6 +59,19 @@ def test_transposed(attributes: dict[str, object]) -> None:
     assert types(check(proto, evaluator="runtime")) == ["Deconvolution"]
 
 
+def test_dilations_that_a_reader_does_not_know_stand_as_zeros_in_the_kernel() -> None:
+    proto = one("ConvTranspose", (1, 4, 5, 5), arrays=[numbers(4, 2, 3, 3)], group=2,
+                dilations=[2, 2], strides=[2, 2], pads=[1, 1, 1, 1])  # fmt: skip
+    for target, size in (("opencv", 5), ("bvlc", 3)):
+        made = check(proto, target, "runtime")
+        assert made.weights["y0"][0].shape[2:] == (size, size)
+    proto = one("Conv", (1, 4, 6, 6), arrays=[numbers(8, 4, 3, 3)], dilations=[1, 2])
+    for target, shape in (("mnn", (3, 5)), ("bvlc", (3, 3))):
+        assert check(proto, target, "runtime").weights["y0"][0].shape[2:] == shape
+    proto = one("Conv", (1, 4, 6, 6), arrays=[numbers(8, 4, 3, 3)], dilations=[2, 2])
+    assert check(proto, "mnn", "runtime").weights["y0"][0].shape[2:] == (3, 3)
+
+
 def test_three_axes_where_the_reader_has_them() -> None:
     arrays = [numbers(4, 2, 2, 3, 1), numbers(4, seed=1)]
     proto = one("Conv", (1, 2, 3, 4, 5), arrays=arrays, pads=[0, 1, 0, 1, 1, 0], strides=[1, 2, 1])

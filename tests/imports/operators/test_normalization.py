@@ -68,6 +68,27 @@ def test_by_pictures_and_groups() -> None:
         imports.load(one("LRN", (1, 6, 3, 3), size=4))
 
 
+def test_readers_without_roots_have_vectors_made_as_long_as_others() -> None:
+    arrays = [numbers(8), numbers(8, seed=1)]
+    proto = one("LayerNormalization", (1, 3, 5, 8), arrays=arrays, epsilon=0.1)
+    kinds = types(check(proto, "sophon", "runtime"))
+    assert kinds.count("Normalize") == 1
+    assert "Power" not in kinds
+    check(one("LpNormalization", (1, 8, 3, 3), axis=1), "sophon", "runtime")
+
+
+@pytest.mark.parametrize("target", ["opencv", "mnn"])
+def test_readers_whose_lrn_adds_1_whatever_is_said(target: str) -> None:
+    proto = one("LRN", (1, 6, 3, 3), size=5, alpha=0.4, beta=0.6, bias=2.0)
+    made = check(proto, target, "runtime")
+    assert types(made) == ["LRN", "Power"]
+    assert not made.text.layer[1].lrn_param.HasField("k")
+    assert types(check(proto, "bvlc", "runtime")) == ["LRN"]
+    proto = one("LRN", (1, 6, 3, 3), size=5, bias=0.0)
+    with pytest.raises(CaffeError, match="LRN adds 1"):
+        imports.load(proto, target=target)
+
+
 def test_channels_last_need_no_permutation() -> None:
     node = onnx.helper.make_node
     proto = model(

@@ -45,6 +45,16 @@ def test_a_reader_that_divides_otherwise_at_the_end_gets_no_such_windows() -> No
     assert types(check(one("MaxPool", (1, 2, 6, 6), **windows), "rknn", "runtime")) == ["Pooling"]
 
 
+@pytest.mark.parametrize("kind", ["MaxPool", "AveragePool"])
+def test_a_reader_that_takes_windows_as_large_as_the_map_for_the_map(kind: str) -> None:
+    counted = {"count_include_pad": 1} if kind == "AveragePool" else {}
+    proto = one(kind, (1, 2, 3, 3), kernel_shape=[3, 3], pads=[1, 1, 1, 1], **counted)
+    made = check(proto, "sophon", "runtime")
+    (pooling,) = (layer for layer in made.text.layer if layer.type == "Pooling")
+    assert pooling.pooling_param.pad == 0
+    assert types(check(proto, "opencv", "runtime")) == ["Pooling"]
+
+
 def test_each_target_rounds_down_by_its_own_field() -> None:
     proto = one("MaxPool", (1, 2, 112, 112), kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
     layer = check(proto).text.layer[1]

@@ -32,8 +32,7 @@ def _plain_unary(kind: str, layer: str) -> None:
 
 
 for _kind, _layer in (
-    *(("Relu", "ReLU"), ("Sigmoid", "Sigmoid"), ("Tanh", "TanH"), ("Log", "Log")),
-    ("Softplus", "BNLL"),
+    *(("Relu", "ReLU"), ("Sigmoid", "Sigmoid"), ("Tanh", "TanH"), ("Softplus", "BNLL")),
 ):
     _plain_unary(_kind, _layer)
 
@@ -61,6 +60,16 @@ def _exp(graph: CaffeGraph, x: Value) -> Value:
     # sigmoid(x) / sigmoid(-x), whose parts are exact far out, too
     below = graph.unary("Sigmoid", graph.power(x, scale=-1))
     return multiplied(graph, graph.unary("Sigmoid", x), graph.power(below, power=-1))
+
+
+@onnx("Log", any_order=True)
+def natural_logarithm(graph: CaffeGraph, node: Node) -> Value:
+    return _log(graph, node.value(0))
+
+
+def _log(graph: CaffeGraph, x: Value) -> Value:
+    base = graph.target.log_base
+    return graph.unary("Log", x, log_param={} if base is None else {"base": base})
 
 
 @onnx("LeakyRelu", any_order=True)
@@ -223,7 +232,7 @@ def softmax(graph: CaffeGraph, node: Node) -> Value:
         axis = 1
     y = graph.layer("Softmax", x, softmax_param={} if axis == 1 else {"axis": axis})
     if node.kind == "LogSoftmax":
-        y = graph.layer("Log", y)
+        y = _log(graph, y)
     return graph.reshaped(y, shape)
 
 

@@ -16,6 +16,8 @@ MOST_PARTS = 128
 def transpose(graph: CaffeGraph, node: Node) -> Value:
     x = node.value(0)
     perm = node.get("perm") or list(range(len(x.shape)))[::-1]
+    if sorted(perm) != list(range(len(x.shape))):
+        raise NetError(f"perm {list(perm)} is no order of {len(x.shape)} axes")
     # Nothing is moved until somebody needs it so.
     return Value(x.blob, [x.order[axis] for axis in perm])
 

@@ -23,6 +23,8 @@ def pads_of(node: Node, size: Sequence[int], kernel: Sequence[int]) -> list[tupl
     if kind in ("NOTSET", "VALID"):
         pads = node.get("pads", [0] * 2 * axes) if kind == "NOTSET" else [0] * 2 * axes
         return list(zip(pads[:axes], pads[axes:], strict=True))
+    if kind not in ("SAME_UPPER", "SAME_LOWER"):
+        raise NetError(f"auto_pad {kind!r} is unknown")
     sides = []
     for n, k, s in zip(size, kernel, strides, strict=True):
         whole = max(0, (-(-n // s) - 1) * s + k - n)
@@ -66,15 +68,22 @@ def _as_pictures(
     return graph.reshaped(y, y.shape[:3])
 
 
-@onnx("Conv")
-def convolution(graph: CaffeGraph, node: Node) -> Value:
+def _settings(
+    node: Node,
+) -> tuple[Value, Array, Array | None, list[int], list[int], int]:
+    """What a node works on, its weight, bias, strides, dilations and number of groups."""
     x, weight = node.value(0), node.array(1, "weight")
     axes = len(x.shape) - 2
     bias = node.array(2, "bias") if node.has(2) else None
     strides = list(node.get("strides", [1] * axes))
     dilations = list(node.get("dilations", [1] * axes))
+    return x, weight, bias, strides, dilations, int(node.get("group", 1))
+
+
+@onnx("Conv")
+def convolution(graph: CaffeGraph, node: Node) -> Value:
+    x, weight, bias, strides, dilations, group = _settings(node)
     sides = pads_of(node, x.shape[2:], _reach(weight, dilations))
-    group = int(node.get("group", 1))
     return _as_pictures(convolved, graph, x, weight, bias, strides, sides, dilations, group)
 
 
@@ -131,6 +140,8 @@ def _layer(
     dilations: Sequence[int],
     group: int,
 ) -> Value:
+    if not _takes(graph, kind, dilations):
+        weight, dilations = _spread(weight, dilations), [1] * len(dilations)
     settings = {
         "num_output": outputs,
         **({} if bias is not None else {"bias_term": False}),
@@ -142,6 +153,21 @@ def _layer(
     }
     arrays = [weight] if bias is None else [weight, bias]
     return graph.layer(kind, x, arrays=arrays, convolution_param=by_axis(settings))
+
+
+def _takes(graph: CaffeGraph, kind: str, dilations: Sequence[int]) -> bool:
+    """Whether the reader knows such dilations."""
+    if kind == "Deconvolution" and not graph.target.dilates_transposes:
+        return all(d == 1 for d in dilations)
+    return not graph.target.dilates_alike or len(set(dilations)) == 1
+
+
+def _spread(weight: Array, dilations: Sequence[int]) -> Array:
+    """Return kernels with zeros where dilated ones have nothing."""
+    wide = np.zeros((*weight.shape[:2], *_reach(weight, dilations)))
+    places = (slice(None), slice(None), *(slice(None, None, d) for d in dilations))
+    wide[places] = weight
+    return wide
 
 
 def by_axis(settings: dict[str, object]) -> dict[str, object]:
@@ -158,13 +184,9 @@ def by_axis(settings: dict[str, object]) -> dict[str, object]:
 
 @onnx("ConvTranspose")
 def deconvolution(graph: CaffeGraph, node: Node) -> Value:
-    x, weight = node.value(0), node.array(1, "weight")
-    axes = len(x.shape) - 2
-    bias = node.array(2, "bias") if node.has(2) else None
-    strides = list(node.get("strides", [1] * axes))
-    dilations = list(node.get("dilations", [1] * axes))
+    x, weight, bias, strides, dilations, group = _settings(node)
+    axes = len(strides)
     more = list(node.get("output_padding", [0] * axes))
-    group = int(node.get("group", 1))
     kernel = _reach(weight, dilations)
     full = [(n - 1) * s + k for n, s, k in zip(x.shape[2:], strides, kernel, strict=True)]
     rule = node.get("auto_pad", "NOTSET")

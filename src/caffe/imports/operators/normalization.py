@@ -10,6 +10,7 @@ from ...errors import NetError
 from ..caffe_graph import CaffeGraph, Node, Value, onnx
 from .arithmetic import multiplied, summed
 from .product import along_channels, matrix_applied
+from .shape import cut
 
 
 @onnx("BatchNormalization")
@@ -32,33 +33,54 @@ def batch_norm(graph: CaffeGraph, node: Node) -> Value:
 
 @onnx("LRN")
 def across_channels(graph: CaffeGraph, node: Node) -> Value:
-    size = int(node.get("size"))
+    size = int(node.need("size"))
     if size % 2 == 0:
         raise NetError(f"Caffe's LRN has an odd number of channels in a sum, not {size}")
-    param = {
-        "local_size": size,
-        "alpha": float(node.get("alpha", 1e-4)),
-        "beta": float(node.get("beta", 0.75)),
-        "k": float(node.get("bias", 1.0)),
-    }
-    return graph.layer("LRN", node.value(0), lrn_param=param)
+    alpha, beta = float(node.get("alpha", 1e-4)), float(node.get("beta", 0.75))
+    shift = float(node.get("bias", 1.0))
+    if shift == 1 or graph.target.shifts_lrn:
+        param = {"local_size": size, "alpha": alpha, "beta": beta, "k": shift}
+        return graph.layer("LRN", node.value(0), lrn_param=param)
+    if shift <= 0:
+        raise NetError(f"{graph.target.full_name}'s LRN adds 1, and {shift:g} is no multiple of it")
+    # x / (k + a) ** b = k ** -b * x / (1 + a / k) ** b
+    param = {"local_size": size, "alpha": alpha / shift, "beta": beta}
+    y = graph.layer("LRN", node.value(0), lrn_param=param)
+    return graph.power(y, scale=shift**-beta)
 
 
-def normalized(graph: CaffeGraph, x: Value, axis: int, eps: float, centred: bool = True) -> Value:
+def normalized(graph: CaffeGraph, x: Value, axis: int, eps: float) -> Value:
     """Return vectors along an axis less their mean, divided by their standard deviation."""
     own = x.order[axis]
     count = x.blob.shape[own]
 
     def work(channels: Value) -> Value:
-        if centred:
-            mean = matrix_applied(graph, channels, 1, np.full((1, count), -1 / count))
-            channels = summed(graph, channels, matrix_applied(graph, mean, 1, np.ones((count, 1))))
+        if lacks_roots(graph):
+            # One channel more holds what is added to the variance.
+            matrix = np.vstack([np.eye(count) - 1 / count, np.zeros((1, count))])
+            bias = np.append(np.zeros(count), math.sqrt(count * eps))
+            longer = matrix_applied(graph, channels, 1, matrix, bias)
+            return cut(graph, scaled_to(graph, longer, math.sqrt(count)), 1, 0, count)
+        mean = matrix_applied(graph, channels, 1, np.full((1, count), -1 / count))
+        channels = summed(graph, channels, matrix_applied(graph, mean, 1, np.ones((count, 1))))
         square = multiplied(graph, channels, channels)
         variance = matrix_applied(graph, square, 1, np.full((1, count), 1 / count))
         factor = graph.power(variance, power=-0.5, shift=eps)
         return multiplied(graph, channels, matrix_applied(graph, factor, 1, np.ones((count, 1))))
 
     return graph.alike(x, along_channels(graph, Value(x.blob), own, work))
+
+
+def lacks_roots(graph: CaffeGraph) -> bool:
+    """Whether the reader has no Power, and Normalize instead."""
+    return not graph.target.knows("Power") and graph.target.knows("Normalize")
+
+
+def scaled_to(graph: CaffeGraph, channels: Value, length: float) -> Value:
+    """Return each place's vector of channels, as long as that."""
+    settings = {"across_spatial": False, "channel_shared": False}
+    factors = np.full(channels.shape[1], length)
+    return graph.layer("Normalize", channels, arrays=[factors], norm_param=settings)
 
 
 @onnx("LayerNormalization", any_order=True)

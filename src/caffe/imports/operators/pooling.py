@@ -47,7 +47,7 @@ def _method(kind: str) -> dict[str, object]:
 def pooling(graph: CaffeGraph, node: Node) -> Value:
     x = node.value(0)
     rank = len(x.shape)
-    kernel = list(node.get("kernel_shape"))
+    kernel = list(node.need("kernel_shape"))
     strides = list(node.get("strides", [1] * len(kernel)))
     if any(d != 1 for d in node.get("dilations", [])):
         raise NetError("Caffe's Pooling has no dilation; a larger kernel, or a stride, would do")
@@ -123,7 +123,9 @@ def _windows(
         for n, k, s, p, count in zip(size, kernel, strides, pads, counts, strict=True)
     )
     y = None
-    if counted is None or graph.target.clips_means or not hangs_over:
+    clips = counted is None or graph.target.clips_means or not hangs_over
+    is_whole = tuple(size) == tuple(kernel) and any(pads)
+    if clips and (graph.target.pads_wholes or not is_whole):
         y = _pooled(graph, x, method, kernel, strides, pads, counts)
     if y is None:
         # What repeats the border changes no window's largest value that has the border anyway.

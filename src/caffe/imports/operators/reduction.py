@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -11,8 +12,9 @@ from ...errors import NetError
 from ..caffe_graph import CaffeGraph, Node, Value, onnx
 from .activation import size_of
 from .arithmetic import multiplied
+from .normalization import lacks_roots, scaled_to
 from .pooling import whole
-from .product import matrix_applied
+from .product import along_channels, matrix_applied
 
 
 @onnx(
@@ -75,6 +77,9 @@ def _largest(graph: CaffeGraph, x: Value, axis: int) -> Value:
 @onnx("LpNormalization", any_order=True)
 def lp_normalization(graph: CaffeGraph, node: Node) -> Value:
     x, axis, p = node.value(0), node.axis(-1), int(node.get("p", 2))
+    if p == 2 and lacks_roots(graph):
+        work = functools.partial(scaled_to, graph, length=1.0)
+        return graph.alike(x, along_channels(graph, Value(x.blob), x.order[axis], work))
     norm = _reduced(graph, x, f"L{p}", [axis])
     return multiplied(graph, x, graph.power(norm, power=-1))
 

@@ -127,6 +127,8 @@ def gather(graph: CaffeGraph, node: Node) -> Value:
         return _embedded(graph, x.array, node.value(1), axis)
     indices = node.array(1, "indices")
     n = x.shape[axis]
+    if indices.size and not -n <= indices.min() <= indices.max() < n:
+        raise NetError(f"its indices go beyond the {n} places of axis {axis}")
     y = picked(graph, x, axis, [int(i) % n for i in indices.reshape(-1)])
     if indices.ndim == 1:
         return y
@@ -245,7 +247,7 @@ def padded(graph: CaffeGraph, x: Value, sides: Mapping[int, tuple[int, int]], mo
 
 @onnx("DepthToSpace")
 def depth_to_space(graph: CaffeGraph, node: Node) -> Value:
-    x, block = node.value(0), int(node.get("blocksize"))
+    x, block = node.value(0), int(node.need("blocksize"))
     n, c, h, w = x.shape
     c //= block * block
     if node.get("mode", "DCR") == "DCR":
@@ -258,7 +260,7 @@ def depth_to_space(graph: CaffeGraph, node: Node) -> Value:
 
 @onnx("SpaceToDepth")
 def space_to_depth(graph: CaffeGraph, node: Node) -> Value:
-    x, block = node.value(0), int(node.get("blocksize"))
+    x, block = node.value(0), int(node.need("blocksize"))
     channels = x.shape[1]
     kernels = np.zeros((channels * block * block, 1, block, block))
     for i in range(block):
