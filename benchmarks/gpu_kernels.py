@@ -17,6 +17,7 @@ from report import Times
 from torch.nn import functional as F
 
 import caffe
+from caffe.io.recipe import PictureRecipe
 from caffe.layers import lrn_kernel
 from caffe.layers.normalization import LRN
 from caffe.memory.stores import DeviceStore
@@ -124,7 +125,7 @@ def _sum(place: Place, batch: int) -> Ways:
 
 
 def _pictures(device: str, count: int) -> Ways:
-    recipe = caffe.io.PictureRecipe((104, 117, 123), crop=(227, 227)).for_input((1, 3, 227, 227))
+    recipe = PictureRecipe((104, 117, 123), crop=(227, 227)).for_input((1, 3, 227, 227))
     store = STAND_IN if device == "cpu" else DeviceStore(torch.device(device, 0))
     sender = Sender(recipe, store)
     rng = np.random.default_rng(0)

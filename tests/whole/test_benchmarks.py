@@ -74,6 +74,10 @@ def test_the_script_for_gpus_runs_with_a_stand_in(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "gpu.json").read_text())
     assert [part["failed"] for part in found["tests"]] == [[], []]
     assert all(part["tests"] for part in found["tests"])
+    assert all("apart" in figure["ms"] for figure in found["kernels"])
+    # What needs no card is compared, and computes the same.
+    assert found["kernels"][-1]["error"] < 1e-6
+    assert "one" in found["kernels"][-1]["ms"]
     (forward,) = found["forward"]
     assert forward["refused"] == {}
     assert set(forward["ms"]) == {"Recaffe", "Recaffe, sent", "torch eager", "ONNX Runtime"}
