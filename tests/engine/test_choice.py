@@ -61,8 +61,8 @@ class Rival:
     needs_torch = False
     tolerance = 1e-3
 
-    def __init__(self, name: str, seconds: float = 1.0) -> None:
-        self.name, self.seconds = name, seconds
+    def __init__(self, name: str, seconds: float = 1.0, gentler: Rival | None = None) -> None:
+        self.name, self.seconds, self.gentler = name, seconds, gentler
 
     def refusal(self, operation: Operation) -> str | None:
         return None if self.name in operation.takers else "no"  # type: ignore[attr-defined]
@@ -220,6 +220,19 @@ def test_what_gives_wrong_values_is_given_up(value: float, is_told: bool) -> Non
     runs(choice, TRIAL)
     assert choice.chosen is not None
     assert choice.chosen.name == "b"
+
+
+@pytest.mark.parametrize(("value", "winner"), [(1.002, "gentle a"), (1.02, "b")])
+@pytest.mark.filterwarnings("ignore:a computes otherwise:caffe.CaffeWarning")
+def test_what_only_rounds_off_too_much_is_tried_in_a_gentler_way(value: float, winner: str) -> None:
+    choice = choice_of(Rival("a", 0.1, Rival("gentle a", 0.3)), Rival("b", 0.5))
+    runs(choice, PATIENCE)
+    (made,) = choice._made.values()
+    choice.check(made, {7: torch.full((3,), value)}, {7: torch.ones(3)})
+    assert run(choice) == "compiling"
+    runs(choice, 2 * TRIAL)
+    assert choice.chosen is not None
+    assert choice.chosen.name == winner
 
 
 def test_operations_are_parted_by_who_takes_them() -> None:

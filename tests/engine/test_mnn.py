@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from torch.nn import functional as F
 
 import caffe
 from caffe.engine.backends.choice import PATIENCE, TRIAL
@@ -143,6 +144,39 @@ def test_auto_tries_it_and_keeps_the_values() -> None:
         found = net.forward(a=PICTURES)["fc"]
         np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
     assert "MNN" in net.explain()[1]
+
+
+LARGE = (
+    inputs((1, 16, 48, 48))
+    + """
+layer { name: "conv" type: "Convolution" bottom: "a" top: "conv" convolution_param {
+        num_output: 32 kernel_size: 3 pad: 1 weight_filler { type: "gaussian" std: 1 } } }
+"""
+)
+
+
+def test_the_gentler_way_rounds_off_less() -> None:
+    net = caffe.Net(LARGE, caffe.TEST)
+    net.blobs["a"].data[...] = np.random.default_rng(0).normal(size=(1, 16, 48, 48))
+    net.forward()
+    (choice,) = choices_of(net)
+    assert choice.chosen is not None
+    gentler = choice.chosen.gentler
+    assert gentler is not None
+    assert gentler.gentler is None
+    expected = net.blobs["a"].data_tensor().double()
+    weight, bias = (blob.data_tensor().double() for blob in net.params["conv"])
+    expected = F.conv2d(expected, weight, bias, padding=1)
+    errors = []
+    for backend in (choice.chosen, gentler):
+        made = choice.compiled
+        assert made is not None
+        again = backend.compile(choice._operations, dict(made.inputs), made.outputs)
+        assert again.take(dict(made.inputs))
+        (found,) = again.run().values()
+        errors.append(float((found - expected).abs().amax() / expected.abs().amax()))
+    assert errors[1] < errors[0] / 2
+    assert errors[1] < 2e-6
 
 
 PROGRAM = f"""

@@ -45,11 +45,17 @@ class Backend(Protocol):
         Whether it runs PyTorch's form of the operations, their parameters packed.
     tolerance : float
         By how much of the largest value its results may differ from PyTorch's.
+    gentler : Backend or None
+        The same in another way, which rounds off less and takes longer: tried in its place where
+        results differ by more than that.
     """
 
     name: str
     needs_torch: bool
     tolerance: float
+
+    @property
+    def gentler(self) -> Backend | None: ...
 
     def refusal(self, operation: Operation) -> str | None:
         """Say why an operation cannot be taken; None where it can."""

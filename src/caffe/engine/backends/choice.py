@@ -184,9 +184,14 @@ class Choice:
         facts = [str(settings.precision), names, facts_of(self._operations)]
         self._key = remembered.key_of(facts)
         finding = remembered.recall(self._key)
-        if finding is None or finding.chosen not in (PYTORCH, *names):
+        known = {
+            backend.name: backend
+            for rival in self._rivals
+            for backend in (rival, rival.gentler)
+            if backend is not None
+        }
+        if finding is None or finding.chosen not in (PYTORCH, *known):
             return
-        known = {backend.name: backend for backend in self._rivals}
         self.chosen = known.get(finding.chosen)
         self._rivals = []
         self._times = {name: [seconds] for name, seconds in finding.seconds.items()}
@@ -298,7 +303,8 @@ class Choice:
     ) -> None:
         """Compare what a backend computes with what is known; where they differ, give it up.
 
-        Some round off more than they may, for some weights; of that nothing is said.
+        Some round off more than they may, for some weights; of that nothing is said, and what is
+        gentler takes their turn.
 
         Parameters
         ----------
@@ -319,7 +325,13 @@ class Choice:
                     f"{self._operations[0].label} to {self._operations[-1].label} (by "
                     f"{most_off:.2g} where the largest value is {most:.2g}): it is not used"
                 )
-                self._give_up(backend, "" if most_off <= WRONG * most else told)
+                is_rounding = most_off <= WRONG * most
+                if is_rounding and backend.gentler is not None and self._rivals[:1] == [backend]:
+                    del self._made[backend]
+                    self._rivals[0] = backend.gentler
+                    self._begin_trial()
+                else:
+                    self._give_up(backend, "" if is_rounding else told)
                 return
 
     def _give_up(self, backend: Backend, reason: str) -> None:

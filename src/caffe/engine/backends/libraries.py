@@ -20,7 +20,7 @@ from ...memory.blob import Shape
 from ...processes import in_forked_child
 from ...pytorch import torch
 from ..plan.operation import Operation, Part
-from .backend import Compiled
+from .backend import Backend, Compiled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,6 +40,7 @@ class Library(ABC):
 
     name = ""
     needs_torch = False
+    gentler: Backend | None = None
 
     def __init__(self, precision: torch.dtype) -> None:
         self._precision = precision

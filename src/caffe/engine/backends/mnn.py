@@ -37,11 +37,31 @@ NOISE = (b"The device supports:", b"MNN use high precision")
 _left_behind = LeftBehind("mnn", "_mnncengine")
 
 
+WINOGRAD, FEWER = 3, 1
+"""The hint about tiles of Winograd's algorithm, and its value that leaves out the largest."""
+
+
 class MNN(Library):
-    """The backend that has MNN run operations, in float32 alone; see `Library`."""
+    """The backend that has MNN run operations, in float32 alone; see `Library`.
+
+    Parameters
+    ----------
+    precision : torch.dtype
+        What is computed in.
+    is_gentle : bool
+        Whether Winograd's algorithm has no tiles of 6 x 6 results for 3 x 3 kernels.
+    """
 
     name = "MNN"
     tolerance = 1e-4
+
+    def __init__(self, precision: torch.dtype, is_gentle: bool = False) -> None:
+        super().__init__(precision)
+        self._is_gentle = is_gentle
+        if is_gentle:
+            self.name = "MNN with small tiles"
+        else:
+            self.gentler = MNN(precision, is_gentle=True)
 
     @staticmethod
     def is_installed() -> bool:
@@ -57,7 +77,7 @@ class MNN(Library):
     def _compiled(
         self, operations: Sequence[Operation], inputs: Mapping[int, Shape], outputs: list[int]
     ) -> CompiledSession:
-        return CompiledSession(operations, inputs, outputs)
+        return CompiledSession(operations, inputs, outputs, self._is_gentle)
 
 
 def _refusal(part: Part) -> str | None:
@@ -104,6 +124,8 @@ class CompiledSession:
         The memories that they start from, with the blobs' shapes.
     outputs : list of int
         The memories whose final values are wanted.
+    is_gentle : bool
+        See `MNN`.
 
     Raises
     ------
@@ -114,7 +136,11 @@ class CompiledSession:
     """
 
     def __init__(
-        self, operations: Sequence[Operation], inputs: Mapping[int, Shape], outputs: list[int]
+        self,
+        operations: Sequence[Operation],
+        inputs: Mapping[int, Shape],
+        outputs: list[int],
+        is_gentle: bool = False,
     ) -> None:
         graph = _Graph(operations, inputs)
         self._is_odd = graph.has_odd_params
@@ -129,6 +155,8 @@ class CompiledSession:
             # It owns the session, and must live as long.
             self._interpreter = library.Interpreter(str(model))
             self._interpreter.setExternalFile(str(weights))
+            if is_gentle:
+                self._interpreter.setSessionHint(WINOGRAD, FEWER)
             self._session = self._interpreter.createSession(
                 {"backend": "CPU", "numThread": torch.get_num_threads(), "precision": "high"}
             )

@@ -26,6 +26,7 @@ class Recorder:
     needs_torch = True
     # The operations are the same.
     tolerance = 0.0
+    gentler = None
 
     def __init__(self, store: Store) -> None:
         self._store = store
