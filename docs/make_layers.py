@@ -21,6 +21,7 @@ backward. This page is written by `python docs/make_layers.py` from the layers t
 
 "Quicker" tells what a net that needs no gradients may have run instead of the layer's own forward:
 an operation of the plan that is quicker, being joined with the layer before it, or OpenVINO.
+What OpenVINO is given, ONNX Runtime is, too.
 
 | Layer | What it computes | Parameters | Gradient | Quicker | Beside the original |
 |---|---|---|---|---|---|

@@ -43,8 +43,8 @@ What holds for all of them:
 - Vectors (`caffe._caffe.BlobVec` and the others) are Python lists: they are sliced, compared and
   printed.
 - Nets run in forked processes (Flask, gunicorn, `multiprocessing`), by one thread each, and in
-  threads. In a fork of a process that has used OpenVINO, MNN or a GPU, PyTorch takes their place
-  and the GPU is refused; `spawn` has both.
+  threads. In a fork of a process that has used OpenVINO, ONNX Runtime, MNN or a GPU, PyTorch takes
+  their place and the GPU is refused; `spawn` has both.
 - `os.path.dirname(caffe.__file__) + "/imagenet/ilsvrc_2012_mean.npy"` is there, 3 x 256 x 256. It
   is **not the original's picture**: it has the published mean of each channel (104.00698793,
   116.66876762, 122.67891434) at every place, so that `.mean(1).mean(1)` gives the same numbers.

@@ -18,8 +18,8 @@ import caffe
 from .engines import OVERFLOW, Arrays, Differs, differences, exact, fill, remembering, running
 from .nets import Drawn, draw_net
 
-ENGINES = ("torch",) * 10 + ("auto",) * 4 + ("openvino",) * 2
-"""How often each engine is tried; OpenVINO takes long to prepare."""
+ENGINES = ("torch",) * 10 + ("auto",) * 4 + ("openvino",) * 2 + ("onnxruntime",) * 2
+"""How often each engine is tried; libraries take long to prepare."""
 
 QUIET_RUNS = 10
 """After so many forwards without a change "auto" has tried OpenVINO."""

@@ -19,9 +19,13 @@ if TYPE_CHECKING:
     from .memory.stores import Store
 
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
-ENGINES = ("auto", "torch", "openvino", "mnn", "layerwise")
+ENGINES = ("auto", "torch", "openvino", "onnxruntime", "mnn", "layerwise")
 
-LIBRARIES = {"openvino": ("OpenVINO", "openvino"), "mnn": ("MNN", "MNN")}
+LIBRARIES = {
+    "openvino": ("OpenVINO", "openvino"),
+    "onnxruntime": ("ONNX Runtime", "onnxruntime"),
+    "mnn": ("MNN", "MNN"),
+}
 """The engines that are other libraries, with their names and the modules that load them."""
 
 
@@ -228,22 +232,22 @@ def set_engine(engine: str) -> None:
 
     Parameters
     ----------
-    engine : {"auto", "torch", "openvino", "mnn", "layerwise"}
+    engine : {"auto", "torch", "openvino", "onnxruntime", "mnn", "layerwise"}
         "torch" runs a net that needs no gradients by a prepared plan: layers joined, weights packed
         for PyTorch's kernels, blobs computed when looked at, large convolutions by Winograd's
         algorithm where some runs show that it is quicker (results differ in the last digits
-        then). "openvino" and "mnn" let OpenVINO or MNN (the extras of these names) run as much of
-        the plan as they can on the CPU; they are prepared at the first forward, which takes up to a
-        second or two. "auto" begins with "torch", tries what is installed of the two from the fifth
-        forward of the same shapes and weights on, and keeps the quickest. "layerwise" runs one
-        layer after another and writes every blob, always.
+        then). "openvino", "onnxruntime" and "mnn" let that library (the extra of that name) run
+        as much of the plan as it can on the CPU; it is prepared at the first forward, which takes
+        up to a second or two. "auto" begins with "torch", tries what is installed of them from the
+        fifth forward of the same shapes and weights on, and keeps the quickest. "layerwise" runs
+        one layer after another and writes every blob, always.
 
     Raises
     ------
     CaffeError
         There is no such engine.
     MissingExtraError
-        OpenVINO or MNN is asked for, but not installed.
+        A library is asked for that is not installed.
     """
     if engine not in ENGINES:
         raise CaffeError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
@@ -261,7 +265,7 @@ def engine() -> str:
     Warns
     -----
     CaffeWarning
-        OpenVINO or MNN is asked for where it cannot run, see `lose_engine`; PyTorch runs the nets.
+        A library is asked for where it cannot run, see `lose_engine`; PyTorch runs the nets.
     """
     if _state.engine in _lost_to_parent:
         name, _ = LIBRARIES[_state.engine]

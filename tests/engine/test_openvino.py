@@ -75,7 +75,7 @@ def test_what_it_cannot_do_stays_with_pytorch() -> None:
         "given by the program",
         "run by OpenVINO",
         "run by OpenVINO",
-        "not by OpenVINO: no translation for OpenVINO is known for MVN",
+        "not by OpenVINO: no translation is known for MVN",
         "run by OpenVINO",
     ]
 

@@ -366,7 +366,9 @@ def test_bfloat16_gives_float32_blobs_near_float32s(net: caffe.Net) -> None:
 def test_an_unknown_precision_is_refused(name: str) -> None:
     with pytest.raises(caffe.CaffeError, match="float32, tf32, bfloat16, float16"):
         caffe.set_precision(name)
-    with pytest.raises(caffe.CaffeError, match="auto, torch, openvino, mnn, layerwise"):
+    with pytest.raises(
+        caffe.CaffeError, match="auto, torch, openvino, onnxruntime, mnn, layerwise"
+    ):
         caffe.set_engine(name)
 
 

@@ -199,7 +199,7 @@ print(net.explain()[1])
 
 def test_a_second_process_knows_what_the_first_has_found_out(home: Path) -> None:
     if not any(library.is_installed() for library in LIBRARIES.values()):
-        pytest.skip("neither of the extras openvino and mnn is installed")
+        pytest.skip("none of the extras openvino, onnxruntime and mnn is installed")
     said = [
         subprocess.run(
             [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True

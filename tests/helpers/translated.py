@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+import caffe
+
 CONVOLUTION = "num_output: 12 weight_filler { type: 'msra' } bias_filler { type: 'gaussian' }"
 LAYERS = {
     "Convolution": f"convolution_param {{ {CONVOLUTION} kernel_h: 3 kernel_w: 2 pad: 1 }}",
@@ -70,3 +74,63 @@ def inputs(*shapes: tuple[int, ...]) -> str:
         + " } } }\n"
         for name, shape in zip("abf", shapes, strict=False)
     )
+
+
+def one_layer(name: str, in_place: bool) -> caffe.Net | None:
+    """A net of a convolution and one of `LAYERS`; None where that cannot run in place."""
+    kind = TYPES.get(name, name)
+    if in_place and (LAYERS[name] or kind in ("Flatten", "AbsVal")):
+        return None
+    top = "a" if in_place else "layer"
+    text = inputs((2, 6, 11, 10)).replace("'a'", "'x'") + (
+        "layer { name: 'head' type: 'Convolution' bottom: 'x' top: 'a' convolution_param { "
+        "num_output: 6 kernel_size: 1 weight_filler { type: 'msra' } } }\n"
+        f"layer {{ name: 'layer' type: '{kind}' bottom: 'a' top: '{top}' {LAYERS[name]} }}"
+    )
+    return _with_statistics(caffe.Net(text, caffe.TEST))
+
+
+def _with_statistics(net: caffe.Net) -> caffe.Net:
+    """Give each BatchNorm a mean and a variance."""
+    for name, layer in zip(net._layer_names, net.layers, strict=True):
+        if layer.type == "BatchNorm":
+            for blob, value in zip(net.params[name], (0.5, 2, 2), strict=True):
+                blob.data[...] = value
+    return net
+
+
+def several(name: str) -> caffe.Net:
+    """A net of a ReLU and one of `SEVERAL`."""
+    shape = (2, 6, 4, 5)
+    text = inputs(shape, shape, *([(2, 6)] if name == "axpy" else []))
+    text += f"layer {{ name: 'x' type: 'ReLU' bottom: 'a' top: 'x' }} layer {{ name: '{name}' "
+    return caffe.Net(f"{text} top: '{name}' {SEVERAL[name]} }}", caffe.TEST)
+
+
+NET = (
+    inputs((2, 3, 16, 16))
+    + """
+layer { name: "conv" type: "Convolution" bottom: "a" top: "conv"
+        convolution_param { num_output: 8 kernel_size: 3 weight_filler { type: "msra" } } }
+layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "conv" }
+layer { name: "scale" type: "Scale" bottom: "conv" top: "conv" scale_param { bias_term: true
+        filler { type: "gaussian" } } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "side" type: "Convolution" bottom: "conv" top: "side"
+        convolution_param { num_output: 8 kernel_size: 1 weight_filler { type: "msra" } } }
+layer { name: "bn2" type: "BatchNorm" bottom: "side" top: "side" }
+layer { name: "sum" type: "Eltwise" bottom: "side" bottom: "conv" top: "sum" }
+layer { name: "relu2" type: "ReLU" bottom: "sum" top: "sum" }
+layer { name: "mvn" type: "MVN" bottom: "sum" top: "mvn" }
+layer { name: "fc" type: "InnerProduct" bottom: "mvn" top: "fc"
+        inner_product_param { num_output: 4 weight_filler { type: "xavier" } } }
+layer { name: "clip" type: "Clip" bottom: "fc" top: "fc" clip_param { min: -0.1 max: 6 } }
+"""
+)
+"""What libraries join, and in its midst a layer that they do not know."""
+PICTURES = np.random.default_rng(1).normal(size=(2, 3, 16, 16)).astype(np.float32)
+
+
+def joined() -> caffe.Net:
+    """The net of `NET`."""
+    return _with_statistics(caffe.Net(NET, caffe.TEST))

@@ -24,6 +24,7 @@ NETS = 60
 
 HAS_OPENVINO = importlib.util.find_spec("openvino") is not None
 HAS_MNN = all(importlib.util.find_spec(name) for name in ("MNN", "flatbuffers"))
+HAS_ONNX_RUNTIME = all(importlib.util.find_spec(name) for name in ("onnxruntime", "onnx"))
 OTHERS = ("torch", "openvino") if HAS_OPENVINO else ("torch",)
 
 
@@ -32,7 +33,8 @@ def test_a_layer_over_its_parameters(kind: str) -> None:
     ran = 0
     # MNN knows few layers.
     is_mnns = HAS_MNN and registry()[kind].computes_as in mnn.kinds()
-    others = (*OTHERS, "mnn") if is_mnns else OTHERS
+    is_translated = HAS_ONNX_RUNTIME and registry()[kind].computes_as in openvino.kinds()
+    others = (*OTHERS, *["onnxruntime"] * is_translated, *["mnn"] * is_mnns)
     for seed in range(EACH):
         text = layers.draw(Random(f"{kind} {seed}"), kind).net()
         for engine in others:
@@ -46,7 +48,9 @@ def test_a_layer_over_its_parameters(kind: str) -> None:
 def test_a_net_of_layers_that_engines_join(seed: int) -> None:
     text = nets.draw_net(Random(seed)).text
     others = OTHERS if seed % 4 == 0 else ("torch",)
-    for engine in (*others, "mnn") if seed % 4 == 1 and HAS_MNN else others:
+    if seed % 4 == 1:
+        others = (*others, *["onnxruntime"] * HAS_ONNX_RUNTIME, *["mnn"] * HAS_MNN)
+    for engine in others:
         found = engines.compare(text, seed, engine)
         assert not found, f"{engine}: {', '.join(map(str, found))} in\n{text}"
 

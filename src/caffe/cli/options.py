@@ -41,7 +41,11 @@ Precision = Annotated[
 ]
 Engine = Annotated[
     str | None,
-    typer.Option(metavar="E", help="auto, torch, openvino, mnn or layerwise.", show_default="auto"),
+    typer.Option(
+        metavar="E",
+        help="auto, torch, openvino, onnxruntime, mnn or layerwise.",
+        show_default="auto",
+    ),
 ]
 
 

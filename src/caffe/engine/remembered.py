@@ -38,7 +38,7 @@ DAY = 86400.0
 
 LONGEST = 32 * DAY
 
-LIBRARIES = ("torch", "openvino", "MNN")
+LIBRARIES = ("torch", "openvino", "onnxruntime", "MNN")
 
 _lock = threading.Lock()
 

@@ -2,7 +2,8 @@
 
 A translation is given the layer, set up, the graph that is being made, and the bottoms as that
 library's values; it returns the tops. It means what the layer's forward means at TEST, for all
-that its condition (`unless`) does not exclude.
+that its condition (`unless`) does not exclude. The operators are OpenVINO's; for ONNX Runtime those
+that are used here are written in ONNX's (`caffe.engine.backends.onnx_operators`).
 """
 
 from __future__ import annotations
@@ -51,5 +52,8 @@ class Graph(Protocol):
 
 Translation = Callable[..., Any]
 
-openvino: Rules[Translation] = Rules("translation for OpenVINO")
-"""Translations into OpenVINO's operators (its newest operator set, from version 13 on)."""
+openvino: Rules[Translation] = Rules("translation")
+"""Translations into OpenVINO's operators (its newest operator set, from version 13 on).
+
+ONNX Runtime takes Recaffe's own, too.
+"""

@@ -18,6 +18,7 @@ from ..plan.operation import Operation, Part
 from ..plan.settings import Settings
 from .backend import Backend, Compiled
 from .mnn import MNN
+from .onnxruntime import OnnxRuntime
 from .openvino import OpenVINO
 from .recorded import Recorder
 
@@ -60,8 +61,12 @@ thousand forwards. And the first forward of a small net is, to the last digit, w
 
 PYTORCH = "PyTorch"
 
-LIBRARIES: dict[str, type[MNN] | type[OpenVINO]] = {"openvino": OpenVINO, "mnn": MNN}
-"""By their engines' names; the first has a form for most layers."""
+LIBRARIES: dict[str, type[MNN] | type[OnnxRuntime] | type[OpenVINO]] = {
+    "openvino": OpenVINO,
+    "onnxruntime": OnnxRuntime,
+    "mnn": MNN,
+}
+"""By their engines' names; the first two have a form for most layers."""
 
 
 def backends_for(settings: Settings) -> list[Backend]:

@@ -11,15 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ...errors import CaffeError, require
+from ...errors import require
 from ...layers.layer import Layer
 from ...layers.translation import Value, openvino
 from ...memory.blob import Shape
 from ...pytorch import torch
-from ..plan.operation import Operation, Part
-from .libraries import Arrays, LeftBehind, Library, are_finite, clean_errors, label, refusal, take
+from ..plan.operation import Operation
+from .libraries import Arrays, LeftBehind, Library, clean_errors, label, refusal, take
+from .translated import Array, TranslatedGraph
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -123,55 +123,34 @@ class CompiledModel:
         }
 
 
-class _Graph:
-    """OpenVINO's graph of some operations, grown one layer after the other."""
+class _Graph(TranslatedGraph):
+    """OpenVINO's graph of some operations."""
+
+    library = OpenVINO.name
 
     def __init__(self, operations: Sequence[Operation], inputs: Mapping[int, Shape]) -> None:
         from openvino import opset13
 
+        super().__init__()
         self.ops: Any = opset13
-        self.has_odd_params = False
         self.parameters = {
             key: self.ops.parameter(list(shape), np.float32) for key, shape in inputs.items()
         }
-        self.values: dict[int, Value] = {
-            key: node.output(0) for key, node in self.parameters.items()
-        }
-        for operation in operations:
-            for part in operation.parts:
-                with clean_errors(operation.label, OpenVINO.name):
-                    self._add(part, operation.label)
+        self.values = {key: node.output(0) for key, node in self.parameters.items()}
+        self.grow(operations)
 
-    def _add(self, part: Part, label: str) -> None:
-        xs = [
-            self.shaped(self.values[key], shape)
-            for key, shape in zip(part.reads, part.read_shapes, strict=True)
-        ]
-        for key, top, shape in zip(part.writes, self._tops(part, xs), part.shapes, strict=True):
-            if self.shape(top) != shape:
-                raise CaffeError(
-                    f"{label}: OpenVINO makes {self.shape(top)} of what is {shape} in Caffe; "
-                    "use caffe.set_engine('torch')"
-                )
-            self.values[key] = top
+    def settled(self, top: Value, shape: Shape) -> Shape:
+        return self.shape(top)
 
-    def _tops(self, part: Part, xs: list[Value]) -> list[Value]:
-        layer = part.layer
-        if layer.passes_on:
-            return xs
-        if layer.is_affine:
-            return [self._affine(layer, xs[0])]
-        made = openvino.get(layer, *part.read_shapes)(layer, self, *xs)
+    def tops_of(self, made: Any) -> list[Value]:
         return list(made.outputs()) if hasattr(made, "outputs") else [made]
 
-    def _affine(self, layer: Layer, x: Value) -> Value:
-        params = [blob.data_tensor().double() for blob in layer.blobs]
-        factor, summand = layer.affine(*params)
+    def scaled(self, x: Value, factor: Array | None, summand: Array | None) -> Value:
         across = (1, -1, *[1] * (len(self.shape(x)) - 2))
         if factor is not None:
-            x = self.ops.multiply(x, self.constant(factor.numpy().reshape(across)))
+            x = self.ops.multiply(x, self.constant(factor.reshape(across)))
         if summand is not None:
-            x = self.ops.add(x, self.constant(summand.numpy().reshape(across)))
+            x = self.ops.add(x, self.constant(summand.reshape(across)))
         return x if not hasattr(x, "outputs") else x.output(0)
 
     # What translations use, see `caffe.layers.translation.Graph`.
@@ -180,7 +159,7 @@ class _Graph:
         return tuple(x.output(0).get_shape() if hasattr(x, "outputs") else x.get_shape())
 
     def constant(self, values: Any) -> Value:
-        self._note(np.asarray(values))
+        self.note(np.asarray(values))
         return self.ops.constant(np.ascontiguousarray(values, dtype=np.float32)).output(0)
 
     def integers(self, values: Iterable[int]) -> Value:
@@ -191,13 +170,9 @@ class _Graph:
         import openvino as ov
 
         values = layer.blobs[index].data_tensor().numpy()
-        self._note(values)
+        self.note(values)
         values = values if shape is None else values.reshape(shape)
         return ov.op.Constant(values, shared_memory=True).output(0)
-
-    def _note(self, values: NDArray[Any]) -> None:
-        if not are_finite(values):
-            self.has_odd_params = True
 
     def shaped(self, x: Value, shape: Sequence[int]) -> Value:
         if self.shape(x) == tuple(shape):

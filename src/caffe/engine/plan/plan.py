@@ -50,9 +50,9 @@ class Plan:
     read_elsewhere : set of int
         The memories that the net's other layers read: these are always written.
     settings : Settings
-        In what, where and by what it is computed. "auto" tries OpenVINO on the CPU, where it is
-        installed, once shapes and weights have stayed the same for some runs, and keeps what is
-        faster.
+        In what, where and by what it is computed. "auto" tries what libraries are
+        installed on the CPU, once shapes and weights have stayed the same for some runs, and keeps
+        what is quickest.
     """
 
     def __init__(self, steps: Sequence[Step], read_elsewhere: set[int], settings: Settings) -> None:
