@@ -16,6 +16,7 @@ import numpy as np
 
 from ...errors import require
 from ...layers.layer import Layer
+from ...layers.normalization import LRN
 from ...layers.translation import openvino
 from ...memory.blob import Shape
 from ...pytorch import torch
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 SILENCE = "ORT_DISABLE_TELEMETRY"
 """What keeps it from reporting to its makers; from version 1.29 on it does, on every system."""
 
-ERRORS = 3
-"""Its number for what it is to tell: errors alone."""
+FATAL = 4
+"""Its number for what it is to write: errors are raised, and need not be written as well."""
 
 SETTINGS = {
     # As long as PyTorch's threads, see `caffe.threads`; versions before this setting wait longer,
@@ -78,6 +79,8 @@ def _refusal(part: Part) -> str | None:
     why = refusal(part, openvino)
     if why is not None:
         return why
+    if isinstance(part.layer, LRN) and min(part.layer.param.alpha, part.layer.param.beta) <= 0:
+        return "alpha or beta is not positive"
     rule = openvino.find(part.layer, *part.read_shapes)
     if rule is None or rule.__module__.partition(".")[0] == OURS:
         return None
@@ -123,7 +126,7 @@ class CompiledSession:
         options = library.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.inter_op_num_threads = 1
-        options.log_severity_level = ERRORS
+        options.log_severity_level = FATAL
         # All of a run's memory as one block would be as quick, and lie beside what the first took.
         options.enable_mem_pattern = False
         for name, setting in SETTINGS.items():
