@@ -140,16 +140,27 @@ def test_a_first_run_or_a_single_slow_one_decides_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "rounds"), [(0.95, MOST_ROUNDS), (1.05, MOST_ROUNDS), (0.8, ROUNDS), (1.2, ROUNDS)]
+    ("milliseconds", "rivals", "rounds"),
+    [
+        (1, 0.95, MOST_ROUNDS),
+        (1, 1.05, MOST_ROUNDS),
+        (1, 0.8, MOST_ROUNDS),
+        (50, 0.8, ROUNDS),
+        (50, 1.2, ROUNDS),
+        (50, 0.95, 2 * ROUNDS),
+        (1, 0.6, 1),
+    ],
 )
-def test_quick_ones_that_are_close_go_on(seconds: float, rounds: int) -> None:
-    choice = choice_of(Rival("a", seconds / 1000))
+def test_quick_ones_and_those_that_are_close_go_on(
+    milliseconds: float, rivals: float, rounds: int
+) -> None:
+    choice = choice_of(Rival("a", milliseconds * rivals / 1000))
     count = 0
     while not choice.is_settled:
-        run(choice, 0.001)
+        run(choice, milliseconds / 1000)
         count += 1
     assert count == PATIENCE + 2 * TURN * rounds
-    assert (choice.chosen is not None) is (seconds < 1)
+    assert (choice.chosen is not None) is (rivals < 1)
 
 
 @pytest.mark.parametrize("seconds", [WORTH + 0.01, 1.0, HOPELESS - 0.01])

@@ -6,12 +6,13 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import requests
-import urllib3
+from typing import TYPE_CHECKING
 
 from ..errors import FetchError
 from ..version import __version__
+
+if TYPE_CHECKING:
+    import requests
 
 CONNECT_TIMEOUT = 15.0
 USER_AGENT = f"recaffe/{__version__} (python-requests)"
@@ -20,6 +21,10 @@ USER_AGENT = f"recaffe/{__version__} (python-requests)"
 @contextmanager
 def opened(url: str, headers: dict[str, str], timeout: float) -> Iterator[requests.Response]:
     """Open `url`; whatever the network does wrong becomes a FetchError that names it."""
+    # Most programs fetch nothing, and loading these takes a while.
+    import requests
+    import urllib3
+
     if not url.lower().startswith(("http://", "https://")):
         raise FetchError(f"{url}: only http and https addresses can be fetched")
     waits = (min(CONNECT_TIMEOUT, timeout), timeout)
@@ -44,6 +49,8 @@ def opened(url: str, headers: dict[str, str], timeout: float) -> Iterator[reques
 
 def _innermost(error: BaseException) -> BaseException:
     """What lies at the bottom of what requests and urllib3 wrap around a failure."""
+    import requests
+
     inner = getattr(error, "reason", None)
     if inner is None and isinstance(error, requests.RequestException) and error.args:
         inner = error.args[0]

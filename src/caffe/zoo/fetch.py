@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-import requests
 from filelock import FileLock
 from rich.console import Console
 from rich.progress import (
@@ -38,6 +37,8 @@ from . import cache
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Digest
+
+    import requests
 
 CHUNK = 1 << 18
 READ_TIMEOUT = 60.0
@@ -191,6 +192,8 @@ def _writing(part: Path, needed: int | None) -> Iterator[None]:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         yield
     except OSError as error:
+        import requests
+
         if isinstance(error, requests.RequestException) or error.errno is None:
             raise
         reason = f"cannot be written ({error.strerror})"

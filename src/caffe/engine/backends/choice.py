@@ -37,6 +37,9 @@ CLOSE = 1.15
 QUICK = 1.0
 """How many seconds the runs of a trial may have taken for it to go on."""
 
+SHORT = 0.5
+"""How many they must have taken, unless it is plain: whatever else runs for a moment may pass."""
+
 TURN = 2
 """How many runs a turn has; the last one counts."""
 
@@ -381,7 +384,7 @@ class Choice:
         champions, rivals = (min(self._times[_name(one)]) for one in (self.chosen, rival))
         rounds = self._turns // (2 * TURN)
         is_close = champions / CLOSE < rivals < champions * CLOSE
-        goes_on = is_close and self._spent < QUICK and rounds < MOST_ROUNDS
+        goes_on = rounds < MOST_ROUNDS and self._spent < (QUICK if is_close else SHORT)
         # A single slow run of a busy machine makes nothing plain.
         least = self._least[self.chosen]
         is_plain = not least / HOPELESS < self._least[rival] < least * HOPELESS
