@@ -266,6 +266,11 @@ class SyncedMemory:
         return is_untouched and self._compute is None and self._fill is None
 
     @property
+    def computation(self) -> Callable[[], Tensor] | None:
+        """What computes the newest values, while nobody has asked for them."""
+        return self._compute
+
+    @property
     def is_deferred(self) -> bool:
         """Whether the newest values are yet to be computed."""
         return self._compute is not None

@@ -36,6 +36,7 @@ class Computation:
 
     compute: Callable[[int], Tensor]
     key: int
+    looks: Looks
 
     def __call__(self) -> Tensor:
         return self.compute(self.key)
@@ -75,11 +76,15 @@ class Looks:
 
     def defer(self, key: int, memory: SyncedMemory) -> None:
         """Leave a memory to be computed when somebody looks."""
+        left = memory.computation
+        if isinstance(left, Computation) and left.looks is self and left.key == key:
+            # Nobody has looked since this was said before.
+            return
         computation = self._computations.get(key)
         if computation is None:
             compute = self._compute()
             assert compute is not None
-            computation = self._computations[key] = Computation(compute, key)
+            computation = self._computations[key] = Computation(compute, key, self)
         memory.defer(self._written[key].count, computation)
 
     def settle(self, first: int) -> None:

@@ -6,6 +6,7 @@ import math
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ...memory.blob import Blob, Shape
 from ...memory.synced import SyncedMemory
@@ -39,9 +40,9 @@ class Kept:
     is_kept: bool = False
     seen: int = 0
 
-    @property
+    @cached_property
     def count(self) -> int:
-        """How many numbers it holds."""
+        """How many numbers it holds, once its shape is known."""
         return math.prod(self.shape)
 
     @property
