@@ -174,15 +174,13 @@ def precision() -> torch.dtype:
     return torch.float32 if _state.precision == "tf32" else getattr(torch, _state.precision)
 
 
-def training_precision() -> torch.dtype:
-    """Return what this thread's nets compute in while they are trained.
+def trains_in_bfloat16() -> bool:
+    """Tell whether this thread's nets compute in bfloat16 while they are trained, or in float32.
 
-    Parameters, their gradients, statistics and losses are float32 whatever this is. In float16
+    Parameters, their gradients, statistics and losses are float32 all the same. In float16
     gradients would fall to zero.
     """
-    from .pytorch import torch
-
-    return torch.bfloat16 if _state.precision == "bfloat16" else torch.float32
+    return _state.precision == "bfloat16"
 
 
 def allows_tf32() -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .. import mode
@@ -76,10 +76,14 @@ class Step:
         Sums over a batch or over neighbours lose too many digits in them.
         """
         layer = self.layer
-        takes_short = layer.takes_short_numbers and layer.family != "normalization"
-        if takes_short and self.is_recorded and not layer.is_patched:
-            return mode.training_precision()
-        return torch.float32
+        is_short = (
+            mode.trains_in_bfloat16()
+            and self.is_recorded
+            and layer.takes_short_numbers
+            and layer.family != "normalization"
+            and not layer.is_patched
+        )
+        return torch.bfloat16 if is_short else torch.float32
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy has: no forward that could be gone back through."""
@@ -174,9 +178,10 @@ class Step:
 
     def loss(self, store: Store | None) -> Loss:
         """Return what the tops add to the loss as they stand."""
-        weighted = [top for top, w in zip(self.tops, self.loss_weights, strict=False) if w]
-        if not weighted:
+        weights = self.loss_weights
+        if not any(weights):
             return 0.0
+        weighted = [top for top, w in zip(self.tops, weights, strict=False) if w]
         with self.blame():
             return sum_of(_dot(top, store) for top in weighted)
 
@@ -197,7 +202,7 @@ class Step:
             if record is not None and record.dtype == dtype and record.holds(store):
                 inputs, results = record.leaves, record.results
             else:
-                inputs, results = self.inputs(store), None
+                inputs, results = self.inputs(store, dtype), None
                 if self._original is not None:
                     inputs[0] = self._original()
             diffs = [self._as_taken(top.formed_diff(store), dtype) for top in self.tops]
@@ -205,8 +210,7 @@ class Step:
             if not layer.takes_any_strides:
                 tops = [top.contiguous() for top in tops]
             needs = self.needs()
-            with layer.recorded(results):
-                gradients = layer.backward(diffs, tops, inputs, needs)
+            gradients = layer.backward_through(results, diffs, tops, inputs, needs)
             self.keep(gradients, needs, store)
 
     def needs(self) -> list[bool]:
@@ -217,24 +221,17 @@ class Step:
             for i, need in enumerate(self.node.bottom_need_backward)
         ] + self.node.param_need_backward
 
-    @contextmanager
-    def blame(self) -> Iterator[None]:
+    def blame(self) -> Blame:
         """Turn whatever is raised inside into an error that names the layer and its blobs."""
-        try:
-            yield
-        except Exception as error:
-            if self.layer.passes_errors_on and not isinstance(error, CaffeError):
-                raise
-            named = as_caffe_error(error, self.label, self.facts())
-            if named is error:
-                raise
-            raise named from error
+        return Blame(self)
 
     @property
     def is_of_nothing(self) -> bool:
         """Whether there is nothing to compute: an empty batch makes empty tops, or a loss of 0."""
+        if not self.bottoms or not self.tops or (self.bottoms[0].count and self.tops[0].count):
+            return False
         layer = self.layer
-        if not self.bottoms or not self.tops or layer.on_blobs or layer.is_patched:
+        if layer.on_blobs or layer.is_patched:
             return False
         if all(top.count == 0 for top in self.tops):
             return True
@@ -249,7 +246,8 @@ class Step:
             for top in self.tops:
                 top.put_data(torch.zeros(top.shape))
             return
-        inputs, dtype = self.inputs(store), self.dtype
+        dtype = self.dtype
+        inputs = self.inputs(store, dtype)
         in_place = bool(self.tops) and bool(self.bottoms) and self.tops[0] is self.bottoms[0]
         self._record = None
         record = None
@@ -319,7 +317,10 @@ class Step:
             if need:
                 if gradient is None:
                     gradient = torch.zeros_like(blob.data_tensor(store))
-                blob.put_diff(gradient.expand(blob.shape), store)
+                is_whole = gradient.shape == blob.shape
+                blob.put_diff(gradient if is_whole else gradient.expand(blob.shape), store)
+        if not self.layer.blobs:
+            return
         taken = {top.formed_diff(store).data_ptr() for top in self.tops}
         for blob, gradient in zip(self.layer.blobs, gradients[split:], strict=False):
             if gradient is not None:
@@ -340,22 +341,22 @@ class Step:
             if "diff" in shares:
                 top.share_diff(self.bottoms[0])
 
-    def inputs(self, store: Store | None) -> list[Tensor]:
-        dtype = self.dtype
-        bottoms = [self._as_taken(blob.formed_data(store), dtype) for blob in self.bottoms]
-        params = (_of_type(blob.data_tensor(store), dtype) for blob in self.layer.blobs)
-        return [*bottoms, *params]
+    def inputs(self, store: Store | None, dtype: torch.dtype | None = None) -> list[Tensor]:
+        """Return the bottoms and the parameters as the layer takes them, of its type or another."""
+        dtype = dtype or self.dtype
+        found = [self._as_taken(blob.formed_data(store), dtype) for blob in self.bottoms]
+        found += [_of_type(blob.data_tensor(store), dtype) for blob in self.layer.blobs]
+        return found
 
     def _as_taken(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """Return `x` as the layer takes it; pictures channels last, which convolutions like."""
         x = _of_type(x, dtype)
         if not self.layer.takes_any_strides:
             return x.contiguous()
-        likes_channels_last = self.layer.family == "convolution" and x.dim() == 4
-        is_quicker = x.device.type == "cpu" or dtype != torch.float32
-        if likes_channels_last and self.is_recorded and is_quicker:
-            return channels_last(x)
-        return x
+        if self.layer.family != "convolution" or x.dim() != 4 or not self.is_recorded:
+            return x
+        is_quicker = dtype != torch.float32 or x.device.type == "cpu"
+        return channels_last(x) if is_quicker else x
 
     def _bottom_shapes(self) -> tuple[Shape, ...]:
         return tuple(blob.shape for blob in self.bottoms)
@@ -363,6 +364,31 @@ class Step:
     @staticmethod
     def _set_loss_weight(top: Blob, weight: float) -> None:
         top.put_diff(torch.full(top.shape, weight))
+
+
+class Blame:
+    """Turns whatever is raised inside into an error that names a step's layer and its blobs."""
+
+    __slots__ = ("_step",)
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        """Raise the error by its new name."""
+        if not isinstance(error, Exception):
+            return
+        step = self._step
+        if step.layer.passes_errors_on and not isinstance(error, CaffeError):
+            return
+        named = as_caffe_error(error, step.label, step.facts())
+        if named is not error:
+            raise named from error
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -430,7 +456,7 @@ def _is_same(x: Tensor, y: Tensor) -> bool:
 
 
 def _dot(top: Blob, store: Store | None) -> Loss:
-    product = (top.data_tensor(store) * top.diff_tensor(store)).sum()
+    product = (top.formed_data(store) * top.formed_diff(store)).sum()
     return float(product) if asking.put_off() is None else product
 
 

@@ -42,11 +42,18 @@ class Convolved:
 
         Nor where there is no finite number: it would go to all places of a tile.
         """
-        if not (self._has_tiles(x) and winograd.pays(x.shape, weight.shape, self.pad, self.group)):
+        if not self.pays(x, weight.shape):
             return None
         y = winograd.Winograd(weight, bias, tuple(x.shape), self.pad, self.group)(x)
         # An odd number of a tile is in all its channels, an odd weight in all its places.
         return y if are_finite(y[:, 0]) and are_finite(weight) else None
+
+    def pays(self, x: Tensor, weight: Shape, slower: float = 1.0) -> bool:
+        """Whether Winograd's algorithm knows such a convolution of pictures, and is worth it."""
+        is_close = self.stride == self.dilation == (1, 1) and not self.transposed
+        if not is_close or self.is_exact or not self._lies_by_rows(x):
+            return False
+        return winograd.pays(tuple(x.shape), tuple(weight), self.pad, self.group, slower)
 
     def gradients(
         self, diff: Tensor, x: Tensor, weight: Tensor, bias: bool, needs: Sequence[bool]
@@ -69,23 +76,21 @@ class Convolved:
 
     def _of_bottom(self, diff: Tensor, weight: Tensor) -> Tensor | None:
         """The gradient by x as a convolution by tiles, of the kernels turned around."""
-        if not self._has_tiles(diff):
+        outputs, inputs, *size = weight.shape
+        pad = tuple(k - 1 - p for k, p in zip(size, self.pad, strict=True))
+        back = replace(self, pad=pad)
+        shape = (inputs * self.group, outputs // self.group, *size)
+        if min(pad) < 0 or not back.pays(diff, shape):
             return None
         turned = weight.flip(2, 3).unflatten(0, (self.group, -1)).transpose(1, 2).flatten(0, 1)
-        pad = tuple(k - 1 - p for k, p in zip(weight.shape[2:], self.pad, strict=True))
-        if min(pad) < 0:
-            return None
-        return replace(self, pad=pad).by_tiles(diff, turned)
+        return back.by_tiles(diff, turned)
 
     def _of_weight(self, diff: Tensor, x: Tensor, weight: Tensor) -> Tensor | None:
         """The gradient by the weights as a product of matrices, or by tiles."""
         if self._is_product(weight):
             rows = _rows(diff).t() @ _rows(x[:, :, :: self.stride[0], :: self.stride[1]])
             return rows.view(weight.shape)
-        if not (
-            self._has_tiles(x)
-            and winograd.pays(x.shape, weight.shape, self.pad, self.group, SLOWER)
-        ):
+        if not self.pays(x, weight.shape, SLOWER):
             return None
         found = winograd.weight_gradient(diff, x, weight.shape[2], self.pad, self.group)
         return found if are_finite(found) else None
@@ -95,7 +100,7 @@ class Convolved:
     ) -> list[Tensor | None]:
         if not any(needs):
             return [None] * len(needs)
-        found = torch.ops.aten.convolution_backward(
+        found = torch.ops.aten.convolution_backward.default(
             *(diff, x, weight, [diff.shape[1]] if bias else None),
             *(self.stride, self.pad, self.dilation),
             *(self.transposed, [0] * len(self.stride), self.group, list(needs)),
@@ -107,11 +112,6 @@ class Convolved:
         """Whether the channels of a place are beside each other, on the CPU."""
         is_row = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
         return is_row and x.device.type == "cpu" and x.dtype == torch.float32
-
-    def _has_tiles(self, x: Tensor) -> bool:
-        """Whether Winograd's algorithm knows such a convolution of pictures."""
-        is_close = self.stride == self.dilation == (1, 1) and not self.transposed
-        return is_close and not self.is_exact and self._lies_by_rows(x)
 
     def _is_product(self, weight: Tensor) -> bool:
         is_point = math.prod(weight.shape[2:]) == 1 and not any(self.pad)

@@ -43,11 +43,16 @@ def class_labels(
         A label is no class; the text names bottom, index and value.
     """
     whole = labels.reshape(-1).trunc()
-    counts = torch.ones_like(whole, dtype=torch.bool) if ignored is None else whole != ignored
     is_class = (whole >= 0) & (whole < classes)
+    if ignored is None:
+        counts = torch.ones_like(is_class)
+        is_wrong, is_known = ~is_class, is_class
+    else:
+        counts = whole != ignored
+        is_wrong, is_known = counts & ~is_class, counts & is_class
 
     def refusal() -> CaffeError:
-        place = int((counts & ~is_class).nonzero()[0])
+        place = int(is_wrong.nonzero()[0])
         label = float(labels.reshape(-1)[place])
         return CaffeError(
             f"{_bottom_name(layer_param, 1)} holds the label {label:g} at "
@@ -55,8 +60,8 @@ def class_labels(
             f"between 0 and {classes - 1}"
         )
 
-    refuse_any(counts & ~is_class, refusal)
-    return torch.where(counts & is_class, whole, 0).long(), counts
+    refuse_any(is_wrong, refusal)
+    return torch.where(is_known, whole, 0).long(), counts
 
 
 def _bottom_name(layer_param: LayerParameter, number: int) -> str:

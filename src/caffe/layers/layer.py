@@ -361,6 +361,21 @@ class Layer(Generic[P]):
         found = iter(torch.autograd.grad(outputs, wanted, top_diffs, allow_unused=True))
         return [next(found) if want else None for want in is_wanted]
 
+    def backward_through(
+        self,
+        results: Tensors | None,
+        diffs: Tensors,
+        tops: Tensors,
+        inputs: Tensors,
+        needs: Sequence[bool],
+    ) -> Sequence[Tensor | None]:
+        """Run `backward` with what `record` returned as results, its inputs being the leaves."""
+        self._recorded = results
+        try:
+            return self.backward(diffs, tops, inputs, needs)
+        finally:
+            self._recorded = None
+
     def forward_in_training(self, *inputs: Tensor) -> Tensor | Sequence[Tensor]:
         """Compute what `forward` does, by an algorithm that rounds otherwise where one is quicker.
 
@@ -398,15 +413,6 @@ class Layer(Generic[P]):
     def wants_record(self) -> bool:
         """Whether `backward` is quicker where forward was recorded."""
         return type(self).backward is Layer.backward or self.backward_uses_record
-
-    @contextmanager
-    def recorded(self, results: Tensors | None) -> Iterator[None]:
-        """Let `backward` take what `record` returned, its inputs being the leaves, inside."""
-        self._recorded = results
-        try:
-            yield
-        finally:
-            self._recorded = None
 
     @property
     def asks_no_values(self) -> bool:

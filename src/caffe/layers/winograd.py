@@ -89,7 +89,8 @@ def pays(shape: Shape, weight: Shape, pad: Shape, group: int, slower: float = 1.
     number, channels, height, width = shape
     size = weight[2:]
     outputs = height + 2 * pad[0] - size[0] + 1, width + 2 * pad[1] - size[1] + 1
-    if min(outputs) < 1 or not saves(size, weight, outputs, group):
+    direct = number * math.prod(outputs) * math.prod(weight)
+    if min(outputs) < 1 or direct < LEAST_TRAINED or not saves(size, weight, outputs, group):
         return False
     m = tile_for(size[0], outputs)
     places = (m + size[0] - 1) ** 2
@@ -97,8 +98,7 @@ def pays(shape: Shape, weight: Shape, pad: Shape, group: int, slower: float = 1.
     pairs = math.prod(weight[:2])
     products = places * tiles * pairs
     changed = places * (tiles * (channels + weight[0]) + pairs)
-    direct = number * math.prod(outputs) * math.prod(weight)
-    return direct >= LEAST_TRAINED and products + CHANGING * changed <= slower * direct
+    return products + CHANGING * changed <= slower * direct
 
 
 @functools.cache

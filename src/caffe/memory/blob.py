@@ -13,7 +13,7 @@ from .. import notebook
 from ..errors import ShapeError, ShapeTypeError
 from ..pytorch import torch
 from .stores import Store
-from .synced import Head, SyncedMemory
+from .synced import SyncedMemory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -174,7 +174,7 @@ class Blob:
     def _repr_html_(self) -> str:
         rows = [_summary("data", self.data_tensor())]
         # Most blobs have no gradient; only to say so, none is to be made.
-        if self._diff.head is not Head.UNINITIALIZED:
+        if not self._diff.is_clear:
             rows.append(_summary("diff", self.diff_tensor()))
         title = f"Blob {self._shape_text()}: {self._count:,} numbers, {_size(4 * self._count)}"
         header = ("", "smallest", "mean", "largest", "zeros", "from smallest to largest")
@@ -219,18 +219,18 @@ class Blob:
 
     def _shaped(self, flat: Tensor) -> Tensor:
         """Return memory, which may be larger, as a tensor of the blob's shape."""
-        own = flat if len(flat) == self._count else flat[: self._count]
+        own = flat if flat.numel() == self._count else flat[: self._count]
         return own.view(self._shape)
 
     def put_data(self, values: Tensor, store: Store | None = None) -> None:
         """Take `values` as data; a tensor of another shape gives the blob that shape."""
-        if tuple(values.shape) != self._shape:
+        if values.shape != self._shape:
             self.reshape(*values.shape)
-        _put(self._data, values, store)
+        self._data.put_formed(values, store)
 
     def put_diff(self, values: Tensor, store: Store | None = None) -> None:
         """Take `values`, of the blob's shape, as diff."""
-        _put(self._diff, values, store)
+        self._diff.put_formed(values, store)
 
     def clear_diff(self) -> None:
         """Set the gradient to zero."""
@@ -301,13 +301,6 @@ class Blob:
                 "use blob.shape"
             )
         return self._shape[axis] if axis < len(self._shape) else 1
-
-
-def _put(memory: SyncedMemory, values: Tensor, store: Store | None) -> None:
-    if values.is_contiguous() and values.dtype == torch.float32:
-        memory.put(values.view(-1), store)
-    else:
-        memory.put_formed(values, store)
 
 
 def _summary(name: str, values: Tensor) -> tuple[str, ...]:

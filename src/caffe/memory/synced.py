@@ -97,7 +97,7 @@ class SyncedMemory:
         self._store: Store | None = None
         self._compute: Callable[[], Tensor] | None = None
         self._array: weakref.ref[np.ndarray] | None = None
-        self._watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
+        self._watchers: weakref.WeakSet[Watcher] | None = None
         self.version = 0
         self.computed = 0
 
@@ -278,12 +278,14 @@ class SyncedMemory:
     def about_to_change(self) -> None:
         """Note that the values will be others; who still needs these takes them now."""
         self.version += 1
-        if self._watchers:
+        if self._watchers is not None:
             for watcher in list(self._watchers):
                 watcher.before_change(self)
 
     def watch(self, watcher: Watcher) -> None:
         """Let `watcher` know of each coming change, as long as somebody else keeps it alive."""
+        if self._watchers is None:
+            self._watchers = weakref.WeakSet()
         self._watchers.add(watcher)
 
     def _place(self, values: Tensor) -> None:
