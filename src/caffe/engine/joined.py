@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..layers.layer import gradients_through
 from ..memory.stores import Store
-from ..pytorch import torch
 from .steps import Record, Step
 
 
@@ -89,11 +89,8 @@ class Joined:
             first.backward(store)
             return
         with first.blame():
-            wanted = [leaf for leaf in record.leaves if leaf.requires_grad]
             diff = first.tops[0].formed_diff(store).to(record.dtype)
-            # Statistics have none.
-            found = iter(torch.autograd.grad(record.results[0], wanted, diff, allow_unused=True))
-            gradients = [next(found) if x.requires_grad else None for x in record.leaves]
+            gradients = gradients_through(record.edges, [diff], record.leaves, self._needs())
             if first.tops[0] is not first.bottoms[0]:
                 # As a Scale that runs by itself would leave it.
                 factor = record.leaves[len(first.needs())].detach().clone()

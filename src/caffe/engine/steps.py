@@ -11,7 +11,7 @@ from .. import mode
 from ..errors import CaffeError, NetError, as_caffe_error
 from ..graph import Node
 from ..layers import asking
-from ..layers.layer import Count, Layer, as_tensors
+from ..layers.layer import Count, Layer, as_tensors, edges_of
 from ..memory.blob import Blob, Shape
 from ..memory.stores import Store
 from ..memory.synced import SyncedMemory
@@ -185,6 +185,15 @@ class Step:
         with self.blame():
             return sum_of(_dot(top, store) for top in weighted)
 
+    def let_go(self) -> None:
+        """Drop what the last passes have computed, unless it is held: the next ones will anew.
+
+        Then the memory of a step of training is free before the next one begins, in large pieces.
+        """
+        self._record = self._original = None
+        for blob in self.tops:
+            blob.let_go()
+
     def backward(self, store: Store | None) -> None:
         """Compute the gradients by the bottoms and add those by the parameters."""
         layer = self.layer
@@ -200,9 +209,9 @@ class Step:
             record, self._record = self._record, None
             dtype = self.dtype
             if record is not None and record.dtype == dtype and record.holds(store):
-                inputs, results = record.leaves, record.results
+                inputs, edges = record.leaves, record.edges
             else:
-                inputs, results = self.inputs(store, dtype), None
+                inputs, edges = self.inputs(store, dtype), None
                 if self._original is not None:
                     inputs[0] = self._original()
             diffs = [self._as_taken(top.formed_diff(store), dtype) for top in self.tops]
@@ -210,7 +219,7 @@ class Step:
             if not layer.takes_any_strides:
                 tops = [top.contiguous() for top in tops]
             needs = self.needs()
-            gradients = layer.backward_through(results, diffs, tops, inputs, needs)
+            gradients = layer.backward_through(edges, diffs, tops, inputs, needs)
             self.keep(gradients, needs, store)
 
     def needs(self) -> list[bool]:
@@ -287,7 +296,7 @@ class Step:
     def put(top: Blob, values: Tensor, store: Store | None) -> None:
         """Take what was computed as a top's data."""
         top.put_data(values, store)
-        top.memory.computed = top.memory.version
+        top.memory.note_computed()
 
     def put_changed(self, store: Store | None) -> None:
         """Take the parameters that forward itself has changed."""
@@ -319,6 +328,7 @@ class Step:
                     gradient = torch.zeros_like(blob.data_tensor(store))
                 is_whole = gradient.shape == blob.shape
                 blob.put_diff(gradient if is_whole else gradient.expand(blob.shape), store)
+                blob.diff_memory.note_computed()
         if not self.layer.blobs:
             return
         taken = {top.formed_diff(store).data_ptr() for top in self.tops}
@@ -414,7 +424,7 @@ class Record:
     """
 
     def __init__(self, leaves: Sequence[Tensor], results: Sequence[Tensor], store: Store | None):
-        self.leaves, self.results = leaves, results
+        self.leaves, self.edges = leaves, edges_of(results)
         self.dtype = next((x.dtype for x in leaves), torch.float32)
         self._store = store
         self._read: list[tuple[Blob, SyncedMemory, int]] = []

@@ -26,6 +26,7 @@ from .reach import Alignment, Along, Reach, middles, same_place
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.autograd.graph import GradientEdge
 
     from ..proto.caffe_pb2 import FillerParameter, LayerParameter
 
@@ -52,6 +53,9 @@ net is judged by, "source" what brings data, "plain" everything else.
 """
 
 Tensors: TypeAlias = "Sequence[Tensor]"
+
+Edge: TypeAlias = "Tensor | GradientEdge | None"
+"""Where the gradient by a result of a recorded forward goes in; None where nothing needs it."""
 
 P = TypeVar("P", bound=Message, default=Any)
 """The class of a layer's parameter message."""
@@ -233,7 +237,7 @@ class Layer(Generic[P]):
         self.param: P = own
         self.blobs = BlobVec()
         self.runs_again = False
-        self._recorded: Tensors | None = None
+        self._recorded: Sequence[Edge] | None = None
 
     @classmethod
     def for_param(cls, layer_param: LayerParameter) -> type[Layer]:
@@ -346,31 +350,23 @@ class Layer(Generic[P]):
         needs : sequence of bool
             Which inputs' gradients are wanted; for the others anything may be returned.
         """
-        leaves, results = inputs, self._recorded
-        if results is None:
+        leaves, edges = inputs, self._recorded
+        if edges is None:
             with self.again():
                 leaves, results = self.record(inputs, needs)
-        pairs = [(r, d) for r, d in zip(results, diffs, strict=False) if r.requires_grad]
-        if not pairs:
-            return [None] * len(inputs)
-        is_wanted = [x.requires_grad and need for x, need in zip(leaves, needs, strict=True)]
-        wanted = [leaf for leaf, want in zip(leaves, is_wanted, strict=True) if want]
-        if not wanted:
-            return [None] * len(inputs)
-        outputs, top_diffs = zip(*pairs, strict=True)
-        found = iter(torch.autograd.grad(outputs, wanted, top_diffs, allow_unused=True))
-        return [next(found) if want else None for want in is_wanted]
+                edges = edges_of(results)
+        return gradients_through(edges, diffs, leaves, needs)
 
     def backward_through(
         self,
-        results: Tensors | None,
+        edges: Sequence[Edge] | None,
         diffs: Tensors,
         tops: Tensors,
         inputs: Tensors,
         needs: Sequence[bool],
     ) -> Sequence[Tensor | None]:
-        """Run `backward` with what `record` returned as results, its inputs being the leaves."""
-        self._recorded = results
+        """Run `backward` through what was recorded, if anything was; the inputs are its leaves."""
+        self._recorded = edges
         try:
             return self.backward(diffs, tops, inputs, needs)
         finally:
@@ -552,7 +548,7 @@ BESIDE_COMPUTING = (
     | OWN_PROMISES
     | frozenset(
         {"adjust_trained", "alignment", "assumes_shapes", "automatic_tops", "backward", "bottoms"}
-        | {"again", "backward_uses_record", "forward_in_training", "record", "recorded"}
+        | {"again", "backward_uses_record", "forward_in_training", "record", "backward_through"}
         | {"computes_as", "coordinates", "declared_shapes", "default_loss_weight", "differences"}
         | {"equal_tops", "face", "family", "for_param", "forbids_in_place", "further_messages"}
         | {"has_gradient", "ignores_propagate_down", "keeps_bottom", "members", "message"}
@@ -638,6 +634,41 @@ def _import_families() -> None:
     package = importlib.import_module(__package__)
     for module in pkgutil.walk_packages(package.__path__, f"{__package__}."):
         importlib.import_module(module.name)
+
+
+def edges_of(results: Tensors) -> list[Edge]:
+    """Return where the gradients by results go in; for that the results need not be kept."""
+    return [_edge_of(result) if result.requires_grad else None for result in results]
+
+
+def _edge_of(result: Tensor) -> Edge:
+    return result if result.grad_fn is None else torch.autograd.graph.get_gradient_edge(result)
+
+
+def gradients_through(
+    edges: Sequence[Edge], diffs: Tensors, leaves: Tensors, needs: Sequence[bool]
+) -> list[Tensor | None]:
+    """Return the gradients by the leaves of a recorded forward; None where one is not needed.
+
+    Parameters
+    ----------
+    edges : sequence of Tensor or GradientEdge or None
+        As `edges_of` returns them.
+    diffs : sequence of Tensor
+        The gradients by the results.
+    leaves : sequence of Tensor
+        What was recorded from.
+    needs : sequence of bool
+        Which leaves' gradients are wanted.
+    """
+    pairs = [(edge, d) for edge, d in zip(edges, diffs, strict=False) if edge is not None]
+    is_wanted = [x.requires_grad and need for x, need in zip(leaves, needs, strict=True)]
+    if not pairs or not any(is_wanted):
+        return [None] * len(leaves)
+    wanted = [leaf for leaf, want in zip(leaves, is_wanted, strict=True) if want]
+    outputs, top_diffs = zip(*pairs, strict=True)
+    found = iter(torch.autograd.grad(outputs, wanted, top_diffs, allow_unused=True))
+    return [next(found) if want else None for want in is_wanted]
 
 
 def family_of(layer_type: str) -> Family:

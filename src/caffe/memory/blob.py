@@ -187,6 +187,17 @@ class Blob:
         """Where `data` is kept; blobs that share their data have the same."""
         return self._data
 
+    @property
+    def diff_memory(self) -> SyncedMemory:
+        """Where `diff` is kept, likewise."""
+        return self._diff
+
+    def let_go(self) -> None:
+        """Be zeros where nobody holds what layers have computed; who asks next gets those."""
+        for memory in (self._data, self._diff):
+            if memory.is_as_computed:
+                memory.clear()
+
     def data_tensor(self, store: Store | None = None) -> Tensor:
         """Return the newest values as a tensor of the blob's shape, to be read."""
         return self._shaped(self._data.read(store))

@@ -265,6 +265,15 @@ class SyncedMemory:
         is_untouched = self.head is Head.UNINITIALIZED
         return is_untouched and self._compute is None and self._fill is None
 
+    def note_computed(self) -> None:
+        """Note that a layer has put the values there."""
+        self.computed = self.version
+
+    @property
+    def is_as_computed(self) -> bool:
+        """Whether the values are those that a layer put there last, and nobody holds them."""
+        return self.version == self.computed and not self.is_clear and not self.is_lent
+
     @property
     def computation(self) -> Callable[[], Tensor] | None:
         """What computes the newest values, while nobody has asked for them."""

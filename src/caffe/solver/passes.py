@@ -29,6 +29,8 @@ def add_gradients(net: Net, count: int, check: Callable[[float], object]) -> Cal
     """
     losses = []
     for _ in range(count):
+        for step in net.inside.steps:
+            step.let_go()
         # Backward only asks what forward has asked before.
         with asking.later(mode.current_store()) as questions:
             losses.append(_forward(net, questions, check))
