@@ -58,8 +58,8 @@ WRONG = 1e-2
 LEAST_WORK = 2**22
 """How many multiply-adds, and numbers read and written, operations must have to be worth a trial.
 
-PyTorch takes some 0.3 ms for less, so that what a library takes to prepare is not had back by a
-thousand forwards. And the first forward of a small net is, to the last digit, what the tenth is.
+A library would spare half a millisecond of a small net's forward, so that what it takes to prepare
+is had back by hundreds of forwards. And the first forward is, to the last digit, what the tenth is.
 """
 
 PYTORCH = "PyTorch"
