@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,6 +119,42 @@ def test_the_layer_uses_it_where_it_works(monkeypatch: pytest.MonkeyPatch) -> No
         caffe.set_engine("auto")
     assert calls == [shape]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+COMPILING = """
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from caffe.layers import lrn_kernel
+
+TENSORS = ("x", "top", "diff", "gradient")
+KNOWN = {"size": 5, "is_usual": True, "rows": 8, "columns": 128, "place_stride": 1}
+for kernel, kind in zip(lrn_kernel._kernels(), ("fp16", "fp32")):
+    types = {
+        name: "constexpr" if name in KNOWN
+        else f"*{kind}" if name in TENSORS
+        else "fp32" if name in ("share", "beta", "k")
+        else "i32"
+        for name in kernel.arg_names
+    }
+    source = ASTSource(fn=kernel, signature=types, constexprs=KNOWN)
+    assert triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm["cubin"]
+print("compiled")
+"""
+
+
+def test_it_compiles_for_an_h100_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET")
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILING],
+        env={**os.environ, "TRITON_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "compiled\n", done.stderr
 
 
 def test_it_is_not_used_on_the_cpu() -> None:

@@ -15,10 +15,10 @@ from ..proto.caffe_pb2 import LRNParameter
 from ..pytorch import torch
 
 if TYPE_CHECKING:
+    import triton.language as tl
     from torch import Tensor
-
-    constexpr = Any
-    """What is known when the kernel is compiled."""
+else:
+    tl = None
 
 TILE, SIDE = 1024, 128
 """How many numbers one program has, and how many of them lie beside each other in memory."""
@@ -26,8 +26,7 @@ TILE, SIDE = 1024, 128
 USUAL = 0.75
 """The exponent for which two roots cost less than a power."""
 
-# Set when Triton is wanted: its language, and what both kernels call.
-tl: Any = None
+# Set when Triton is wanted, as its language is: what both kernels call.
 _tile: Any = None
 _base: Any = None
 _factor: Any = None
@@ -130,12 +129,13 @@ def _kernels() -> tuple[Any, Any, Any]:
 
 
 # What follows is Triton's: it is compiled from its source, and knows `tl` and the functions above.
+# Also annotations must be what `tl` has.
 
 
 def _tile_of(
-    channels: Any, places: Any, channel_stride: Any, place_stride: Any,
-    rows: constexpr, columns: constexpr,
-) -> Any:  # fmt: skip
+    channels: tl.tensor, places: tl.tensor, channel_stride: tl.tensor, place_stride: tl.tensor,
+    rows: tl.constexpr, columns: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
     """This program's channels, where its numbers are, and which of them there are."""
     across = (places + columns - 1) // columns
     down = (channels + rows - 1) // rows
@@ -148,9 +148,9 @@ def _tile_of(
 
 
 def _base_at(
-    x: Any, channel: Any, at: Any, is_inside: Any, channels: Any, stride: Any, share: Any, k: Any,
-    size: constexpr,
-) -> Any:  # fmt: skip
+    x: tl.tensor, channel: tl.tensor, at: tl.tensor, is_inside: tl.tensor, channels: tl.tensor,
+    stride: tl.tensor, share: tl.tensor, k: tl.tensor, size: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
     """k + alpha / n * sum of x**2 over n channels around `channel`, whose numbers are `at`."""
     total = tl.zeros(at.shape, tl.float32)
     for i in tl.static_range(size):
@@ -161,7 +161,7 @@ def _base_at(
     return k + share * total
 
 
-def _factor_of(base: Any, beta: Any, is_usual: constexpr) -> Any:
+def _factor_of(base: tl.tensor, beta: tl.tensor, is_usual: tl.constexpr) -> tl.tensor:
     """base ** -beta."""
     factor = tl.exp2(-beta * tl.log2(base))
     if is_usual:
@@ -171,9 +171,9 @@ def _factor_of(base: Any, beta: Any, is_usual: constexpr) -> Any:
 
 
 def _forward_kernel(
-    x: Any, top: Any, channels: Any, places: Any, channel_stride: Any, place_stride: Any,
-    share: Any, beta: Any, k: Any,
-    size: constexpr, is_usual: constexpr, rows: constexpr, columns: constexpr,
+    x: tl.tensor, top: tl.tensor, channels: tl.tensor, places: tl.tensor, channel_stride: tl.tensor,
+    place_stride: tl.tensor, share: tl.tensor, beta: tl.tensor, k: tl.tensor,
+    size: tl.constexpr, is_usual: tl.constexpr, rows: tl.constexpr, columns: tl.constexpr,
 ) -> None:  # fmt: skip
     channel, at, is_inside = _tile(channels, places, channel_stride, place_stride, rows, columns)
     base = _base(x, channel, at, is_inside, channels, channel_stride, share, k, size)
@@ -183,9 +183,10 @@ def _forward_kernel(
 
 
 def _backward_kernel(
-    x: Any, diff: Any, gradient: Any, channels: Any, places: Any, channel_stride: Any,
-    place_stride: Any, share: Any, beta: Any, k: Any,
-    size: constexpr, is_usual: constexpr, rows: constexpr, columns: constexpr,
+    x: tl.tensor, diff: tl.tensor, gradient: tl.tensor, channels: tl.tensor, places: tl.tensor,
+    channel_stride: tl.tensor, place_stride: tl.tensor, share: tl.tensor, beta: tl.tensor,
+    k: tl.tensor,
+    size: tl.constexpr, is_usual: tl.constexpr, rows: tl.constexpr, columns: tl.constexpr,
 ) -> None:  # fmt: skip
     channel, at, is_inside = _tile(channels, places, channel_stride, place_stride, rows, columns)
     # With s the base: by x[j], d[j] s[j]^-b - 2 a b / n x[j] sum of (d x s^(-b - 1)) nearby.
