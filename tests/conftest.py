@@ -15,6 +15,9 @@ from tests.helpers.places import SHARED
 # that a test starts.
 os.environ["RECAFFE_REMEMBER"] = "0"
 
+# Nor do tests report to the makers of ONNX Runtime, which they load themselves, too.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 # A shell lets what it runs in the background ignore Ctrl-C, and so would all that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
