@@ -78,3 +78,16 @@ def test_a_value_may_be_an_output_as_it_came_in_and_as_a_constant() -> None:
     for name in net.blobs:
         assert net.blobs[name].data.any()
     assert_its_blobs(net)
+
+
+def test_small_sums_of_squares_behind_large_ones_are_not_lost() -> None:
+    net = caffe.Net(
+        inputs((1, 9, 2, 2)) + "layer { name: 'norm' type: 'LRN' bottom: 'a' top: 'norm' "
+        "lrn_param { alpha: 6 k: 0.001 } }",
+        caffe.TEST,
+    )
+    x = np.full((1, 9, 2, 2), 1e-3, np.float32)
+    x[:, 1] = 100
+    found = net.forward(a=x)["norm"].copy()
+    caffe.set_engine("layerwise")
+    np.testing.assert_allclose(found, net.forward(a=x)["norm"], rtol=1e-5)

@@ -16,7 +16,6 @@ import numpy as np
 
 from ...errors import require
 from ...layers.layer import Layer
-from ...layers.normalization import LRN
 from ...layers.translation import openvino
 from ...memory.blob import Shape
 from ...pytorch import torch
@@ -79,8 +78,6 @@ def _refusal(part: Part) -> str | None:
     why = refusal(part, openvino)
     if why is not None:
         return why
-    if isinstance(part.layer, LRN) and min(part.layer.param.alpha, part.layer.param.beta) <= 0:
-        return "alpha or beta is not positive"
     rule = openvino.find(part.layer, *part.read_shapes)
     if rule is None or rule.__module__.partition(".")[0] == OURS:
         return None
