@@ -269,6 +269,19 @@ def test_weights_to_start_from_are_taken(net_file: Path) -> None:
     np.testing.assert_array_equal(weights(again), weights(made))
 
 
+def test_weights_that_are_not_there_are_named_before_a_net_is_made(
+    net_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    param = tmp_path / "solver.prototxt"
+    param.write_text(f'net: "{net_file}" base_lr: 1 lr_policy: "fixed" weights: "gone.caffemodel"')
+    with pytest.raises(
+        caffe.CaffeError, match=r"^gone\.caffemodel: there is no such file"
+    ) as raised:
+        caffe.SGDSolver(str(param))
+    assert isinstance(raised.value, FileNotFoundError)
+    assert "Creating training net" not in capfd.readouterr().err
+
+
 DEEP = """
 layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [4, 3] } } }
 layer { name: "t" type: "Input" top: "t" input_param { shape { dim: [4, 2] } } }

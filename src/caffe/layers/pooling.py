@@ -113,11 +113,16 @@ def max_pool(x: Tensor, windows: Windows) -> tuple[Tensor, Tensor]:
     if is_asked_later:
         return values, torch.where(values > LOWEST, places, -1)
     # Whoever records this (torch.export) shows no values.
-    if not torch.compiler.is_compiling() and not (values >= LOWEST).all():
+    if not torch.compiler.is_compiling() and not _are_numbers(values):
         # Caffe's comparison passes over what is not a number, and over minus infinity.
         values, places = max_pool(torch.where(x > LOWEST, x, LOWEST), windows)
         places = torch.where(values > LOWEST, places, -1)
     return values, places
+
+
+def _are_numbers(values: Tensor) -> bool:
+    """Whether no value is NaN or minus infinity, by their least: a mask would be written first."""
+    return not values.numel() or bool(values.detach().amin() >= LOWEST)
 
 
 def average_pool(x: Tensor, windows: Windows, padding_counts: bool = True) -> Tensor:

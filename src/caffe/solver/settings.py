@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 
-from ..errors import ArgumentError, NetError, did_you_mean
+from ..errors import ArgumentError, MissingFileError, NetError, did_you_mean
 from ..logs import say
 from ..net.construction import naming_source
 from ..net.net import Net
@@ -159,6 +159,19 @@ def weight_files(param: SolverParameter) -> Iterator[str]:
     """Yield the weights to start from; each `weights` may list several, with commas between."""
     for names in param.weights:
         yield from filter(None, (name.strip() for name in names.split(",")))
+
+
+def check_weights(param: SolverParameter) -> None:
+    """Refuse weights to start from that are not there, before nets are made for them.
+
+    Raises
+    ------
+    MissingFileError
+        The text names the file.
+    """
+    for weights in weight_files(param):
+        if not os.path.exists(weights):
+            raise MissingFileError("there is no such file to take weights from", weights)
 
 
 def _described(net: str | NetParameter) -> Described:

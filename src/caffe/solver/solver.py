@@ -103,6 +103,7 @@ class Solver:
         if is_told():
             text = format_text(self.param).rstrip()
             say("solver.cpp:45", f"Initializing solver from parameters: \n{text}")
+        settings.check_weights(self.param)
         with naming_source(source):
             settings.check_settings(self.param)
             self._rate = Rate(self.param)
@@ -112,18 +113,26 @@ class Solver:
             if self.param.random_seed >= 0:
                 mode.set_random_seed(self.param.random_seed + parallel.solver_rank())
                 parallel.set_order_seed(self.param.random_seed)
-            self._make_nets()
+        self._make_nets(source)
+        with naming_source(source):
             self._monitor = Monitor(self.param, self._test_outputs() if self.is_root else None)
         self._learnable: list[Learnable] = self.net.inside.parameters.learnable
         self._update = Update(self.param, self._method, self._learnable)
         say("solver.cpp:57", "Solver scaffolding done.")
 
-    def _make_nets(self) -> None:
-        self._net = settings.train_net(self.param)
+    def _make_nets(self, source: str | None) -> None:
+        """Make the nets, whose errors name the solver's file, and load their weights."""
+        with naming_source(source):
+            self._net = settings.train_net(self.param)
         self._load(self.net)
-        tests = []
+        tests: list[Net] = []
         # One of those that train together tests for all.
-        for net in settings.test_nets(self.param) if self.is_root else ():
+        others = settings.test_nets(self.param) if self.is_root else iter(())
+        while True:
+            with naming_source(source):
+                net = next(others, None)
+            if net is None:
+                break
             # They may have layers that the net which is trained has not.
             self._load(net)
             net.share_with(self.net)
