@@ -39,6 +39,9 @@ class Target:
         Whether Scale and Bias know `axis` and `num_axes`, beside numbers for each channel.
     inner_axes : bool
         Whether InnerProduct works along a later axis than the first behind the batch.
+    moves_for_products : bool
+        Whether products along a picture's height or width are to be over channels that Permute
+        has put there; else Reshape puts them there, as batches of narrow maps.
     joins_pictures : bool
         Whether Concat takes blobs of four axes alone.
     clips_means : bool
@@ -71,6 +74,7 @@ class Target:
     channel_operand: bool = True
     any_axes: bool = True
     inner_axes: bool = True
+    moves_for_products: bool = False
     joins_pictures: bool = False
     clips_means: bool = True
     pads_wholes: bool = True
@@ -167,6 +171,7 @@ TARGETS: dict[str, Target] = {
             ("ceil_mode", False),
             any_axes=False,
             inner_axes=False,
+            moves_for_products=True,
             joins_pictures=True,
             clips_means=False,
         ),

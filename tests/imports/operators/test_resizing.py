@@ -50,6 +50,12 @@ def test_the_targets_own_layer() -> None:
     assert types(check(proto, "mnn", "runtime")) == ["Interp"]
 
 
+def test_a_reader_that_is_given_products_over_channels() -> None:
+    proto = one("Resize", (1, 2, 4, 5), arrays=sizes(1, 2, 9, 11), mode="linear")
+    made = types(check(proto, "rknn", "runtime"))
+    assert made == ["Permute", "Convolution", "Permute"] * 2
+
+
 def test_old_versions() -> None:
     check(one("Upsample", (1, 2, 3, 3), arrays=[np.asarray([1, 1, 2, 2], np.float32)], opset=9))
     check(

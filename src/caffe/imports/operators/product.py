@@ -90,6 +90,12 @@ def along_channels(graph: CaffeGraph, x: Value, axis: int, work: Callable[[Value
     shape = x.shape
     if len(shape) == 4 and axis == 1:
         return work(x)
+    if len(shape) == 4 and axis > 1 and graph.target.moves_for_products:
+        # The axis and the channels change places, and change back.
+        order = [0, 1, 2, 3]
+        order[1], order[axis] = axis, 1
+        y = work(graph.layer("Permute", x, permute_param={"order": order}))
+        return graph.layer("Permute", y, permute_param={"order": order})
     if axis >= 1:
         before, behind = shape[:axis], shape[axis + 1 :]
         count = math.prod(behind)
