@@ -42,6 +42,20 @@ def test_other_content_is_refused(tmp_path: Path, content: object, told: str) ->
         read_state(tmp_path / "a.pth")
 
 
+def test_short_numbers_and_no_tensors_in_safetensors(tmp_path: Path) -> None:
+    form = pytest.importorskip("safetensors.torch")
+    path = tmp_path / "a.safetensors"
+    for kind in (torch.bfloat16, torch.float8_e4m3fn, torch.float16, torch.float64):
+        form.save_file({"a.weight": torch.full((2, 3), 1.5, dtype=kind)}, path)
+        found = read_state(path)["a.weight"]
+        assert found.shape == (2, 3)
+        assert found.data.dtype == np.float32
+        assert found.data.tolist() == [1.5] * 6
+    form.save_file({}, path)
+    with pytest.raises(CaffeError, match="no tensors by name"):
+        read_state(path)
+
+
 def test_tensors_without_real_numbers() -> None:
     with pytest.raises(CaffeError, match=r"'a\.weight' has a shape and no numbers"):
         read_state({"a.weight": torch.ones(2, device="meta")})

@@ -20,6 +20,8 @@ State = dict[str, WeightBlob]
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights", "params")
 """Under which names training scripts keep a module's tensors, beside other things."""
 
+NOTHING = "it holds no tensors by name"
+
 PARALLEL = "module."
 """What DataParallel puts before each name."""
 
@@ -64,7 +66,10 @@ def read_state(source: PathLike | Mapping[str, Any]) -> State:
     name = path_text(source)
     data = contents.open_bytes(source)
     if safetensors_file.is_one(data):
-        return _plain(dict(safetensors_file.read_tensors(name)))
+        tensors = dict(safetensors_file.read_tensors(name))
+        if not tensors:
+            raise ParseError(NOTHING, name)
+        return _plain(tensors)
     if is_torch_file(data):
         return _named(_loaded(bytes(data[:]), name), name)
     raise ParseError(
@@ -103,7 +108,7 @@ def _named(found: Any, name: str) -> State:
             )
     state = {str(key): _blob(value) for key, value in found.items() if _is_numbers(value)}
     if not state:
-        raise ParseError("it holds no tensors by name", name)
+        raise ParseError(NOTHING, name)
     return _plain(state)
 
 

@@ -59,6 +59,8 @@ class Target:
         Whether Deconvolution takes `dilation`.
     dilates_alike : bool
         Whether Convolution's `dilation` must be the same for height and width.
+    pads_lines : bool
+        Whether depthwise convolutions pad maps of one line, with what is theirs.
     keeps_flat : bool
         Whether Flatten's top has two axes.
     log_base : float or None
@@ -83,6 +85,7 @@ class Target:
     shifts_lrn: bool = True
     dilates_transposes: bool = True
     dilates_alike: bool = False
+    pads_lines: bool = True
     keeps_flat: bool = True
     log_base: float | None = None
     powers: tuple[float, ...] = ()
@@ -140,6 +143,7 @@ TARGETS: dict[str, Target] = {
             any_axes=False,
             shifts_lrn=False,
             dilates_transposes=False,
+            pads_lines=False,
             # A Silence would be the layer that `forward()` gives.
             drops_rests=True,
         ),

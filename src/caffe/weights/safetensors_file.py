@@ -16,6 +16,9 @@ from ..proto.contents import Content
 from .layer_weights import LayerWeights, WeightBlob
 
 _LENGTH = 8
+_SHORT = ("BF16", "F8_E4M3", "F8_E5M2")
+"""Kinds of numbers that numpy has not, and PyTorch has."""
+
 _MOST_HEADER = 100_000_000
 """How long the library lets a file's header be."""
 
@@ -100,7 +103,11 @@ def _library() -> ModuleType:
 def _read(library: Any, path: str, name: str) -> np.ndarray:
     try:
         with library.safe_open(path, framework="numpy") as file:
-            values: np.ndarray = np.asarray(file.get_tensor(name), np.float32).reshape(-1)
+            if file.get_slice(name).get_dtype() not in _SHORT:
+                values: np.ndarray = np.asarray(file.get_tensor(name), np.float32).reshape(-1)
+                return values
+        with library.safe_open(path, framework="pt") as file:
+            values = file.get_tensor(name).float().reshape(-1).numpy()
     except CaffeError:
         raise
     except Exception as error:

@@ -42,6 +42,16 @@ def test_shuffled_channels(target: str) -> None:
     check(proto, target)
 
 
+def test_five_axes_are_moved_four_at_a_time() -> None:
+    order = [0, 1, 4, 2, 5, 3]
+    proto = one("Transpose", (1, 3, 2, 2, 4, 5), perm=order)
+    for target in ("opencv", "mnn"):
+        made = check(proto, target)
+        assert set(types(made)) == {"Permute", "Reshape"}
+        assert types(made).count("Permute") == 2
+    assert "Permute" not in types(check(proto))
+
+
 def test_too_many_places_are_refused() -> None:
     with pytest.raises(CaffeError, match=r"axes of 200 and 300.*has Permute"):
         imports.load(one("Transpose", (1, 200, 300), perm=[0, 2, 1]))

@@ -72,6 +72,15 @@ def test_dilations_that_a_reader_does_not_know_stand_as_zeros_in_the_kernel() ->
     assert check(proto, "mnn", "runtime").weights["y0"][0].shape[2:] == (3, 3)
 
 
+def test_a_reader_that_pads_single_lines_wrongly_has_kernels_of_one_line() -> None:
+    arrays = [numbers(4, 1, 3, 3), numbers(4)]
+    for strides in ([1, 1], [2, 2]):
+        proto = one("Conv", (1, 4, 1, 5), arrays=arrays, group=4, pads=[1] * 4, strides=strides)
+        made = check(proto, "opencv", "runtime")
+        assert made.weights["y0"][0].shape == (4, 1, 1, 3)
+        assert check(proto, "mnn", "runtime").weights["y0"][0].shape == (4, 1, 3, 3)
+
+
 def test_three_axes_where_the_reader_has_them() -> None:
     arrays = [numbers(4, 2, 2, 3, 1), numbers(4, seed=1)]
     proto = one("Conv", (1, 2, 3, 4, 5), arrays=arrays, pads=[0, 1, 0, 1, 1, 0], strides=[1, 2, 1])

@@ -36,6 +36,8 @@ def permuted(graph: CaffeGraph, x: Value, order: Sequence[int]) -> Value:
         blocks = [*blocks, *range(len(moved), 4)]
         y = graph.layer("Permute", y, permute_param={"order": blocks})
         return graph.reshaped(y, shape)
+    if graph.target.knows("Permute"):
+        return graph.reshaped(_one_by_one(graph, x, moved, blocks), shape)
     return graph.reshaped(_by_parts(graph, graph.reshaped(x, moved), blocks), shape)
 
 
@@ -52,6 +54,21 @@ def _by_blocks(shape: Sequence[int], order: Sequence[int]) -> tuple[list[int], l
     in_place = sorted(groups)
     sizes = [math.prod(shape[axis] for axis in group) for group in in_place]
     return sizes, [in_place.index(group) for group in groups]
+
+
+def _one_by_one(graph: CaffeGraph, x: Value, shape: Sequence[int], order: Sequence[int]) -> Value:
+    """Bring one axis after the other to its place, past those before it; four axes at a time."""
+    places = list(range(len(shape)))
+    for goal, axis in enumerate(order):
+        at = places.index(axis)
+        if at == goal:
+            continue
+        lengths = [shape[place] for place in places]
+        parts = (lengths[:goal], lengths[goal:at], lengths[at : at + 1], lengths[at + 1 :])
+        x = graph.reshaped(x, [math.prod(part) for part in parts])
+        x = graph.layer("Permute", x, permute_param={"order": [0, 2, 1, 3]})
+        places.insert(goal, places.pop(at))
+    return x
 
 
 def _by_parts(graph: CaffeGraph, x: Value, order: Sequence[int]) -> Value:

@@ -103,6 +103,8 @@ def convolved(
     group: int = 1,
 ) -> Value:
     """Return a convolution, the padding being its own for each side."""
+    if group == x.shape[1] and not graph.target.pads_lines:
+        weight, sides = _on_lines(weight, x.shape[2:], sides, dilations)
     pads, zeros = [], [(0, 0)] * weight.ndim
     reaches = _reach(weight, dilations)
     for axis, (n, s, d, reach) in enumerate(
@@ -126,6 +128,20 @@ def convolved(
     return _layer(
         graph, "Convolution", x, len(weight), weight, bias, strides, pads, dilations, group
     )
+
+
+def _on_lines(
+    weight: Array, size: Sequence[int], sides: Sequence[tuple[int, int]], dilations: Sequence[int]
+) -> tuple[Array, list[tuple[int, int]]]:
+    """Return kernels without what sees padding alone, where a map has one place, and the rest."""
+    kept = list(sides)
+    for axis, (n, (before, behind), d, k) in enumerate(
+        zip(size, sides, dilations, weight.shape[2:], strict=True)
+    ):
+        if n == d == 1 and 0 < before < k and before + behind == k - 1:
+            weight = weight.take([before], axis + 2)
+            kept[axis] = (0, 0)
+    return weight, kept
 
 
 def _layer(
