@@ -116,3 +116,16 @@ def test_a_reader_whose_flatten_keeps_four_axes_has_a_shape() -> None:
     made = check(proto, "mnn")
     assert types(made) == ["Reshape"]
     assert list(made.text.layer[1].reshape_param.shape.dim) == [0, -1]
+
+
+def test_scales_in_a_row_are_one() -> None:
+    arrays = {"f": numbers(3, 1, 1), "s": numbers(3, 1, 1, seed=1), "g": numbers(3, 1, 1, seed=2)}
+    nodes = [
+        node("Mul", ["x", "f"], ["a"]),
+        node("Add", ["a", "s"], ["b"]),
+        node("Mul", ["b", "g"], ["y"]),
+    ]
+    for target in ("opencv", "bvlc"):
+        made = check(model(nodes, {"x": (1, 3, 2, 2)}, ["y"], arrays), target)
+        assert types(made) == ["Scale"]
+        assert made.text.layer[1].scale_param.bias_term

@@ -139,6 +139,8 @@ def _taken_in(before: Written, layer: Written, fold: bool) -> bool:
         scale_param.bias_term = True
         before.arrays = [*before.arrays, *layer.arrays]
         return True
+    if kinds == ("Scale", "Scale"):
+        return _scaled_once(before, layer)
     affine = _affine(layer)
     if affine is None or before.param.type not in WEIGHTED:
         return False
@@ -147,6 +149,24 @@ def _taken_in(before: Written, layer: Written, fold: bool) -> bool:
     if kinds[0] == "InnerProduct" and before.param.inner_product_param.axis != 1:
         return False
     _put_into_weights(before, *affine)
+    return True
+
+
+def _scaled_once(before: Written, layer: Written) -> bool:
+    """Let a Scale do what the one behind it does, too; False where they are not alike."""
+    first, second = before.param.scale_param, layer.param.scale_param
+    same = (first.axis, first.num_axes) == (second.axis, second.num_axes)
+    if not same or len(before.bottoms) != 1 or len(layer.bottoms) != 1:
+        return False
+    factor, *summand = before.arrays
+    times, *plus = layer.arrays
+    if factor.shape != times.shape:
+        return False
+    before.arrays = [factor * times]
+    if summand or plus:
+        zero = np.zeros_like(factor)
+        before.arrays.append((summand or [zero])[0] * times + (plus or [zero])[0])
+        first.bias_term = True
     return True
 
 

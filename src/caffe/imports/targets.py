@@ -57,6 +57,10 @@ class Target:
         Whether LRN takes `k`, to which it adds the squares; else that is always 1.
     dilates_transposes : bool
         Whether Deconvolution takes `dilation`.
+    transposes_without_steps : bool
+        Whether Deconvolution may have steps of 1; a Convolution does the same.
+    divides_by_roots : bool
+        Whether a LayerNorm put together of Power and Eltwise is taken; else Normalize makes it.
     dilates_alike : bool
         Whether Convolution's `dilation` must be the same for height and width.
     pads_lines : bool
@@ -84,6 +88,8 @@ class Target:
     volumes: bool = False
     shifts_lrn: bool = True
     dilates_transposes: bool = True
+    transposes_without_steps: bool = True
+    divides_by_roots: bool = True
     dilates_alike: bool = False
     pads_lines: bool = True
     keeps_flat: bool = True
@@ -178,6 +184,9 @@ TARGETS: dict[str, Target] = {
             moves_for_products=True,
             joins_pictures=True,
             clips_means=False,
+            shifts_lrn=False,
+            dilates_transposes=False,
+            transposes_without_steps=False,
         ),
         Target(
             "sophon",
@@ -192,6 +201,7 @@ TARGETS: dict[str, Target] = {
             inner_axes=False,
             clips_means=False,
             pads_wholes=False,
+            divides_by_roots=False,
         ),
         # CANN 8.0.0, "Supported Caffe Operators"; the fields are those of its parser's plugins.
         Target(

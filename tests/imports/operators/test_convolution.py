@@ -96,3 +96,13 @@ def test_what_has_no_form_is_named() -> None:
         imports.load(one("Conv", (1, 2, 6, 6), arrays=[numbers(2, 2, 3, 3)], pads=[-1, 0, 0, 0]))
     with pytest.raises(CaffeError, match=r"'weight' \(input 1\) is computed"):
         imports.load(one("Conv", (1, 2, 4, 4), (2, 2, 1, 1)))
+
+
+def test_a_reader_whose_transposes_need_steps_has_convolutions() -> None:
+    for attributes in ({}, {"pads": [1, 0, 1, 2]}, {"dilations": [2, 2]}):
+        proto = one("ConvTranspose", (1, 4, 5, 5), arrays=[numbers(4, 3, 3, 3), numbers(6)],
+                    group=2, **attributes)  # fmt: skip
+        assert types(check(proto, "rknn", "runtime")) == ["Convolution"]
+        assert types(check(proto, "opencv", "runtime")) == ["Deconvolution"]
+    proto = one("ConvTranspose", (1, 4, 5, 5), arrays=[numbers(4, 3, 3, 3)], strides=[2, 2])
+    assert types(check(proto, "rknn", "runtime")) == ["Deconvolution"]

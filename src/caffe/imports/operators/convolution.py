@@ -171,6 +171,13 @@ def _layer(
     return graph.layer(kind, x, arrays=arrays, convolution_param=by_axis(settings))
 
 
+def _turned(weight: Array, group: int) -> Array:
+    """Return the kernels by which a convolution does what a transposed one in steps of 1 does."""
+    inputs, outputs, *size = weight.shape
+    apart = weight.reshape(group, inputs // group, outputs, *size).swapaxes(1, 2)
+    return np.flip(apart, range(3, apart.ndim)).reshape(-1, inputs // group, *size)
+
+
 def _takes(graph: CaffeGraph, kind: str, dilations: Sequence[int]) -> bool:
     """Whether the reader knows such dilations."""
     if kind == "Deconvolution" and not graph.target.dilates_transposes:
@@ -234,6 +241,12 @@ def deconvolved(
     group: int = 1,
 ) -> Value:
     """Return a transposed convolution, cut by its own for each side."""
+    if set(strides) == {1} and not graph.target.transposes_without_steps:
+        reach = _reach(weight, dilations)
+        turned = [(r - 1 - a, r - 1 - b) for r, (a, b) in zip(reach, sides, strict=True)]
+        if min(map(min, turned)) >= 0:
+            kernels = _turned(weight, group)
+            return convolved(graph, x, kernels, bias, strides, turned, dilations, group)
     pads, zeros = [], [(0, 0)] * weight.ndim
     for axis, ((before, behind), d) in enumerate(zip(sides, dilations, strict=True), 2):
         pad = max(before, behind, 0)

@@ -55,7 +55,7 @@ def normalized(graph: CaffeGraph, x: Value, axis: int, eps: float) -> Value:
     count = x.blob.shape[own]
 
     def work(channels: Value) -> Value:
-        if lacks_roots(graph):
+        if not graph.target.divides_by_roots:
             # One channel more holds what is added to the variance.
             matrix = np.vstack([np.eye(count) - 1 / count, np.zeros((1, count))])
             bias = np.append(np.zeros(count), math.sqrt(count * eps))
@@ -69,11 +69,6 @@ def normalized(graph: CaffeGraph, x: Value, axis: int, eps: float) -> Value:
         return multiplied(graph, channels, matrix_applied(graph, factor, 1, np.ones((count, 1))))
 
     return graph.alike(x, along_channels(graph, Value(x.blob), own, work))
-
-
-def lacks_roots(graph: CaffeGraph) -> bool:
-    """Whether the reader has no Power, and Normalize instead."""
-    return not graph.target.knows("Power") and graph.target.knows("Normalize")
 
 
 def scaled_to(graph: CaffeGraph, channels: Value, length: float) -> Value:

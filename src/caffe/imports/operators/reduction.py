@@ -12,7 +12,7 @@ from ...errors import NetError
 from ..caffe_graph import CaffeGraph, Node, Value, onnx
 from .activation import size_of
 from .arithmetic import multiplied
-from .normalization import lacks_roots, scaled_to
+from .normalization import scaled_to
 from .pooling import whole
 from .product import along_channels, matrix_applied
 
@@ -77,7 +77,7 @@ def _largest(graph: CaffeGraph, x: Value, axis: int) -> Value:
 @onnx("LpNormalization", any_order=True)
 def lp_normalization(graph: CaffeGraph, node: Node) -> Value:
     x, axis, p = node.value(0), node.axis(-1), int(node.get("p", 2))
-    if p == 2 and lacks_roots(graph):
+    if p == 2 and not graph.target.divides_by_roots:
         work = functools.partial(scaled_to, graph, length=1.0)
         return graph.alike(x, along_channels(graph, Value(x.blob), x.order[axis], work))
     norm = _reduced(graph, x, f"L{p}", [axis])
