@@ -37,10 +37,6 @@ MOST = 1e-4
 ROUNDING = 3
 """How many times float32's own error passes where that is larger."""
 
-SAME = 1e-6
-"""How far the model may be from the net where both compute in double precision, weights of float32
-and constants made of them being the same."""
-
 
 @dataclass
 class Result:
@@ -60,7 +56,7 @@ class Result:
         cells = (self.onnx, self.module)
         is_told = all(re.fullmatch(r"[\d.e+-]+", text) for text in cells)
         is_near = is_told and max(map(float, cells)) <= max(MOST, ROUNDING * self.rough)
-        return is_near and self.exact <= SAME
+        return is_near and self.exact <= MOST
 
     @property
     def remark(self) -> str:

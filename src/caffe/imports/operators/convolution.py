@@ -175,7 +175,8 @@ def _turned(weight: Array, group: int) -> Array:
     """Return the kernels by which a convolution does what a transposed one in steps of 1 does."""
     inputs, outputs, *size = weight.shape
     apart = weight.reshape(group, inputs // group, outputs, *size).swapaxes(1, 2)
-    return np.flip(apart, range(3, apart.ndim)).reshape(-1, inputs // group, *size)
+    turned: Array = np.flip(apart, tuple(range(3, apart.ndim)))
+    return turned.reshape(-1, inputs // group, *size)
 
 
 def _takes(graph: CaffeGraph, kind: str, dilations: Sequence[int]) -> bool:
