@@ -130,3 +130,48 @@ def test_no_parameter_is_written_by_running() -> None:
         assert not blob.memory.is_deferred
         assert (blob.memory.version, blob.data_tensor().data_ptr()) == (version, place)
         assert torch.equal(blob.data_tensor(), values)
+
+
+JUDGED = (
+    HEAD
+    + TAIL.replace('"some"', '"conv1"')
+    + """layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 4 } } }
+    layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" top: "loss" }
+    layer { name: "accuracy" type: "Accuracy" bottom: "fc" bottom: "label" top: "accuracy" }"""
+)
+
+
+def _gradients(net: caffe.Net) -> list[np.ndarray]:
+    net.clear_param_diffs()
+    net.backward()
+    return [blob.diff.copy() for blobs in net.params.values() for blob in blobs]
+
+
+def test_a_net_that_tells_its_loss_is_planned_until_somebody_asks_for_gradients() -> None:
+    net = caffe.Net(JUDGED, caffe.TEST)
+    assert_every_blob(net, data=PICTURES[0], which=np.zeros(4), label=np.arange(4))
+    net.forward(data=PICTURES[1], which=np.zeros(4), label=np.arange(4))
+    assert not any("by itself" in told for told in net.explain())
+    first = _gradients(net)
+    assert any(np.abs(gradient).sum() for gradient in first)
+    net.forward()
+    assert any("needs gradients" in told for told in net.explain())
+    for engine in (caffe.mode.engine(), "layerwise"):
+        caffe.set_engine(engine)
+        net.forward()
+        for found, wanted in zip(_gradients(net), first, strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_what_a_gradient_needs_and_a_plan_does_not_keep_is_not_planned() -> None:
+    square = """layer { name: "square" type: "Power" bottom: "conv1" top: "conv1"
+                        power_param { power: 2 } }"""
+    second = 'layer { name: "conv2"'
+    net = caffe.Net(JUDGED.replace(second, f"{square} {second}"), caffe.TEST)
+    inputs = {"data": PICTURES[0], "which": np.zeros(4), "label": np.arange(4)}
+    net.forward(**inputs)
+    first = _gradients(net)
+    caffe.set_engine("layerwise")
+    net.forward(**inputs)
+    for found, wanted in zip(_gradients(net), first, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)

@@ -32,7 +32,8 @@ class Runner:
     Layers that are pure run by prepared plans, as many as follow each other by one. A layer that is
     not (one that remembers something, whose tops' shapes depend on values, that works on blobs
     itself, or of whose forward nothing is known) runs by itself between two plans. So do layers
-    that need gradients: of a net that is trained only what is frozen is planned.
+    that need gradients: of a net that is trained only what is frozen is planned. One of the phase
+    TEST that has a loss is planned as a whole until somebody asks for gradients.
 
     Parameters
     ----------
@@ -45,6 +46,7 @@ class Runner:
         self._members = [vars(step.layer) for step in steps]
         self._kinds = list({type(step.layer) for step in steps})
         self._replaced: list[int] = []
+        self._goes_back = any(map(_may_go_back_from_now_on, steps))
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy has: the steps; its plans are made anew."""
@@ -68,7 +70,8 @@ class Runner:
     @cached_property
     def _parts(self) -> list[_Single | _Planned]:
         """The layers parted into what is planned and what is not, once something is to run."""
-        steps, trains = self._steps, self._trains
+        steps = self._steps
+        trains = self._trains and self._goes_back
         parts: list[_Single | _Planned] = []
         for is_planned, group in groupby(steps, lambda step: self._may_plan(step)):
             part = list(group)
@@ -93,7 +96,7 @@ class Runner:
         return self.has_gradients or any(step.layer.phase != TEST for step in self._steps)
 
     def _may_plan(self, step: Step) -> bool:
-        return _is_plannable(step) and not step.need_backward
+        return _is_plannable(step) and not (step.need_backward and self._goes_back)
 
     @property
     def plans(self) -> list[Plan]:
@@ -119,6 +122,12 @@ class Runner:
         with torch.no_grad():
             return sum_of(part.forward(settings) for part in self._parts)
 
+    def goes_back(self) -> None:
+        """Run layers that need gradients so that these can be had, from the next forward on."""
+        if not self._goes_back:
+            self._goes_back = True
+            self.__dict__.pop("_parts", None)
+
     def backward(self, store: Store | None) -> None:
         """Run all gradients, last layer first."""
         self._heed_replaced()
@@ -134,6 +143,13 @@ class Runner:
         if mode.engine() == "layerwise":
             return ["layer by layer"] * len(self._steps)
         return [reason for part in self._parts for reason in part.explain()]
+
+
+def _may_go_back_from_now_on(step: Step) -> bool:
+    """Whether gradients are to be expected, or need what a plan does not keep."""
+    is_in_place = bool(step.bottoms) and any(top is step.bottoms[0] for top in step.tops)
+    keeps = step.need_backward and step.layer.keeps_bottom and is_in_place
+    return step.layer.phase != TEST or keeps or step.is_recorded
 
 
 def _is_plannable(step: Step) -> bool:

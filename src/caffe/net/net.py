@@ -383,6 +383,7 @@ class Net(Views):
         for step in steps:
             # Whoever asks for gradients once will do so again.
             step.is_recorded = True
+        self._runner.goes_back()
         with mode.gpu_arithmetic(), self._freed_memory(store):
             if as_whole and not self.debug_info and not self._callbacks.heed_backward:
                 self._runner.backward(store)
