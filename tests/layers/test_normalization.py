@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import caffe
 from caffe.io import array_to_blobproto
@@ -215,3 +216,11 @@ def test_mvn_sees_and_gives_four_axes(shape: tuple[int, ...]) -> None:
     net.blobs["t0"].diff[...] = 1
     net.backward()
     assert net.blobs["b0"].diff.shape == shape
+
+
+def test_lrn_of_short_numbers_whose_squares_they_do_not_hold() -> None:
+    layer = layer_net('type: "LRN" lrn_param { alpha: 0.0001 }', [(1, 6, 2, 2)]).layer_dict["layer"]
+    x = torch.full((1, 6, 2, 2), 300.0)
+    found, expected = layer.forward(x.half()), layer.forward(x)
+    assert found.dtype == torch.float16
+    torch.testing.assert_close(found.float(), expected, rtol=1e-3, atol=0)
