@@ -115,6 +115,17 @@ def test_an_onnx_model_that_prepares_pictures(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
 
 
+def test_pictures_of_other_channels_than_three(tmp_path: Path) -> None:
+    recipe = PictureRecipe(mean=None, raw_scale=1.0, image_dims=None, crop=None)
+    run = Run(NET.replace("dim: 3 dim: 9", "dim: 1 dim: 9", 1), 0)
+    caffe.export.save(run.net, tmp_path / "net.onnx", recipe=recipe)
+    given = {"picture": run.given["data"] * 255}
+    assert not run.differences(run_onnx(str(tmp_path / "net.onnx"), given))
+    four = caffe.Net(NET.replace("dim: 3 dim: 9", "dim: 4 dim: 9", 1), caffe.TEST)
+    with pytest.raises(caffe.ArgumentError, match="2, 1, 0 is no order of the 4 channels"):
+        caffe.export.save(four, tmp_path / "four.onnx", recipe=recipe)
+
+
 def test_source_and_weights_go_together(tmp_path: Path) -> None:
     (tmp_path / "net.safetensors").mkdir()
     with pytest.raises(caffe.CaffeError, match="cannot be written"):
