@@ -202,6 +202,7 @@ TARGETS: dict[str, Target] = {
             clips_means=False,
             pads_wholes=False,
             divides_by_roots=False,
+            dilates_alike=True,
         ),
         # CANN 8.0.0, "Supported Caffe Operators"; the fields are those of its parser's plugins.
         Target(

@@ -66,7 +66,7 @@ def test_dilations_that_a_reader_does_not_know_stand_as_zeros_in_the_kernel() ->
         made = check(proto, target, "runtime")
         assert made.weights["y0"][0].shape[2:] == (size, size)
     proto = one("Conv", (1, 4, 6, 6), arrays=[numbers(8, 4, 3, 3)], dilations=[1, 2])
-    for target, shape in (("mnn", (3, 5)), ("bvlc", (3, 3))):
+    for target, shape in (("mnn", (3, 5)), ("sophon", (3, 5)), ("bvlc", (3, 3))):
         assert check(proto, target, "runtime").weights["y0"][0].shape[2:] == shape
     proto = one("Conv", (1, 4, 6, 6), arrays=[numbers(8, 4, 3, 3)], dilations=[2, 2])
     assert check(proto, "mnn", "runtime").weights["y0"][0].shape[2:] == (3, 3)
