@@ -99,7 +99,7 @@ def test_auto_keeps_the_faster_one() -> None:
     net = caffe.Net(NET, caffe.TEST)
     expected = net.forward(a=PICTURES)["fc"].copy()
     tried, _ = choices_of(net)
-    for _ in range(choice.PATIENCE + 2 * choice.TRIAL):
+    for _ in range(choice.PATIENCE + len(choice.LIBRARIES) * choice.TRIAL):
         found = net.forward(a=PICTURES)["fc"]
         np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
     assert tried.is_settled

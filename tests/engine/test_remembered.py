@@ -186,12 +186,13 @@ def test_winograds_algorithm_is_used_from_the_second_run_on() -> None:
 
 PROGRAM = """
 import caffe
+from caffe.engine.backends.choice import LIBRARIES, PATIENCE, TRIAL
 net = caffe.Net('''layer { name: "data" type: "Input" top: "data"
                           input_param { shape { dim: 1 dim: 16 dim: 40 dim: 40 } } }
 layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
         convolution_param { num_output: 32 kernel_size: 3 weight_filler { type: "msra" } } }
 layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }''', caffe.TEST)
-for _ in range(100):
+for _ in range(PATIENCE + len(LIBRARIES) * TRIAL):
     net.forward()
 print(net.explain()[1])
 """
