@@ -147,8 +147,7 @@ class Runner:
 
 def _may_go_back_from_now_on(step: Step) -> bool:
     """Whether gradients are to be expected, or need what a plan does not keep."""
-    is_in_place = bool(step.bottoms) and any(top is step.bottoms[0] for top in step.tops)
-    keeps = step.need_backward and step.layer.keeps_bottom and is_in_place
+    keeps = step.need_backward and step.layer.keeps_bottom and step.is_in_place
     return step.layer.phase != TEST or keeps or step.is_recorded
 
 

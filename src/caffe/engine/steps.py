@@ -70,6 +70,11 @@ class Step:
         return self.node.need_backward
 
     @property
+    def is_in_place(self) -> bool:
+        """Whether a top takes the first bottom's place."""
+        return bool(self.bottoms) and any(top is self.bottoms[0] for top in self.tops)
+
+    @property
     def dtype(self) -> torch.dtype:
         """What the layer computes in: short numbers in a training that has them, if it takes them.
 
@@ -306,8 +311,8 @@ class Step:
 
     def remember(self, original: Callable[[], Tensor]) -> None:
         """Note how to have the first bottom as it was, if the gradient needs it and it is gone."""
-        is_gone = any(top is self.bottoms[0] for top in self.tops)
-        self._original = original if is_gone and self.layer.keeps_bottom else None
+        is_kept = self.is_in_place and self.layer.keeps_bottom
+        self._original = original if is_kept else None
         self._record = None
 
     def again(self, store: Store | None) -> Sequence[Tensor]:

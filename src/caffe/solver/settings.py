@@ -117,14 +117,25 @@ def train_net(param: SolverParameter) -> Net:
     return _net(_frozen(_described(net), param.freeze), TRAIN, [param.train_state])
 
 
-def test_nets(param: SolverParameter) -> Iterator[Net]:
+def test_nets(param: SolverParameter, source: str | None) -> Iterator[Net]:
     """Make the nets that test what is learned: test_net_param's, test_net's, and `net` itself.
+
+    Errors name the solver's file, `source`.
 
     Raises
     ------
     NetError
         There are not as many of test_iter, or of test_state.
     """
+    with naming_source(source):
+        for i, (what, net) in enumerate(_tested(param)):
+            place = f"{what}{net}" if isinstance(net, str) else what
+            say("solver.cpp:190", f"Creating test net (#{i}) specified by {place}")
+            yield _net(_described(net), TEST, list(param.test_state[i : i + 1]))
+
+
+def _tested(param: SolverParameter) -> list[tuple[str, str | NetParameter]]:
+    """Return what test nets are made of, each with the words that the log has for it."""
     named: list[tuple[str, str | NetParameter]] = [
         *(("test_net_param", net) for net in param.test_net_param),
         *(("test_net file: ", net) for net in param.test_net),
@@ -142,17 +153,14 @@ def test_nets(param: SolverParameter) -> Iterator[Net]:
         named += [(what, getattr(param, generic))] * (wanted - own)
     if named and not param.test_interval:
         raise NetError("there are nets to test, but no test_interval above 0", word="test_iter")
-    states = list(param.test_state)
-    if states and len(states) != len(named):
+    states = len(param.test_state)
+    if states and states != len(named):
         raise NetError(
             f"test_state must be given once for each of {len(named)} test nets or not at all, "
-            f"but stands {len(states)} times",
+            f"but stands {states} times",
             word="test_state",
         )
-    for i, (what, net) in enumerate(named):
-        source = f"{what}{net}" if isinstance(net, str) else what
-        say("solver.cpp:190", f"Creating test net (#{i}) specified by {source}")
-        yield _net(_described(net), TEST, states[i : i + 1])
+    return named
 
 
 def weight_files(param: SolverParameter) -> Iterator[str]:

@@ -125,14 +125,9 @@ class Solver:
         with naming_source(source):
             self._net = settings.train_net(self.param)
         self._load(self.net)
-        tests: list[Net] = []
+        tests = []
         # One of those that train together tests for all.
-        others = settings.test_nets(self.param) if self.is_root else iter(())
-        while True:
-            with naming_source(source):
-                net = next(others, None)
-            if net is None:
-                break
+        for net in settings.test_nets(self.param, source) if self.is_root else ():
             # They may have layers that the net which is trained has not.
             self._load(net)
             net.share_with(self.net)

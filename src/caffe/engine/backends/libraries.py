@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import sys
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,14 +37,38 @@ class Library(ABC):
     ----------
     precision : torch.dtype
         What is computed in.
+
+    Attributes
+    ----------
+    packages : tuple of str
+        The modules that it takes.
+    has_float32_alone : bool
+        Whether it computes in nothing else.
     """
 
     name = ""
     needs_torch = False
+    packages: ClassVar[tuple[str, ...]]
+    has_float32_alone: ClassVar[bool] = True
     gentler: Backend | None = None
 
     def __init__(self, precision: torch.dtype) -> None:
         self._precision = precision
+
+    @classmethod
+    def is_installed(cls) -> bool:
+        """Tell whether the packages are there."""
+        return all(map(importlib.util.find_spec, cls.packages))
+
+    def refusal(self, operation: Operation) -> str | None:
+        """Say why an operation has no form for it; None where it has one."""
+        if self.has_float32_alone and self._precision != torch.float32:
+            return "it computes in float32 alone"
+        return next((why for part in operation.parts if (why := self._refusal(part))), None)
+
+    @abstractmethod
+    def _refusal(self, part: Part) -> str | None:
+        """Say why a layer has no form for it."""
 
     def compile(
         self, operations: Sequence[Operation], inputs: Mapping[int, Tensor], outputs: Iterable[int]

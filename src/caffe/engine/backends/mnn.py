@@ -7,7 +7,6 @@ channel, and activations, are folded into the convolutions before them.
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import os
 import sys
 import tempfile
@@ -53,6 +52,8 @@ class MNN(Library):
     """
 
     name = "MNN"
+    # The second writes its files.
+    packages = ("MNN", "flatbuffers")
     tolerance = 1e-4
 
     def __init__(self, precision: torch.dtype, is_gentle: bool = False) -> None:
@@ -63,29 +64,17 @@ class MNN(Library):
         else:
             self.gentler = MNN(precision, is_gentle=True)
 
-    @staticmethod
-    def is_installed() -> bool:
-        """Tell whether the package is there, with what writes its files."""
-        return all(importlib.util.find_spec(name) for name in ("MNN", "flatbuffers"))
-
-    def refusal(self, operation: Operation) -> str | None:
-        """Say why an operation has no form for it; None where it has one."""
-        if self._precision != torch.float32:
-            return "it computes in float32 alone"
-        return next((why for part in operation.parts if (why := _refusal(part))), None)
+    def _refusal(self, part: Part) -> str | None:
+        if not all(2 <= len(shape) <= 4 for shape in part.read_shapes):
+            return "a bottom that has not two to four axes"
+        if part.layer.is_affine and len(part.read_shapes[0]) != 4:
+            return "a bottom that has not four axes"
+        return refusal(part, mnn)
 
     def _compiled(
         self, operations: Sequence[Operation], inputs: Mapping[int, Shape], outputs: list[int]
     ) -> CompiledSession:
         return CompiledSession(operations, inputs, outputs, self._is_gentle)
-
-
-def _refusal(part: Part) -> str | None:
-    if not all(2 <= len(shape) <= 4 for shape in part.read_shapes):
-        return "a bottom that has not two to four axes"
-    if part.layer.is_affine and len(part.read_shapes[0]) != 4:
-        return "a bottom that has not four axes"
-    return refusal(part, mnn)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ layers' translations make the model, as they make OpenVINO's graph, see `onnx_op
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
@@ -55,33 +54,23 @@ class OnnxRuntime(Library):
     """The backend that has ONNX Runtime run operations, in float32 alone; see `Library`."""
 
     name = "ONNX Runtime"
+    # The second writes its models.
+    packages = ("onnxruntime", "onnx")
     tolerance = 1e-4
 
-    @staticmethod
-    def is_installed() -> bool:
-        """Tell whether the package is there, with what writes its models."""
-        return all(importlib.util.find_spec(name) for name in ("onnxruntime", "onnx"))
-
-    def refusal(self, operation: Operation) -> str | None:
-        """Say why an operation cannot be translated; None where it can."""
-        if self._precision != torch.float32:
-            return "it computes in float32 alone"
-        return next((why for part in operation.parts if (why := _refusal(part))), None)
+    def _refusal(self, part: Part) -> str | None:
+        why = refusal(part, openvino)
+        if why is not None:
+            return why
+        rule = openvino.find(part.layer, *part.read_shapes)
+        if rule is None or rule.__module__.partition(".")[0] == OURS:
+            return None
+        return "somebody's own translation may need operators that only OpenVINO has"
 
     def _compiled(
         self, operations: Sequence[Operation], inputs: Mapping[int, Shape], outputs: list[int]
     ) -> CompiledSession:
         return CompiledSession(operations, inputs, outputs)
-
-
-def _refusal(part: Part) -> str | None:
-    why = refusal(part, openvino)
-    if why is not None:
-        return why
-    rule = openvino.find(part.layer, *part.read_shapes)
-    if rule is None or rule.__module__.partition(".")[0] == OURS:
-        return None
-    return "somebody's own translation may need operators that only OpenVINO has"
 
 
 def _library() -> ModuleType:

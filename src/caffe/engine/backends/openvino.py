@@ -6,7 +6,6 @@ What it makes of a layer stands beside that layer, see `caffe.layers.translation
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from ...layers.layer import Layer
 from ...layers.translation import Value, openvino
 from ...memory.blob import Shape
 from ...pytorch import torch
-from ..plan.operation import Operation
+from ..plan.operation import Operation, Part
 from .libraries import Arrays, LeftBehind, Library, clean_errors, label, refusal, take
 from .translated import Array, TranslatedGraph
 
@@ -36,19 +35,15 @@ class OpenVINO(Library):
     """The backend that has OpenVINO compile operations; see `Library`."""
 
     name = "OpenVINO"
+    packages = ("openvino",)
+    has_float32_alone = False
 
     def __init__(self, precision: torch.dtype) -> None:
         super().__init__(precision)
         self.tolerance = TOLERANCE[str(precision).removeprefix("torch.")]
 
-    @staticmethod
-    def is_installed() -> bool:
-        """Tell whether the package is there."""
-        return importlib.util.find_spec("openvino") is not None
-
-    def refusal(self, operation: Operation) -> str | None:
-        """Say why an operation cannot be translated; None where it can."""
-        return next((why for part in operation.parts if (why := refusal(part, openvino))), None)
+    def _refusal(self, part: Part) -> str | None:
+        return refusal(part, openvino)
 
     def _compiled(
         self, operations: Sequence[Operation], inputs: Mapping[int, Shape], outputs: list[int]
