@@ -186,3 +186,19 @@ def test_what_cannot_be_read_is_named(
     path = store(tmp_path / "db", value)
     with pytest.raises(CaffeError, match=f"layer 'in' \\(AnnotatedData\\).*{message}"):
         net(path, 1, text)
+
+
+def test_noise_stands_behind_resizing_and_leaves_boxes(tmp_path: Path) -> None:
+    path = store(tmp_path / "db", annotated((1, BOX)))
+    text = """transform_param { resize_param { height: 20 width: 30 interp_mode: NEAREST }
+        noise_param { inverse: true erode: true } }"""
+    source = net(path, 1, text)
+    source.forward()
+    small = picture(BOX)[::2, ::2].transpose(2, 0, 1)
+    # The dark grows by a pixel before it becomes the bright.
+    box = small[0] > 0
+    inner = (
+        box & np.roll(box, 1, 0) & np.roll(box, -1, 0) & np.roll(box, 1, 1) & np.roll(box, -1, 1)
+    )
+    np.testing.assert_array_equal(source.blobs["data"].data[0, 0], np.where(inner, 0, 255))
+    np.testing.assert_allclose(source.blobs["label"].data[0, 0, 0, 3:7], BOX)

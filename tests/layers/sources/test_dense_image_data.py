@@ -62,6 +62,22 @@ def test_dense_image_data_keeps_pictures_and_labels_together(
         np.testing.assert_allclose(data[:, 2:], label * 20 * scale)
 
 
+def test_noise_is_in_the_picture_alone_and_parts_it_not_from_its_labels(pictures: Path) -> None:
+    noise = """noise_param { prob: 0.7 inverse: true
+        saltpepper: true saltpepper_param { fraction: 0.1 value: 1 } }"""
+    net = source("DenseImageData", pictures, "", f"mirror: true crop_size: 4 {noise}")
+    inverted = 0
+    for _ in range(8):
+        net.forward()
+        for data, label in zip(net.blobs["data"].data, net.blobs["label"].data, strict=True):
+            is_noisy = data[0].max() == 255
+            expected = 255 - label[0] * 20 if is_noisy else label[0] * 20
+            assert (data[2] == expected).mean() >= 0.5
+            assert ((data[2] == expected) | (data[2] == 1)).all()
+            inverted += is_noisy
+    assert 4 < inverted < 16
+
+
 def test_dense_image_data_resizes_labels_without_new_values(pictures: Path) -> None:
     net = source("DenseImageData", pictures, "new_height: 12 new_width: 16 label_divide_factor: 4")
     net.forward()

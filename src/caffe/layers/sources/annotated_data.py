@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -22,6 +23,7 @@ from .boxed_pictures import BoxedPicture
 from .data_transformer import DataTransformer, random_source
 from .databases import Entry
 from .entries import Batch, Sample, StoreSource, naming
+from .noise import Noise
 from .prefetching import PrefetchingLayer
 
 
@@ -49,11 +51,12 @@ class AnnotatedStore(StoreSource):
         plain = TransformationParameter()
         plain.CopyFrom(self._settings)
         plain.mirror = False
-        plain.ClearField("distort_param")
-        plain.ClearField("resize_param")
+        for name in ("distort_param", "resize_param", "noise_param"):
+            plain.ClearField(name)
         self._transformer = DataTransformer(plain, phase)
         if self._transformer.moves:
             raise NetError("pictures cannot be turned or resized apart from their boxes here")
+        self._noise = Noise(self._settings.noise_param)
         self._random = random_source()
         with naming(self.describe(self.first)):
             first = self._parse(self.first[1])
@@ -79,6 +82,7 @@ class AnnotatedStore(StoreSource):
         if part is not None:
             picture = boxed.cut(picture, part, settings)
         picture = boxed.resize(picture, settings, random)
+        picture = replace(picture, pixels=self._noise(picture.pixels, random))
         if settings.mirror and random.integers(2):
             picture = boxed.mirror(picture)
         return picture
@@ -112,13 +116,13 @@ class AnnotatedData(PrefetchingLayer[AnnotatedDataParameter]):
 
     The second top, (1, 1, boxes, 8), has a row (picture, label, instance, x1, y1, x2, y2,
     difficult) for each box, coordinates being parts of the picture; a single row of -1 where there
-    is none. Pictures are disturbed, expanded, cut (batch_sampler), resized and mirrored, with their
-    boxes, as transform_param says.
+    is none. Pictures are disturbed, expanded, cut (batch_sampler), resized, made noisy and
+    mirrored, with their boxes, as transform_param says.
     """
 
     message = "annotated_data_param"
     tops = (1, 2)
-    differences = "noise_param and crop_size are refused"
+    differences = "crop_size is refused"
 
     _source: AnnotatedStore
 

@@ -1,8 +1,8 @@
 """What training changes in pictures by chance, so that a net sees more than there are.
 
 The fields of `transform_param` are those of forks: caffe-augmentation's sides, angles, contrast,
-blur and colours, NVIDIA's resizing by chance, SSD's resize_param and distort_param; cutout and
-random erasing have fields of their own.
+blur and colours, NVIDIA's resizing by chance, SSD's resize_param, distort_param and noise_param;
+cutout and random erasing have fields of their own.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from ...errors import NetError, ShapeError
 from ...phases import TRAIN
 from ...proto.caffe_pb2 import TransformationParameter
-from .bgr_pictures import resize_picture
+from .bgr_pictures import resize_picture, to_bytes
+from .blurring import box, gauss, median
 from .boxed_pictures import BoxedPicture, distort, resize, resized_size
+from .noise import Noise
 from .random_resize import RandomResize
 
 Picture = NDArray[np.uint8]
@@ -33,17 +35,18 @@ class Augmentation:
     Moved: brought to resize_param's size, as in SSD; turned by a whole angle of up to
     max_rotation_angle degrees either way, on a canvas that holds all of it and is black beside it;
     then resized, so that the shorter side is min_side, or one of min_side_min to min_side_max; then
-    as `RandomResize` says.
+    as `RandomResize` says. Disturbed, before the crop: distort_param, then `Noise`, as in SSD.
     Colored, each with apply_probability: max_color_shift adds to each channel a number of its own
     from 0 to it, or subtracts them all; contrast_adjustment makes x into
     ``contrast x + shift`` with contrast from min_contrast to max_contrast and a whole shift of up
     to max_brightness_shift either way; smooth_filtering blurs with a Gauss, a box, a median, or a
-    box twice as large, of 1, 3, ... pixels below max_smooth. Then distort_param, as in SSD. Erased:
-    a square of cutout_size around any pixel, and with erase_prob a rectangle of erase_min_area to
-    erase_max_area of the picture (Zhong et al., 2020), become the mean.
+    box twice as large, of 1, 3, ... pixels below max_smooth. Erased: a square of cutout_size around
+    any pixel, and with erase_prob a rectangle of erase_min_area to erase_max_area of the picture
+    (Zhong et al., 2020), become the mean.
 
-    At TEST only min_side, resize_param and NVIDIA's resizing do anything. The random numbers are
-    the layer's, so that a training which goes on from a snapshot goes on with them.
+    At TEST only min_side, resize_param, NVIDIA's resizing and noise_param do anything, as in SSD.
+    The random numbers are the layer's, so that a training which goes on from a snapshot goes on
+    with them.
 
     Parameters
     ----------
@@ -78,12 +81,7 @@ class Augmentation:
         varies = self._random_resize.varies or (
             self._sides is not None and self._sides[0] != self._sides[1]
         )
-        for field, value in param.noise_param.ListFields():
-            if field.name != "prob" and value is not False:
-                raise NetError(
-                    f"noise_param's {field.name} is left out: take noise_param out",
-                    word="noise_param",
-                )
+        self._noise = Noise(param.noise_param)
         if (varies or self._turns) and not (param.crop_size or param.crop_h):
             raise NetError("pictures of sizes drawn by chance need crop_size", word="crop_size")
         for name in ("apply_probability", "erase_prob", "erase_min_area", "erase_max_area"):
@@ -163,6 +161,12 @@ class Augmentation:
             picture = resize_picture(picture, *_with_shorter_side(height, width, side))
         return self._random_resize(picture)
 
+    def disturbed(self, picture: NDArray[Any]) -> NDArray[Any]:
+        """Do to a whole picture, before it is cut, what SSD's distort_param and noise_param say."""
+        if self._is_on and self.param.HasField("distort_param") and picture.dtype == np.uint8:
+            picture = distort(_boxless(picture), self.param.distort_param, self._random).pixels
+        return self._noise(picture, self._random)
+
     def colored(self, picture: NDArray[Any]) -> NDArray[Any]:
         """Change a picture's colours, contrast and sharpness."""
         param, random = self.param, self._random
@@ -172,19 +176,17 @@ class Augmentation:
         if param.max_color_shift and len(picture) == 3 and random.random() < chance:
             shifts = random.integers(param.max_color_shift + 1, size=3)
             sign = 1 if random.integers(2) else -1
-            picture = _bytes(picture + sign * shifts[:, None, None].astype(np.float32))
+            picture = to_bytes(picture + sign * shifts[:, None, None].astype(np.float32))
         adjusts = param.contrast_adjustment or param.contrast_brightness_adjustment
         if adjusts and random.random() < chance:
             contrast = np.float32(random.uniform(param.min_contrast, param.max_contrast))
             most = param.max_brightness_shift
             shift = int(random.integers(-most, most + 1))
-            picture = _bytes(picture * contrast + np.float32(shift))
+            picture = to_bytes(picture * contrast + np.float32(shift))
         if param.smooth_filtering and param.max_smooth > 1 and random.random() < chance:
             kind = int(random.integers(4))
             size = 1 + 2 * int(random.integers(max(1, int(param.max_smooth / 2))))
             picture = _blurred(picture, kind, size)
-        if param.HasField("distort_param"):
-            picture = distort(_boxless(picture), param.distort_param, random).pixels
         return picture
 
     def erase(self, picture: NDArray[np.float32]) -> None:
@@ -238,45 +240,11 @@ def _turned(picture: Picture, angle: int) -> Picture:
     )
 
 
-def _bytes(values: NDArray[np.float32]) -> Picture:
-    return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
-
-
 def _blurred(picture: Picture, kind: int, size: int) -> Picture:
     """Blur by a window of `size` pixels: a Gauss, a box, a median, or a box twice as large."""
-    if kind == 2:
-        if size == 1:
-            return picture
-        channels = [Image.fromarray(c) for c in np.ascontiguousarray(picture)]
-        return np.stack([np.asarray(c.filter(ImageFilter.MedianFilter(size))) for c in channels])
     if kind == 0:
         # OpenCV's width of a Gauss that is given by its window.
-        sigma = 0.3 * ((size - 1) * 0.5 - 1) + 0.8
-        weights = np.exp(-((np.arange(size) - size // 2) ** 2) / (2 * sigma**2))
-    else:
-        weights = np.ones(size if kind == 1 else 2 * size)
-    weights /= weights.sum()
-    values = picture.astype(np.float32)
-    for axis in (1, 2):
-        values = _along(values, weights.astype(np.float32), axis)
-    return _bytes(values)
-
-
-def _along(
-    values: NDArray[np.float32], weights: NDArray[np.float32], axis: int
-) -> NDArray[np.float32]:
-    """Weigh neighbours along an axis; beyond the border stands the mirror picture."""
-    count, extent = len(weights), values.shape[axis]
-    before = count // 2
-    places = np.arange(-before, extent + count - 1 - before)
-    if extent > 1:
-        places = np.abs(places) % (2 * extent - 2)
-        places = np.minimum(places, 2 * extent - 2 - places)
-    else:
-        places = np.zeros_like(places)
-    padded = values.take(places, axis)
-    parts = (padded.take(range(i, i + extent), axis) * weight for i, weight in enumerate(weights))
-    whole = np.zeros_like(values)
-    for part in parts:
-        whole += part
-    return whole
+        return gauss(picture, size, 0.3 * ((size - 1) * 0.5 - 1) + 0.8)
+    if kind == 2:
+        return median(picture, size)
+    return box(picture, size if kind == 1 else 2 * size)

@@ -42,10 +42,14 @@ def _as_bgr(pixels: NDArray[Any], white: float, color: bool = True) -> BgrPictur
         rgb = (pixels.clip(0, 65535).astype(np.uint16) >> 8).astype(np.uint8)
     else:
         rgb = np.rint(np.clip(pixels / np.float32(white), 0, 1) * 255).astype(np.uint8)
-    if color:
-        return np.ascontiguousarray(rgb[:, :, ::-1].transpose(2, 0, 1))
-    # OpenCV's weights of red, green and blue (ITU-R BT.601) in 14 bits.
-    weighted = rgb.astype(np.int32) @ np.array([4899, 9617, 1868], np.int32)
+    bgr = np.ascontiguousarray(rgb[:, :, ::-1].transpose(2, 0, 1))
+    return bgr if color else grey_of(bgr)
+
+
+def grey_of(picture: BgrPicture) -> BgrPicture:
+    """Return a BGR picture's brightness, one channel."""
+    # OpenCV's weights of blue, green and red (ITU-R BT.601) in 14 bits.
+    weighted = np.tensordot(np.array([1868, 9617, 4899], np.int32), picture.astype(np.int32), 1)
     return ((weighted + 8192) >> 14).astype(np.uint8)[np.newaxis]
 
 
@@ -65,6 +69,12 @@ def read_native_picture(content: bytes) -> BgrPicture:
             return bgr
         alpha = np.asarray(picture.convert("RGBA").getchannel("A"))
     return np.concatenate([bgr, alpha[np.newaxis]])
+
+
+def to_bytes(values: NDArray[Any]) -> BgrPicture:
+    """Return numbers rounded and held between 0 and 255."""
+    held: BgrPicture = np.rint(np.clip(values, 0, 255)).astype(np.uint8)
+    return held
 
 
 def resize_picture(picture: BgrPicture, height: int, width: int) -> BgrPicture:

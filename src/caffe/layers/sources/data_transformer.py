@@ -171,6 +171,8 @@ class DataTransformer:
         mirrored = self.param.mirror and self._random.integers(2)
         top, left = (self._offset(picture.shape[i] - shape[i]) for i in (1, 2))
         window = (slice(None), slice(top, top + shape[1]), slice(left, left + shape[2]))
+        # Behind what is drawn for the cut, which labels that are pictures draw, too.
+        picture = self._augmentation.disturbed(picture)
         result = self._augmentation.colored(picture[window]).astype(np.float32)
         if self._mean is not None:
             per_pixel = self._mean.shape[1:] == picture.shape[1:]
