@@ -1,4 +1,4 @@
-"""InnerProduct and Embed: what they refuse, and normalized weights."""
+"""InnerProduct and Embed: what they refuse, normalized weights, and large ones."""
 
 from __future__ import annotations
 
@@ -26,6 +26,28 @@ def test_inner_product_with_normalized_weights_is_no_plain_one() -> None:
             caffe.set_engine("auto")
         expected = np.stack([0.6 * x[:, 0] + 0.8 * x[:, 2], x[:, 1]], 1)
         np.testing.assert_allclose(top, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("outputs", [512, 511])
+@pytest.mark.parametrize("transpose", ["false", "true"])
+def test_large_weights_in_shares_give_what_their_formula_says(outputs: int, transpose: str) -> None:
+    # The numbers of columns are such that they divide into shares, and that they do not.
+    settings = f"num_output: {outputs} transpose: {transpose}"
+    layer = f"""type: "InnerProduct" inner_product_param {{ {settings}
+        weight_filler {{ type: "gaussian" std: 0.1 }} bias_filler {{ type: "gaussian" }} }}"""
+    net = layer_net(layer, [(6, 520)], backward=True)
+    x, diff = (np.random.default_rng(n).normal(size=(6, n)) for n in (520, outputs))
+    caffe.set_engine("layerwise")
+    try:
+        found = feed(net, x)[0].copy()
+        net.blobs["t0"].diff[...] = diff
+        net.backward()
+    finally:
+        caffe.set_engine("auto")
+    weight, bias = (blob.data.astype(float) for blob in net.params["layer"])
+    matrix = weight if transpose == "true" else weight.T
+    np.testing.assert_allclose(found, x @ matrix + bias, atol=1e-4)
+    np.testing.assert_allclose(net.blobs["b0"].diff, diff @ matrix.T, atol=1e-4)
 
 
 def test_inner_product_refuses_another_number_of_inputs() -> None:

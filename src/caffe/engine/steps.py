@@ -223,6 +223,7 @@ class Step:
             tops = [_of_type(top.formed_data(store), dtype) for top in self.tops]
             if not layer.takes_any_strides:
                 tops = [top.contiguous() for top in tops]
+            diffs = [_lying_as(diff, top) for diff, top in zip(diffs, tops, strict=True)]
             needs = self.needs()
             gradients = layer.backward_through(edges, diffs, tops, inputs, needs)
             self.keep(gradients, needs, store)
@@ -463,6 +464,13 @@ def sum_of(losses: Iterable[Loss]) -> Loss:
 
 def _of_type(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x if x.dtype == dtype else x.to(dtype)
+
+
+def _lying_as(diff: Tensor, top: Tensor) -> Tensor:
+    """Return a gradient in its top's order in memory: to mix two takes PyTorch's kernels long."""
+    if diff.stride() == top.stride() or not top.is_contiguous(memory_format=torch.channels_last):
+        return diff
+    return channels_last(diff)
 
 
 def _is_same(x: Tensor, y: Tensor) -> bool:

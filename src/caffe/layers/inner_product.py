@@ -18,6 +18,38 @@ from .translation import Graph, Value, openvino
 if TYPE_CHECKING:
     from torch import Tensor
 
+FEW_ROWS = 256
+"""Up to how many rows a product with a large matrix is quicker in shares."""
+
+LARGE = 2**18
+"""From how many numbers on a matrix is large."""
+
+SHARES = (16, 8, 4)
+"""In how many shares its columns are multiplied: the first that divides them."""
+
+
+def product(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return `x @ matrix + bias`: for few rows on the CPU some columns after the other.
+
+    The library shares one product between its threads by rows as well as by columns, and several
+    of them by columns alone: then each thread reads its share of the matrix once.
+    """
+    shares = _shares(x, matrix)
+    if shares == 1:
+        return F.linear(x, matrix.t(), bias)
+    parts = matrix.unflatten(1, (shares, -1)).transpose(0, 1)
+    found = torch.bmm(x.expand(shares, *x.shape), parts).transpose(0, 1).reshape(len(x), -1)
+    return found if bias is None else found + bias
+
+
+def _shares(x: Tensor, matrix: Tensor) -> int:
+    """Tell in how many shares a matrix is multiplied; each thread must have one."""
+    is_plain = x.device.type != "cpu" or x.dtype != torch.float32
+    if is_plain or not 1 < len(x) <= FEW_ROWS or matrix.numel() < LARGE:
+        return 1
+    shares = next((n for n in SHARES if matrix.shape[1] % n == 0), 1)
+    return shares if shares >= torch.get_num_threads() else 1
+
 
 class Product(Layer[InnerProductParameter]):
     """What InnerProduct and its relatives share: the shapes, and the learned matrix."""
@@ -57,8 +89,9 @@ class Product(Layer[InnerProductParameter]):
 
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         axis = self.param.axis % x.dim()
-        flat = x.reshape(*x.shape[:axis], self.inputs)
-        return F.linear(flat, weight.t() if self.param.transpose else weight, bias)
+        matrix = weight if self.param.transpose else weight.t()
+        y = product(x.reshape(-1, self.inputs), matrix, bias)
+        return y.view(*x.shape[:axis], -1)
 
 
 @register("InnerProduct")
@@ -82,7 +115,7 @@ class InnerProduct(Product):
         is_transposed = self.param.transpose
         found: list[Tensor | None] = [None] * len(inputs)
         if needs[0]:
-            found[0] = (diff @ (weight.t() if is_transposed else weight)).view(x.shape)
+            found[0] = product(diff, weight.t() if is_transposed else weight).view(x.shape)
         if needs[1]:
             found[1] = rows.t() @ diff if is_transposed else diff.t() @ rows
         if needs[2:] and needs[2]:
