@@ -176,7 +176,7 @@ def test_colours_are_disturbed_within_bounds(tmp_path: Path) -> None:
     [
         (b"\xff\xff", "", r"entry '00000000': the value of 2 bytes is no AnnotatedDatum"),
         (b"", "", "holds no Datum"),
-        (annotated((1, BOX)), "transform_param { crop_size: 10 }", "crop_size does not go with"),
+        (annotated((1, BOX)), "transform_param { crop_size: 10 }", "crop_size: no crop goes with"),
         (annotated((1, BOX)), "transform_param { resize_param { height: 9 } }", "height and width"),
     ],
 )

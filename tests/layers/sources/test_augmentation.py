@@ -180,3 +180,43 @@ def test_ssds_resize_param_is_done_at_test_too() -> None:
 def test_floats_are_not_turned() -> None:
     with pytest.raises(ShapeError, match="only pictures of bytes"):
         augmentation("min_side: 4").moved(PICTURE.astype(np.float32))
+
+
+def test_floats_are_not_coloured_either() -> None:
+    floats = PICTURE.astype(np.float32)
+    for text in ("max_color_shift: 5", "distort_param { hue_prob: 1 }"):
+        made = augmentation(text)
+        with pytest.raises(ShapeError, match="only pictures of bytes"):
+            made.colored(made.disturbed(floats))
+        made = augmentation(text, caffe.TEST)
+        assert made.colored(made.disturbed(floats)) is floats
+
+
+def test_grey_pictures_have_brightness_and_contrast_alone() -> None:
+    text = """distort_param { brightness_prob: 1 brightness_delta: 30 contrast_prob: 1
+        contrast_lower: 0.5 contrast_upper: 2 OTHERS }"""
+    others = "saturation_prob: 1 saturation_upper: 9 random_order_prob: 1"
+    grey = PICTURE[:1]
+    found = augmentation(text.replace("OTHERS", others)).disturbed(grey)
+    assert found.shape == grey.shape
+    assert (found != grey).any()
+    plain = augmentation(text.replace("OTHERS", "saturation_prob: 1")).disturbed(grey)
+    np.testing.assert_array_equal(found, plain)
+    assert (augmentation("max_color_shift: 50 apply_probability: 1").colored(grey) != grey).any()
+    with pytest.raises(ShapeError, match="not for 4 channels"):
+        augmentation("distort_param { }").disturbed(np.zeros((4, 3, 3), np.uint8))
+
+
+def test_pads_have_one_value_or_one_per_channel() -> None:
+    text = """resize_param { resize_mode: FIT_LARGE_SIZE_AND_PAD height: 20 width: 20
+        pad_value: [1, 2] }"""
+    with pytest.raises(ShapeError, match="pad_value has 2 values for a picture of 3 channels"):
+        augmentation(text).moved(PICTURE)
+
+
+def test_proportions_are_kept_in_ssds_single_precision() -> None:
+    text = "resize_param { height: 300 width: 300 resize_mode: FIT_SMALL_SIZE }"
+    # 300 / (500 / 375) is a little less than 225 in single precision, and rounded down.
+    assert augmentation(text.replace("SMALL", "SMALL")).least_size(375, 500) == (300, 400)
+    assert augmentation(text).least_size(500, 375) == (400, 300)
+    assert augmentation(text).least_size(7, 11) == (300, int(np.float32(11) / np.float32(7) * 300))

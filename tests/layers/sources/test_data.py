@@ -147,3 +147,12 @@ def test_data_refuses_an_lmdb_that_is_cut_off(tmp_path: Path) -> None:
     os.truncate(file, file.stat().st_size // 2)
     with pytest.raises(caffe.ParseError, match="cut off"):
         data_net(tmp_path / "db")
+
+
+def test_datums_that_are_not_encoded_keep_their_channels_and_say_so(tmp_path: Path) -> None:
+    _, values = datums(1)
+    write_lmdb(tmp_path / "db", values)
+    with pytest.warns(caffe.CaffeWarning, match="force_gray does nothing .*has 3 channels"):
+        net = data_net(tmp_path / "db", "force_gray: true")
+    assert net.blobs["data"].channels == 3
+    data_net(tmp_path / "db", "force_color: true")

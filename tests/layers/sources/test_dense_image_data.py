@@ -45,6 +45,7 @@ def source(kind: str, folder: Path, more: str = "", transform: str = "") -> caff
     [
         ("", "", (6, 8)),
         ("", "mirror: true crop_size: 4", (4, 4)),
+        ("", "mirror: true crop_h: 3 crop_w: 5", (3, 5)),
         ("mirror: true crop_height: 5 crop_width: 3", "", (5, 3)),
         ("shuffle: true", "scale: 2", (6, 8)),
     ],
@@ -162,3 +163,12 @@ def test_labels_of_another_size_and_of_another_kind_are_refused(folder: Path) ->
     (folder / "list.txt").write_text("p0.png l1.png\n")
     with pytest.raises(CaffeError, match=r"'l1.png' is \(9, 5\)"):
         net(folder).forward()
+
+
+def test_smaller_pictures_are_filled_up_to_what_is_no_square_too(folder: Path) -> None:
+    source = net(folder, "ignore_label: 7", "crop_h: 7 crop_w: 12 max_color_shift: 1", tops=2)
+    source.forward()
+    assert source.blobs["data"].shape == (2, 3, 7, 12)
+    assert (source.blobs["label"].data[0, 0, 6] == 7).all()
+    with pytest.raises(NetError, match="new_height and new_width both"):
+        net(folder, "new_height: 5", tops=2)

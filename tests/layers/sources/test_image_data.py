@@ -92,3 +92,22 @@ def test_image_data_raises_in_forward_what_the_thread_found(
     for _ in range(2):
         with pytest.raises(caffe.ImageError, match=r"layer 'in'.*list.txt: picture 'a picture 2"):
             net.forward()
+
+
+@pytest.mark.parametrize(
+    ("transform", "shape"),
+    [
+        ("", (2, 3, 9, 8)),
+        ("resize_param { height: 4 width: 5 }", (2, 3, 4, 5)),
+        ("resize_param { height: 4 width: 5 } crop_h: 2 crop_w: 3", (2, 3, 2, 3)),
+        ("resize_param { height: 4 width: 4 resize_mode: FIT_SMALL_SIZE }", None),
+        ("min_side: 4", None),
+    ],
+)
+def test_shapes_are_told_without_the_pictures(
+    transform: str, shape: tuple[int, ...] | None, listed: tuple[Path, list[np.ndarray]]
+) -> None:
+    net = image_net(listed[0], "new_height: 9 new_width: 8", transform)
+    declared = net.layers[0].declared_shapes()
+    assert (declared and declared[0]) == shape
+    assert shape is None or net.blobs["data"].shape == shape

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -25,6 +26,7 @@ from .databases import Entry
 from .entries import Batch, Sample, StoreSource, naming
 from .noise import Noise
 from .prefetching import PrefetchingLayer
+from .transform_fields import MOVING, check_samplers, check_values, refuse
 
 
 class AnnotatedStore(StoreSource):
@@ -41,13 +43,15 @@ class AnnotatedStore(StoreSource):
     def __init__(self, layer_param: LayerParameter, phase: int) -> None:
         self._samplers = list(layer_param.annotated_data_param.batch_sampler)
         self._settings = layer_param.transform_param
-        if self._settings.crop_size or self._settings.crop_h or self._settings.crop_w:
-            raise NetError(
-                "crop_size does not go with boxes: say resize_param, or parts to cut out with "
-                "batch_sampler"
-            )
+        refuse(
+            self._settings,
+            ("crop_size", "crop_h", "crop_w"),
+            "no crop goes with boxes: say resize_param, or parts to cut out with batch_sampler",
+        )
+        check_samplers(self._samplers)
         super().__init__(layer_param.data_param)
         # Mirroring is done here, together with the boxes.
+        check_values(self._settings)
         plain = TransformationParameter()
         plain.CopyFrom(self._settings)
         plain.mirror = False
@@ -55,9 +59,9 @@ class AnnotatedStore(StoreSource):
             plain.ClearField(name)
         self._transformer = DataTransformer(plain, phase)
         if self._transformer.moves:
-            raise NetError("pictures cannot be turned or resized apart from their boxes here")
+            refuse(plain, MOVING, "pictures are not turned or resized so together with their boxes")
         self._noise = Noise(self._settings.noise_param)
-        self._random = random_source()
+        self._random = random_source(self._settings.random_seed)
         with naming(self.describe(self.first)):
             first = self._parse(self.first[1])
             resized = boxed.resize(first, self._settings, self._random)
@@ -124,6 +128,8 @@ class AnnotatedData(PrefetchingLayer[AnnotatedDataParameter]):
     tops = (1, 2)
     differences = "crop_size is refused"
 
+    passed_over: ClassVar[Mapping[str, str]] = {}
+
     _source: AnnotatedStore
 
     def declared_shapes(self) -> Sequence[Shape] | None:
@@ -136,6 +142,7 @@ class AnnotatedData(PrefetchingLayer[AnnotatedDataParameter]):
         return [(batch, 3, resize.height, resize.width), *labels]
 
     def opened(self) -> AnnotatedStore:
+        self.warn_of_idle_fields()
         return AnnotatedStore(self.layer_param, self.phase)
 
     def setup_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:

@@ -22,6 +22,7 @@ from .blurring import box, gauss, median
 from .boxed_pictures import BoxedPicture, distort, resize, resized_size
 from .noise import Noise
 from .random_resize import RandomResize
+from .transform_fields import check_values
 
 Picture = NDArray[np.uint8]
 
@@ -66,6 +67,7 @@ class Augmentation:
     def __init__(
         self, param: TransformationParameter, phase: int, random: np.random.Generator
     ) -> None:
+        check_values(param)
         self.param = param
         self._random = random
         self._is_on = phase == TRAIN
@@ -84,22 +86,6 @@ class Augmentation:
         self._noise = Noise(param.noise_param)
         if (varies or self._turns) and not (param.crop_size or param.crop_h):
             raise NetError("pictures of sizes drawn by chance need crop_size", word="crop_size")
-        for name in ("apply_probability", "erase_prob", "erase_min_area", "erase_max_area"):
-            if not 0 <= getattr(param, name) <= 1:
-                raise NetError(
-                    f"{name} must be from 0 to 1, not {getattr(param, name):g}", word=name
-                )
-        if not 0 < param.erase_min_aspect <= 1:
-            raise NetError(
-                f"erase_min_aspect must be above 0 and at most 1, not {param.erase_min_aspect:g}",
-                word="erase_min_aspect",
-            )
-        for least, most in (
-            ("min_contrast", "max_contrast"),
-            ("erase_min_area", "erase_max_area"),
-        ):
-            if getattr(param, least) > getattr(param, most):
-                raise NetError(f"{least} must not be above {most}", word=least)
 
     def _range_of_sides(self) -> tuple[int, int] | None:
         param = self.param
@@ -147,8 +133,7 @@ class Augmentation:
         """
         if not self._moves:
             return picture
-        if picture.dtype != np.uint8:
-            raise ShapeError("only pictures of bytes are turned or resized, not of floats")
+        _check_bytes(picture)
         picture = resize(_boxless(picture), self.param, self._random).pixels
         most = self.param.max_rotation_angle if self._is_on else 0
         angle = int(self._random.integers(-most, most + 1)) if most else 0
@@ -162,28 +147,43 @@ class Augmentation:
         return self._random_resize(picture)
 
     def disturbed(self, picture: NDArray[Any]) -> NDArray[Any]:
-        """Do to a whole picture, before it is cut, what SSD's distort_param and noise_param say."""
-        if self._is_on and self.param.HasField("distort_param") and picture.dtype == np.uint8:
+        """Do to a whole picture, before it is cut, what SSD's distort_param and noise_param say.
+
+        Raises
+        ------
+        ShapeError
+            Its numbers are no bytes, or it has other channels than these take.
+        """
+        if self._is_on and self.param.HasField("distort_param"):
+            _check_bytes(picture)
             picture = distort(_boxless(picture), self.param.distort_param, self._random).pixels
         return self._noise(picture, self._random)
 
     def colored(self, picture: NDArray[Any]) -> NDArray[Any]:
-        """Change a picture's colours, contrast and sharpness."""
+        """Change a picture's colours, contrast and sharpness.
+
+        Raises
+        ------
+        ShapeError
+            Its numbers are no bytes.
+        """
         param, random = self.param, self._random
-        if not self._is_on or picture.dtype != np.uint8:
+        adjusts = param.contrast_adjustment or param.contrast_brightness_adjustment
+        smooths = param.smooth_filtering and param.max_smooth > 1
+        if not self._is_on or not (param.max_color_shift or adjusts or smooths):
             return picture
+        _check_bytes(picture)
         chance = param.apply_probability
-        if param.max_color_shift and len(picture) == 3 and random.random() < chance:
-            shifts = random.integers(param.max_color_shift + 1, size=3)
+        if param.max_color_shift and random.random() < chance:
+            shifts = random.integers(param.max_color_shift + 1, size=len(picture))
             sign = 1 if random.integers(2) else -1
             picture = to_bytes(picture + sign * shifts[:, None, None].astype(np.float32))
-        adjusts = param.contrast_adjustment or param.contrast_brightness_adjustment
         if adjusts and random.random() < chance:
             contrast = np.float32(random.uniform(param.min_contrast, param.max_contrast))
             most = param.max_brightness_shift
             shift = int(random.integers(-most, most + 1))
             picture = to_bytes(picture * contrast + np.float32(shift))
-        if param.smooth_filtering and param.max_smooth > 1 and random.random() < chance:
+        if smooths and random.random() < chance:
             kind = int(random.integers(4))
             size = 1 + 2 * int(random.integers(max(1, int(param.max_smooth / 2))))
             picture = _blurred(picture, kind, size)
@@ -216,6 +216,14 @@ class Augmentation:
                 left = int(random.integers(width - wide + 1))
                 picture[:, top : top + tall, left : left + wide] = 0
                 return
+
+
+def _check_bytes(picture: NDArray[Any]) -> None:
+    if picture.dtype != np.uint8:
+        raise ShapeError(
+            "only pictures of bytes are turned, resized or coloured, not of floats: take out what "
+            "transform_param says of it"
+        )
 
 
 def _boxless(picture: Picture) -> BoxedPicture:

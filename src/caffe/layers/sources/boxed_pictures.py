@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ...errors import CaffeError
+from ...errors import ShapeError
 from ...proto.caffe_pb2 import (
     BatchSampler,
     DistortionParameter,
@@ -73,18 +73,10 @@ def mirror(picture: BoxedPicture) -> BoxedPicture:
 def resize(
     picture: BoxedPicture, settings: TransformationParameter, random: np.random.Generator
 ) -> BoxedPicture:
-    """Bring a picture to `resize_param`'s size, in one of its ways of interpolation.
-
-    Raises
-    ------
-    CaffeError
-        Height or width is missing.
-    """
+    """Bring a picture to `resize_param`'s size, in one of its ways of interpolation."""
     param = settings.resize_param
     if not settings.HasField("resize_param") or random.random() >= param.prob:
         return picture
-    if not param.height or not param.width:
-        raise CaffeError("resize_param needs height and width")
     modes = list(param.interp_mode) or [ResizeParameter.LINEAR]
     mode = modes[int(random.integers(len(modes)))]
     size = _size_in(picture.pixels.shape[1], picture.pixels.shape[2], param)
@@ -96,7 +88,7 @@ def resize(
     if param.pad_mode in PADDINGS:
         pixels = np.pad(pixels, sides, PADDINGS[param.pad_mode])
     else:
-        canvas = _canvas(pixels, param.height, param.width, param.pad_value)
+        canvas = _canvas(pixels, param.height, param.width, param.pad_value, "pad_value")
         canvas[:, above : above + size[0], left : left + size[1]] = pixels
         pixels = canvas
     rows = picture.rows.copy()
@@ -109,10 +101,13 @@ def _size_in(height: int, width: int, param: ResizeParameter) -> tuple[int, int]
     """Return the size to which a picture is resized, what is put beside it not counted."""
     if param.resize_mode == ResizeParameter.WARP:
         return param.height, param.width
-    tall, wide = param.height / height, param.width / width
+    # As in SSD in single precision, and rounded down.
+    single = np.float32
+    old, new = single(width) / single(height), single(param.width) / single(param.height)
     fits = param.resize_mode == ResizeParameter.FIT_LARGE_SIZE_AND_PAD
-    factor = min(tall, wide) if fits else max(tall, wide)
-    return max(1, round(height * factor)), max(1, round(width * factor))
+    if (old > new) if fits else (old < new):
+        return max(1, int(single(param.width) / old)), param.width
+    return param.height, max(1, int(old * single(param.height)))
 
 
 def resized_size(height: int, width: int, param: ResizeParameter) -> tuple[int, int]:
@@ -138,8 +133,13 @@ def resized(pixels: NDArray[np.uint8], height: int, width: int, mode: int) -> ND
 
 
 def _canvas(
-    pixels: NDArray[np.uint8], height: int, width: int, values: Sequence[float]
+    pixels: NDArray[np.uint8], height: int, width: int, values: Sequence[float], field: str
 ) -> NDArray[np.uint8]:
+    if len(values) not in (0, 1, len(pixels)):
+        raise ShapeError(
+            f"{field} has {len(values)} values for a picture of {len(pixels)} channels: give one, "
+            "or one per channel"
+        )
     color = np.broadcast_to(np.array(list(values) or [0], np.float32), (len(pixels),))
     filled = np.rint(np.clip(color, 0, 255)).astype(np.uint8)
     return np.repeat(filled, height * width).reshape(len(pixels), height, width)
@@ -148,9 +148,21 @@ def _canvas(
 def distort(
     picture: BoxedPicture, param: DistortionParameter, random: np.random.Generator
 ) -> BoxedPicture:
-    """Change brightness, contrast, saturation and hue, each with its probability."""
-    if len(picture.pixels) != 3:
-        return picture
+    """Change brightness, contrast, saturation and hue, each with its probability.
+
+    What is grey has no saturation, hue or order of channels that could change.
+
+    Raises
+    ------
+    ShapeError
+        The picture is neither grey nor BGR.
+    """
+    channels = len(picture.pixels)
+    if channels not in (1, 3):
+        raise ShapeError(
+            f"distort_param is for grey and BGR pictures, not for {channels} channels: say "
+            "force_color or force_gray"
+        )
     pixels = picture.pixels.astype(np.float32)
 
     def contrast() -> None:
@@ -169,12 +181,12 @@ def distort(
         saturation = random.uniform(param.saturation_lower, param.saturation_upper)
     if random.random() < param.hue_prob:
         hue = random.uniform(-param.hue_delta, param.hue_delta)
-    if (saturation, hue) != (1, 0):
+    if channels == 3 and (saturation, hue) != (1, 0):
         pixels = _tinted(pixels, saturation, hue)
     if not before:
         contrast()
     if random.random() < param.random_order_prob:
-        pixels = pixels[random.permutation(3)]
+        pixels = pixels[random.permutation(channels)]
     return replace(picture, pixels=pixels.astype(np.uint8))
 
 
@@ -204,7 +216,7 @@ def expand(
     _, height, width = picture.pixels.shape
     tall, wide = int(height * ratio), int(width * ratio)
     above, left = (int(random.integers(n + 1)) for n in (tall - height, wide - width))
-    canvas = _canvas(picture.pixels, tall, wide, settings.mean_value)
+    canvas = _canvas(picture.pixels, tall, wide, settings.mean_value, "mean_value")
     canvas[:, above : above + height, left : left + width] = picture.pixels
     rows = picture.rows.copy()
     rows[:, [2, 4]] = (rows[:, [2, 4]] * width + left) / wide

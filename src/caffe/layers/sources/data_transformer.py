@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import mode, parallel
-from ...errors import CaffeError, NetError, ShapeError
+from ...errors import CaffeError, CaffeWarning, NetError, ShapeError
 from ...io import datum_to_array
 from ...phases import TRAIN
 from ...proto.caffe_pb2 import Datum, TransformationParameter
@@ -121,6 +122,7 @@ class DataTransformer:
             raise NetError("transform_param takes mean_file or mean_value, not both")
         if param.force_color and param.force_gray:
             raise NetError("transform_param takes force_color or force_gray, not both")
+        self._has_told = False
         self._mean: NDArray[np.float32] | None = None
         if param.HasField("mean_file"):
             self._mean = read_mean(param.mean_file)
@@ -182,6 +184,11 @@ class DataTransformer:
         return result[:, :, ::-1] if mirrored else result
 
     @property
+    def crops(self) -> bool:
+        """Whether a part is cut out."""
+        return bool(self._crop[0])
+
+    @property
     def moves(self) -> bool:
         """Whether pictures are turned or resized, beside being cropped and mirrored."""
         return self._augmentation.moves
@@ -211,6 +218,20 @@ class DataTransformer:
                 "one, or one per channel"
             )
 
+    def _tell_of_channels(self, channels: int) -> None:
+        """Tell once that only encoded pictures are brought to colour or to grey, as in Caffe."""
+        param = self.param
+        wanted = {"force_color": 3 * param.force_color, "force_gray": 1 * param.force_gray}
+        for name, count in wanted.items():
+            if count and count != channels and not self._has_told:
+                self._has_told = True
+                warnings.warn(
+                    f"transform_param.{name} does nothing to Datums that are not encoded, as in "
+                    f"Caffe: this one has {channels} channels",
+                    CaffeWarning,
+                    stacklevel=2,
+                )
+
     def read_datum(self, datum: Datum, force_color: bool = False) -> NDArray[Any]:
         """Return a Datum's picture, channels x height x width.
 
@@ -220,6 +241,7 @@ class DataTransformer:
             The Datum holds less than it says, or no picture.
         """
         if not datum.encoded:
+            self._tell_of_channels(datum.channels)
             return datum_to_array(datum)
         if not datum.data:
             raise CaffeError("the Datum is marked as encoded, but it holds no data")

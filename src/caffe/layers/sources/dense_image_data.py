@@ -12,10 +12,11 @@ from ...errors import NetError, ParseError, ShapeError
 from ...memory.blob import Blob, Shape
 from ...proto.caffe_pb2 import DenseImageDataParameter, ImageDataParameter, TransformationParameter
 from ..layer import register
-from .bgr_pictures import BgrPicture, read_picture, resize_picture
+from .bgr_pictures import BgrPicture, read_picture, resize_picture, to_bytes
 from .data_transformer import DataTransformer, random_source
 from .entries import ListSource, Sample, check_shape, naming, read_lines
 from .prefetching import PrefetchingLayer
+from .transform_fields import MOVING, refuse
 
 Entry = tuple[str, str]
 """The paths of a picture and of its labels."""
@@ -42,11 +43,15 @@ class LabelledPictures(ListSource[Entry]):
     def __init__(self, param: Labelled, transformer: DataTransformer, read: Read) -> None:
         self._read = read
         self._transform = transformer
+        settings = transformer.param
         cuts = TransformationParameter(
-            crop_size=transformer.param.crop_size, mirror=transformer.param.mirror
+            crop_size=settings.crop_size,
+            crop_h=settings.crop_h,
+            crop_w=settings.crop_w,
+            mirror=settings.mirror,
         )
         if transformer.moves:
-            raise NetError("pictures cannot be turned or resized apart from their labels here")
+            refuse(settings, MOVING, "pictures are not turned or resized together with labels")
         self._cut = DataTransformer(cuts, transformer.phase)
         super().__init__(param, read_pairs(param.source))
         with naming(self.describe(self.first)):
@@ -67,9 +72,9 @@ class LabelledPictures(ListSource[Entry]):
 
     def _pair(self, entry: Entry) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         picture, labels = self._read(entry)
-        if self._transform.param.crop_size and picture.shape[1:] != labels.shape[1:]:
+        if self._transform.crops and picture.shape[1:] != labels.shape[1:]:
             raise ShapeError(
-                f"crop_size needs labels of the picture's size: they are {labels.shape[1:]} "
+                f"a crop needs labels of the picture's size: they are {labels.shape[1:]} "
                 f"and {picture.shape[1:]}"
             )
         # Both draw the same numbers: the labels are cut where the picture is.
@@ -116,7 +121,11 @@ class LabelledSource(PrefetchingLayer[L]):
     def open_source(self, transformer: DataTransformer) -> LabelledPictures:
         if (self.param.new_height > 0) != (self.param.new_width > 0):
             raise NetError(f"{self.message} takes new_height and new_width both, or neither")
-        return LabelledPictures(self.param, transformer, self.reader())
+        return self.kind()(self.param, transformer, self.reader())
+
+    def kind(self) -> type[LabelledPictures]:
+        """Return the class of what is read."""
+        return LabelledPictures
 
     def reader(self) -> Read:
         """Return what reads an entry; it must not know the layer (see `Source`)."""
@@ -226,7 +235,7 @@ def _read_equal(param: ImageDataParameter, entry: Entry) -> tuple[BgrPicture, Bg
 class ImageSegData(LabelledSource[ImageDataParameter]):
     """Pictures of the list `source`, BGR, 0 to 255 before `transform_param`, and label pictures.
 
-    What is smaller than crop_size is filled up at the right and below, pictures by mean_value and
+    What is smaller than the crop is filled up at the right and below, pictures by mean_value and
     labels by ignore_label. A third top tells the height and width that each picture had (DeepLab).
     """
 
@@ -237,8 +246,10 @@ class ImageSegData(LabelledSource[ImageDataParameter]):
     def open_source(self, transformer: DataTransformer) -> LabelledPictures:
         if self.param.label_type != ImageDataParameter.PIXEL:
             raise NetError("only label_type PIXEL is there: labels that are pictures")
-        kind = MeasuredPictures if len(self.layer_param.top) > 2 else LabelledPictures
-        return kind(self.param, transformer, self.reader())
+        return super().open_source(transformer)
+
+    def kind(self) -> type[LabelledPictures]:
+        return MeasuredPictures if len(self.layer_param.top) > 2 else LabelledPictures
 
     def setup_blobs(self, bottoms: list[Blob], tops: list[Blob]) -> None:
         super().setup_blobs(bottoms, tops)
@@ -247,19 +258,19 @@ class ImageSegData(LabelledSource[ImageDataParameter]):
 
     def reader(self) -> Read:
         param, transform = self.param, self.layer_param.transform_param
-        crop = transform.crop_size
-        means = np.array(list(transform.mean_value) or [0], np.float32).reshape(-1, 1, 1)
+        crop = (transform.crop_size or transform.crop_h, transform.crop_size or transform.crop_w)
+        means = to_bytes(np.reshape(transform.mean_value or [0], (-1, 1, 1)))
 
         def read(entry: Entry) -> tuple[BgrPicture, BgrPicture]:
             picture, labels = _read_equal(param, entry)
             if param.new_height:
                 picture = resize_picture(picture, param.new_height, param.new_width)
                 labels = resize_labels(labels, param.new_height, param.new_width)
-            lack = [max(0, crop - n) for n in picture.shape[1:]]
+            lack = [max(0, most - n) for most, n in zip(crop, picture.shape[1:], strict=True)]
             if any(lack):
                 sides = ((0, 0), (0, lack[0]), (0, lack[1]))
                 inside = np.pad(np.ones((1, *picture.shape[1:]), bool), sides)
-                picture = np.where(inside, np.pad(picture, sides), means).astype(np.float32)
+                picture = np.where(inside, np.pad(picture, sides), means)
                 labels = np.pad(labels, sides, constant_values=param.ignore_label)
             return picture, labels
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from queue import Empty, Queue
 from typing import Any, ClassVar
@@ -18,10 +18,12 @@ from ...logs import Line, say
 from ...memory.blob import Blob, Shape
 from ...phases import TRAIN
 from ...processes import Birthplace, in_forked_child
+from ...proto.caffe_pb2 import ResizeParameter
 from ...pytorch import torch
 from ..layer import Count, Layer, P
 from .data_transformer import DataTransformer, noting_random_sources, put_random_states
 from .entries import Batch, Source
+from .transform_fields import MOVING, OF_BOXES, asked, warn_of_idle
 
 State = dict[str, Any]
 """Where a source stands: which entry is next, and its random numbers."""
@@ -165,6 +167,9 @@ class PrefetchingLayer(Layer[P]):
     log_place: ClassVar[str] = "data_layer.cpp:45"
     """Where the original tells its size."""
 
+    passed_over: ClassVar[Mapping[str, str]] = OF_BOXES
+    """What of transform_param does nothing here, as in the original, and why."""
+
     _source: Source[Any]
     _prefetcher: Prefetcher | None = None
     _state: State
@@ -175,8 +180,20 @@ class PrefetchingLayer(Layer[P]):
 
     def opened(self) -> Source[Any]:
         """Open what the layer reads, at its front."""
+        self.warn_of_idle_fields()
         transformer = DataTransformer(self.layer_param.transform_param, self.phase)
         return self.open_source(transformer)
+
+    def warn_of_idle_fields(self) -> None:
+        """Tell of the fields of transform_param that do nothing here."""
+        passed_over = dict(self.passed_over)
+        is_color = getattr(self.param, "is_color", None)
+        if is_color is not None:
+            passed_over["force_gray" if is_color else "force_color"] = (
+                f"as in Caffe: say is_color in {self.message}"
+            )
+        layer = f"'{self.name}' ({self.layer_param.type})"
+        warn_of_idle(self.layer_param.transform_param, layer, passed_over)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy has: all but the thread and what it reads, which it opens itself."""
@@ -193,12 +210,19 @@ class PrefetchingLayer(Layer[P]):
         transform = self.layer_param.transform_param
         height = transform.crop_size or transform.crop_h
         width = transform.crop_size or transform.crop_w
+        moving = set(asked(transform)) & set(MOVING)
+        if not height and moving:
+            resize = transform.resize_param
+            if moving != {"resize_param"} or resize.resize_mode == ResizeParameter.FIT_SMALL_SIZE:
+                return None
+            height, width = resize.height, resize.width
         if not height:
             height, width = (
                 getattr(self.param, f"crop_{side}", 0) or getattr(self.param, f"new_{side}", 0)
                 for side in ("height", "width")
             )
-        grey = transform.force_gray or not getattr(self.param, "is_color", True)
+        is_color = getattr(self.param, "is_color", None)
+        grey = transform.force_gray if is_color is None else not is_color
         return (1 if grey else 3, height, width) if height and width else None
 
     def declared_shapes(self) -> Sequence[Shape] | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +24,25 @@ from .bgr_pictures import BgrPicture, read_picture, resize_picture
 from .data_transformer import DataTransformer, random_source, read_mean
 from .entries import Sample, Source, naming
 from .prefetching import PrefetchingLayer
+from .transform_fields import refuse
 
 Box = tuple[int, int, int, int]
 """x1, y1, x2, y2 in pixels, the last ones inside."""
+
+
+READ = (
+    "scale",
+    "mirror",
+    "crop_size",
+    "mean_file",
+    "mean_value",
+    "random_seed",
+    # Windows are read in colour.
+    "force_color",
+    "use_gpu_transform",
+    "debug_params",
+)
+"""What transform_param may say: all but the scale count, or say nothing of values."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +166,7 @@ class WindowSampler(Source[Window]):
     param : WindowDataParameter
         The layer's.
     transform : TransformationParameter
-        Of which mean, crop and mirror count; the scale is `param.scale`, as in Caffe.
+        Of which mean, crop, mirror and seed count; the scale is `param.scale`, as in Caffe.
     """
 
     # They are drawn at random, a batch at a time.
@@ -157,6 +174,8 @@ class WindowSampler(Source[Window]):
 
     def __init__(self, param: WindowDataParameter, transform: TransformationParameter) -> None:
         self.param = param
+        others = set(transform.DESCRIPTOR.fields_by_name) - set(READ)
+        refuse(transform, others, "WindowData does not do it: take it out")
         self.crop: int = transform.crop_size
         if self.crop <= 2 * param.context_pad:
             raise NetError(
@@ -165,7 +184,7 @@ class WindowSampler(Source[Window]):
             )
         self.batch_size = param.batch_size
         self.shape = (3, self.crop, self.crop)
-        self._random = random_source()
+        self._random = random_source(transform.random_seed)
         self._mirror: bool = transform.mirror
         self._mean = self._read_mean(transform)
         images, windows = read_windows(param.source)
@@ -272,6 +291,9 @@ class WindowData(PrefetchingLayer[WindowDataParameter]):
     """
 
     message = "window_data_param"
+    passed_over: ClassVar[Mapping[str, str]] = {
+        "scale": "as in Caffe: say scale in window_data_param"
+    }
 
     def open_source(self, transformer: DataTransformer) -> WindowSampler:
         return WindowSampler(self.param, transformer.param)
