@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -101,6 +102,15 @@ def pays(shape: Shape, weight: Shape, pad: Shape, group: int, slower: float = 1.
     return products + CHANGING * changed <= slower * direct
 
 
+def _whole_and_rest(first: int, stop: int, m: int, size: int) -> Iterator[tuple[range, int]]:
+    """Yield which tiles lie within some size, and how many of their places do."""
+    whole = min(stop, size // m)
+    if first < whole:
+        yield range(first, whole), m
+    if whole < stop:
+        yield range(max(first, whole), stop), size - whole * m
+
+
 @functools.cache
 def matrices(m: int, r: int) -> tuple[list[list[float]], list[list[float]], list[list[float]]]:
     """Return the matrices of results, weights and inputs for m results of r weights each.
@@ -169,9 +179,36 @@ class Tiles:
         """Return the tiles that are read: (number, down, across, channels, height, width)."""
         (number, channels, height, width), (top, left) = x.shape, self._pad
         down, across = (n * self.m + self._size - 1 for n in self.grid)
-        padded = x.new_zeros(number, down, across, channels)
-        padded[:, top : top + height, left : left + width] = x.permute(0, 2, 3, 1)
+        padded = x.new_empty(number, down, across, channels)
+        inner = padded[:, top : top + height, left : left + width]
+        for edge in (
+            *(padded[:, :top], padded[:, top + height :]),
+            *(padded[:, :, :left], padded[:, :, left + width :]),
+        ):
+            edge.zero_()
+        inner.copy_(x.permute(0, 2, 3, 1))
         return padded.unfold(1, self.across, self.m).unfold(2, self.across, self.m)
+
+    def puts(self, made: Tensor, y: Tensor, rows: slice) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield where some rows of tiles belong, in all pictures, and these tiles' numbers.
+
+        Parameters
+        ----------
+        made : Tensor
+            Tiles that are made, (m, m, number, down, across, channels).
+        y : Tensor
+            All results, (number, height, width, channels): tiles may reach past their edge.
+        """
+        m, (height, width) = self.m, self.outputs
+        for down, tall in _whole_and_rest(rows.start, rows.start + made.shape[3], m, height):
+            for across, wide in _whole_and_rest(0, made.shape[4], m, width):
+                first, left = down.start * m, across.start * m
+                last, right = first + len(down) * tall, left + len(across) * wide
+                part = y[:, first:last, left:right]
+                places = part.unflatten(2, (-1, wide)).unflatten(1, (-1, tall))
+                mine = slice(down.start - rows.start, down.stop - rows.start)
+                own = made[:tall, :wide, :, mine, across.start : across.stop]
+                yield places, own.permute(2, 3, 0, 4, 1, 5)
 
     def of_outputs(self, y: Tensor) -> Tensor:
         """Return the tiles that are made, in the same form; what is behind the edge is 0."""
@@ -216,9 +253,7 @@ class Winograd:
         # In the form of products: tile's place, group, inputs, outputs.
         rows = weight.reshape(group, -1, inputs, size, size).permute(3, 4, 0, 2, 1)
         rows = rows.reshape(size, size, -1)
-        half = weight.new_empty(size * tiles.across * weight.numel() // size**2)
-        changed = _changed(g, rows, half, weight.new_empty(tiles.across * half.numel() // size))
-        changed = changed.view(-1, group, inputs, outputs // group).float()
+        changed = _changed(g, rows).view(-1, group, inputs, outputs // group).float()
         self._weights = changed.unbind(1)
         self._biases = [None] * group if bias is None else bias.float().chunk(group)
         self._finish = finish
@@ -227,41 +262,72 @@ class Winograd:
     def __call__(self, x: Tensor) -> Tensor:
         """Return the convolution of `x`, finished, channels last."""
         work = self._tiles
-        m, (down, across), number = work.m, work.grid, len(x)
         tiles = work.of_inputs(x)
-        results = x.new_empty(number, down * m, across * m, self._channels)
-        places = results.view(number, down, m, across, m, self._channels)
+        found = x.new_empty(len(x), *work.outputs, self._channels)
         spaces = x.new_empty(work.numbers), x.new_empty(work.numbers)
-        each = self._channels // len(self._weights)
-        for piece in work.pieces():
-            for group, made in enumerate(self._piece(tiles[piece], spaces)):
-                own = places[piece][..., group * each : (group + 1) * each]
-                own.copy_(made.permute(2, 3, 0, 4, 1, 5))
-        height, width = work.outputs
-        # Tiles may reach past the edge.
-        found = results[:, :height, :width].permute(0, 3, 1, 2)
-        return found.contiguous(memory_format=torch.channels_last)
+        ways: dict[Shape, _Way] = {}
+        for pictures, rows in work.pieces():
+            piece = tiles[pictures, rows]
+            key = len(piece), rows.start
+            if key not in ways:
+                ways[key] = self._way(piece, rows, found, spaces)
+            ways[key](piece, pictures)
+        return found.permute(0, 3, 1, 2)
 
-    def _piece(self, tiles: Tensor, spaces: tuple[Tensor, Tensor]) -> list[Tensor]:
-        """Return each group's results: (m, m, pictures, tiles down, tiles across, channels)."""
-        here, there = spaces
-        size, m, places = self._tiles.across, self._tiles.m, tiles.shape[:3]
-        changed = _in_other_form(self._inputs, tiles, spaces)
-        groups = len(self._weights)
+    def _way(
+        self, piece: Tensor, rows: slice, found: Tensor, spaces: tuple[Tensor, Tensor]
+    ) -> _Way:
+        """Return how pieces of so many pictures and these rows run."""
+        (here, there), places = spaces, piece.shape[:3]
+        size, m, groups = self._tiles.across, self._tiles.m, len(self._weights)
+        form = _OtherForm(self._inputs, tuple(piece.shape[:4]), spaces)
+        parts = _in(there, groups, size**2, math.prod(places), self._channels // groups)
+        shares = []
+        for x, weights, bias, part, y in zip(
+            form.result.chunk(groups, 2), self._weights, self._biases, parts,
+            found.chunk(groups, 3), strict=True,
+        ):  # fmt: skip
+            change = _Change(self._results, part.view(size, size, -1), here, part.view(-1))
+            made = change.result.view(m, m, *places, -1)
+            puts = list(self._tiles.puts(made, y, rows))
+            # At the point 1 every result takes part with a factor of 1.
+            shares.append(_Share(x, weights, part, part[size + 1], bias, change, puts))
+        return _Way(form, shares, self._finish)
+
+
+@dataclass
+class _Share:
+    """One group's share of a piece: its products, and what is made of them."""
+
+    x: Tensor
+    weights: Tensor
+    products: Tensor
+    at_one: Tensor
+    bias: Tensor | None
+    change: _Change
+    puts: Sequence[tuple[Tensor, Tensor]]
+
+
+@dataclass
+class _Way:
+    """How some pieces run, with all of their memory."""
+
+    form: _OtherForm
+    shares: Sequence[_Share]
+    finish: Callable[[Tensor], object]
+
+    def __call__(self, piece: Tensor, pictures: slice) -> None:
+        self.form(piece)
         # Each by itself: a product that steps over the others takes half as long again.
-        parts = there[: size**2 * changed.shape[1] * self._channels].chunk(groups)
-        for x, weights, part in zip(changed.chunk(groups, 2), self._weights, parts, strict=True):
-            torch.bmm(x, weights, out=part.view(size**2, changed.shape[1], -1))
-        made = []
-        for part, bias in zip(parts, self._biases, strict=True):
-            products = part.view(size, size, -1)
-            if bias is not None:
-                # At the point 1 every result takes part with a factor of 1.
-                products[1, 1].view(changed.shape[1], -1).add_(bias)
-            results = _changed(self._results, products, here, part)
-            self._finish(results)
-            made.append(results.view(m, m, *places, -1))
-        return made
+        for share in self.shares:
+            torch.bmm(share.x, share.weights, out=share.products)
+        for share in self.shares:
+            if share.bias is not None:
+                share.at_one.add_(share.bias)
+            share.change()
+            self.finish(share.change.result)
+            for places, own in share.puts:
+                places[pictures].copy_(own)
 
 
 def weight_gradient(diff: Tensor, x: Tensor, size: int, pad: Shape, group: int) -> Tensor:
@@ -275,38 +341,74 @@ def weight_gradient(diff: Tensor, x: Tensor, size: int, pad: Shape, group: int) 
     read, made = work.of_inputs(x), work.of_outputs(diff)
     theirs, ours = ((x.new_empty(work.numbers), x.new_empty(work.numbers)) for _ in range(2))
     inputs_of_group, outputs_of_group = x.shape[1] // group, diff.shape[1] // group
-    sums = [x.new_zeros(work.across**2, outputs_of_group, inputs_of_group) for _ in range(group)]
+    sums = x.new_zeros(group, work.across**2, outputs_of_group, inputs_of_group)
+    ways: dict[Shape, tuple[_OtherForm, _OtherForm]] = {}
     for piece in work.pieces():
-        xs = _in_other_form(inputs, read[piece], theirs).chunk(group, 2)
-        ys = _in_other_form(kernels, made[piece], ours).chunk(group, 2)
-        for total, part, other in zip(sums, xs, ys, strict=True):
+        places = tuple(read[piece].shape[:3])
+        if places not in ways:
+            ways[places] = (
+                _OtherForm(inputs, (*places, x.shape[1]), theirs),
+                _OtherForm(kernels, (*places, diff.shape[1]), ours),
+            )
+        xs, ys = ways[places]
+        xs(read[piece])
+        ys(made[piece])
+        for total, part, other in zip(
+            sums, xs.result.chunk(group, 2), ys.result.chunk(group, 2), strict=True
+        ):
             total.baddbmm_(other.transpose(1, 2), part)
-    products = torch.cat(sums, 1).view(work.across, work.across, -1)
-    spaces = x.new_empty(products.numel()), x.new_empty(products.numel())
-    found = _changed(results, products, *spaces)
+    products = sums.transpose(0, 1).reshape(work.across, work.across, -1)
+    found = _changed(results, products)
     return found.view(size, size, diff.shape[1], inputs_of_group).permute(2, 3, 0, 1)
 
 
-def _in_other_form(matrix: Tensor, tiles: Tensor, spaces: tuple[Tensor, Tensor]) -> Tensor:
-    """Bring tiles into the other form: (place, tile, channel), in the first of the spaces."""
-    here, there = spaces
-    *places, channels, height, width = tiles.shape
-    gathered = _in(here, height, width, *places, channels)
-    gathered.copy_(tiles.permute(4, 5, 0, 1, 2, 3))
-    made = _changed(matrix, gathered.view(height, width, -1), there, here)
-    return made.view(-1, math.prod(places), channels)
+class _Change:
+    """A product of both of the first axes of some memory, (place, place, number), with a matrix.
 
-
-def _changed(matrix: Tensor, x: Tensor, half: Tensor, space: Tensor) -> Tensor:
-    """Multiply both of the first axes of `x` with a matrix, by way of `half`, into `space`.
-
-    `x` may lie in `space` itself.
+    Parameters
+    ----------
+    matrix : Tensor
+        (places made, places).
+    x : Tensor
+        The memory.
+    half, space : Tensor
+        Where one axis's products, and then both's, are put. `x` may lie in `space` itself.
     """
-    rows, count = len(matrix), x.shape[2]
-    halves = _in(half, x.shape[1], rows, count)
-    torch.bmm(matrix.expand(x.shape[1], *matrix.shape), x.transpose(0, 1), out=halves)
-    found = _in(space, rows, rows, count)
-    return torch.bmm(matrix.expand(rows, *matrix.shape), halves.transpose(0, 1), out=found)
+
+    def __init__(self, matrix: Tensor, x: Tensor, half: Tensor, space: Tensor) -> None:
+        rows, (size, _, count) = len(matrix), x.shape
+        halves = _in(half, size, rows, count)
+        self.result = _in(space, rows, rows, count)
+        self._products = (
+            (matrix.expand(size, *matrix.shape), x.transpose(0, 1), halves),
+            (matrix.expand(rows, *matrix.shape), halves.transpose(0, 1), self.result),
+        )
+
+    def __call__(self) -> None:
+        for matrix, x, out in self._products:
+            torch.bmm(matrix, x, out=out)
+
+
+class _OtherForm:
+    """Tiles of one shape in the other form, (place, tile, channel), in the first of two spaces."""
+
+    def __init__(self, matrix: Tensor, shape: Shape, spaces: tuple[Tensor, Tensor]) -> None:
+        (here, there), size = spaces, matrix.shape[1]
+        self._gathered = _in(here, size, size, *shape)
+        self._change = _Change(matrix, self._gathered.view(size, size, -1), there, here)
+        self.result = self._change.result.view(-1, math.prod(shape[:-1]), shape[-1])
+
+    def __call__(self, tiles: Tensor) -> None:
+        self._gathered.copy_(tiles.permute(4, 5, 0, 1, 2, 3))
+        self._change()
+
+
+def _changed(matrix: Tensor, x: Tensor) -> Tensor:
+    """Return the product of both of the first axes of `x` with a matrix."""
+    rows, (size, _, count) = len(matrix), x.shape
+    change = _Change(matrix, x, x.new_empty(size * rows * count), x.new_empty(rows * rows * count))
+    change()
+    return change.result
 
 
 def _in(space: Tensor, *shape: int) -> Tensor:
