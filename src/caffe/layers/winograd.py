@@ -102,6 +102,11 @@ def pays(shape: Shape, weight: Shape, pad: Shape, group: int, slower: float = 1.
     return products + CHANGING * changed <= slower * direct
 
 
+def _evenly(count: int, most: int) -> int:
+    """Return how large parts are that are as few and as equal as can be, of at most so many."""
+    return math.ceil(count / math.ceil(count / most))
+
+
 def _whole_and_rest(first: int, stop: int, m: int, size: int) -> Iterator[tuple[range, int]]:
     """Yield which tiles lie within some size, and how many of their places do."""
     whole = min(stop, size // m)
@@ -164,8 +169,8 @@ class Tiles:
         row = self.across**2 * self.grid[1] * max(shape[1], channels)
         rows = max(1, PIECE // row)
         # Several whole pictures, or some rows of tiles of one.
-        self._pictures = max(1, min(rows // self.grid[0], shape[0]))
-        self._rows = min(rows, self.grid[0])
+        self._pictures = _evenly(shape[0], max(1, rows // self.grid[0]))
+        self._rows = _evenly(self.grid[0], rows)
         self.numbers = self._pictures * self._rows * row
         """How many numbers one piece has in the other form, at most."""
 
