@@ -111,6 +111,20 @@ def test_it_is_recorded(dynamic: bool) -> None:
         assert program.module()(torch.zeros(3, 3, 9, 9)).shape[0] == 3
 
 
+def test_large_products_are_recorded_for_any_number_of_pictures() -> None:
+    # On the CPU a few rows are multiplied another way, which is not to be recorded.
+    text = layers.given("x", (2, 520)) + (
+        "layer { name: 'y' type: 'InnerProduct' bottom: 'x' top: 'y'"
+        " inner_product_param { num_output: 512 weight_filler { type: 'xavier' } } }"
+    )
+    net = caffe.Net(text, caffe.TEST)
+    program = caffe.export.program(net, dynamic_batch=True)
+    x = np.random.default_rng(0).normal(size=(300, 520)).astype(np.float32)
+    weight, bias = (blob.data for blob in net.params["y"])
+    found = run_torch(program.module(), [x])[0]
+    np.testing.assert_allclose(found, x @ weight.T + bias, rtol=1e-4, atol=1e-4)
+
+
 def test_layers_of_the_forks_are_recorded() -> None:
     for kind in ("Lstm", "Embed", "Upsample", "LSTMUnit", "ResizeBilinear"):
         one = CASES[kind][0]

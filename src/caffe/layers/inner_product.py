@@ -25,29 +25,34 @@ LARGE = 2**18
 """From how many numbers on a matrix is large."""
 
 SHARES = (16, 8, 4)
-"""In how many shares its columns are multiplied: the first that divides them."""
+"""In how many shares its outputs are computed: the first that divides them."""
 
 
-def product(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return `x @ matrix + bias`: for few rows on the CPU some columns after the other.
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return each row of `x` times `weight`, (outputs, inputs), plus `bias`, as F.linear does.
 
-    The library shares one product between its threads by rows as well as by columns, and several
-    of them by columns alone: then each thread reads its share of the matrix once.
+    For few rows on the CPU it takes some outputs after the other: the library shares one product
+    between its threads by rows as well, and several of them so that each thread reads its share of
+    the weights once.
     """
-    shares = _shares(x, matrix)
+    shares = _shares(x, weight)
     if shares == 1:
-        return F.linear(x, matrix.t(), bias)
-    parts = matrix.unflatten(1, (shares, -1)).transpose(0, 1)
-    found = torch.bmm(x.expand(shares, *x.shape), parts).transpose(0, 1).reshape(len(x), -1)
+        return F.linear(x, weight, bias)
+    rows = x.reshape(-1, x.shape[-1])
+    parts = weight.unflatten(0, (shares, -1)).transpose(1, 2)
+    found = torch.bmm(rows.expand(shares, *rows.shape), parts).transpose(0, 1)
+    found = found.reshape(*x.shape[:-1], -1)
     return found if bias is None else found + bias
 
 
-def _shares(x: Tensor, matrix: Tensor) -> int:
-    """Tell in how many shares a matrix is multiplied; each thread must have one."""
-    is_plain = x.device.type != "cpu" or x.dtype != torch.float32
-    if is_plain or not 1 < len(x) <= FEW_ROWS or matrix.numel() < LARGE:
+def _shares(x: Tensor, weight: Tensor) -> int:
+    """Tell in how many shares weights are multiplied; each thread must have one."""
+    # Whoever records this (torch.export) leaves the number of rows open.
+    if x.device.type != "cpu" or x.dtype != torch.float32 or torch.compiler.is_compiling():
         return 1
-    shares = next((n for n in SHARES if matrix.shape[1] % n == 0), 1)
+    if weight.numel() < LARGE or not 1 < math.prod(x.shape[:-1]) <= FEW_ROWS:
+        return 1
+    shares = next((n for n in SHARES if len(weight) % n == 0), 1)
     return shares if shares >= torch.get_num_threads() else 1
 
 
@@ -89,9 +94,8 @@ class Product(Layer[InnerProductParameter]):
 
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         axis = self.param.axis % x.dim()
-        matrix = weight if self.param.transpose else weight.t()
-        y = product(x.reshape(-1, self.inputs), matrix, bias)
-        return y.view(*x.shape[:axis], -1)
+        flat = x.reshape(*x.shape[:axis], self.inputs)
+        return product(flat, weight.t() if self.param.transpose else weight, bias)
 
 
 @register("InnerProduct")
@@ -115,7 +119,7 @@ class InnerProduct(Product):
         is_transposed = self.param.transpose
         found: list[Tensor | None] = [None] * len(inputs)
         if needs[0]:
-            found[0] = product(diff, weight.t() if is_transposed else weight).view(x.shape)
+            found[0] = product(diff, weight if is_transposed else weight.t()).view(x.shape)
         if needs[1]:
             found[1] = rows.t() @ diff if is_transposed else diff.t() @ rows
         if needs[2:] and needs[2]:
