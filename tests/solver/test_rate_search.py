@@ -63,6 +63,16 @@ def test_a_loss_that_only_rises_suggests_nothing() -> None:
     assert steep.suggestion == 10
 
 
+def test_the_first_batches_may_be_lucky_or_not() -> None:
+    rates = [10.0 ** (i / 5) for i in range(-20, 0)]
+    falling = [2.6] * 10 + [2.5, 2.4, 2.3, 2.25, 2.21, 2.2, 2.2, 2.3, 4, 5]
+    for first in (1.9, 9.0):
+        found = RateSearch(rates, [first, *falling[1:]])
+        assert found.best == 15
+        assert found.suggestion in rates[10:13]
+    assert RateSearch(rates, [1.9, 2.4, *(2.5 + i / 9 for i in range(18))]).suggestion is None
+
+
 def test_what_is_no_range_is_refused() -> None:
     for lowest, highest, steps in ((0, 1, 9), (1, 0.1, 9), (0.1, 1, 2)):
         with pytest.raises(ArgumentError, match="rates that rise from above 0"):

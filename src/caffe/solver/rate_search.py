@@ -35,12 +35,18 @@ class RateSearch:
     losses: list[float] = field(default_factory=list)
 
     @property
+    def _first(self) -> int:
+        """The step from which on losses count: of few batches the mean is chance."""
+        return len(self.losses) // 10
+
+    @property
     def best(self) -> int | None:
         """The step before which the loss was least; None where it never fell."""
         if not self.losses:
             return None
-        place = int(np.argmin(self.losses))
-        return place or None
+        place = self._first + int(np.argmin(self.losses[self._first :]))
+        falls = place > 0 and self.losses[place] < np.median(self.losses[:place])
+        return place if falls else None
 
     @property
     def suggestion(self) -> float | None:
@@ -50,10 +56,10 @@ class RateSearch:
         """
         if self.best is None:
             return None
-        losses = np.array(self.losses[: self.best + 1])
-        logs = np.log(self.rates[: self.best + 1])
+        counted = slice(self._first, self.best + 1)
+        losses, logs = np.array(self.losses[counted]), np.log(self.rates[counted])
         slopes = np.gradient(losses, logs) if len(losses) > 2 else np.diff(losses, append=0)
-        return self.rates[int(np.argmin(slopes))]
+        return self.rates[self._first + int(np.argmin(slopes))]
 
     def __str__(self) -> str:
         if self.suggestion is None or self.best is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffe.errors import NetError, ParseError, ShapeError
+from caffe.errors import CaffeError, NetError, ParseError, ShapeError
 from tests.helpers.boxes import overlap
 from tests.helpers.formulas import sigmoid, softmax
 from tests.helpers.running import floats, run
@@ -95,6 +95,17 @@ def test_detection_evaluate_measures_in_the_pictures_own_pixels(tmp_path: Path) 
     sizes.write_text("first 100\n")
     with pytest.raises(ParseError, match=r"sizes\.txt:1: a name, a height and a width"):
         run(layer, np.zeros((1, 1, 1, 7)), truth)
+
+
+@pytest.mark.parametrize(("found", "true", "which"), [(1, 3, "true boxes"), (3, 1, "detections")])
+def test_labels_that_no_class_has_are_refused(found: int, true: int, which: str) -> None:
+    box = [0.1, 0.1, 0.4, 0.4]
+    with pytest.raises(CaffeError, match=f"the {which} have the label 3: .* from 0 to 2"):
+        run(
+            'type: "DetectionEvaluate" detection_evaluate_param { num_classes: 3 }',
+            np.array([[[[0, found, 0.9, *box]]]]),
+            np.array([[[[0, true, 0, *box, 0]]]]),
+        )
 
 
 @pytest.mark.parametrize(
