@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 import caffe
-from caffe.errors import ArgumentError, CaffeError, NetError, WeightsError
+from caffe.errors import ArgumentError, CaffeError, CaffeWarning, NetError, WeightsError
 from caffe.logs import logger
 from caffe.solver.smoothed_loss import SmoothedLoss
 from caffe.solver.solver import Action
@@ -258,6 +259,64 @@ def test_a_state_of_another_solver_is_refused(net_file: Path) -> None:
         other.restore("s_iter_0.caffemodel")
 
 
+@pytest.mark.parametrize(
+    ("first", "then", "message"),
+    [
+        ("SGD", "AdaGrad", "history blob 0 has negative numbers, but this solver keeps sums of"),
+        ("AdaGrad", "SGD", r"kept sums of squares of the gradients, this one \(SGD\) keeps steps"),
+        ("AdaDelta", "Adam", r"kept means of squares and .* this one \(Adam\) keeps means and"),
+        ("SGD", "Nesterov", None),
+        ("Adam", "AdamW", None),
+    ],
+)
+def test_what_a_solver_remembers_is_no_other_types(
+    net_file: Path, first: str, then: str, message: str | None
+) -> None:
+    made = solver(f'snapshot_prefix: "s" type: "{first}"')
+    made.step(2)
+    made.snapshot()
+    other = solver(f'snapshot_prefix: "s" type: "{then}"')
+    if message is None:
+        other.restore("s_iter_2.solverstate")
+        assert other.iter == 2
+        return
+    before = weights(other).copy()
+    with pytest.raises(WeightsError, match=message):
+        other.restore("s_iter_2.solverstate")
+    assert other.iter == 0
+    np.testing.assert_array_equal(weights(other), before)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("max_iter: 1", "'fixed' goes by base_lr, which the text does not say: 0 is taken"),
+        ('base_lr: 1 max_iter: 1 lr_policy: "inv"', "'inv' goes by gamma and power, which"),
+        ('base_lr: 1 max_iter: 1 lr_policy: "step" stepsize: 9', "'step' goes by gamma, which"),
+        ("base_lr: 1 max_iter: 1 test_interval: 1", "test_interval does nothing without test_it"),
+        ("base_lr: 1", "does not say max_iter: nothing is trained"),
+    ],
+)
+def test_what_the_text_leaves_out_is_told_of(net_file: Path, text: str, message: str) -> None:
+    policy = "" if "lr_policy" in text else 'lr_policy: "fixed"'
+    made = caffe.get_solver(f'net: "net.prototxt" snapshot_prefix: "s" {policy} {text}')
+    with pytest.warns(CaffeWarning, match=message):
+        made.solve()
+
+
+def test_a_training_that_is_done_says_so(net_file: Path) -> None:
+    text = 'net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" snapshot_prefix: "s" max_iter: 2'
+    caffe.get_solver(text).solve()
+    with pytest.warns(CaffeWarning, match="has done 2 iterations, and max_iter is 2"):
+        caffe.get_solver(text).solve("s_iter_2.solverstate")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="there is no /proc")
+def test_a_folder_is_tried_before_the_first_step(net_file: Path) -> None:
+    with pytest.raises(NetError, match="snapshot_prefix '/proc/s': no files can be written there"):
+        solver('snapshot: 1 snapshot_prefix: "/proc/s"')
+
+
 def test_weights_to_start_from_are_taken(net_file: Path) -> None:
     made = solver()
     made.net.save("start.caffemodel")
@@ -331,6 +390,15 @@ def test_another_net_may_share_the_weights(net_file: Path) -> None:
         ("test_iter: 0", "test_iter must be above 0"),
         ('type: "AdaGrad" momentum: 0.9', "momentum cannot be used with AdaGrad"),
         ('type: "RMSProp" rms_decay: 1', "rms_decay must be in"),
+        ("momentum: 9", "momentum must be at most 1, not 9"),
+        ('type: "AdaGrad" delta: -1', "delta must be at least 0"),
+        ("larc: true larc_eta: -1", "larc_eta must be at least 0"),
+        ("local_lr_auto: true local_gw_ratio: -1", "local_gw_ratio must be at least 0"),
+        (
+            'lr_policy: "multifixed" stagelr: -1 stageiter: 5',
+            "stagelr must be numbers from 0 on, not [-1.0]",
+        ),
+        ('lr_policy: "multistep" stepvalue: -1', "needs stepvalue in order, from 0 on, not [-1]"),
         ('snapshot: 1 snapshot_prefix: "no/s"', "snapshot_prefix 'no/s': there is no such folder"),
     ],
 )
@@ -348,7 +416,7 @@ def test_what_cannot_be_names_file_and_line(net_file: Path, text: str, message: 
     ("text", "message"),
     [
         ("", "exactly one of net, net_param, train_net, train_net_param .* but none of them"),
-        ('net: "a" train_net: "b"', "but net and train_net is given"),
+        ('net: "a" train_net: "b"', "but net and train_net are given"),
         ('net: "net.prototxt" iter_size: 0', "iter_size must be at least 1"),
         ('net: "net.prototxt" momentum: -1', "momentum must be at least 0"),
         ('net: "net.prototxt" type: "AdaGrad" momentum: 0.9', "momentum cannot be used"),

@@ -26,8 +26,8 @@ class Method:
 
     Attributes
     ----------
-    slots : int
-        How many arrays of a parameter's shape the rule remembers.
+    remembers : tuple of str
+        What the arrays of a parameter's shape are that the rule remembers.
     decoupled : bool
         Whether weight decay is taken from the parameter beside the rule, instead of being added
         to the gradient.
@@ -35,7 +35,7 @@ class Method:
         The momentum of the next update.
     """
 
-    slots: ClassVar[int] = 1
+    remembers: ClassVar[tuple[str, ...]] = ("steps",)
     decoupled_by_itself: ClassVar[bool] = False
     takes_momentum: ClassVar[bool] = True
 
@@ -59,7 +59,8 @@ class Method:
         diffs : sequence of Tensor
             The parameters' gradients g; afterwards what is to be taken from the parameters.
         history : sequence of sequences of Tensor
-            `slots` times the arrays of these parameters' shapes; zeros before the first step.
+            For each of `remembers` the arrays of these parameters' shapes; zeros before the first
+            step.
         rates : sequence of float
             The learning rate, times each parameter's lr_mult.
         step : int
@@ -97,6 +98,8 @@ class Nesterov(Method):
 class AdaGrad(Method):
     """h += g^2; w -= rate g / (sqrt(h) + delta) (Duchi et al., 2011)."""
 
+    remembers = ("sums of squares",)
+
     takes_momentum = False
 
     def update(
@@ -110,6 +113,8 @@ class AdaGrad(Method):
 
 class RMSProp(Method):
     """h = decay h + (1 - decay) g^2; w -= rate g / (sqrt(h) + delta) (Tieleman, Hinton, 2012)."""
+
+    remembers = ("means of squares",)
 
     takes_momentum = False
 
@@ -135,7 +140,7 @@ class AdaDelta(Method):
     all k.
     """
 
-    slots = 2
+    remembers = ("means of squares", "means of squared steps")
 
     def update(
         self, diffs: Arrays, history: Sequence[Arrays], rates: Sequence[float], step: int
@@ -157,7 +162,7 @@ class Adam(Method):
     (Kingma and Ba, 2015). All m come first in the history, then all v.
     """
 
-    slots = 2
+    remembers = ("means", "means of squares")
 
     def __init__(self, param: SolverParameter) -> None:
         super().__init__(param)

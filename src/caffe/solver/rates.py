@@ -258,9 +258,9 @@ def _check_policy(param: SolverParameter) -> None:
             f"mult_factor must be at least 1, not {param.mult_factor}", word="mult_factor"
         )
     values = list(param.stepvalue)
-    if policy == "multistep" and (not values or values != sorted(values)):
+    if policy == "multistep" and (not values or values != sorted(values) or values[0] < 0):
         raise NetError(
-            f"lr_policy 'multistep' needs stepvalue in order, not {values}",
+            f"lr_policy 'multistep' needs stepvalue in order, from 0 on, not {values}",
             word="stepvalue" if values else "lr_policy",
         )
     if policy == "plateau" and (not param.plateau_winsize or min(param.plateau_winsize) < 1):
@@ -277,4 +277,8 @@ def _check_policy(param: SolverParameter) -> None:
             f"lr_policy 'multifixed' needs as many stagelr as stageiter, these in order, not "
             f"{len(param.stagelr)} and {last}",
             word="lr_policy",
+        )
+    if not all(0 <= rate < math.inf for rate in param.stagelr):
+        raise NetError(
+            f"stagelr must be numbers from 0 on, not {list(param.stagelr)}", word="stagelr"
         )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import fnmatch
 import math
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 
-from ..errors import ArgumentError, MissingFileError, NetError, did_you_mean
+from ..errors import ArgumentError, CaffeWarning, MissingFileError, NetError, did_you_mean
 from ..logs import say
 from ..net.construction import naming_source
 from ..net.net import Net
@@ -66,6 +67,9 @@ def check_settings(param: SolverParameter) -> None:
         ("test_interval", 0),
         ("momentum", 0),
         ("weight_decay", 0),
+        ("delta", 0),
+        ("local_gw_ratio", 0),
+        ("larc_eta", 0),
     ):
         if getattr(param, name) < least:
             raise NetError(
@@ -74,6 +78,11 @@ def check_settings(param: SolverParameter) -> None:
     for field, value in param.ListFields():
         if isinstance(value, float) and not math.isfinite(value):
             raise NetError(f"{field.name} must be a number, not {value:g}", word=field.name)
+    if param.momentum > 1:
+        raise NetError(
+            f"momentum must be at most 1, not {param.momentum:g}: steps would grow without end",
+            word="momentum",
+        )
     if param.regularization_type not in ("L1", "L2"):
         raise NetError(
             f"regularization_type must be L1 or L2, not '{param.regularization_type}'",
@@ -91,6 +100,52 @@ def check_settings(param: SolverParameter) -> None:
         raise NetError(f"test_iter must be above 0, not {list(param.test_iter)}", word="test_iter")
 
 
+NEEDED: dict[str, tuple[str, ...]] = {
+    "step": ("gamma",),
+    "multistep": ("gamma",),
+    "exp": ("gamma",),
+    "plateau": ("gamma",),
+    "inv": ("gamma", "power"),
+    "poly": ("power",),
+    "sigmoid": ("gamma", "stepsize"),
+}
+"""What each policy goes by and the original takes for 0 where the text does not say it."""
+
+
+def warn_of_missing(param: SolverParameter) -> None:
+    """Tell of what the text does not say and the original takes for 0.
+
+    Warns
+    -----
+    CaffeWarning
+        The rate, or what its policy goes by, or how many steps there are, is not said; or there is
+        a test_interval, but no net is tested.
+    """
+    rates = () if param.lr_policy == "multifixed" else ("base_lr",)
+    missing = [
+        name for name in (*rates, *NEEDED.get(param.lr_policy, ())) if not param.HasField(name)
+    ]
+    if missing:
+        warnings.warn(
+            f"lr_policy '{param.lr_policy}' goes by {' and '.join(missing)}, which the text "
+            "does not say: 0 is taken, as in Caffe",
+            CaffeWarning,
+            stacklevel=3,
+        )
+    if not param.HasField("max_iter"):
+        warnings.warn(
+            "the text does not say max_iter: nothing is trained, as in Caffe",
+            CaffeWarning,
+            stacklevel=3,
+        )
+    if param.test_interval and not param.test_iter:
+        warnings.warn(
+            "test_interval does nothing without test_iter: nothing is tested, as in Caffe",
+            CaffeWarning,
+            stacklevel=3,
+        )
+
+
 def train_net(param: SolverParameter) -> Net:
     """Make the net that is to be trained.
 
@@ -104,7 +159,7 @@ def train_net(param: SolverParameter) -> Net:
     if len(given) != 1:
         raise NetError(
             f"exactly one of {', '.join(names)} must say what is trained, but "
-            f"{' and '.join(given) if given else 'none of them'} is given",
+            f"{' and '.join(given) + ' are' if given else 'none of them is'} given",
             word=given[0] if given else None,
         )
     net: str | NetParameter = getattr(param, given[0])

@@ -56,15 +56,13 @@ def save(state_file: str, nets: Sequence[Net], more: dict[str, Any]) -> str:
     return path
 
 
-def load(state_file: str, nets: Sequence[Net]) -> dict[str, Any]:
-    """Bring nets and random numbers to where they stood; return what else was kept.
-
-    A snapshot of the original has no such file: then nothing is done, and nothing returned.
+def read(state_file: str) -> dict[str, Any]:
+    """Return what a snapshot leaves out; nothing where the original wrote it, without such a file.
 
     Raises
     ------
     CaffeError
-        The file is damaged, or of other nets.
+        The file is damaged.
 
     Warns
     -----
@@ -76,10 +74,25 @@ def load(state_file: str, nets: Sequence[Net]) -> dict[str, Any]:
         return {}
     try:
         with open(path, encoding="utf-8") as stream:
-            content = json.load(stream, object_hook=_decoded)
+            content: dict[str, Any] = json.load(stream, object_hook=_decoded)
         if content["version"] > VERSION:
             warnings.warn(f"{path} is of a newer version, and not read", CaffeWarning, stacklevel=3)
             return {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, error) from error
+    return content
+
+
+def bring_back(state_file: str, content: dict[str, Any], nets: Sequence[Net]) -> None:
+    """Bring nets and random numbers to where they stood.
+
+    Raises
+    ------
+    CaffeError
+        The file was of other nets.
+    """
+    path = path_of(state_file)
+    try:
         for net, states in zip(nets, content["nets"], strict=True):
             for layer in net.inside.layers:
                 if layer.name in states:
@@ -87,14 +100,15 @@ def load(state_file: str, nets: Sequence[Net]) -> dict[str, Any]:
         mode.generator().set_state(torch.from_numpy(content["random"]))
     except CaffeError as error:
         raise CaffeError(f"{path}: {error}") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise CaffeError(
-            f"{path}: the file is damaged, or of other nets ({error!r}); without it the training "
-            "goes on as the original's would, its data from the beginning"
-        ) from error
-    return {
-        key: value for key, value in content.items() if key not in ("version", "nets", "random")
-    }
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: str, error: Exception) -> CaffeError:
+    return CaffeError(
+        f"{path}: the file is damaged, or of other nets ({error!r}); without it the training "
+        "goes on as the original's would, its data from the beginning"
+    )
 
 
 def _encoded(value: Any) -> Any:

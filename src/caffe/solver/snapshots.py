@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
+from collections.abc import Sequence
 
 from ..errors import NetError, WeightsError
 from ..net.net import Net
@@ -55,13 +57,16 @@ def check_prefix(param: SolverParameter) -> None:
         raise NetError("snapshot_prefix is missing: it says where snapshots are kept")
     path = os.path.abspath(name_of(param, 0, "tempfile"))
     folder = os.path.dirname(path)
-    if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
-        reason = (
-            "no files can be written there" if os.path.isdir(folder) else "there is no such folder"
-        )
+    try:
+        # One without a name, that is gone once it is closed.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        is_there = os.path.isdir(folder)
+        reason = "no files can be written there" if is_there else "there is no such folder"
         raise NetError(
             f"snapshot_prefix '{param.snapshot_prefix}': {reason}: {folder}", word="snapshot_prefix"
-        )
+        ) from error
 
 
 def save(
@@ -97,7 +102,9 @@ def save(
     return weights, path
 
 
-def load(path: str, shapes: list[tuple[int, ...]]) -> tuple[State, str | None]:
+def load(
+    path: str, shapes: list[tuple[int, ...]], remembers: Sequence[str]
+) -> tuple[State, str | None]:
     """Read a state, and find its weights.
 
     Parameters
@@ -106,6 +113,8 @@ def load(path: str, shapes: list[tuple[int, ...]]) -> tuple[State, str | None]:
         The state's file.
     shapes : list of shape
         Those of the solver's history.
+    remembers : sequence of str
+        What the arrays of each part of it are.
 
     Returns
     -------
@@ -130,6 +139,13 @@ def load(path: str, shapes: list[tuple[int, ...]]) -> tuple[State, str | None]:
         if torch.Size(own) != torch.Size(other) and (1,) * (4 - len(own)) + own != other:
             raise WeightsError(
                 f"{path}: history blob {number} has the shape {other}, but this solver's is {own}"
+            )
+    for number, values in enumerate(state.history):
+        what = remembers[number * len(remembers) // len(shapes)]
+        if "square" in what and values.size and values.min() < 0:
+            raise WeightsError(
+                f"{path}: history blob {number} has negative numbers, but this solver keeps "
+                f"{what}: it is of another type of solver"
             )
     return state, _weights(path, state.learned_net)
 

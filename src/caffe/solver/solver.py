@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import mode, parallel
-from ..errors import ArgumentError
+from ..errors import ArgumentError, CaffeWarning, WeightsError
 from ..logs import is_told, say
 from ..net.construction import naming_source
 from ..net.net import Net, checked_net
@@ -261,6 +262,7 @@ class Solver:
             layer and blob. No snapshot is kept then.
         """
         param = self.param
+        settings.warn_of_missing(param)
         if param.snapshot_after_train:
             snapshots.check_prefix(param)
         say("solver.cpp:289", f"Solving {self.net.name}")
@@ -268,6 +270,13 @@ class Solver:
         if resume_file is not None:
             say("solver.cpp:295", f"Restoring previous solver status from {path_text(resume_file)}")
             self.restore(resume_file)
+            if self.iter >= param.max_iter:
+                warnings.warn(
+                    f"{path_text(resume_file)} has done {self.iter} iterations, and max_iter is "
+                    f"{param.max_iter}: there is none left to do",
+                    CaffeWarning,
+                    stacklevel=2,
+                )
         self._is_checked = True
         try:
             self.step(max(0, param.max_iter - self.iter))
@@ -370,8 +379,17 @@ class Solver:
         WeightsError
             It is of another solver or net, or its weights are not to be found.
         """
+        path = path_text(state_file)
         shapes = [tuple(array.shape) for array in self._update.history]
-        state, weights = snapshots.load(path_text(state_file), shapes)
+        state, weights = snapshots.load(path, shapes, self._method.remembers)
+        more = sidecar.read(path)
+        kept = more.get("remembers", list(self._method.remembers))
+        if kept != list(self._method.remembers):
+            raise WeightsError(
+                f"{path}: its solver kept {' and '.join(kept)} of the gradients, this one "
+                f"({self.method_name}) keeps {' and '.join(self._method.remembers)}: it is of "
+                "another type of solver"
+            )
         if weights is not None:
             self.net.copy_from(weights)
         say("sgd_solver.cpp:320", "SGDSolver: restoring history")
@@ -382,8 +400,8 @@ class Solver:
         self._iter, self._rate.current_step = state.iteration, state.current_step
         if state.plateau is not None:
             self._rate.plateau = Plateau(*state.plateau)
-        more = sidecar.load(path_text(state_file), [self.net, *self.test_nets])
         if more:
+            sidecar.bring_back(path, more, [self.net, *self.test_nets])
             self._loss.restore(more["loss"])
             self._last_rate = float(more["rate"])
             self._update.local.correlations = more.get(
@@ -397,6 +415,7 @@ class Solver:
     def _kept(self) -> dict[str, Any]:
         """Return what goes into the file beside a snapshot."""
         return {
+            "remembers": list(self._method.remembers),
             "loss": self._loss.state(),
             "rate": self._last_rate,
             "correlations": self._update.local.correlations,

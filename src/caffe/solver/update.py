@@ -56,7 +56,7 @@ class Update:
     ) -> None:
         self._param, self._method, self._learnable = param, method, learnable
         self.history = [
-            torch.zeros(entry.blob.shape) for _ in range(method.slots) for entry in learnable
+            torch.zeros(entry.blob.shape) for _ in method.remembers for entry in learnable
         ]
         self.local = LocalRates(param, len(learnable))
         self._moved: set[int] = set()

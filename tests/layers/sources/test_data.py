@@ -156,3 +156,19 @@ def test_datums_that_are_not_encoded_keep_their_channels_and_say_so(tmp_path: Pa
         net = data_net(tmp_path / "db", "force_gray: true")
     assert net.blobs["data"].channels == 3
     data_net(tmp_path / "db", "force_color: true")
+
+
+def test_another_kind_of_store_is_recognized(tmp_path: Path) -> None:
+    plyvel = pytest.importorskip("plyvel")
+    _, values = datums(1)
+    write_lmdb(tmp_path / "lmdb", values)
+    plyvel.DB(str(tmp_path / "leveldb"), create_if_missing=True).close()
+    with pytest.raises(caffe.ParseError, match="this is an LMDB: say backend: LMDB"):
+        data_net(tmp_path / "lmdb", backend="LEVELDB")
+    with pytest.raises(caffe.ParseError, match="this is a LevelDB: say backend: LEVELDB"):
+        data_net(tmp_path / "leveldb")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(caffe.ParseError, match="a LevelDB was expected: Invalid argument"):
+        data_net(tmp_path / "folder", backend="LEVELDB")
+    with pytest.raises(caffe.errors.NetError, match="source is missing"):
+        source('type: "Data" data_param { batch_size: 1 }')
