@@ -49,6 +49,11 @@ class Joined:
         self._record: Record | None = None
 
     @property
+    def steps(self) -> tuple[Step, ...]:
+        """Both."""
+        return self.first, self.second
+
+    @property
     def need_backward(self) -> bool:
         """Whether the backward pass visits the layers."""
         return True
@@ -96,6 +101,7 @@ class Joined:
                 factor = record.leaves[len(first.needs())].detach().clone()
                 across = factor.view(-1, *[1] * (diff.dim() - 2))
                 first.tops[0].defer_diff(lambda: diff * across)
+                first.tops[0].diff_memory.note_computed()
             count = len(gradients) - len(second.layer.blobs)
             first.keep(gradients[:count], first.needs(), store)
             second.keep([None, *gradients[count:]], [False] * len(second.needs()), store)

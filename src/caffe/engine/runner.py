@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from itertools import groupby, repeat
@@ -20,6 +21,7 @@ from . import layerwise
 from .joined import joined
 from .plan.plan import Plan, blobs_of
 from .plan.settings import Settings
+from .regained import Regained, can_be_repeated, is_worth_it, written_first
 from .steps import Loss, Step, sum_of
 
 # PyTorch's threads are its parent's; where it asks for more than one it waits for them for ever.
@@ -47,6 +49,8 @@ class Runner:
         self._kinds = list({type(step.layer) for step in steps})
         self._replaced: list[int] = []
         self._goes_back = any(map(_may_go_back_from_now_on, steps))
+        self._lets_go = self._is_looked_at = False
+        self._regained: Regained | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy has: the steps; its plans are made anew."""
@@ -134,9 +138,32 @@ class Runner:
         if mode.engine() == "layerwise":
             layerwise.backward(self._steps, store)
             return
+        self.forget()
+        may_let_go = self._lets_go and not self._is_looked_at and is_worth_it(self._steps)
+        if may_let_go and can_be_repeated(self._steps):
+            self._regained = Regained(self._steps, store, Runner)
         with torch.no_grad():
             for part in reversed(self._parts):
-                part.backward(store)
+                part.backward(store, self._regained)
+
+    @contextmanager
+    def letting_go(self) -> Iterator[None]:
+        """Let gradients by blobs go, inside, as soon as no layer needs them.
+
+        Whoever looks at one gets what it was, by a second forward and backward, see `Regained`;
+        from then on this net's are kept.
+        """
+        self._lets_go = True
+        try:
+            yield
+        finally:
+            self._lets_go = False
+
+    def forget(self) -> None:
+        """Know no more of how to have the last step's gradients; the blobs' memories may."""
+        if self._regained is not None:
+            self._is_looked_at |= self._regained.is_looked_at
+            self._regained = None
 
     def explain(self) -> list[str]:
         """Say of each layer, in running order, what ran it at the last forward, and why."""
@@ -166,10 +193,18 @@ class _Single:
     def forward(self, settings: Settings) -> Loss:
         return sum_of(step.forward(settings.store) for step in self._running)
 
-    def backward(self, store: Store | None) -> None:
-        for step in reversed(self._running):
-            if step.need_backward:
-                step.backward(store)
+    def backward(self, store: Store | None, regained: Regained | None) -> None:
+        if regained is None:
+            for unit in reversed(self._running):
+                if unit.need_backward:
+                    unit.backward(store)
+            return
+        pairs = zip(self._running, written_first(self._running), strict=True)
+        for unit, done in reversed(list(pairs)):
+            if unit.need_backward:
+                unit.backward(store)
+                for blob in done:
+                    regained.let_go(blob)
 
     def explain(self) -> Iterator[str]:
         for step in self._steps:
@@ -217,7 +252,7 @@ class _Planned:
         self.plan.run()
         return sum_of(step.loss(settings.store) for step in self._losses)
 
-    def backward(self, store: Store | None) -> None:
+    def backward(self, store: Store | None, regained: Regained | None) -> None:
         """Nothing that is planned has gradients."""
 
     def _has_settled(self) -> bool:

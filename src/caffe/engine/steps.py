@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,7 +17,7 @@ from ..memory.blob import Blob, Shape
 from ..memory.stores import Store
 from ..memory.synced import SyncedMemory
 from ..pytorch import torch
-from ..vectors import BlobVec
+from ..vectors import BlobVec, RawBlobVec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,6 +94,18 @@ class Step:
     def __getstate__(self) -> dict[str, Any]:
         """What a copy has: no forward that could be gone back through."""
         return {**vars(self), "_record": None}
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The step itself: what runs as one may be of several."""
+        return (self,)
+
+    def beside(self, layer: Layer) -> Step:
+        """Return a step of the same place that runs another layer, on blobs that are yet to come."""
+        made = copy.copy(self)
+        made.layer, made.bottoms, made.tops = layer, RawBlobVec(), RawBlobVec()
+        made._record = made._original = None
+        return made
 
     def setup(self) -> None:
         """Let the layer check its place, make its parameters and shape its tops."""

@@ -69,6 +69,10 @@ class BN(Layer[BNParameter]):
         return self.uses_running
 
     @property
+    def repeats(self) -> bool:
+        return True
+
+    @property
     def eps(self) -> float:
         """What is added to the variance."""
         return self.param.eps

@@ -36,6 +36,10 @@ class Dropping(Layer[D]):
         return not self.drops
 
     @property
+    def repeats(self) -> bool:
+        return True
+
+    @property
     def scales_at_train(self) -> bool:
         """Whether TRAIN makes up for what is dropped, or else TEST."""
         return bool(getattr(self.param, "scale_train", True))
@@ -49,6 +53,7 @@ class Dropping(Layer[D]):
         return not self.drops and self.scales_at_train
 
     def setup(self, *bottoms: Shape) -> None:
+        self._mask: Tensor | None = None
         if not 0 <= self.param.dropout_ratio < 1:
             raise NetError(
                 f"dropout_ratio must be at least 0 and below 1, not {self.param.dropout_ratio:g}"
@@ -58,9 +63,10 @@ class Dropping(Layer[D]):
         kept = 1 - self.param.dropout_ratio
         if not self.drops:
             return x if self.scales_at_train else x * kept
-        drawn = torch.empty(self.mask_shape(x), dtype=torch.float32, device=x.device)
-        drawn.bernoulli_(kept, generator=mode.generator_on(x.device))
-        self._mask = drawn.to(x) / (kept if self.scales_at_train else 1)
+        if not self.runs_again or self._mask is None:
+            drawn = torch.empty(self.mask_shape(x), dtype=torch.float32, device=x.device)
+            drawn.bernoulli_(kept, generator=mode.generator_on(x.device))
+            self._mask = drawn.to(x) / (kept if self.scales_at_train else 1)
         return x * self._mask
 
     def backward(

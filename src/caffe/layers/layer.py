@@ -286,6 +286,14 @@ class Layer(Generic[P]):
         return True
 
     @property
+    def repeats(self) -> bool:
+        """Whether a copy of the layer, with `runs_again`, gives the last forward's tops again.
+
+        So does a layer that is pure, and one that remembers what it has drawn.
+        """
+        return self.is_pure
+
+    @property
     def stays_finite(self) -> bool:
         """Whether finite numbers give finite tops, but where they outgrow float32.
 
@@ -540,7 +548,7 @@ PROMISES = frozenset(
 )
 """What holds of one forward and not of another."""
 
-OWN_PROMISES = frozenset({"is_pure", "stays_finite", "takes_any_strides"})
+OWN_PROMISES = frozenset({"is_pure", "repeats", "stays_finite", "takes_any_strides"})
 """What Recaffe's own layers hold unless they say otherwise, and other people's if they say so."""
 
 BESIDE_COMPUTING = (

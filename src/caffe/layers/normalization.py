@@ -180,6 +180,10 @@ class BatchNorm(Layer[BatchNormParameter]):
     def is_pure(self) -> bool:
         return self.use_global_stats
 
+    @property
+    def repeats(self) -> bool:
+        return True
+
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         return [Parameter((self.channels,)), Parameter((self.channels,)), Parameter((1,))]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..engine.runner import Runner
 from ..engine.steps import Step
 from ..graph import Graph
 from ..layers.layer import Layer
@@ -25,11 +26,14 @@ class Inside:
         For each node of the graph its layer, set up, and the blobs that it reads and writes.
     parameters : ParameterList
         Who owns which parameter.
+    runner : Runner
+        Who runs the steps when the net runs as a whole.
     """
 
     graph: Graph
     steps: list[Step]
     parameters: ParameterList
+    runner: Runner
 
     @property
     def layers(self) -> list[Layer]:

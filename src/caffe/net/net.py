@@ -161,7 +161,7 @@ class Net(Views):
     @property
     def inside(self) -> Inside:
         """The parts that the net is made of, for the package's own modules."""
-        return Inside(self._graph, self._steps, self._parameters)
+        return Inside(self._graph, self._steps, self._parameters, self._runner)
 
     def _bottom_ids(self, layer: int) -> IntVec:
         return IntVec(self._graph.nodes[layer].bottoms)

@@ -28,13 +28,16 @@ def add_gradients(net: Net, count: int, check: Callable[[float], object]) -> Cal
         Returns the mean loss; a GPU is waited for until it knows that, and no longer.
     """
     losses = []
+    runner = net.inside.runner
     for _ in range(count):
+        runner.forget()
         for step in net.inside.steps:
             step.let_go()
         # Backward only asks what forward has asked before.
         with asking.later(mode.current_store()) as questions:
             losses.append(_forward(net, questions, check))
-            net._backward(len(net.layers) - 1, 0)
+            with runner.letting_go():
+                net._backward(len(net.layers) - 1, 0)
     return lambda: sum(loss() for loss in losses) / count
 
 
