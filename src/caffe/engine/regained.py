@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WORTH = 2**25
-"""From how many bytes of gradients on they are let go: with less, a step is too short for the account
-that has to be kept."""
+"""From how many bytes of gradients on they are let go: with less, a step is too short for the
+account that has to be kept."""
 
 SHARE = 4
 """How many times the bytes of the parameters they must have, of which a copy is kept instead."""
@@ -123,9 +123,9 @@ class _Given:
 class Regained:
     """What forward and backward of a step began with, so that both can be done again.
 
-    It has the sources' tops, the parameters, and the layers as they are now, with the random numbers
-    that they have drawn. It reads the values where the blobs have them, and takes copies of what is
-    about to change: of the parameters, when the step's update comes.
+    It has the sources' tops, the parameters, and the layers as they are now, with the random
+    numbers that they have drawn. It reads the values where the blobs have them, and takes copies of
+    what is about to change: of the parameters, when the step's update comes.
 
     Parameters
     ----------

@@ -101,7 +101,7 @@ class Step:
         return (self,)
 
     def beside(self, layer: Layer) -> Step:
-        """Return a step of the same place that runs another layer, on blobs that are yet to come."""
+        """Return a step of the same place that runs another layer, as yet without blobs."""
         made = copy.copy(self)
         made.layer, made.bottoms, made.tops = layer, RawBlobVec(), RawBlobVec()
         made._record = made._original = None

@@ -63,17 +63,19 @@ class Dropping(Layer[D]):
         kept = 1 - self.param.dropout_ratio
         if not self.drops:
             return x if self.scales_at_train else x * kept
-        if not self.runs_again or self._mask is None:
+        mask = self._mask if self.runs_again else None
+        if mask is None:
             drawn = torch.empty(self.mask_shape(x), dtype=torch.float32, device=x.device)
             drawn.bernoulli_(kept, generator=mode.generator_on(x.device))
-            self._mask = drawn.to(x) / (kept if self.scales_at_train else 1)
-        return x * self._mask
+            self._mask = mask = drawn.to(x) / (kept if self.scales_at_train else 1)
+        return x * mask
 
     def backward(
         self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Sequence[bool]
     ) -> Tensors:
         # By the mask that forward drew.
         if self.drops:
+            assert self._mask is not None
             return [diffs[0] * self._mask]
         return [self.forward(diffs[0])]
 
