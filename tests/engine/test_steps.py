@@ -1,4 +1,4 @@
-"""What a layer raises, wherever it does, becomes an error that names the layer and its blobs."""
+"""What a layer raises becomes an error that names it and its blobs; gradients are each blob's own."""
 
 from __future__ import annotations
 
@@ -126,3 +126,25 @@ def test_what_a_failed_forward_left_uncomputed_is_an_error_until_the_next() -> N
     fails[0] = False
     net.forward()
     assert (net.blobs["b"].data == net.blobs["a"].data + 1).all()
+
+
+@pytest.mark.parametrize("engine", ["layerwise", "torch"])
+def test_gradients_of_a_sum_are_each_blobs_own(engine: str) -> None:
+    # The layer gives both bottoms the very gradient by its top.
+    given = "".join(
+        f'layer {{ name: "{name}" type: "Input" top: "{name}" '
+        "input_param { shape { dim: 2 dim: 3 } } }"
+        for name in "ab"
+    )
+    text = f"""force_backward: true {given}
+    layer {{ name: "sum" type: "Eltwise" bottom: "a" bottom: "b" top: "sum" }}
+    layer {{ name: "more" type: "Power" bottom: "sum" top: "more" power_param {{ scale: 2 }} }}"""
+    caffe.set_engine(engine)
+    net = caffe.Net(text, caffe.TEST)
+    for written in ("a", "b", "sum"):
+        net.forward()
+        net.blobs["more"].diff[...] = 5
+        net.backward()
+        net.blobs[written].diff[...] = 7
+        for name in ("a", "b", "sum"):
+            assert (net.blobs[name].diff == (7 if name == written else 10)).all()

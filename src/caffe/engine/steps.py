@@ -341,13 +341,17 @@ class Step:
         self, gradients: Sequence[Tensor | None], needs: Sequence[bool], store: Store | None
     ) -> None:
         split = len(self.bottoms)
+        holders = {
+            top.formed_diff(store).untyped_storage().data_ptr(): [top.diff_memory]
+            for top in self.tops
+        }
         for blob, gradient, need in zip(self.bottoms, gradients, needs, strict=False):
             if need:
                 if gradient is None:
                     gradient = torch.zeros_like(blob.data_tensor(store))
                 is_whole = gradient.shape == blob.shape
-                blob.put_diff(gradient if is_whole else gradient.expand(blob.shape), store)
-                blob.diff_memory.note_computed()
+                values = gradient if is_whole else gradient.expand(blob.shape)
+                self._put_diff(blob, values, holders, store)
         if not self.layer.blobs:
             return
         taken = {top.formed_diff(store).data_ptr() for top in self.tops}
@@ -356,6 +360,24 @@ class Step:
                 is_tops = gradient.data_ptr() in taken
                 own = gradient.clone() if is_tops else gradient
                 blob.add_diff(_of_type(own, torch.float32).reshape(blob.shape), store)
+
+    @staticmethod
+    def _put_diff(
+        blob: Blob, values: Tensor, holders: dict[int, list[SyncedMemory]], store: Store | None
+    ) -> None:
+        """Take values as a bottom's diff; sums give several bottoms the same, and their top's."""
+        own, key = blob.diff_memory, values.untyped_storage().data_ptr()
+        others = [memory for memory in holders.get(key, ()) if memory is not own]
+        if any(memory.formed is None for memory in others):
+            # They may be written into at any time.
+            values, others = values.clone(), []
+        else:
+            holders[key] = [*others, own]
+        blob.put_diff(values, store)
+        own.note_computed()
+        for memory in (*others, own) if others else ():
+            if memory.formed is not None:
+                memory.formed.is_shared = True
 
     def _share(self) -> None:
         shares = self.layer.shares

@@ -36,15 +36,23 @@ class Formed:
         Of the blob's shape.
     store : Store or None
         Where they are; on the CPU where there is none.
+
+    Attributes
+    ----------
+    is_shared : bool
+        Whether another memory has the same tensor: whoever may write gets a copy.
     """
 
     def __init__(self, values: Tensor, store: Store | None) -> None:
         self.values = values
         self.store = store
+        self.is_shared = False
 
     def flat(self) -> Tensor:
         """Return them as a flat float32 tensor, in the order of their axes."""
-        return self.values.float().contiguous().view(-1)
+        flat = self.values.float().contiguous().view(-1)
+        is_same = flat.data_ptr() == self.values.data_ptr()
+        return flat.clone() if self.is_shared and is_same else flat
 
     def __call__(self) -> Tensor:
         """Return them as a flat float32 tensor on the CPU."""
