@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 import caffe
+from caffe.engine import regained
 from caffe.proto.caffe_pb2 import SolverParameter
 from caffe.proto.files import parse_net
 
+WORTH = regained.WORTH
+
 HEAD = """
-layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [16, 3, 64, 64] } } }
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [16, 3, 16, 16] } } }
 layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 16 } } }
 """
 BODY = """
@@ -34,6 +38,17 @@ layer { name: "ip" type: "InnerProduct" bottom: "flat" top: "ip"
         inner_product_param { num_output: 5 weight_filler { type: "xavier" } } }
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
 """
+
+
+CONV = """layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+        convolution_param { num_output: 6 kernel_size: 3 weight_filler { type: "msra" } } }
+layer { name: "squash" type: "Sigmoid" bottom: "conv" top: "squash" }
+"""
+
+
+@pytest.fixture(autouse=True)
+def small_nets_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regained, "WORTH", 0)
 
 
 def _solver(net: str = HEAD + BODY, kind: type[caffe.Solver] = caffe.SGDSolver) -> caffe.Solver:
@@ -61,7 +76,7 @@ def _kept_after(steps: int, kind: type[caffe.Solver] = caffe.SGDSolver) -> dict[
 def _are_gone(net: caffe.Net) -> bool:
     """Whether the gradients have no memory of their own at the moment."""
     memories = [net.blobs[name].diff_memory for name in ("conv", "own", "sum", "pool", "ip")]
-    return not any(memory.formed for memory in memories)
+    return all(memory.is_deferred and not memory.formed for memory in memories)
 
 
 def _assert_diffs(net: caffe.Net, expected: dict[str, np.ndarray]) -> None:
@@ -137,16 +152,74 @@ def test_a_program_s_own_backward_keeps_them() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        HEAD.replace("64", "16") + BODY,
         HEAD + 'layer { name: "half" type: "Power" bottom: "data" top: "data" '
         "power_param { scale: 0.5 } }" + BODY,
         HEAD
         + BODY.replace("kernel_size: 4 stride: 4", "kernel_size: 4 stride: 4 pool: STOCHASTIC"),
         HEAD + BODY.replace("num_output: 5 ", "num_output: 5000 "),
     ],
-    ids=["small", "source in place", "draws anew", "many parameters"],
+    ids=["source in place", "draws anew", "many parameters"],
 )
 def test_what_cannot_be_had_again_or_is_not_worth_it_is_kept(text: str) -> None:
     solver = _solver(text)
     solver.step(1)
     assert not _are_gone(solver.net)
+
+
+@pytest.mark.parametrize(("size", "are_gone"), [(16, False), (64, True)])
+def test_so_many_gradients_are_let_go(
+    size: int, are_gone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(regained, "WORTH", WORTH)
+    solver = _solver(HEAD.replace("16, 16]", f"{size}, {size}]") + BODY)
+    solver.step(1)
+    assert _are_gone(solver.net) == are_gone
+
+
+@pytest.mark.parametrize(
+    ("more", "given"),
+    [
+        ('layer { name: "f" type: "Flatten" bottom: "squash" top: "f" loss_weight: 0.1 }', ""),
+        ('layer { name: "f" type: "Flatten" bottom: "squash" top: "f" }', "f"),
+        (
+            'layer { name: "s" type: "Silence" bottom: "squash" }'
+            'layer { name: "r" type: "Reduction" bottom: "squash" top: "r" loss_weight: 1 }',
+            "squash_squash_0_split_0",
+        ),
+    ],
+    ids=["a loss that shares", "a gradient given that is shared", "read by who gives none"],
+)
+def test_gradients_that_no_layer_has_written_are_kept(more: str, given: str) -> None:
+    found = []
+    for is_kept in (True, False):
+        solver = _solver("force_backward: true\n" + HEAD + CONV + more)
+        blobs = solver.net.blobs
+        if given:
+            blobs[given].diff[...] = np.linspace(-1, 1, blobs[given].count).reshape(
+                blobs[given].shape
+            )
+        held = [blob.diff for blob in blobs.values()] if is_kept else []
+        solver.step(1)
+        assert is_kept or blobs["conv"].diff_memory.is_deferred
+        found.append([blobs[name].diff.copy() for name in ("conv", "squash")])
+        del held
+    for kept, gone in zip(*found, strict=True):
+        assert np.abs(kept).sum() > 0
+        np.testing.assert_array_equal(gone, kept)
+
+
+def test_another_thread_looks_while_the_step_goes_on() -> None:
+    solver, seen = _solver(), []
+    threads: list[threading.Thread] = []
+
+    def look() -> None:
+        seen.append(solver.net.blobs["conv"].diff.copy())
+
+    def begin() -> None:
+        threads.append(threading.Thread(target=look))
+        threads[-1].start()
+
+    solver.add_callback(lambda: None, begin)
+    solver.step(1)
+    threads[0].join()
+    np.testing.assert_array_equal(seen[0], _kept_after(1)["conv"])

@@ -1,4 +1,4 @@
-"""What a layer raises becomes an error that names it and its blobs; gradients are each blob's own."""
+"""What a layer raises, which becomes an error that names it, and whose its gradients are."""
 
 from __future__ import annotations
 

@@ -376,6 +376,16 @@ def test_another_net_may_share_the_weights(net_file: Path) -> None:
     np.testing.assert_array_equal(net.params["y"][0].data, made.net.params["y"][0].data)
 
 
+def test_a_test_of_no_batch_tests_nothing(net_file: Path) -> None:
+    # As HED's published solver has it.
+    text = """net: "net.prototxt" test_iter: 0 test_interval: 1 test_initialization: true
+    base_lr: 0.1 lr_policy: "fixed" max_iter: 2"""
+    Path("solver.prototxt").write_text(text)
+    solver = caffe.get_solver("solver.prototxt")
+    solver.solve()
+    assert solver.iter == 2
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -387,7 +397,7 @@ def test_another_net_may_share_the_weights(net_file: Path) -> None:
         ('lr_policy: "multistep"', "lr_policy 'multistep' needs stepvalue"),
         ('test_net: "net.prototxt"', "test_iter must be given once for each of 1 test nets"),
         ("test_iter: 1", "no test_interval above 0"),
-        ("test_iter: 0", "test_iter must be above 0"),
+        ("test_iter: -1", "test_iter must not be negative"),
         ('type: "AdaGrad" momentum: 0.9', "momentum cannot be used with AdaGrad"),
         ('type: "RMSProp" rms_decay: 1', "rms_decay must be in"),
         ("momentum: 9", "momentum must be at most 1, not 9"),
@@ -423,7 +433,7 @@ def test_what_cannot_be_names_file_and_line(net_file: Path, text: str, message: 
         ('net: "net.prototxt" type: "RMSProp" rms_decay: 1', r"rms_decay must be in \[0, 1\)"),
         ('net: "net.prototxt" type: "Adam" momentum: 1', r"momentum must be in \[0, 1\)"),
         ('net: "net.prototxt" regularization_type: "L3"', "must be L1 or L2"),
-        ('net: "net.prototxt" test_iter: 0 test_interval: 1', "test_iter must be above 0"),
+        ('net: "net.prototxt" test_iter: -1 test_interval: 1', "must not be negative"),
         ('net: "net.prototxt" test_iter: 1', "no test_interval above 0"),
         ('net: "net.prototxt" test_net: "net.prototxt"', "once for each of 1 test nets"),
         ('net: "net.prototxt" test_state { } test_state { }', "test_state must be given once"),

@@ -43,14 +43,19 @@ class Passes(Protocol):
 
 def is_worth_it(steps: Sequence[Step]) -> bool:
     """Whether gradients by tops take much memory, and the parameters that a step changes little."""
-    gradients = 4 * sum(top.count for step in steps if step.need_backward for top in step.tops)
+    gradients = {
+        id(top.diff_memory): 4 * top.count
+        for step in steps
+        if step.need_backward
+        for top in step.tops
+    }
     learned = {
         id(blob.memory): 4 * blob.count
         for step in steps
         for blob, need in zip(step.layer.blobs, step.node.param_need_backward, strict=True)
         if need
     }
-    return gradients >= max(WORTH, SHARE * sum(learned.values()))
+    return sum(gradients.values()) >= max(WORTH, SHARE * sum(learned.values()))
 
 
 def can_be_repeated(steps: Sequence[Step]) -> bool:
@@ -146,6 +151,7 @@ class Regained:
         self, steps: Sequence[Step], store: Store | None, passes: Callable[[Sequence[Step]], Passes]
     ) -> None:
         self._store, self._passes = store, passes
+        self._lock = threading.RLock()
         self._shapes: dict[int, Shape] = {}
         self._tops: dict[int, _Given] = {}
         self._parameters: dict[int, _Given] = {}
@@ -154,17 +160,20 @@ class Regained:
         self._steps: list[tuple[Step, list[int], list[int]]] = []
         for step in steps:
             self._add(step)
-        read = {key for _, bottoms, _ in self._steps for key in bottoms}
-        for step in steps:
+        # What the backward pass reads and no layer behind has written: loss weights, and gradients
+        # that somebody has given.
+        written: set[int] = set()
+        for step in reversed([step for step in steps if step.need_backward]):
             for top in step.tops:
-                if id(top) not in read and not top.has_no_diff:
+                if id(top.diff_memory) not in written and not top.has_no_diff:
                     self._top_diffs[id(top)] = top.formed_diff(store).clone()
+            pairs = zip(step.bottoms, step.needs(), strict=False)
+            written.update(id(blob.diff_memory) for blob, need in pairs if need)
         self._watched: dict[int, list[_Given]] = defaultdict(list)
         for given in (*self._tops.values(), *self._parameters.values()):
             self._watched[id(given.memory)].append(given)
             given.memory.watch(self)
-        self._lock = threading.RLock()
-        self._found: dict[int, Blob] | None = None
+        self._found: dict[int, Tensor] | None = None
         self.is_looked_at = False
 
     def _add(self, step: Step) -> None:
@@ -181,8 +190,10 @@ class Regained:
 
     def before_change(self, memory: SyncedMemory) -> None:
         """Take the values that are needed of a memory."""
-        for given in self._watched[id(memory)]:
-            given.keep()
+        # Another thread may be computing from these values.
+        with self._lock:
+            for given in self._watched[id(memory)]:
+                given.keep()
 
     def let_go(self, blob: Blob) -> None:
         """Let a blob's diff be computed again when somebody looks, unless somebody holds it."""
@@ -195,16 +206,19 @@ class Regained:
         with self._lock:
             self.is_looked_at = True
             if self._found is None:
-                self._found = self._again()
-            return self._found[key].diff_tensor(self._store).clone()
+                blobs = self._again()
+                self._found = {key: blob.diff_tensor(self._store) for key, blob in blobs.items()}
+                # All that may be asked for is there.
+                for kept in (self._watched, self._tops, self._parameters, self._top_diffs):
+                    kept.clear()
+                self._steps.clear()
+            return self._found[key].clone()
 
     def _again(self) -> dict[int, Blob]:
         """Do forward and backward again on blobs beside the net's; return these."""
         blobs = {key: Blob(shape) for key, shape in self._shapes.items()}
         for key, given in self._tops.items():
             blobs[key].put_data(given.values(), self._store)
-        for key, values in self._top_diffs.items():
-            blobs[key].put_diff(values, self._store)
         steps = []
         for step, bottoms, tops in self._steps:
             layer = copy.copy(step.layer)
@@ -217,6 +231,9 @@ class Regained:
         passes = self._passes(steps)
         with mode.gpu_arithmetic(), torch.no_grad():
             passes.forward(self._store)
+            # Not before: some tops have their bottoms' diffs only from now on.
+            for key, values in self._top_diffs.items():
+                blobs[key].put_diff(values, self._store)
             passes.backward(self._store)
         return blobs
 

@@ -358,7 +358,9 @@ class Step:
         for blob, gradient in zip(self.layer.blobs, gradients[split:], strict=False):
             if gradient is not None:
                 is_tops = gradient.data_ptr() in taken
-                own = gradient.clone() if is_tops else gradient
+                # A part of something larger would keep all of that.
+                is_part = gradient.untyped_storage().nbytes() > gradient.nbytes
+                own = gradient.clone() if is_tops or is_part else gradient
                 blob.add_diff(_of_type(own, torch.float32).reshape(blob.shape), store)
 
     @staticmethod

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from .. import mode
-from ..errors import NetError
+from ..errors import CaffeError, NetError
 from ..memory.blob import Shape
 from ..phases import TRAIN
 from ..proto.caffe_pb2 import DropoutParameter, LayerParameter, SpatialDropoutParameter
@@ -75,7 +75,8 @@ class Dropping(Layer[D]):
     ) -> Tensors:
         # By the mask that forward drew.
         if self.drops:
-            assert self._mask is not None
+            if self._mask is None:
+                raise CaffeError("backward needs a forward before it: its mask is taken")
             return [diffs[0] * self._mask]
         return [self.forward(diffs[0])]
 

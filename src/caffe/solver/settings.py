@@ -96,8 +96,8 @@ def check_settings(param: SolverParameter) -> None:
             raise NetError(
                 f"{name} must be {' or '.join(known)}, not '{getattr(param, name)}'", word=name
             )
-    if any(count < 1 for count in param.test_iter):
-        raise NetError(f"test_iter must be above 0, not {list(param.test_iter)}", word="test_iter")
+    if any(count < 0 for count in param.test_iter):
+        raise NetError(f"test_iter must not be negative: {list(param.test_iter)}", word="test_iter")
 
 
 NEEDED: dict[str, tuple[str, ...]] = {

@@ -383,11 +383,13 @@ class Solver:
         shapes = [tuple(array.shape) for array in self._update.history]
         state, weights = snapshots.load(path, shapes, self._method.remembers)
         more = sidecar.read(path)
-        kept = more.get("remembers", list(self._method.remembers))
-        if kept != list(self._method.remembers):
+        ours = list(self._method.remembers)
+        kept = more.get("remembers", ours)
+        # Squares of one kind or another do for each other, as in Caffe.
+        if [what.endswith("squares") for what in kept] != [w.endswith("squares") for w in ours]:
             raise WeightsError(
                 f"{path}: its solver kept {' and '.join(kept)} of the gradients, this one "
-                f"({self.method_name}) keeps {' and '.join(self._method.remembers)}: it is of "
+                f"({self.method_name}) keeps {' and '.join(ours)}: it is of "
                 "another type of solver"
             )
         if weights is not None:
@@ -498,6 +500,9 @@ class Solver:
     def _test(self, number: int) -> dict[str, float]:
         say("solver.cpp:347", f"Iteration {self.iter}, Testing net (#{number})")
         net, count = self.test_nets[number], self.param.test_iter[number]
+        if not count:
+            # As published solvers say that nothing is to be tested.
+            return {}
         net.share_with(self.net)
         scores = testing.scores_for(net, self.param)
         loss = 0.0

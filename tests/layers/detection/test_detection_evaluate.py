@@ -97,15 +97,19 @@ def test_detection_evaluate_measures_in_the_pictures_own_pixels(tmp_path: Path) 
         run(layer, np.zeros((1, 1, 1, 7)), truth)
 
 
-@pytest.mark.parametrize(("found", "true", "which"), [(1, 3, "true boxes"), (3, 1, "detections")])
-def test_labels_that_no_class_has_are_refused(found: int, true: int, which: str) -> None:
+def test_detections_of_no_class_are_refused_and_true_boxes_of_none_count_nowhere() -> None:
+    layer = 'type: "DetectionEvaluate" detection_evaluate_param { num_classes: 3 }'
     box = [0.1, 0.1, 0.4, 0.4]
-    with pytest.raises(CaffeError, match=f"the {which} have the label 3: .* from 0 to 2"):
-        run(
-            'type: "DetectionEvaluate" detection_evaluate_param { num_classes: 3 }',
-            np.array([[[[0, found, 0.9, *box]]]]),
-            np.array([[[[0, true, 0, *box, 0]]]]),
-        )
+
+    def evaluated(found: int, true: int) -> np.ndarray:
+        rows = np.array([[[[0, found, 0.9, *box]]]]), np.array([[[[0, true, 0, *box, 0]]]])
+        return floats(run(layer, *rows, settled=False))[0]
+
+    with pytest.raises(CaffeError, match=r"the detections have the label 3: .* from 0 to 2"):
+        evaluated(3, 1)
+    # The rows say how many true boxes each class has.
+    assert evaluated(1, 3)[0, 0, :2, 2].tolist() == [0, 0]
+    assert evaluated(1, 1)[0, 0, :2, 2].tolist() == [1, 0]
 
 
 @pytest.mark.parametrize(

@@ -250,7 +250,10 @@ def test_what_is_switched_off_is_not_told_of(folder: Path) -> None:
         ("resize_param { height: 9 width: 9 prob: 2 }", "resize_param.prob must be from 0 to 1"),
         ("distort_param { hue_prob: -1 }", "distort_param.hue_prob must be from 0 to 1, not -1"),
         ("distort_param { hue_delta: inf }", "distort_param.hue_delta must be at least 0, not inf"),
-        ("distort_param { saturation_lower: 1 }", "saturation_lower must not be above saturation_"),
+        (
+            "distort_param { saturation_prob: 1 saturation_lower: 1 }",
+            "saturation_lower must not be above saturation_",
+        ),
         ("distort_param { contrast_prob: 0.5 }", "0 makes pictures black"),
         ("expand_param { max_expand_ratio: nan }", "max_expand_ratio must be at least 1, not nan"),
         ("expand_param { prob: 1.5 max_expand_ratio: 2 }", "expand_param.prob must be from 0 to 1"),

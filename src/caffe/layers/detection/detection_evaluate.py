@@ -91,12 +91,13 @@ class DetectionEvaluate(Layer[DetectionEvaluateParameter]):
         for what, labels in (("detections", found[:, 1]), ("true boxes", truth[:, 1])):
             if bool((labels == param.background_label_id).any()):
                 raise CaffeError(f"the {what} have the background's label")
-            strange = labels[(labels < 0) | (labels >= param.num_classes)]
-            if len(strange):
-                raise CaffeError(
-                    f"the {what} have the label {strange[0]:g}: with num_classes "
-                    f"{param.num_classes} labels go from 0 to {param.num_classes - 1}"
-                )
+        # A store may have boxes of more classes than the net finds; these count nowhere.
+        strange = found[(found[:, 1] < 0) | (found[:, 1] >= param.num_classes), 1]
+        if len(strange):
+            raise CaffeError(
+                f"the detections have the label {strange[0]:g}: with num_classes "
+                f"{param.num_classes} labels go from 0 to {param.num_classes - 1}"
+            )
         counted = truth if param.evaluate_difficult_gt else truth[truth[:, 7] == 0]
         rows = [
             found.new_tensor([[-1, c, int((counted[:, 1] == c).sum()), -1, -1]])

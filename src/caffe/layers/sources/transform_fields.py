@@ -128,14 +128,15 @@ def check_values(param: TransformationParameter) -> None:
     _check_order(param, "min_contrast", "max_contrast")
     _check_order(param, "erase_min_area", "erase_max_area")
     _check_between(param, "max_smooth", 0, math.inf)
-    if param.HasField("resize_param"):
+    if param.HasField("resize_param") and param.resize_param.prob:
         _check_resizing(param)
     if param.HasField("distort_param"):
         _check_distortion(param)
     if param.HasField("expand_param"):
         expand = param.expand_param
         _check_between(expand, "prob", 0, 1, "expand_param.")
-        _check_between(expand, "max_expand_ratio", 1, math.inf, "expand_param.")
+        if expand.prob:
+            _check_between(expand, "max_expand_ratio", 1, math.inf, "expand_param.")
 
 
 def _check_resizing(param: TransformationParameter) -> None:
@@ -152,7 +153,8 @@ def _check_distortion(param: TransformationParameter) -> None:
     for name in ("brightness_delta", "hue_delta", "contrast_lower", "saturation_lower"):
         _check_between(distort, name, 0, math.inf, place)
     for kind in ("contrast", "saturation"):
-        _check_order(distort, f"{kind}_lower", f"{kind}_upper", place)
+        if getattr(distort, f"{kind}_prob"):
+            _check_order(distort, f"{kind}_lower", f"{kind}_upper", place)
     if distort.contrast_prob and not distort.contrast_upper:
         raise NetError(
             f"{place}contrast_prob needs contrast_lower and contrast_upper: 0 makes pictures black",
