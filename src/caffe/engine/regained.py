@@ -195,12 +195,13 @@ class Regained:
             for given in self._watched[id(memory)]:
                 given.keep()
 
-    def let_go(self, blob: Blob) -> None:
-        """Let a blob's diff be computed again when somebody looks, unless somebody holds it."""
-        memory = blob.diff_memory
-        if memory.is_as_computed:
-            blob.defer_diff(partial(self._diff, id(blob)))
-            memory.note_computed()
+    def let_go(self, blobs: Sequence[Blob]) -> None:
+        """Let blobs' diffs be computed again when somebody looks, unless somebody holds them."""
+        for blob in blobs:
+            memory = blob.diff_memory
+            if memory.is_as_computed:
+                blob.defer_diff(partial(self._diff, id(blob)))
+                memory.note_computed()
 
     def _diff(self, key: int) -> Tensor:
         with self._lock:

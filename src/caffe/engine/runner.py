@@ -194,17 +194,12 @@ class _Single:
         return sum_of(step.forward(settings.store) for step in self._running)
 
     def backward(self, store: Store | None, regained: Regained | None) -> None:
-        if regained is None:
-            for unit in reversed(self._running):
-                if unit.need_backward:
-                    unit.backward(store)
-            return
-        pairs = zip(self._running, written_first(self._running), strict=True)
-        for unit, done in reversed(list(pairs)):
+        done = repeat([]) if regained is None else written_first(self._running)
+        for unit, blobs in reversed(list(zip(self._running, done, strict=False))):
             if unit.need_backward:
                 unit.backward(store)
-                for blob in done:
-                    regained.let_go(blob)
+                if regained is not None:
+                    regained.let_go(blobs)
 
     def explain(self) -> Iterator[str]:
         for step in self._steps:

@@ -354,13 +354,12 @@ class Step:
                 self._put_diff(blob, values, holders, store)
         if not self.layer.blobs:
             return
-        taken = {top.formed_diff(store).data_ptr() for top in self.tops}
         for blob, gradient in zip(self.layer.blobs, gradients[split:], strict=False):
             if gradient is not None:
-                is_tops = gradient.data_ptr() in taken
+                storage = gradient.untyped_storage()
                 # A part of something larger would keep all of that.
-                is_part = gradient.untyped_storage().nbytes() > gradient.nbytes
-                own = gradient.clone() if is_tops or is_part else gradient
+                is_part = storage.nbytes() > gradient.nbytes
+                own = gradient.clone() if is_part or storage.data_ptr() in holders else gradient
                 blob.add_diff(_of_type(own, torch.float32).reshape(blob.shape), store)
 
     @staticmethod

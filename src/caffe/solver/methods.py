@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     Arrays = list[Tensor]
 
 
+def are_squares(what: str) -> bool:
+    """Tell whether what a rule remembers is made of squares, which are never negative."""
+    return "square" in what
+
+
 class Method:
     """A rule that turns a gradient into an update.
 

@@ -125,25 +125,18 @@ def warn_of_missing(param: SolverParameter) -> None:
     missing = [
         name for name in (*rates, *NEEDED.get(param.lr_policy, ())) if not param.HasField(name)
     ]
+    told = []
     if missing:
-        warnings.warn(
+        told.append(
             f"lr_policy '{param.lr_policy}' goes by {' and '.join(missing)}, which the text "
-            "does not say: 0 is taken, as in Caffe",
-            CaffeWarning,
-            stacklevel=3,
+            "does not say: 0 is taken, as in Caffe"
         )
     if not param.HasField("max_iter"):
-        warnings.warn(
-            "the text does not say max_iter: nothing is trained, as in Caffe",
-            CaffeWarning,
-            stacklevel=3,
-        )
+        told.append("the text does not say max_iter: nothing is trained, as in Caffe")
     if param.test_interval and not param.test_iter:
-        warnings.warn(
-            "test_interval does nothing without test_iter: nothing is tested, as in Caffe",
-            CaffeWarning,
-            stacklevel=3,
-        )
+        told.append("test_interval does nothing without test_iter: nothing is tested, as in Caffe")
+    for text in told:
+        warnings.warn(text, CaffeWarning, stacklevel=3)
 
 
 def train_net(param: SolverParameter) -> Net:

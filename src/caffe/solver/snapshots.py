@@ -14,6 +14,7 @@ from ..proto.caffe_pb2 import SolverParameter
 from ..pytorch import torch
 from ..weights.solver_state import State, read_state, write_state, write_state_hdf5
 from . import sidecar
+from .methods import are_squares
 
 BEST = "best"
 """What the best snapshot has in its name instead of ``iter_N``."""
@@ -142,7 +143,7 @@ def load(
             )
     for number, values in enumerate(state.history):
         what = remembers[number * len(remembers) // len(shapes)]
-        if "square" in what and values.size and values.min() < 0:
+        if are_squares(what) and values.size and values.min() < 0:
             raise WeightsError(
                 f"{path}: history blob {number} has negative numbers, but this solver keeps "
                 f"{what}: it is of another type of solver"

@@ -24,7 +24,7 @@ from . import settings, sidecar, snapshots, testing
 from .communication import Together, agreed, mean_of
 from .finite import check_loss, check_parameters
 from .log import output_line
-from .methods import METHODS
+from .methods import METHODS, are_squares
 from .monitor import Monitor, Verdict
 from .passes import add_gradients
 from .rates import Plateau, Rate, momentum_at, weight_decay_at
@@ -386,7 +386,7 @@ class Solver:
         ours = list(self._method.remembers)
         kept = more.get("remembers", ours)
         # Squares of one kind or another do for each other, as in Caffe.
-        if [what.endswith("squares") for what in kept] != [w.endswith("squares") for w in ours]:
+        if list(map(are_squares, kept)) != list(map(are_squares, ours)):
             raise WeightsError(
                 f"{path}: its solver kept {' and '.join(kept)} of the gradients, this one "
                 f"({self.method_name}) keeps {' and '.join(ours)}: it is of "
