@@ -1,4 +1,4 @@
-"""Threads soon sleep while they wait, fit the CPUs given, and what a person says counts."""
+"""Threads fit the CPUs given, and what a person says of them counts."""
 
 from __future__ import annotations
 
@@ -48,24 +48,20 @@ def run(program: str, **environment: str) -> str:
     return done.stdout.strip()
 
 
-# A thread that waits by turning uses a CPU for milliseconds behind every piece of work.
-MILLISECONDS_OF_OTHERS = """
-import time
-import torch
-numbers = torch.ones(2 ** 17)
-torch.set_num_threads(2)
-numbers + numbers
-all, own = time.process_time(), time.thread_time()
-for _ in range(40):
-    numbers + numbers
-    time.sleep(0.01)
-print((time.process_time() - all - (time.thread_time() - own)) / 40 * 1000)
-"""
-
-
-@needs_two
-def test_threads_sleep_between_pieces_of_work() -> None:
-    assert float(run(f"import caffe\n{MILLISECONDS_OF_OTHERS}")) < 0.5
+@pytest.mark.parametrize(
+    ("counted", "said"),
+    [("12345 678 9\n", [None, "0"]), ("0 0 0\n", ["1000", "0"]), (None, ["1000", "0"])],
+)
+def test_openmp_is_told_how_to_wait_where_the_kernel_does_not_count(
+    tmp_path: Path, counted: str | None, said: list[str | None]
+) -> None:
+    if counted is not None:
+        write(tmp_path, "proc/self/schedstat", counted)
+    program = (
+        "import os; from caffe import threads; [os.environ.pop(n, None) for n in threads.BRIEF];"
+        f"threads.prepare({str(tmp_path)!r}); print([os.environ.get(n) for n in threads.BRIEF])"
+    )
+    assert run(program) == str(said)
 
 
 @pytest.mark.parametrize("name", threads.WAITING)

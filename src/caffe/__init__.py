@@ -151,7 +151,7 @@ __all__ = [
 
 
 # Before anybody loads PyTorch.
-threads.wait_briefly()
+threads.prepare()
 
 _LAZY = {*__all__, *homes.MODULES} - {*globals()}
 

@@ -1,11 +1,4 @@
-"""How many threads compute, and that they soon sleep while they wait for work.
-
-PyTorch computes by OpenMP, whose threads wait for each other at the end of every piece of work. As
-they come from OpenMP they wait by turning for milliseconds: on a CPU of their own that saves the
-time that waking takes, but where another process wants that CPU they turn for its whole share of
-time, and a net takes many times as long. Who turns about as long as waking takes and then sleeps
-never loses more than that: idle it is quicker than to sleep at once, and busy hardly slower.
-"""
+"""How many threads compute, and what OpenMP is told, before it is loaded, of how they wait."""
 
 from __future__ import annotations
 
@@ -20,8 +13,10 @@ if TYPE_CHECKING:
 BRIEF = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"}
 """What lets threads sleep soon, whichever OpenMP PyTorch has: GNU's after some 20 us, LLVM's and
 Intel's at once."""
+GNU_WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+"""By what a person says how threads of GNU's OpenMP wait."""
 WAITING = (*BRIEF, "OMP_WAIT_POLICY", "KMP_LIBRARY")
-"""By what a person says how threads wait."""
+"""By what a person says how threads wait, whosever they are."""
 COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """By what a person says how many there are."""
 
@@ -31,14 +26,29 @@ class _Settings:
     """How many threads were asked for."""
 
 
-def wait_briefly() -> None:
-    """Let the threads that PyTorch will start sleep soon while they wait.
+def prepare(root: str = "/") -> None:
+    """Say to an OpenMP that is not loaded yet how its threads are to wait, if nobody else has.
 
-    OpenMP reads this from the environment when it is loaded. What a person has set there stays,
-    and where PyTorch is loaded already it is too late.
+    Nothing is said to GNU's where `caffe.waiting` can see to it.
+
+    Parameters
+    ----------
+    root : str
+        See `usable_cpus`.
     """
-    if "torch" not in sys.modules and not any(name in os.environ for name in WAITING):
-        os.environ.update(BRIEF)
+    if "torch" in sys.modules or any(name in os.environ for name in WAITING):
+        return
+    os.environ.update(BRIEF)
+    if times_of(root, "proc/self") is not None:
+        del os.environ["GOMP_SPINCOUNT"]
+
+
+def times_of(root: str, thread: str) -> tuple[int, int] | None:
+    """For how many nanoseconds a thread has run, and waited for a CPU; None if nobody counts."""
+    numbers = words_of(root, f"{thread}/schedstat")
+    if len(numbers) != 3 or numbers[0] == "0":
+        return None
+    return int(numbers[0]), int(numbers[1])
 
 
 def compute_by(count: int) -> None:
@@ -122,7 +132,7 @@ def _reachable_cpus() -> int:
 
 def _quotas(root: str) -> Iterator[float]:
     """How many CPUs' time each of the control groups grants that this process is in (Linux)."""
-    for line in _words(root, "proc/self/cgroup", "\n"):
+    for line in words_of(root, "proc/self/cgroup", "\n"):
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         below = "sys/fs/cgroup"
@@ -135,15 +145,15 @@ def _quotas(root: str) -> Iterator[float]:
         for end in range(len(parts), -1, -1):
             group = "/".join((below, *parts[:end]))
             if controllers:
-                quota = _words(root, f"{group}/cpu.cfs_quota_us")
-                numbers = quota + _words(root, f"{group}/cpu.cfs_period_us")
+                quota = words_of(root, f"{group}/cpu.cfs_quota_us")
+                numbers = quota + words_of(root, f"{group}/cpu.cfs_period_us")
             else:
-                numbers = _words(root, f"{group}/cpu.max")
+                numbers = words_of(root, f"{group}/cpu.max")
             if len(numbers) == 2 and numbers[0].isdecimal() and int(numbers[1]):
                 yield int(numbers[0]) / int(numbers[1])
 
 
-def _words(root: str, name: str, between: str | None = None) -> list[str]:
+def words_of(root: str, name: str, between: str | None = None) -> list[str]:
     """A small file's words; none where there is no such file."""
     try:
         with open(os.path.join(root, name), encoding="utf-8") as stream:

@@ -10,7 +10,7 @@ from itertools import groupby, repeat
 from operator import contains
 from typing import Any
 
-from .. import mode
+from .. import mode, waiting
 from ..memory.blob import Blob, Shape
 from ..memory.stores import Store
 from ..phases import TEST
@@ -115,6 +115,7 @@ class Runner:
         store : Store or None
             Where to compute; on the CPU where there is none.
         """
+        waiting.look()
         self._heed_replaced()
         if mode.engine() == "layerwise":
             return layerwise.forward(self._steps, store)
@@ -134,6 +135,7 @@ class Runner:
 
     def backward(self, store: Store | None) -> None:
         """Run all gradients, last layer first."""
+        waiting.look()
         self._heed_replaced()
         if mode.engine() == "layerwise":
             layerwise.backward(self._steps, store)

@@ -1,0 +1,180 @@
+"""How the threads that compute wait for each other: turning, or asleep where others want the CPUs.
+
+PyTorch computes by OpenMP, whose threads wait for each other at the end of every piece of work.
+Who waits by turning in a loop is there at once when work comes, which saves a small net a third of
+its time. But where another process, or another thread of this one, wants that CPU, they turn for
+its whole share of time, and a net takes many times as long.
+
+GNU's OpenMP, which PyTorch's wheels for Linux carry, lets threads turn for milliseconds, but for
+some 20 us only while there are more of them than CPUs. So a further team of threads, which do
+nothing, makes all of them sleep soon, and its end lets them turn again. Which is better, the kernel
+knows: it counts how long threads that could have run have waited for a CPU.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import threading
+import time
+
+from .processes import in_forked_child
+from .pytorch import torch
+from .threads import GNU_WAITING, times_of, words_of
+
+INTERVAL = 0.1
+"""Seconds from one look to the next, at least."""
+
+COST = 0.002
+"""Which part of the time looks may take."""
+
+WANTED, FREE = 0.08, 0.04
+"""From which part of their time on, waited for CPUs, these are wanted, and below which free.
+
+Alone on two CPUs threads wait for 0.01 of it, beside one process for 0.2 to 0.4, however they wait
+for each other.
+"""
+
+RESTS = (1.0, 60.0)
+"""For how many seconds threads sleep soon, at first and at most.
+
+Who is in the way again soon after turning again is given twice as long: threads that turn may be in
+the way of others of this very process, which need not wait for a CPU while these sleep.
+"""
+
+
+def look() -> None:
+    """Now and then, see whether others want the CPUs, and let threads wait as is better then.
+
+    To be called before each piece of work of many threads. For 0.1 s it does nothing.
+    """
+    watch = _Process.watch
+    if watch is None:
+        watch = _Process.watch = Watch(_gnu_openmp())
+    if time.monotonic() >= watch.next:
+        watch.look()
+
+
+class Watch:
+    """Sees whether a process's threads have to wait for CPUs, and lets them sleep soon meanwhile.
+
+    Parameters
+    ----------
+    openmp : ctypes.CDLL, optional
+        GNU's OpenMP as PyTorch has loaded it; without it there is nothing to see to.
+    root : str
+        Below which folder Linux's ``proc`` is.
+
+    Attributes
+    ----------
+    next : float
+        When to look again, by `time.monotonic`.
+    """
+
+    def __init__(self, openmp: ctypes.CDLL | None, root: str = "/") -> None:
+        self._openmp, self._root = openmp, root
+        self._lock = threading.Lock()
+        self._team: IdleTeam | None = None
+        self._rest, self._ended, self._until = RESTS[0], -math.inf, -math.inf
+        self._ran = self._waited = 0
+        self.next = math.inf if openmp is None else -math.inf
+
+    @property
+    def lets_sleep(self) -> bool:
+        """Whether threads sleep soon at the moment."""
+        return self._team is not None
+
+    def look(self) -> None:
+        """Compare what threads have run and waited with the last look."""
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            now = time.monotonic()
+            before = self._ran, self._waited
+            self._ran, self._waited = self._times()
+            self.next = now + max(INTERVAL, (time.monotonic() - now) / COST)
+            ran, waited = self._ran - before[0], self._waited - before[1]
+            # Threads that have ended take their times with them.
+            if before[0] and ran > 0 and waited >= 0:
+                self._follow(waited / (ran + waited), now)
+        finally:
+            self._lock.release()
+
+    def _follow(self, waited: float, now: float) -> None:
+        count = torch.get_num_threads()
+        if self._team is None and waited >= WANTED and self._openmp is not None and count > 1:
+            is_again = now - self._ended < RESTS[0]
+            self._rest = min(2 * self._rest, RESTS[1]) if is_again else RESTS[0]
+            self._until = now + self._rest
+            free = max(0, self._openmp.omp_get_num_procs() - count)
+            self._team = IdleTeam(self._openmp, free + 2)
+        elif self._team is not None and waited < FREE and now >= self._until:
+            self._team.end()
+            self._team, self._ended = None, now
+
+    def _times(self) -> tuple[int, int]:
+        """For how many nanoseconds all threads have run, and waited for a CPU."""
+        ran = waited = 0
+        for task in os.listdir(os.path.join(self._root, "proc/self/task")):
+            times = times_of(self._root, f"proc/self/task/{task}")
+            if times is not None:
+                ran, waited = ran + times[0], waited + times[1]
+        return ran, waited
+
+
+class IdleTeam:
+    """Threads of GNU's OpenMP that do nothing, but while they are there all others sleep soon.
+
+    Parameters
+    ----------
+    openmp : ctypes.CDLL
+        The library.
+    size : int
+        How many threads there are.
+    """
+
+    def __init__(self, openmp: ctypes.CDLL, size: int) -> None:
+        self._is_there, self._is_over = threading.Event(), threading.Event()
+        # A team is there for as long as the thread that started it.
+        thread = threading.Thread(
+            target=self._live, args=(openmp, size), name="caffe-idle-team", daemon=True
+        )
+        thread.start()
+        self._is_there.wait()
+
+    def _live(self, openmp: ctypes.CDLL, size: int) -> None:
+        # Each of them frees nothing, which needs no Python.
+        work = ctypes.cast(ctypes.CDLL(None).free, ctypes.c_void_p)
+        openmp.GOMP_parallel(work, None, ctypes.c_uint(size), ctypes.c_uint(0))
+        self._is_there.set()
+        self._is_over.wait()
+
+    def end(self) -> None:
+        """Let the others turn again."""
+        self._is_over.set()
+
+
+class _Process:
+    watch: Watch | None = None
+
+
+def _forget() -> None:
+    _Process.watch = None
+
+
+# It has none of its parent's threads.
+in_forked_child(_forget)
+
+
+def _gnu_openmp() -> ctypes.CDLL | None:
+    """PyTorch's OpenMP, if it is GNU's and nobody has told it how to wait, and the kernel counts."""
+    torch.get_num_threads()  # loads PyTorch
+    is_told = any(name in os.environ for name in GNU_WAITING)
+    if is_told or times_of("/", "proc/self") is None:
+        return None
+    for line in words_of("/", "proc/self/maps", "\n"):
+        _, slash, path = line.partition("/")
+        if "libgomp" in os.path.basename(path):
+            return ctypes.CDLL(slash + path)
+    return None
