@@ -95,10 +95,11 @@ def test_who_is_in_the_way_again_sleeps_for_longer(seen: tuple[waiting.Watch, Ke
 @needs_gnu
 def test_threads_that_have_ended_do_not_confuse_the_count(tmp_path: Path) -> None:
     kernel = Kernel(tmp_path)
-    kernel.count(1000, 300)
+    kernel.count(10_000, 100)
+    write(tmp_path, "proc/self/task/3/schedstat", "400 390 5\n")
     watch = waiting.Watch(OPENMP, str(tmp_path))
     watch.look()
-    (tmp_path / "proc/self/task/2/schedstat").unlink()
+    (tmp_path / "proc/self/task/3/schedstat").unlink()
     watch.look()
     assert not watch.lets_sleep
 

@@ -86,7 +86,7 @@ class Watch:
         return self._team is not None
 
     def look(self) -> None:
-        """Compare what threads have run and waited with the last look."""
+        """Compare what threads have run and waited with the last look, first with their start."""
         if not self._lock.acquire(blocking=False):
             return
         try:
@@ -96,7 +96,7 @@ class Watch:
             self.next = now + max(INTERVAL, (time.monotonic() - now) / COST)
             ran, waited = self._ran - before[0], self._waited - before[1]
             # Threads that have ended take their times with them.
-            if before[0] and ran > 0 and waited >= 0:
+            if ran > 0 and waited >= 0:
                 self._follow(waited / (ran + waited), now)
         finally:
             self._lock.release()
