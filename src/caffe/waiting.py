@@ -168,8 +168,9 @@ in_forked_child(_forget)
 
 
 def _gnu_openmp() -> ctypes.CDLL | None:
-    """PyTorch's OpenMP, if it is GNU's and nobody has told it how to wait, and the kernel counts."""
-    torch.get_num_threads()  # loads PyTorch
+    """PyTorch's OpenMP, if it is GNU's, nobody has told it how to wait, and the kernel counts."""
+    # This loads it.
+    torch.get_num_threads()
     is_told = any(name in os.environ for name in GNU_WAITING)
     if is_told or times_of("/", "proc/self") is None:
         return None
