@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -44,16 +45,21 @@ class Kernel:
             write(self._root, f"proc/self/task/{task}/schedstat", f"{times[0]} {times[1]} 5\n")
 
 
+def look(watch: waiting.Watch, worked: float = math.inf) -> None:
+    watch.worked = worked
+    watch.look()
+
+
 @pytest.fixture
 def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[waiting.Watch, Kernel]]:
     monkeypatch.setattr(waiting, "RESTS", (0.05, 0.15))
     kernel = Kernel(tmp_path)
     watch = waiting.Watch(OPENMP, str(tmp_path))
-    watch.look()
+    look(watch)
     yield watch, kernel
     kernel.count(1000, 0)
     time.sleep(0.2)
-    watch.look()
+    look(watch)
     assert not watch.lets_sleep
 
 
@@ -61,18 +67,18 @@ def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[wait
 def test_threads_sleep_while_they_wait_for_cpus(seen: tuple[waiting.Watch, Kernel]) -> None:
     watch, kernel = seen
     kernel.count(1000, 10)
-    watch.look()
+    look(watch)
     assert not watch.lets_sleep
     kernel.count(1000, 300)
-    watch.look()
+    look(watch)
     assert watch.lets_sleep
     assert "caffe-idle-team" in [thread.name for thread in threading.enumerate()]
     time.sleep(0.1)
     kernel.count(1000, 300)
-    watch.look()
+    look(watch)
     assert watch.lets_sleep
     kernel.count(1000, 10)
-    watch.look()
+    look(watch)
     assert not watch.lets_sleep
 
 
@@ -81,15 +87,31 @@ def test_who_is_in_the_way_again_sleeps_for_longer(seen: tuple[waiting.Watch, Ke
     watch, kernel = seen
     for rest in (0.05, 0.1, 0.15):
         kernel.count(1000, 300)
-        watch.look()
+        look(watch)
         kernel.count(1000, 0)
         time.sleep(rest - 0.03)
-        watch.look()
+        look(watch)
         assert watch.lets_sleep
         time.sleep(0.04)
         kernel.count(1000, 0)
-        watch.look()
+        look(watch)
         assert not watch.lets_sleep
+
+
+@needs_gnu
+def test_what_was_waited_without_work_does_not_count(seen: tuple[waiting.Watch, Kernel]) -> None:
+    watch, kernel = seen
+    time.sleep(0.02)
+    kernel.count(1000, 300)
+    look(watch, worked=0.001)
+    assert not watch.lets_sleep
+    kernel.count(1000, 300)
+    look(watch)
+    assert watch.lets_sleep
+    kernel.count(1000, 300)
+    time.sleep(0.1)
+    look(watch, worked=0.001)
+    assert not watch.lets_sleep
 
 
 @needs_gnu
@@ -98,9 +120,9 @@ def test_threads_that_have_ended_do_not_confuse_the_count(tmp_path: Path) -> Non
     kernel.count(10_000, 100)
     write(tmp_path, "proc/self/task/3/schedstat", "400 390 5\n")
     watch = waiting.Watch(OPENMP, str(tmp_path))
-    watch.look()
+    look(watch)
     (tmp_path / "proc/self/task/3/schedstat").unlink()
-    watch.look()
+    look(watch)
     assert not watch.lets_sleep
 
 

@@ -29,6 +29,12 @@ INTERVAL = 0.1
 COST = 0.002
 """Which part of the time looks may take."""
 
+LEAST_WORK = 0.3
+"""Which part of the time since the last look must have been work, or its waits tell nothing.
+
+While there is none, other threads of this process may wait for each other.
+"""
+
 WANTED, FREE = 0.08, 0.04
 """From which part of their time on, waited for CPUs, these are wanted, and below which free.
 
@@ -44,16 +50,24 @@ the way of others of this very process, which need not wait for a CPU while thes
 """
 
 
-def look() -> None:
-    """Now and then, see whether others want the CPUs, and let threads wait as is better then.
+class Working:
+    """Work of many threads; as it begins, now and then, there is a look whether others want CPUs.
 
-    To be called before each piece of work of many threads. For 0.1 s it does nothing.
+    Then threads wait for each other as is better. For 0.1 s nobody looks again.
     """
-    watch = _Process.watch
-    if watch is None:
-        watch = _Process.watch = Watch(_gnu_openmp())
-    if time.monotonic() >= watch.next:
-        watch.look()
+
+    def __enter__(self) -> None:
+        """Look, if it is time to."""
+        watch = _Process.watch
+        if watch is None:
+            watch = _Process.watch = Watch(_gnu_openmp())
+        self._watch, self._start = watch, time.monotonic()
+        if self._start >= watch.next:
+            watch.look()
+
+    def __exit__(self, *_: object) -> None:
+        """Note how long it took."""
+        self._watch.worked += time.monotonic() - self._start
 
 
 class Watch:
@@ -70,6 +84,8 @@ class Watch:
     ----------
     next : float
         When to look again, by `time.monotonic`.
+    worked : float
+        For how many seconds there was work since the last look.
     """
 
     def __init__(self, openmp: ctypes.CDLL | None, root: str = "/") -> None:
@@ -77,7 +93,8 @@ class Watch:
         self._lock = threading.Lock()
         self._team: IdleTeam | None = None
         self._rest, self._ended, self._until = RESTS[0], -math.inf, -math.inf
-        self._ran = self._waited = 0
+        self._times = 0, 0
+        self._looked, self.worked = 0.0, math.inf
         self.next = math.inf if openmp is None else -math.inf
 
     @property
@@ -91,29 +108,32 @@ class Watch:
             return
         try:
             now = time.monotonic()
-            before = self._ran, self._waited
-            self._ran, self._waited = self._times()
+            before, self._times = self._times, self._count()
+            is_known = self.worked >= LEAST_WORK * (now - self._looked)
+            self._looked, self.worked = now, 0.0
             self.next = now + max(INTERVAL, (time.monotonic() - now) / COST)
-            ran, waited = self._ran - before[0], self._waited - before[1]
+            ran, waited = (b - a for a, b in zip(before, self._times, strict=True))
             # Threads that have ended take their times with them.
-            if ran > 0 and waited >= 0:
-                self._follow(waited / (ran + waited), now)
+            is_known &= ran > 0 and waited >= 0
+            self._follow(waited / (ran + waited) if is_known else None, now)
         finally:
             self._lock.release()
 
-    def _follow(self, waited: float, now: float) -> None:
+    def _follow(self, waited: float | None, now: float) -> None:
         count = torch.get_num_threads()
-        if self._team is None and waited >= WANTED and self._openmp is not None and count > 1:
+        if self._team is None:
+            if waited is None or waited < WANTED or self._openmp is None or count == 1:
+                return
             is_again = now - self._ended < RESTS[0]
             self._rest = min(2 * self._rest, RESTS[1]) if is_again else RESTS[0]
             self._until = now + self._rest
             free = max(0, self._openmp.omp_get_num_procs() - count)
             self._team = IdleTeam(self._openmp, free + 2)
-        elif self._team is not None and waited < FREE and now >= self._until:
+        elif (waited is None or waited < FREE) and now >= self._until:
             self._team.end()
             self._team, self._ended = None, now
 
-    def _times(self) -> tuple[int, int]:
+    def _count(self) -> tuple[int, int]:
         """For how many nanoseconds all threads have run, and waited for a CPU."""
         ran = waited = 0
         for task in os.listdir(os.path.join(self._root, "proc/self/task")):

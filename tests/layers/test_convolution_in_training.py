@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 import caffe
-from caffe.layers import winograd
+from caffe.layers import convolution_in_training, winograd
 from caffe.layers.convolution_in_training import Convolved
 
 CASES = {
@@ -45,6 +45,25 @@ def test_gradients_are_those_of_autograd(case: str, is_last: bool) -> None:
     found = convolved.gradients(*given, weight.detach(), True, [True, True, True])
     for gradient, wanted in zip(found, expected, strict=True):
         torch.testing.assert_close(gradient, wanted, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("most", [0, 2**24])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_first_layers_windows_are_laid_out_as_many_at_a_time_as_fit(
+    most: int, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convolution_in_training, "MOST_LAID", most)
+    rows = torch.channels_last
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(5, channels, 97, 111, generator=generator).contiguous(memory_format=rows)
+    weight = torch.randn(8, channels, 5, 4, generator=generator, requires_grad=True)
+    y = F.conv2d(x, weight, None, (1, 3), (2, 1))
+    diff = torch.randn(y.shape, generator=generator).contiguous(memory_format=rows)
+    (expected,) = torch.autograd.grad(y, weight, diff)
+    convolved = Convolved((1, 3), (2, 1), (1, 1), 1, transposed=False)
+    _, found, _ = convolved.gradients(diff, x, weight.detach(), False, [False, True, False])
+    assert found is not None
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
 
 
 def test_only_what_is_needed_is_found() -> None:

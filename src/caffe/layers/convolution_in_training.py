@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..memory.blob import Shape
-from ..pytorch import torch
+from ..pytorch import F, torch
 from . import winograd
 from .asking import are_finite
 
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 MANY_CHANNELS = 48
 """From how many channels of a window on oneDNN is quicker with planes, laying them included."""
 
+FEW_CHANNELS, MANY_PLACES = 4, 2048
+"""Up to how many channels that are read, and from how many places that are made on, oneDNN takes
+up to twice as long for the gradient by the weights as a product of matrices of windows does."""
+
+MOST_LAID = 2**24
+"""How many numbers of windows are laid out at a time, at most, if one picture has no more."""
 
 SLOWER = 1.5
 """How many times a convolution's time oneDNN's gradient by its weights takes."""
@@ -90,6 +96,8 @@ class Convolved:
         if self._is_product(weight):
             rows = _rows(diff).t() @ _rows(x[:, :, :: self.stride[0], :: self.stride[1]])
             return rows.view(weight.shape)
+        if self._is_first(diff, weight):
+            return _by_windows(diff, x, weight.shape, self.stride, self.pad)
         if not self.pays(x, weight.shape, SLOWER):
             return None
         found = winograd.weight_gradient(diff, x, weight.shape[2], self.pad, self.group)
@@ -117,6 +125,16 @@ class Convolved:
         is_point = math.prod(weight.shape[2:]) == 1 and not any(self.pad)
         return is_point and self.group == 1 and not self.transposed
 
+    def _is_first(self, diff: Tensor, weight: Tensor) -> bool:
+        """Whether it makes many places of few channels, as first layers do of colours."""
+        return (
+            weight.shape[1] <= FEW_CHANNELS
+            and math.prod(diff.shape[2:]) >= MANY_PLACES
+            and self.dilation == (1, 1)
+            and self.group == 1
+            and not self.transposed
+        )
+
     def _wants_planes(self, weight: Tensor) -> bool:
         """Whether oneDNN's kernel for channels last, where it has one, takes up to five times."""
         return (
@@ -129,3 +147,30 @@ class Convolved:
 def _rows(x: Tensor) -> Tensor:
     """Return pictures as rows, one for each place, of all its channels."""
     return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+
+
+def _by_windows(diff: Tensor, x: Tensor, weight: Shape, stride: Shape, pad: Shape) -> Tensor:
+    """Return the gradient by weights of a shape, as products of all windows with their gradients.
+
+    Each thread has a picture, and some pictures are laid out at a time.
+    """
+    outputs, channels, *size = weight
+    number, _, height, width = diff.shape
+    rows = x.permute(0, 2, 3, 1)
+    if any(pad):
+        rows = F.pad(rows, (0, 0, pad[1], pad[1], pad[0], pad[0]))
+    picture, line, place, _ = rows.stride()
+    windows = rows.as_strided(
+        (number, height, width, size[0], size[1] * channels),
+        (picture, stride[0] * line, stride[1] * place, line, 1),
+    )
+    gradients = _rows(diff).view(number, -1, outputs)
+    most = max(1, MOST_LAID // math.prod(windows.shape[1:]))
+    together = min(number, torch.get_num_threads(), most)
+    laid = x.new_empty(together, *windows.shape[1:])
+    sums = x.new_zeros(together, outputs, math.prod(weight[1:]))
+    for first in range(0, number, together):
+        part = windows[first : first + together]
+        here = laid[: len(part)].copy_(part).view(len(part), height * width, -1)
+        sums[: len(part)].baddbmm_(gradients[first : first + together].transpose(1, 2), here)
+    return sums.sum(0).view(outputs, *size, channels).permute(0, 3, 1, 2)

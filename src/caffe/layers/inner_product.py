@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FEW_ROWS = 256
 """Up to how many rows a product with a large matrix is quicker in shares."""
 
-LARGE = 2**18
+LARGE = 2**20
 """From how many numbers on a matrix is large."""
 
 SHARES = (16, 8, 4)
