@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import os
 import random
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,10 +18,12 @@ from ..errors import CaffeError, ImageError
 from .command import run_tool
 
 if TYPE_CHECKING:
-    from ..proto.caffe_pb2 import Datum
+    from ..layers.sources.bgr_pictures import BgrPicture
+    from ..proto.caffe_pb2 import AnnotatedDatum, Datum
 
 Shape = tuple[int, ...]
-Taken = tuple["Datum", Shape]
+Taken = tuple["Datum | AnnotatedDatum", Shape]
+"""What an entry becomes, and its picture's shape."""
 AHEAD = 32
 TOLD_EVERY = 1000
 JPEG_QUALITY = 95
@@ -56,8 +59,6 @@ def convert_imageset(
 
     Pictures that cannot be read are told and left out. The database is there when all is in it.
     """
-    from ..io.database_writer import write_database
-    from ..io.read_ahead import read_ahead
     from ..layers.sources.image_data import read_list
     from ..logs import init_log, log
 
@@ -69,6 +70,21 @@ def convert_imageset(
     log(f"A total of {len(entries)} images.")
     kind = encode_type.lower().lstrip(".")
     taker = Taker(root, not gray, resize_height, resize_width, bool(encoded or kind), kind)
+    write_taken(taker, entries, database, backend, check_size)
+
+
+def write_taken(
+    taker: Callable[[tuple[int, Any]], tuple[str, Taken | ImageError]],
+    entries: Sequence[Any],
+    database: Path,
+    backend: str,
+    check_size: bool,
+) -> None:
+    """Write what becomes of a list's entries into a database, and tell how far it is."""
+    from ..io.database_writer import write_database
+    from ..io.read_ahead import read_ahead
+    from ..logs import log
+
     first: Shape | None = None
     written = 0
     with (
@@ -81,11 +97,11 @@ def convert_imageset(
             if isinstance(found, ImageError):
                 complain(f"left out: {found}")
                 continue
-            datum, shape = found
+            message, shape = found
             first = first or shape
             if check_size and shape != first:
-                raise CaffeError(f"{root}{key[9:]} has the shape {shape}, the first has {first}")
-            store.put(os.fsencode(key), datum.SerializeToString())
+                raise CaffeError(f"{key[9:]} has the shape {shape}, the first has {first}")
+            store.put(os.fsencode(key), message.SerializeToString())
             written += 1
             if written % TOLD_EVERY == 0:
                 log(f"Processed {written} files.")
@@ -103,6 +119,8 @@ class Taker:
         What pictures are resized to, where both are given.
     encoded : bool
         Whether they are kept encoded, in `kind`, or in what their names say if that is empty.
+    least, most : int
+        What a smaller shorter side, and then a larger longer one, become instead; 0: as they are.
     """
 
     root: str
@@ -111,37 +129,56 @@ class Taker:
     width: int
     encoded: bool
     kind: str
+    least: int = 0
+    most: int = 0
 
     def __call__(self, numbered: tuple[int, tuple[str, int]]) -> tuple[str, Taken | ImageError]:
         """Return the entry's key, and its Datum and shape, or why there is none."""
         number, (name, label) = numbered
         key = f"{number:08d}_{name}"
         try:
-            return key, self.datum(self.root + name, label)
+            picture = self.read(name)
         except ImageError as error:
             return key, error
+        return key, self.datum(name, picture, label)
 
-    def datum(self, path: str, label: int) -> Taken:
-        """A picture's Datum and shape; raises ImageError."""
+    def read(self, name: str) -> BgrPicture:
+        """The picture as it is; raises ImageError."""
+        from ..layers.sources.bgr_pictures import read_picture
+
+        return read_picture(self.root + name, self.color)
+
+    def datum(self, name: str, picture: BgrPicture, label: int) -> tuple[Datum, Shape]:
+        """A picture's Datum, and its shape there."""
         from ..io.arrays import array_to_datum
-        from ..layers.sources.bgr_pictures import read_picture, resize_picture
+        from ..layers.sources.bgr_pictures import resize_picture
         from ..proto.caffe_pb2 import Datum
 
-        picture = read_picture(path, self.color)
-        resizes = self.height > 0 and self.width > 0
-        if resizes:
-            picture = resize_picture(picture, self.height, self.width)
+        picture = resize_picture(picture, *self._size(*picture.shape[1:]))
         if not self.encoded:
             datum = array_to_datum(picture, label)
             datum.encoded = False
             return datum, picture.shape
-        own = os.path.splitext(path)[1].lower().lstrip(".")
+        own = os.path.splitext(name)[1].lower().lstrip(".")
         kind = self.kind or own
-        if not resizes and _alike(own) == _alike(kind):
-            content = Path(path).read_bytes()
+        if not self._resizes and _alike(own) == _alike(kind):
+            content = Path(self.root + name).read_bytes()
         else:
             content = encode(picture, kind)
         return Datum(data=content, label=label, encoded=True), picture.shape
+
+    @property
+    def _resizes(self) -> bool:
+        return bool(self.least or self.most) or (self.height > 0 and self.width > 0)
+
+    def _size(self, height: int, width: int) -> tuple[int, int]:
+        """What size becomes of one."""
+        if self.least or self.most:
+            factor = max(1.0, self.least / min(height, width))
+            if self.most and int(factor * max(height, width)) > self.most:
+                factor = self.most / max(height, width)
+            return max(1, round(height * factor)), max(1, round(width * factor))
+        return (self.height, self.width) if self._resizes else (height, width)
 
 
 def encode(picture: object, kind: str) -> bytes:

@@ -1,0 +1,173 @@
+"""`convert_annoset`: an LMDB or LevelDB of pictures with their boxes, for SSD's AnnotatedData."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..cli.terminal import complain
+from ..errors import ArgumentError, ImageError, ParseError
+from .command import run_tool
+from .convert_imageset import Taken, Taker, write_taken
+
+if TYPE_CHECKING:
+    from ..proto.caffe_pb2 import AnnotatedDatum
+
+TYPES = ("classification", "detection")
+
+
+def convert_annoset(
+    root: Annotated[
+        str, typer.Argument(metavar="ROOTFOLDER/", help="What stands before each path.")
+    ],
+    listfile: Annotated[
+        Path,
+        typer.Argument(
+            metavar="LISTFILE", help="On each line a picture's path, and its boxes' or its label."
+        ),
+    ],
+    database: Annotated[
+        Path, typer.Argument(metavar="DB_NAME", help="The database; must not be there yet.")
+    ],
+    anno_type: Annotated[
+        str, typer.Option(metavar="|".join(TYPES), help="Whether there are boxes, or labels alone.")
+    ] = "classification",
+    label_type: Annotated[
+        str, typer.Option(metavar="xml|json|txt", help="What form files of boxes have.")
+    ] = "xml",
+    label_map_file: Annotated[
+        Path | None, typer.Option(help="Which label each name has; for xml and json.")
+    ] = None,
+    check_label: Annotated[
+        bool, typer.Option("--check-label", help="Refuse a label that two names have.")
+    ] = False,
+    min_dim: Annotated[int, typer.Option(min=0, help="Enlarge to this shorter side.")] = 0,
+    max_dim: Annotated[int, typer.Option(min=0, help="Make smaller to this longer side.")] = 0,
+    gray: Annotated[bool, typer.Option("--gray", help="Read the pictures in grey.")] = False,
+    shuffle: Annotated[bool, typer.Option("--shuffle", help="Shuffle the list.")] = False,
+    backend: Annotated[str, typer.Option(metavar="lmdb|leveldb", help="The kind.")] = "lmdb",
+    resize_width: Annotated[int, typer.Option(min=0, help="Resize to this; 0: do not.")] = 0,
+    resize_height: Annotated[int, typer.Option(min=0, help="Resize to this; 0: do not.")] = 0,
+    check_size: Annotated[
+        bool, typer.Option("--check-size", help="Refuse pictures of another size than the first.")
+    ] = False,
+    encoded: Annotated[
+        bool, typer.Option("--encoded", help="Keep the pictures encoded, as their files are.")
+    ] = False,
+    encode_type: Annotated[
+        str, typer.Option(metavar="png|jpg|...", help="Encode them so; means --encoded.")
+    ] = "",
+) -> None:
+    """Write the pictures of a list, with their boxes or labels, into a database for AnnotatedData.
+
+    Pictures that cannot be read are told and left out; boxes that cannot end it. The database is
+    there when all is in it.
+    """
+    from ..io.annotations import FORMS, HAVE_NAMES, read_label_map
+    from ..layers.sources.image_data import read_list
+    from ..logs import init_log, log
+
+    init_log()
+    has_boxes = _chosen("--anno-type", anno_type, TYPES) == "detection"
+    _chosen("--label-type", label_type, FORMS)
+    labels: Mapping[str, int] = {}
+    if has_boxes and label_type in HAVE_NAMES:
+        if label_map_file is None:
+            raise ArgumentError(f"{label_type} files have names: say --label-map-file for labels")
+        labels = read_label_map(label_map_file, check_label)
+    path = os.fspath(listfile)
+    entries = read_pairs(path) if has_boxes else read_list(path)
+    if shuffle:
+        log("Shuffling data")
+        random.shuffle(entries)
+    log(f"A total of {len(entries)} images.")
+    kind = encode_type.lower().lstrip(".")
+    sizes = resize_height, resize_width, bool(encoded or kind), kind, min_dim, max_dim
+    taker = BoxTaker(Taker(root, not gray, *sizes), label_type, labels)
+    write_taken(taker, entries, database, backend, check_size)
+
+
+def read_pairs(path: str) -> list[tuple[str, str]]:
+    """Read a list of pictures and of the files of their boxes, with a space between them."""
+    from ..layers.sources.entries import read_lines
+
+    pairs = []
+    for number, line in enumerate(read_lines(path), 1):
+        name, _, boxes = line.rpartition(" ")
+        if line and not name:
+            raise ParseError("a picture and the file of its boxes are needed", path, number)
+        if line:
+            pairs.append((name.strip(), boxes))
+    if not pairs:
+        raise ParseError("the list holds no pictures", path)
+    return pairs
+
+
+@dataclass(frozen=True)
+class BoxTaker:
+    """What becomes of a list's entry: a picture with a label, or with a file of boxes.
+
+    Attributes
+    ----------
+    pictures : Taker
+        What becomes of the picture.
+    form : str
+        The files'.
+    labels : mapping of str to int
+        What names stand for.
+    """
+
+    pictures: Taker
+    form: str
+    labels: Mapping[str, int]
+
+    def __call__(
+        self, numbered: tuple[int, tuple[str, int | str]]
+    ) -> tuple[str, Taken | ImageError]:
+        """Return the entry's key, and its AnnotatedDatum and shape, or why there is none."""
+        from ..proto.caffe_pb2 import AnnotatedDatum
+
+        number, (name, said) = numbered
+        key = f"{number:08d}_{name}"
+        try:
+            picture = self.pictures.read(name)
+        except ImageError as error:
+            return key, error
+        label = -1 if isinstance(said, str) else said
+        datum, shape = self.pictures.datum(name, picture, label)
+        found = AnnotatedDatum(datum=datum)
+        if isinstance(said, str):
+            self._annotate(found, said, picture.shape[1:])
+        return key, (found, shape)
+
+    def _annotate(self, datum: AnnotatedDatum, name: str, size: tuple[int, int]) -> None:
+        from ..io.annotations import read_annotation
+        from ..proto.caffe_pb2 import AnnotatedDatum
+
+        path = self.pictures.root + name
+        annotation = read_annotation(path, self.form, size, self.labels)
+        for oddity in annotation.oddities(size):
+            complain(f"{path}: {oddity}")
+        datum.type = AnnotatedDatum.BBOX
+        datum.annotation_group.extend(annotation.groups())
+
+
+def _chosen(option: str, value: str, choices: Collection[str]) -> str:
+    if value not in choices:
+        raise ArgumentError(f"{option} is one of {', '.join(choices)}, not '{value}'")
+    return value
+
+
+def run() -> None:
+    """Run the tool."""
+    run_tool(convert_annoset)
+
+
+if __name__ == "__main__":
+    run()
