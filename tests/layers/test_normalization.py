@@ -11,6 +11,7 @@ import torch
 
 import caffe
 from caffe.io import array_to_blobproto
+from caffe.layers import normalization
 from caffe.proto import caffe_pb2
 from tests.helpers.formulas import normalized
 from tests.helpers.running import close, feed, layer_net, run
@@ -224,3 +225,22 @@ def test_lrn_of_short_numbers_whose_squares_they_do_not_hold() -> None:
     found, expected = layer.forward(x.half()), layer.forward(x)
     assert found.dtype == torch.float16
     torch.testing.assert_close(found.float(), expected, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("piece", [1, 150, 190])
+def test_lrn_of_some_pictures_at_a_time_is_that_of_all(
+    piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    x, diff = rng.normal(size=(11, 6, 3, 4)), rng.normal(size=(11, 6, 3, 4))
+    found = []
+    for numbers in (10**6, piece):
+        monkeypatch.setattr(normalization, "PIECE", numbers)
+        net = layer_net('type: "LRN" lrn_param { alpha: 0.5 }', [(11, 6, 3, 4)])
+        net.blobs["b0"].data[...] = x
+        net.forward()
+        net.blobs["t0"].diff[...] = diff
+        net.backward()
+        found.append((net.blobs["t0"].data.copy(), net.blobs["b0"].diff.copy()))
+    for whole, parts in zip(*found, strict=True):
+        assert np.array_equal(whole, parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,9 @@ from .translation import Graph, Value, openvino
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+PIECE = 2**19
+"""How many numbers LRN takes at a time on the CPU, of many: it goes over them a dozen times."""
 
 
 @register("LRN")
@@ -76,6 +79,9 @@ class LRN(Layer[LRNParameter]):
             return x * (1 + self.param.alpha * mean).pow(-self.param.beta)
         if lrn_kernel.takes(x):
             return lrn_kernel.forward(x, self.param)
+        return _by_pictures(self._across, x)
+
+    def _across(self, x: Tensor) -> Tensor:
         # Squares soon outgrow short numbers.
         wide = x.float() if x.dtype == torch.float16 else x
         return (self._factor(self._base(wide)) * wide).to(x.dtype)
@@ -83,17 +89,20 @@ class LRN(Layer[LRNParameter]):
     def backward(
         self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Sequence[bool]
     ) -> Sequence[Tensor | None]:
-        # With s the base: by x[j], d[j] s[j]^-b - 2 a b / n x[j] sum of (d x s^(-b - 1)) nearby.
         if not self.is_across:
             return super().backward(diffs, tops, inputs, needs)
         (x,), (diff,) = inputs, diffs
         if lrn_kernel.takes(x):
             return [lrn_kernel.backward(diff, x, self.param)]
+        return [_by_pictures(self._gradient_across, x, diff)]
+
+    def _gradient_across(self, x: Tensor, diff: Tensor) -> Tensor:
+        # With s the base: by x[j], d[j] s[j]^-b - 2 a b / n x[j] sum of (d x s^(-b - 1)) nearby.
         base = self._base(x)
         factor = self._factor(base)
         nearby = self._nearby(factor.mul(diff).mul_(x).div_(base))
         share = 2 * self.param.alpha * self.param.beta / self.param.local_size
-        return [factor.mul_(diff).addcmul_(nearby, x, value=-share)]
+        return factor.mul_(diff).addcmul_(nearby, x, value=-share)
 
     def _base(self, x: Tensor) -> Tensor:
         """Return k + alpha / n * sum of x**2 over n channels."""
@@ -115,6 +124,18 @@ class LRN(Layer[LRNParameter]):
             total[:, away:].add_(x[:, :-away])
             total[:, :-away].add_(x[:, away:])
         return total
+
+
+def _by_pictures(function: Callable[..., Tensor], x: Tensor, *others: Tensor) -> Tensor:
+    """Return a function of pictures; on the CPU of some at a time, to stay in the caches."""
+    is_recorded = torch.is_grad_enabled() or torch.compiler.is_compiling()
+    if x.device.type != "cpu" or is_recorded or x.numel() < 4 * PIECE:
+        return function(x, *others)
+    count = max(1, PIECE * len(x) // x.numel())
+    found = torch.empty_like(x)
+    for part, *parts in zip(*(t.split(count) for t in (found, x, *others)), strict=True):
+        part.copy_(function(*parts))
+    return found
 
 
 def _not_across(layer: LRN, x: Shape) -> str | None:
