@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
+import contextlib
 import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,110 +32,176 @@ def two_threads() -> Iterator[None]:
 
 
 class Kernel:
-    """Counts for a process of two threads."""
+    """Counts for a process of two threads, and lets a watch look, at times of its own."""
 
     def __init__(self, root: Path) -> None:
-        self._root, self._times = root, {"1": [1, 0], "2": [1, 0]}
-        self.count(0, 0)
+        self._root, self._times, self.now = root, {"1": [1, 0], "2": [1, 0]}, 100.0
+        self._write()
+        self.watch = waiting.Watch(OPENMP, str(root), clock=lambda: self.now)
 
-    def count(self, ran: int, waited: int) -> None:
+    def _write(self) -> None:
         for task, times in self._times.items():
-            times[0], times[1] = times[0] + ran, times[1] + waited
             write(self._root, f"proc/self/task/{task}/schedstat", f"{times[0]} {times[1]} 5\n")
 
-
-def look(watch: waiting.Watch, worked: float = math.inf) -> None:
-    watch.worked = worked
-    watch.look()
+    def work(self, waited: float, milliseconds: float = 60, later: float = 1) -> bool:
+        """Say whether threads sleep behind work in which they wait for a part of the time."""
+        self.now += later
+        assert self.watch.is_due
+        assert self.watch.begin()
+        for times in self._times.values():
+            times[0] += round(milliseconds * (1 - waited) * 1e6)
+            times[1] += round(milliseconds * waited * 1e6)
+        self._write()
+        self.watch.end()
+        return self.watch.lets_sleep
 
 
 @pytest.fixture
-def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[waiting.Watch, Kernel]]:
-    monkeypatch.setattr(waiting, "RESTS", (0.05, 0.15))
+def kernel(tmp_path: Path) -> Iterator[Kernel]:
     kernel = Kernel(tmp_path)
-    watch = waiting.Watch(OPENMP, str(tmp_path))
-    look(watch)
-    yield watch, kernel
-    kernel.count(1000, 0)
-    time.sleep(0.2)
-    look(watch)
-    assert not watch.lets_sleep
+    yield kernel
+    # Else the test's process would keep the team.
+    assert not kernel.work(0, later=100)
 
 
 @needs_gnu
-def test_threads_sleep_while_they_wait_for_cpus(seen: tuple[waiting.Watch, Kernel]) -> None:
-    watch, kernel = seen
-    kernel.count(1000, 10)
-    look(watch)
-    assert not watch.lets_sleep
-    kernel.count(1000, 300)
-    look(watch)
-    assert watch.lets_sleep
+def test_threads_sleep_while_they_wait_for_cpus(kernel: Kernel) -> None:
+    assert not kernel.work(0.01)
+    assert kernel.work(0.3)
     assert "caffe-idle-team" in [thread.name for thread in threading.enumerate()]
-    time.sleep(0.1)
-    kernel.count(1000, 300)
-    look(watch)
-    assert watch.lets_sleep
-    kernel.count(1000, 10)
-    look(watch)
-    assert not watch.lets_sleep
+    assert kernel.work(0.3, later=5)
+    assert kernel.work(0.05, later=5)
+    assert not kernel.work(0.01, later=5)
 
 
 @needs_gnu
-def test_who_is_in_the_way_again_sleeps_for_longer(seen: tuple[waiting.Watch, Kernel]) -> None:
-    watch, kernel = seen
-    for rest in (0.05, 0.1, 0.15):
-        kernel.count(1000, 300)
-        look(watch)
-        kernel.count(1000, 0)
-        time.sleep(rest - 0.03)
-        look(watch)
-        assert watch.lets_sleep
-        time.sleep(0.04)
-        kernel.count(1000, 0)
-        look(watch)
-        assert not watch.lets_sleep
+def test_who_is_in_the_way_again_sleeps_for_longer(kernel: Kernel) -> None:
+    for rest in (1, 2, 4, 8, 16, 32, 60, 60):
+        assert kernel.work(0.3, later=0.5)
+        assert kernel.work(0, later=rest - 0.1)
+        assert not kernel.work(0, later=0.2)
+    kernel.now += 10
+    assert kernel.work(0.3)
+    assert not kernel.work(0, later=1.1)
 
 
 @needs_gnu
-def test_what_was_waited_without_work_does_not_count(seen: tuple[waiting.Watch, Kernel]) -> None:
-    watch, kernel = seen
-    time.sleep(0.02)
-    kernel.count(1000, 300)
-    look(watch, worked=0.001)
-    assert not watch.lets_sleep
-    kernel.count(1000, 300)
-    look(watch)
-    assert watch.lets_sleep
-    kernel.count(1000, 300)
-    time.sleep(0.1)
-    look(watch, worked=0.001)
-    assert not watch.lets_sleep
+def test_little_work_tells_when_there_is_enough_of_it(kernel: Kernel) -> None:
+    assert [kernel.work(0.3, milliseconds=9) for _ in range(3)] == [False, False, True]
 
 
 @needs_gnu
-def test_threads_that_have_ended_do_not_confuse_the_count(tmp_path: Path) -> None:
-    kernel = Kernel(tmp_path)
-    kernel.count(10_000, 100)
-    write(tmp_path, "proc/self/task/3/schedstat", "400 390 5\n")
-    watch = waiting.Watch(OPENMP, str(tmp_path))
-    look(watch)
-    (tmp_path / "proc/self/task/3/schedstat").unlink()
-    look(watch)
-    assert not watch.lets_sleep
+def test_what_is_waited_between_work_does_not_count(kernel: Kernel) -> None:
+    kernel.work(0)
+    kernel._times["1"][1] += 10**12
+    kernel._write()
+    assert not kernel.work(0.01)
+
+
+@needs_gnu
+def test_threads_that_have_ended_do_not_confuse_the_count(kernel: Kernel, tmp_path: Path) -> None:
+    kernel.work(0)
+    kernel.now += 1
+    kernel.watch.begin()
+    (tmp_path / "proc/self/task/2/schedstat").unlink()
+    kernel.watch.end()
+    assert not kernel.watch.lets_sleep
+
+
+@needs_gnu
+def test_one_thread_looks_and_not_again_at_once(kernel: Kernel) -> None:
+    kernel.now += 1
+    assert kernel.watch.begin()
+    assert not kernel.watch.begin()
+    kernel.watch.end()
+    assert not kernel.watch.is_due
+    kernel.now += 2
+    assert kernel.watch.is_due
+
+
+@needs_gnu
+@pytest.mark.parametrize("error", [OSError("no such folder"), RuntimeError("no more threads")])
+def test_where_it_cannot_be_seen_or_done_work_goes_on_without(
+    kernel: Kernel, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    place = (os, "listdir") if isinstance(error, OSError) else (threading.Thread, "start")
+    with monkeypatch.context() as patch:
+        patch.setattr(*place, fail)
+        with contextlib.suppress(AssertionError):
+            kernel.work(0.3)
+    assert not kernel.watch.is_due
+    kernel.watch._next = 0
+
+
+@needs_gnu
+def test_a_team_is_not_made_for_a_small_part_of_the_cpus(kernel: Kernel) -> None:
+    kernel.watch._openmp = type("Large", (), {"omp_get_num_procs": staticmethod(lambda: 128)})
+    assert not kernel.work(0.5)
+
+
+def test_a_team_that_cannot_start_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    failures: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", failures.append)
+    waiting.IdleTeam(object(), 2).end()  # type: ignore[arg-type]
+    assert len(failures) == 1
 
 
 def test_without_gnu_openmp_nobody_looks(tmp_path: Path) -> None:
-    assert waiting.Watch(None, str(tmp_path)).next == float("inf")
+    assert not waiting.Watch(None, str(tmp_path)).is_due
 
 
-@pytest.mark.parametrize("name", threads.GNU_WAITING)
+@needs_gnu
+def test_it_is_pytorchs_openmp_whoever_brought_another_before() -> None:
+    program = """
+import ctypes, os, shutil, sys, tempfile, torch
+lines = open("/proc/self/maps").read().splitlines()
+path = next(line.split()[-1] for line in lines if "libgomp" in line)
+copy = shutil.copy(path, os.path.join(tempfile.mkdtemp(), "libgomp-other.so.1"))
+ctypes.CDLL(copy)
+from caffe import waiting
+print(os.path.samefile(waiting._gnu_openmp()._name, path))
+"""
+    assert run(program) == "True"
+
+
+@needs_gnu
+def test_threads_that_begin_at_once_have_one_watch() -> None:
+    program = f"""
+import threading, caffe
+from caffe import waiting
+nets = [caffe.Net({NET!r}, caffe.TEST) for _ in range(8)]
+made = []
+before = waiting.Watch.__init__
+def init(self, *args):
+    made.append(self)
+    before(self, *args)
+waiting.Watch.__init__ = init
+barrier = threading.Barrier(8)
+def work(net):
+    barrier.wait()
+    net.forward(end="d")
+running = [threading.Thread(target=work, args=(net,)) for net in nets]
+[thread.start() for thread in running]
+[thread.join() for thread in running]
+print(len(made))
+"""
+    assert run(program) == "1"
+
+
+@pytest.mark.parametrize("name", [*threads.GNU_WAITING, *waiting.LIMITS])
 def test_who_says_how_threads_wait_is_not_overruled(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, "100")
     assert waiting._gnu_openmp() is None
 
+
+WORK = """layer { name: "d" type: "Input" top: "d" input_param { shape { dim: [4, 32, 64, 64] } } }
+layer { name: "c" type: "Convolution" bottom: "d" top: "c"
+    convolution_param { num_output: 64 kernel_size: 3 weight_filler { type: "msra" } } }"""
 
 # A thread that waits by turning uses a CPU for milliseconds behind every piece of work.
 MILLISECONDS_OF_OTHERS = """
@@ -172,7 +237,7 @@ print(sleeping, of_others())
 @needs_gnu
 def test_a_net_beside_busy_processes_lets_its_threads_sleep() -> None:
     program = f"""
-net = caffe.Net({NET!r}, caffe.TEST)
+net = caffe.Net({WORK!r}, caffe.TEST)
 net.forward()
 end = time.monotonic() + 20
 while time.monotonic() < end and not waiting._Process.watch.lets_sleep:
@@ -182,7 +247,7 @@ print(waiting._Process.watch.lets_sleep, of_others())
 """
     busy = [
         subprocess.Popen([sys.executable, "-c", "while True: pass"])
-        for _ in range(threads.usable_cpus())
+        for _ in range(threads._reachable_cpus())
     ]
     try:
         sleeps, others = run(MILLISECONDS_OF_OTHERS + program).split()

@@ -29,7 +29,8 @@ class _Settings:
 def prepare(root: str = "/") -> None:
     """Say to an OpenMP that is not loaded yet how its threads are to wait, if nobody else has.
 
-    Nothing is said to GNU's where `caffe.waiting` can see to it.
+    Nothing is said to GNU's where `caffe.waiting` can see to it; of a small part of a machine's
+    CPUs it cannot.
 
     Parameters
     ----------
@@ -38,9 +39,10 @@ def prepare(root: str = "/") -> None:
     """
     if "torch" in sys.modules or any(name in os.environ for name in WAITING):
         return
-    os.environ.update(BRIEF)
-    if times_of(root, "proc/self") is not None:
-        del os.environ["GOMP_SPINCOUNT"]
+    os.environ["KMP_BLOCKTIME"] = BRIEF["KMP_BLOCKTIME"]
+    is_part = 2 * usable_cpus(root) < _reachable_cpus()
+    if is_part or times_of(root, "proc/self") is None:
+        os.environ["GOMP_SPINCOUNT"] = BRIEF["GOMP_SPINCOUNT"]
 
 
 def times_of(root: str, thread: str) -> tuple[int, int] | None:

@@ -18,22 +18,20 @@ import math
 import os
 import threading
 import time
+from collections.abc import Callable
 
 from .processes import in_forked_child
 from .pytorch import torch
 from .threads import GNU_WAITING, times_of, words_of
 
-INTERVAL = 0.1
-"""Seconds from one look to the next, at least."""
+INTERVAL = (0.1, 2.0)
+"""Seconds from one look to the next, at least and at most."""
 
-COST = 0.002
+COST = 0.005
 """Which part of the time looks may take."""
 
-LEAST_WORK = 0.3
-"""Which part of the time since the last look must have been work, or its waits tell nothing.
-
-While there is none, other threads of this process may wait for each other.
-"""
+ENOUGH = 5 * 10**7
+"""How many nanoseconds of all threads' time tell whether CPUs are wanted."""
 
 WANTED, FREE = 0.08, 0.04
 """From which part of their time on, waited for CPUs, these are wanted, and below which free.
@@ -49,25 +47,27 @@ Who is in the way again soon after turning again is given twice as long: threads
 the way of others of this very process, which need not wait for a CPU while these sleep.
 """
 
+LIMITS = ("OMP_THREAD_LIMIT", "OMP_DYNAMIC")
+"""By what a person gets fewer threads than are asked for."""
+
 
 class Working:
-    """Work of many threads; as it begins, now and then, there is a look whether others want CPUs.
+    """Work of many threads: now and then a look at whether others want the CPUs meanwhile.
 
-    Then threads wait for each other as is better. For 0.1 s nobody looks again.
+    Then threads wait for each other as is better from then on.
     """
 
+    __slots__ = ("_watch",)
+
     def __enter__(self) -> None:
-        """Look, if it is time to."""
-        watch = _Process.watch
-        if watch is None:
-            watch = _Process.watch = Watch(_gnu_openmp())
-        self._watch, self._start = watch, time.monotonic()
-        if self._start >= watch.next:
-            watch.look()
+        """Begin to look, if it is time to."""
+        watch = _Process.watch or _first_watch()
+        self._watch = watch if watch.is_due and watch.begin() else None
 
     def __exit__(self, *_: object) -> None:
-        """Note how long it took."""
-        self._watch.worked += time.monotonic() - self._start
+        """See what came of it."""
+        if self._watch is not None:
+            self._watch.end()
 
 
 class Watch:
@@ -79,67 +79,99 @@ class Watch:
         GNU's OpenMP as PyTorch has loaded it; without it there is nothing to see to.
     root : str
         Below which folder Linux's ``proc`` is.
-
-    Attributes
-    ----------
-    next : float
-        When to look again, by `time.monotonic`.
-    worked : float
-        For how many seconds there was work since the last look.
+    clock : callable
+        Tells the time in seconds.
     """
 
-    def __init__(self, openmp: ctypes.CDLL | None, root: str = "/") -> None:
-        self._openmp, self._root = openmp, root
+    def __init__(
+        self,
+        openmp: ctypes.CDLL | None,
+        root: str = "/",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._openmp, self._root, self._clock = openmp, root, clock
         self._lock = threading.Lock()
         self._team: IdleTeam | None = None
         self._rest, self._ended, self._until = RESTS[0], -math.inf, -math.inf
-        self._times = 0, 0
-        self._looked, self.worked = 0.0, math.inf
-        self.next = math.inf if openmp is None else -math.inf
+        self._before = self._seen = 0, 0
+        self._cost = 0.0
+        self._next = math.inf if openmp is None else -math.inf
 
     @property
     def lets_sleep(self) -> bool:
         """Whether threads sleep soon at the moment."""
         return self._team is not None
 
-    def look(self) -> None:
-        """Compare what threads have run and waited with the last look, first with their start."""
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to look."""
+        return self._clock() >= self._next
+
+    def begin(self) -> bool:
+        """Count what threads have run and waited; say whether to call `end` behind the work."""
         if not self._lock.acquire(blocking=False):
-            return
+            return False
         try:
-            now = time.monotonic()
-            before, self._times = self._times, self._count()
-            is_known = self.worked >= LEAST_WORK * (now - self._looked)
-            self._looked, self.worked = now, 0.0
-            self.next = now + max(INTERVAL, (time.monotonic() - now) / COST)
-            ran, waited = (b - a for a, b in zip(before, self._times, strict=True))
+            self._before = self._count()
+        except BaseException as error:
+            self._give_up(error)
+            self._lock.release()
+            if not isinstance(error, OSError):
+                raise
+            return False
+        return True
+
+    def end(self) -> None:
+        """Count again, and once there is enough to tell follow what it says."""
+        try:
+            first, last = self._before, self._count()
+            ran, waited = (b - a + old for a, b, old in zip(first, last, self._seen, strict=True))
+            self._next = self._clock() + min(INTERVAL[1], max(INTERVAL[0], self._cost / COST))
+            self._cost = 0.0
             # Threads that have ended take their times with them.
-            is_known &= ran > 0 and waited >= 0
-            self._follow(waited / (ran + waited) if is_known else None, now)
+            self._seen = (ran, waited) if ran >= 0 and waited >= 0 else (0, 0)
+            if sum(self._seen) >= ENOUGH:
+                self._seen = 0, 0
+                self._follow(waited / (ran + waited))
+        except (OSError, RuntimeError) as error:
+            self._give_up(error)
         finally:
             self._lock.release()
 
-    def _follow(self, waited: float | None, now: float) -> None:
+    def _give_up(self, error: BaseException) -> None:
+        """Look no more: there is no room for a thread, or the kernel does not tell."""
+        if isinstance(error, (OSError, RuntimeError)):
+            self._next = math.inf
+
+    def _follow(self, waited: float) -> None:
+        now = self._clock()
+        if self._team is not None:
+            if waited < FREE and now >= self._until:
+                self._team.end()
+                self._team, self._ended = None, now
+            return
         count = torch.get_num_threads()
-        if self._team is None:
-            if waited is None or waited < WANTED or self._openmp is None or count == 1:
-                return
-            is_again = now - self._ended < RESTS[0]
-            self._rest = min(2 * self._rest, RESTS[1]) if is_again else RESTS[0]
-            self._until = now + self._rest
-            free = max(0, self._openmp.omp_get_num_procs() - count)
-            self._team = IdleTeam(self._openmp, free + 2)
-        elif (waited is None or waited < FREE) and now >= self._until:
-            self._team.end()
-            self._team, self._ended = None, now
+        if waited < WANTED or self._openmp is None or count == 1:
+            return
+        free = max(0, self._openmp.omp_get_num_procs() - count)
+        # With as many CPUs as that beside them others need not want these; and a team is no
+        # reason to make a great number of threads.
+        if free > count:
+            return
+        is_again = now - self._ended < RESTS[0]
+        self._rest = min(2 * self._rest, RESTS[1]) if is_again else RESTS[0]
+        self._until = now + self._rest
+        self._team = IdleTeam(self._openmp, free + 2)
 
     def _count(self) -> tuple[int, int]:
         """For how many nanoseconds all threads have run, and waited for a CPU."""
+        start = time.thread_time()
         ran = waited = 0
         for task in os.listdir(os.path.join(self._root, "proc/self/task")):
             times = times_of(self._root, f"proc/self/task/{task}")
             if times is not None:
                 ran, waited = ran + times[0], waited + times[1]
+        self._cost += time.thread_time() - start
         return ran, waited
 
 
@@ -152,6 +184,11 @@ class IdleTeam:
         The library.
     size : int
         How many threads there are.
+
+    Raises
+    ------
+    RuntimeError
+        There is no room for another thread.
     """
 
     def __init__(self, openmp: ctypes.CDLL, size: int) -> None:
@@ -161,13 +198,19 @@ class IdleTeam:
             target=self._live, args=(openmp, size), name="caffe-idle-team", daemon=True
         )
         thread.start()
-        self._is_there.wait()
+        try:
+            self._is_there.wait()
+        except BaseException:
+            self.end()
+            raise
 
     def _live(self, openmp: ctypes.CDLL, size: int) -> None:
-        # Each of them frees nothing, which needs no Python.
-        work = ctypes.cast(ctypes.CDLL(None).free, ctypes.c_void_p)
-        openmp.GOMP_parallel(work, None, ctypes.c_uint(size), ctypes.c_uint(0))
-        self._is_there.set()
+        try:
+            # Each of them frees nothing, which needs no Python.
+            work = ctypes.cast(ctypes.CDLL(None).free, ctypes.c_void_p)
+            openmp.GOMP_parallel(work, None, ctypes.c_uint(size), ctypes.c_uint(0))
+        finally:
+            self._is_there.set()
         self._is_over.wait()
 
     def end(self) -> None:
@@ -177,25 +220,42 @@ class IdleTeam:
 
 class _Process:
     watch: Watch | None = None
+    lock = threading.Lock()
 
 
+@in_forked_child
 def _forget() -> None:
-    _Process.watch = None
+    # It has none of its parent's threads.
+    _Process.watch, _Process.lock = None, threading.Lock()
 
 
-# It has none of its parent's threads.
-in_forked_child(_forget)
+def _first_watch() -> Watch:
+    with _Process.lock:
+        if _Process.watch is None:
+            _Process.watch = Watch(_gnu_openmp())
+        return _Process.watch
 
 
 def _gnu_openmp() -> ctypes.CDLL | None:
     """PyTorch's OpenMP, if it is GNU's, nobody has told it how to wait, and the kernel counts."""
-    # This loads it.
-    torch.get_num_threads()
-    is_told = any(name in os.environ for name in GNU_WAITING)
-    if is_told or times_of("/", "proc/self") is None:
+    is_told = any(name in os.environ for name in (*GNU_WAITING, *LIMITS))
+    # This loads PyTorch.
+    if torch.get_num_threads() < 1 or is_told or times_of("/", "proc/self") is None:
         return None
-    for line in words_of("/", "proc/self/maps", "\n"):
-        _, slash, path = line.partition("/")
-        if "libgomp" in os.path.basename(path):
-            return ctypes.CDLL(slash + path)
+    try:
+        # Others may have brought their own: the same name, and other threads.
+        folder = os.path.dirname(torch.__file__)
+        own = _address_in(ctypes.CDLL(os.path.join(folder, "lib", "libtorch_cpu.so")))
+        for line in words_of("/", "proc/self/maps", "\n"):
+            _, slash, path = line.partition("/")
+            if "libgomp" in os.path.basename(path):
+                library = ctypes.CDLL(slash + path)
+                if _address_in(library) == own:
+                    return library
+    except (AttributeError, OSError):
+        pass
     return None
+
+
+def _address_in(library: ctypes.CDLL) -> int | None:
+    return ctypes.cast(library.GOMP_parallel, ctypes.c_void_p).value

@@ -38,6 +38,12 @@ def test_vocs_form(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("width", ["", "200.5", "wide"])
+def test_a_size_that_is_none_is_the_pictures(tmp_path: Path, width: str) -> None:
+    found = read(tmp_path, "xml", XML.replace("<width>200", f"<width>{width}"))
+    assert found.size == (50, 60)
+
+
 def test_boxes_are_parts_of_the_picture_by_label(tmp_path: Path) -> None:
     dogs, cats = read(tmp_path, "xml", XML).groups()
     assert (dogs.group_label, cats.group_label) == (7, 3)
@@ -54,7 +60,7 @@ def test_cocos_form_of_one_picture(tmp_path: Path) -> None:
 
 
 def test_lines_of_text_are_for_the_picture_as_it_is(tmp_path: Path) -> None:
-    found = read(tmp_path, "txt", "4 1 2 3 4\n\n0 5 6 7.5 8\n")
+    found = read(tmp_path, "txt", "\ufeff4 1 2 3 4\n\n0 5 6 7.5 8\n")
     assert (found.size, found.boxes) == ((50, 60), [Box(4, 1, 2, 3, 4), Box(0, 5, 6, 7.5, 8)])
 
 
@@ -68,10 +74,13 @@ def test_lines_of_text_are_for_the_picture_as_it_is(tmp_path: Path) -> None:
         ("xml", XML.replace("<width>200", "<width>0"), "picture of 0 x 100"),
         ("xml", XML[:-20], "form xml"),
         ("xml", f'<!DOCTYPE a [<!ENTITY b "c">]>{XML}', "document type"),
+        ("xml", f'<!DOCTYPE a [<!ENTITY b "c">]>{XML}'.encode("utf-16"), "document type"),
         ("json", JSON.replace("18", "19"), "'19' is no name"),
         ("json", JSON.replace("40", '"many"'), "form json"),
-        ("json", JSON.replace(", 40", ""), "form json"),
-        ("json", "[1, 2]", "form json"),
+        ("json", JSON.replace(", 40", ""), "not .x, y, width, height"),
+        ("json", JSON.replace("bbox", "box"), "annotation 0 needs bbox and category_id"),
+        ("json", "[1, 2]", "it needs .*annotation"),
+        ("json", "{}", "it needs .*annotation"),
         ("json", "[" * 100_000, "form json"),
         ("json", b"\xff\x00", "form json"),
         ("txt", "4 1 2 3\n", "form txt"),
@@ -112,8 +121,10 @@ def write_map(tmp_path: Path, *items: tuple[str, int]) -> Path:
 def test_a_label_map(tmp_path: Path) -> None:
     path = write_map(tmp_path, ("none", 0), ("cat", 5), ("kitten", 5), ("cat", 5))
     assert read_label_map(path) == {"none": 0, "cat": 5, "kitten": 5}
-    with pytest.raises(ParseError, match="label 5 both"):
-        read_label_map(path, one_name_each=True)
+    with pytest.raises(ParseError, match="'cat' comes twice"):
+        read_label_map(path, one_item_each=True)
+    path = write_map(tmp_path, ("none", 0), ("cat", 5), ("kitten", 5))
+    assert len(read_label_map(path, one_item_each=True)) == 3
 
 
 @pytest.mark.parametrize("items", [(), (("cat", 1), ("cat", 2))])

@@ -47,7 +47,7 @@ def test_gradients_are_those_of_autograd(case: str, is_last: bool) -> None:
         torch.testing.assert_close(gradient, wanted, rtol=1e-5, atol=1e-4)
 
 
-@pytest.mark.parametrize("most", [0, 2**24])
+@pytest.mark.parametrize("most", [0, 2**18, 2**24])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_first_layers_windows_are_laid_out_as_many_at_a_time_as_fit(
     most: int, channels: int, monkeypatch: pytest.MonkeyPatch

@@ -126,6 +126,16 @@ def test_odd_boxes_are_told_and_kept(root: Path) -> None:
     assert len(records(root)) == 2
 
 
+def test_a_picture_without_a_file_of_boxes_has_none(root: Path) -> None:
+    (root / "1.txt").unlink()
+    (root / "list.txt").write_text("a.png\t0.txt\nsub dir/b.jpg  1.txt\n")
+    assert "a picture without boxes" in convert(root, *DETECTION, "-encoded")
+    first, second = records(root).values()
+    assert (len(first.annotation_group), len(second.annotation_group)) == (2, 0)
+    assert (second.datum.channels, second.datum.height, second.datum.width) == (3, 12, 24)
+    assert second.datum.data == (root / "sub dir/b.jpg").read_bytes()
+
+
 def test_pictures_that_cannot_be_read_are_left_out(root: Path) -> None:
     (root / "a.png").write_bytes(b"no picture")
     assert "a.png" in convert(root, *DETECTION)

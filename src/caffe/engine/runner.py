@@ -17,7 +17,6 @@ from ..phases import TEST
 from ..processes import in_forked_child
 from ..pytorch import torch
 from ..threads import compute_alone
-from ..waiting import Working
 from . import layerwise
 from .joined import joined
 from .plan.plan import Plan, blobs_of
@@ -116,10 +115,6 @@ class Runner:
         store : Store or None
             Where to compute; on the CPU where there is none.
         """
-        with Working():
-            return self._forward(store)
-
-    def _forward(self, store: Store | None) -> Loss:
         self._heed_replaced()
         if mode.engine() == "layerwise":
             return layerwise.forward(self._steps, store)
@@ -139,10 +134,6 @@ class Runner:
 
     def backward(self, store: Store | None) -> None:
         """Run all gradients, last layer first."""
-        with Working():
-            self._backward(store)
-
-    def _backward(self, store: Store | None) -> None:
         self._heed_replaced()
         if mode.engine() == "layerwise":
             layerwise.backward(self._steps, store)

@@ -21,6 +21,8 @@ from ..proto.text import read_text
 Size = tuple[int, int]
 """Height and width."""
 
+SIDES = ("xmin", "ymin", "xmax", "ymax")
+
 
 @dataclass(frozen=True)
 class Box:
@@ -71,15 +73,15 @@ class Annotation:
         return found
 
 
-def read_label_map(path: PathLike, one_name_each: bool = False) -> dict[str, int]:
+def read_label_map(path: PathLike, one_item_each: bool = False) -> dict[str, int]:
     """Return the label of each name in SSD's label map.
 
     Parameters
     ----------
     path : path
         A prototxt of items, each with a name and a label.
-    one_name_each : bool
-        Refuse a label that two names have.
+    one_item_each : bool
+        Refuse a name that comes again, with the same label, too.
 
     Raises
     ------
@@ -89,15 +91,13 @@ def read_label_map(path: PathLike, one_name_each: bool = False) -> dict[str, int
     source = path_text(path)
     labels: dict[str, int] = {}
     for item in read_text(source, LabelMap()).item:
+        if one_item_each and item.name in labels:
+            raise ParseError(f"'{item.name}' comes twice", source)
         before = labels.setdefault(item.name, item.label)
         if before != item.label:
             raise ParseError(f"'{item.name}' has the labels {before} and {item.label}", source)
     if not labels:
         raise ParseError("the label map holds no items", source)
-    names = {label: name for name, label in labels.items()}
-    if one_name_each and len(names) < len(labels):
-        name, label = next((n, v) for n, v in labels.items() if names[v] != n)
-        raise ParseError(f"'{name}' and '{names[label]}' have the label {label} both", source)
     return labels
 
 
@@ -156,19 +156,21 @@ def _label(name: str, labels: Mapping[str, int]) -> int:
     return labels[name]
 
 
-def _of_xml(content: bytes, picture: Size, labels: Mapping[str, int]) -> Annotation:
-    # Entities may stand for more than memory holds, or for other files.
-    if b"<!ENTITY" in content or b"<!DOCTYPE" in content:
+class _Plain(ElementTree.TreeBuilder):
+    def doctype(self, *_: object) -> None:
+        # Entities may stand for more than memory holds, or for other files.
         raise ValueError("it has a document type of its own")
-    root = ElementTree.fromstring(content)
-    size = picture
-    if root.find("size/width") is not None and root.find("size/height") is not None:
-        size = int(_text(root, "size/height")), int(_text(root, "size/width"))
+
+
+def _of_xml(content: bytes, picture: Size, labels: Mapping[str, int]) -> Annotation:
+    root = ElementTree.fromstring(content, ElementTree.XMLParser(target=_Plain()))
+    sides = root.findtext("size/height", "").strip(), root.findtext("size/width", "").strip()
+    size = (int(sides[0]), int(sides[1])) if all(map(str.isdecimal, sides)) else picture
     boxes = []
     for found in root.findall("object"):
         label = _label(_text(found, "name"), labels)
-        sides = [_text(found, f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
-        boxes.append(_box(label, sides, found.findtext("difficult", "0").strip() == "1"))
+        box = [_text(found, f"bndbox/{side}") for side in SIDES]
+        boxes.append(_box(label, box, found.findtext("difficult", "0").strip() == "1"))
     return _checked(size, boxes)
 
 
@@ -181,19 +183,32 @@ def _text(element: ElementTree.Element, path: str) -> str:
 
 def _of_json(content: bytes, picture: Size, labels: Mapping[str, int]) -> Annotation:
     root = json.loads(content)
-    image: dict[str, Any] = root.get("image", {})
+    if not isinstance(root, dict) or not isinstance(root.get("annotation"), list):
+        raise ValueError('it needs {"image": {...}, "annotation": [...]}')
     boxes = []
-    for found in root["annotation"]:
+    for number, found in enumerate(root["annotation"]):
+        if not isinstance(found, dict) or not {"bbox", "category_id"} <= found.keys():
+            raise ValueError(f"annotation {number} needs bbox and category_id")
+        if not isinstance(found["bbox"], list) or len(found["bbox"]) != 4:
+            raise ValueError(f"the bbox of annotation {number} is not [x, y, width, height]")
         x, y, width, height = map(float, found["bbox"])
         label = _label(str(found["category_id"]), labels)
         boxes.append(Box(label, x, y, x + width, y + height, bool(found.get("iscrowd", 0))))
-    size = int(image.get("height", picture[0])), int(image.get("width", picture[1]))
-    return _checked(size, boxes)
+    image: Any = root.get("image") or {}
+    return _checked(
+        (int(image.get("height", picture[0])), int(image.get("width", picture[1]))), boxes
+    )
 
 
 def _of_text(content: bytes, picture: Size, labels: Mapping[str, int]) -> Annotation:
-    lines = [line.split() for line in content.decode().splitlines() if line.strip()]
-    return _checked(picture, [_box(int(label), sides) for label, *sides in lines])
+    boxes = []
+    for number, line in enumerate(content.decode("utf-8-sig").splitlines(), 1):
+        words = line.split()
+        if words and len(words) != 1 + len(SIDES):
+            raise ValueError(f"line {number} is not: label {' '.join(SIDES)}")
+        if words:
+            boxes.append(_box(int(words[0]), words[1:]))
+    return _checked(picture, boxes)
 
 
 def _box(label: int, sides: Iterable[str], difficult: bool = False) -> Box:

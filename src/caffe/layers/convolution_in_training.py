@@ -23,7 +23,7 @@ FEW_CHANNELS, MANY_PLACES = 4, 2048
 up to twice as long for the gradient by the weights as a product of matrices of windows does."""
 
 MOST_LAID = 2**24
-"""How many numbers of windows are laid out at a time, at most, if one picture has no more."""
+"""How many numbers of windows are laid out at a time, at most."""
 
 SLOWER = 1.5
 """How many times a convolution's time oneDNN's gradient by its weights takes."""
@@ -128,8 +128,10 @@ class Convolved:
     def _is_first(self, diff: Tensor, weight: Tensor) -> bool:
         """Whether it makes many places of few channels, as first layers do of colours."""
         return (
-            weight.shape[1] <= FEW_CHANNELS
+            diff.numel() > 0
+            and weight.shape[1] <= FEW_CHANNELS
             and math.prod(diff.shape[2:]) >= MANY_PLACES
+            and math.prod(diff.shape[2:]) * math.prod(weight.shape[1:]) <= MOST_LAID
             and self.dilation == (1, 1)
             and self.group == 1
             and not self.transposed
@@ -159,13 +161,15 @@ def _by_windows(diff: Tensor, x: Tensor, weight: Shape, stride: Shape, pad: Shap
     rows = x.permute(0, 2, 3, 1)
     if any(pad):
         rows = F.pad(rows, (0, 0, pad[1], pad[1], pad[0], pad[0]))
+    # Sides of one place may lie in any steps.
+    rows = rows.contiguous()
     picture, line, place, _ = rows.stride()
     windows = rows.as_strided(
         (number, height, width, size[0], size[1] * channels),
         (picture, stride[0] * line, stride[1] * place, line, 1),
     )
     gradients = _rows(diff).view(number, -1, outputs)
-    most = max(1, MOST_LAID // math.prod(windows.shape[1:]))
+    most = MOST_LAID // math.prod(windows.shape[1:])
     together = min(number, torch.get_num_threads(), most)
     laid = x.new_empty(together, *windows.shape[1:])
     sums = x.new_zeros(together, outputs, math.prod(weight[1:]))

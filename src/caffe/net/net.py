@@ -26,6 +26,7 @@ from ..paths import PathLike
 from ..phases import TRAIN
 from ..proto.caffe_pb2 import NetParameter
 from ..vectors import BlobVec, IntVec, RawBlobVec
+from ..waiting import Working
 from .alignment import warn_of_unsaid_offsets
 from .batch import batches, trimmed
 from .by_name import Results
@@ -349,7 +350,12 @@ class Net(Views):
     def _forward(self, first: int, last: int) -> Loss:
         steps, store = self._steps[first : last + 1], mode.current_store()
         as_whole = len(steps) == len(self._steps)
-        with mode.gpu_arithmetic(), naming_source(self.source), self._freed_memory(store):
+        with (
+            Working(),
+            mode.gpu_arithmetic(),
+            naming_source(self.source),
+            self._freed_memory(store),
+        ):
             if as_whole and not self.debug_info and not self._callbacks.heed_forward:
                 return self._runner.forward(store)
             loss = layerwise.forward(steps, store, self._callbacks, first)
@@ -384,7 +390,7 @@ class Net(Views):
             # Whoever asks for gradients once will do so again.
             step.is_recorded = True
         self._runner.goes_back()
-        with mode.gpu_arithmetic(), self._freed_memory(store):
+        with Working(), mode.gpu_arithmetic(), self._freed_memory(store):
             if as_whole and not self.debug_info and not self._callbacks.heed_backward:
                 self._runner.backward(store)
             else:

@@ -12,9 +12,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..cli.terminal import complain
-from ..errors import ArgumentError, ImageError, ParseError
+from ..errors import ArgumentError, ImageError, MissingFileError, ParseError
 from .command import run_tool
-from .convert_imageset import Taken, Taker, write_taken
+from .convert_imageset import (
+    Backend,
+    CheckSize,
+    Encoded,
+    EncodeType,
+    Gray,
+    NewDatabase,
+    Shuffled,
+    Side,
+    Taken,
+    Taker,
+    write_taken,
+)
 
 if TYPE_CHECKING:
     from ..proto.caffe_pb2 import AnnotatedDatum
@@ -32,9 +44,7 @@ def convert_annoset(
             metavar="LISTFILE", help="On each line a picture's path, and its boxes' or its label."
         ),
     ],
-    database: Annotated[
-        Path, typer.Argument(metavar="DB_NAME", help="The database; must not be there yet.")
-    ],
+    database: NewDatabase,
     anno_type: Annotated[
         str, typer.Option(metavar="|".join(TYPES), help="Whether there are boxes, or labels alone.")
     ] = "classification",
@@ -45,29 +55,24 @@ def convert_annoset(
         Path | None, typer.Option(help="Which label each name has; for xml and json.")
     ] = None,
     check_label: Annotated[
-        bool, typer.Option("--check-label", help="Refuse a label that two names have.")
+        bool, typer.Option("--check-label", help="Refuse a label map in which a name comes twice.")
     ] = False,
     min_dim: Annotated[int, typer.Option(min=0, help="Enlarge to this shorter side.")] = 0,
     max_dim: Annotated[int, typer.Option(min=0, help="Make smaller to this longer side.")] = 0,
-    gray: Annotated[bool, typer.Option("--gray", help="Read the pictures in grey.")] = False,
-    shuffle: Annotated[bool, typer.Option("--shuffle", help="Shuffle the list.")] = False,
-    backend: Annotated[str, typer.Option(metavar="lmdb|leveldb", help="The kind.")] = "lmdb",
-    resize_width: Annotated[int, typer.Option(min=0, help="Resize to this; 0: do not.")] = 0,
-    resize_height: Annotated[int, typer.Option(min=0, help="Resize to this; 0: do not.")] = 0,
-    check_size: Annotated[
-        bool, typer.Option("--check-size", help="Refuse pictures of another size than the first.")
-    ] = False,
-    encoded: Annotated[
-        bool, typer.Option("--encoded", help="Keep the pictures encoded, as their files are.")
-    ] = False,
-    encode_type: Annotated[
-        str, typer.Option(metavar="png|jpg|...", help="Encode them so; means --encoded.")
-    ] = "",
+    gray: Gray = False,
+    shuffle: Shuffled = False,
+    backend: Backend = "lmdb",
+    resize_width: Side = 0,
+    resize_height: Side = 0,
+    check_size: CheckSize = False,
+    encoded: Encoded = False,
+    encode_type: EncodeType = "",
 ) -> None:
     """Write the pictures of a list, with their boxes or labels, into a database for AnnotatedData.
 
-    Pictures that cannot be read are told and left out; boxes that cannot end it. The database is
-    there when all is in it.
+    Pictures that cannot be read are told and left out. Where a file of boxes is not there, that is
+    told and the picture has none; one that cannot be read ends it. The database is there when all
+    is in it.
     """
     from ..io.annotations import FORMS, HAVE_NAMES, read_label_map
     from ..layers.sources.image_data import read_list
@@ -90,7 +95,7 @@ def convert_annoset(
     kind = encode_type.lower().lstrip(".")
     sizes = resize_height, resize_width, bool(encoded or kind), kind, min_dim, max_dim
     taker = BoxTaker(Taker(root, not gray, *sizes), label_type, labels)
-    write_taken(taker, entries, database, backend, check_size)
+    write_taken(taker, entries, database, backend, root if check_size else None)
 
 
 def read_pairs(path: str) -> list[tuple[str, str]]:
@@ -99,11 +104,11 @@ def read_pairs(path: str) -> list[tuple[str, str]]:
 
     pairs = []
     for number, line in enumerate(read_lines(path), 1):
-        name, _, boxes = line.rpartition(" ")
-        if line and not name:
+        words = line.rsplit(None, 1)
+        if len(words) == 1:
             raise ParseError("a picture and the file of its boxes are needed", path, number)
-        if line:
-            pairs.append((name.strip(), boxes))
+        if words:
+            pairs.append((words[0], words[1]))
     if not pairs:
         raise ParseError("the list holds no pictures", path)
     return pairs
@@ -141,6 +146,8 @@ class BoxTaker:
             return key, error
         label = -1 if isinstance(said, str) else said
         datum, shape = self.pictures.datum(name, picture, label)
+        # As SSD's tools have it, also where the picture is encoded.
+        datum.channels, datum.height, datum.width = shape
         found = AnnotatedDatum(datum=datum)
         if isinstance(said, str):
             self._annotate(found, said, picture.shape[1:])
@@ -150,11 +157,15 @@ class BoxTaker:
         from ..io.annotations import read_annotation
         from ..proto.caffe_pb2 import AnnotatedDatum
 
+        datum.type = AnnotatedDatum.BBOX
         path = self.pictures.root + name
-        annotation = read_annotation(path, self.form, size, self.labels)
+        try:
+            annotation = read_annotation(path, self.form, size, self.labels)
+        except MissingFileError as error:
+            complain(f"a picture without boxes: {error}")
+            return
         for oddity in annotation.oddities(size):
             complain(f"{path}: {oddity}")
-        datum.type = AnnotatedDatum.BBOX
         datum.annotation_group.extend(annotation.groups())
 
 

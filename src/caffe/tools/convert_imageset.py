@@ -30,6 +30,24 @@ JPEG_QUALITY = 95
 """OpenCV's."""
 
 
+Gray = Annotated[bool, typer.Option("--gray", help="Read the pictures in grey.")]
+Shuffled = Annotated[bool, typer.Option("--shuffle", help="Shuffle the list.")]
+Backend = Annotated[str, typer.Option(metavar="lmdb|leveldb", help="The kind.")]
+Side = Annotated[int, typer.Option(min=0, help="Resize to this; 0: do not.")]
+CheckSize = Annotated[
+    bool, typer.Option("--check-size", help="Refuse pictures of another size than the first.")
+]
+Encoded = Annotated[
+    bool, typer.Option("--encoded", help="Keep the pictures encoded, as their files are.")
+]
+EncodeType = Annotated[
+    str, typer.Option(metavar="png|jpg|...", help="Encode them so; means --encoded.")
+]
+NewDatabase = Annotated[
+    Path, typer.Argument(metavar="DB_NAME", help="The database; must not be there yet.")
+]
+
+
 def convert_imageset(
     root: Annotated[
         str, typer.Argument(metavar="ROOTFOLDER/", help="What stands before each picture's path.")
@@ -37,23 +55,15 @@ def convert_imageset(
     listfile: Annotated[
         Path, typer.Argument(metavar="LISTFILE", help="On each line a path, a space and a label.")
     ],
-    database: Annotated[
-        Path, typer.Argument(metavar="DB_NAME", help="The database; must not be there yet.")
-    ],
-    gray: Annotated[bool, typer.Option("--gray", help="Read the pictures in grey.")] = False,
-    shuffle: Annotated[bool, typer.Option("--shuffle", help="Shuffle the list.")] = False,
-    backend: Annotated[str, typer.Option(metavar="lmdb|leveldb", help="The kind.")] = "lmdb",
-    resize_width: Annotated[int, typer.Option(min=0, help="Resize to this; 0: do not.")] = 0,
-    resize_height: Annotated[int, typer.Option(min=0, help="Resize to this; 0: do not.")] = 0,
-    check_size: Annotated[
-        bool, typer.Option("--check-size", help="Refuse pictures of another size than the first.")
-    ] = False,
-    encoded: Annotated[
-        bool, typer.Option("--encoded", help="Keep the pictures encoded, as their files are.")
-    ] = False,
-    encode_type: Annotated[
-        str, typer.Option(metavar="png|jpg|...", help="Encode them so; means --encoded.")
-    ] = "",
+    database: NewDatabase,
+    gray: Gray = False,
+    shuffle: Shuffled = False,
+    backend: Backend = "lmdb",
+    resize_width: Side = 0,
+    resize_height: Side = 0,
+    check_size: CheckSize = False,
+    encoded: Encoded = False,
+    encode_type: EncodeType = "",
 ) -> None:
     """Write the pictures of a list, with their labels, into a database for Data layers.
 
@@ -70,7 +80,7 @@ def convert_imageset(
     log(f"A total of {len(entries)} images.")
     kind = encode_type.lower().lstrip(".")
     taker = Taker(root, not gray, resize_height, resize_width, bool(encoded or kind), kind)
-    write_taken(taker, entries, database, backend, check_size)
+    write_taken(taker, entries, database, backend, root if check_size else None)
 
 
 def write_taken(
@@ -78,9 +88,12 @@ def write_taken(
     entries: Sequence[Any],
     database: Path,
     backend: str,
-    check_size: bool,
+    checked: str | None,
 ) -> None:
-    """Write what becomes of a list's entries into a database, and tell how far it is."""
+    """Write what becomes of a list's entries into a database, and tell how far it is.
+
+    Pictures below `checked` are refused if they have another size than the first.
+    """
     from ..io.database_writer import write_database
     from ..io.read_ahead import read_ahead
     from ..logs import log
@@ -99,8 +112,8 @@ def write_taken(
                 continue
             message, shape = found
             first = first or shape
-            if check_size and shape != first:
-                raise CaffeError(f"{key[9:]} has the shape {shape}, the first has {first}")
+            if checked is not None and shape != first:
+                raise CaffeError(f"{checked}{key[9:]} has the shape {shape}, the first has {first}")
             store.put(os.fsencode(key), message.SerializeToString())
             written += 1
             if written % TOLD_EVERY == 0:
@@ -159,10 +172,11 @@ class Taker:
             datum = array_to_datum(picture, label)
             datum.encoded = False
             return datum, picture.shape
-        own = os.path.splitext(name)[1].lower().lstrip(".")
+        path = self.root + name
+        own = os.path.splitext(path)[1].lower().lstrip(".")
         kind = self.kind or own
         if not self._resizes and _alike(own) == _alike(kind):
-            content = Path(self.root + name).read_bytes()
+            content = Path(path).read_bytes()
         else:
             content = encode(picture, kind)
         return Datum(data=content, label=label, encoded=True), picture.shape
