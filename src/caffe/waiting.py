@@ -111,15 +111,16 @@ class Watch:
         """Count what threads have run and waited; say whether to call `end` behind the work."""
         if not self._lock.acquire(blocking=False):
             return False
+        is_begun = False
         try:
             self._before = self._count()
-        except BaseException as error:
-            self._give_up(error)
-            self._lock.release()
-            if not isinstance(error, OSError):
-                raise
-            return False
-        return True
+            is_begun = True
+        except OSError:
+            self._next = self._clock() + RESTS[1]
+        finally:
+            if not is_begun:
+                self._lock.release()
+        return is_begun
 
     def end(self) -> None:
         """Count again, and once there is enough to tell follow what it says."""
@@ -133,15 +134,11 @@ class Watch:
             if sum(self._seen) >= ENOUGH:
                 self._seen = 0, 0
                 self._follow(waited / (ran + waited))
-        except (OSError, RuntimeError) as error:
-            self._give_up(error)
+        except (OSError, RuntimeError):
+            # The kernel does not tell, or there is no room for a thread.
+            self._next = self._clock() + RESTS[1]
         finally:
             self._lock.release()
-
-    def _give_up(self, error: BaseException) -> None:
-        """Look no more: there is no room for a thread, or the kernel does not tell."""
-        if isinstance(error, (OSError, RuntimeError)):
-            self._next = math.inf
 
     def _follow(self, waited: float) -> None:
         now = self._clock()
