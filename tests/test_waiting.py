@@ -190,7 +190,7 @@ print(len(made))
     assert run(program) == "1"
 
 
-@pytest.mark.parametrize("name", [*threads.GNU_WAITING, *waiting.LIMITS])
+@pytest.mark.parametrize("name", waiting.TOLD)
 def test_who_says_how_threads_wait_is_not_overruled(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 BRIEF = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"}
 """What lets threads sleep soon, whichever OpenMP PyTorch has: GNU's after some 20 us, LLVM's and
 Intel's at once."""
-GNU_WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
-"""By what a person says how threads of GNU's OpenMP wait."""
 WAITING = (*BRIEF, "OMP_WAIT_POLICY", "KMP_LIBRARY")
 """By what a person says how threads wait, whosever they are."""
 COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")

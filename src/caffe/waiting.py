@@ -22,7 +22,7 @@ from collections.abc import Callable
 
 from .processes import in_forked_child
 from .pytorch import torch
-from .threads import GNU_WAITING, times_of, words_of
+from .threads import times_of, words_of
 
 INTERVAL = (0.1, 2.0)
 """Seconds from one look to the next, at least and at most."""
@@ -47,8 +47,8 @@ Who is in the way again soon after turning again is given twice as long: threads
 the way of others of this very process, which need not wait for a CPU while these sleep.
 """
 
-LIMITS = ("OMP_THREAD_LIMIT", "OMP_DYNAMIC")
-"""By what a person gets fewer threads than are asked for."""
+TOLD = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OMP_THREAD_LIMIT", "OMP_DYNAMIC")
+"""By what a person says how threads of GNU's OpenMP wait, or gets fewer than are asked for."""
 
 
 class Working:
@@ -235,7 +235,7 @@ def _first_watch() -> Watch:
 
 def _gnu_openmp() -> ctypes.CDLL | None:
     """PyTorch's OpenMP, if it is GNU's, nobody has told it how to wait, and the kernel counts."""
-    is_told = any(name in os.environ for name in (*GNU_WAITING, *LIMITS))
+    is_told = any(name in os.environ for name in TOLD)
     # This loads PyTorch.
     if torch.get_num_threads() < 1 or is_told or times_of("/", "proc/self") is None:
         return None

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..cli.terminal import complain
-from ..errors import ArgumentError, ImageError, MissingFileError, ParseError
+from ..errors import ArgumentError, MissingFileError, ParseError
 from .command import run_tool
 from .convert_imageset import (
     Backend,
@@ -29,6 +28,7 @@ from .convert_imageset import (
 )
 
 if TYPE_CHECKING:
+    from ..layers.sources.bgr_pictures import BgrPicture
     from ..proto.caffe_pb2 import AnnotatedDatum
 
 TYPES = ("classification", "detection")
@@ -76,9 +76,7 @@ def convert_annoset(
     """
     from ..io.annotations import FORMS, HAVE_NAMES, read_label_map
     from ..layers.sources.image_data import read_list
-    from ..logs import init_log, log
 
-    init_log()
     has_boxes = _chosen("--anno-type", anno_type, TYPES) == "detection"
     _chosen("--label-type", label_type, FORMS)
     labels: Mapping[str, int] = {}
@@ -88,14 +86,9 @@ def convert_annoset(
         labels = read_label_map(label_map_file, check_label)
     path = os.fspath(listfile)
     entries = read_pairs(path) if has_boxes else read_list(path)
-    if shuffle:
-        log("Shuffling data")
-        random.shuffle(entries)
-    log(f"A total of {len(entries)} images.")
-    kind = encode_type.lower().lstrip(".")
-    sizes = resize_height, resize_width, bool(encoded or kind), kind, min_dim, max_dim
-    taker = BoxTaker(Taker(root, not gray, *sizes), label_type, labels)
-    write_taken(taker, entries, database, backend, root if check_size else None)
+    sizes = resize_height, resize_width, encoded, encode_type, min_dim, max_dim
+    taker = BoxTaker(root, not gray, *sizes, label_type, labels)
+    write_taken(taker, entries, shuffle, database, backend, check_size)
 
 
 def read_pairs(path: str) -> list[tuple[str, str]]:
@@ -115,50 +108,38 @@ def read_pairs(path: str) -> list[tuple[str, str]]:
 
 
 @dataclass(frozen=True)
-class BoxTaker:
+class BoxTaker(Taker):
     """What becomes of a list's entry: a picture with a label, or with a file of boxes.
 
     Attributes
     ----------
-    pictures : Taker
-        What becomes of the picture.
     form : str
         The files'.
     labels : mapping of str to int
         What names stand for.
     """
 
-    pictures: Taker
-    form: str
-    labels: Mapping[str, int]
+    form: str = ""
+    labels: Mapping[str, int] = field(default_factory=dict)
 
-    def __call__(
-        self, numbered: tuple[int, tuple[str, int | str]]
-    ) -> tuple[str, Taken | ImageError]:
-        """Return the entry's key, and its AnnotatedDatum and shape, or why there is none."""
+    def message(self, name: str, picture: BgrPicture, said: int | str) -> Taken:
+        """An AnnotatedDatum of a picture and its label, or the path of its boxes; its shape."""
         from ..proto.caffe_pb2 import AnnotatedDatum
 
-        number, (name, said) = numbered
-        key = f"{number:08d}_{name}"
-        try:
-            picture = self.pictures.read(name)
-        except ImageError as error:
-            return key, error
         label = -1 if isinstance(said, str) else said
-        datum, shape = self.pictures.datum(name, picture, label)
+        datum, shape = self.datum(name, picture, label)
         # As SSD's tools have it, also where the picture is encoded.
         datum.channels, datum.height, datum.width = shape
         found = AnnotatedDatum(datum=datum)
         if isinstance(said, str):
-            self._annotate(found, said, picture.shape[1:])
-        return key, (found, shape)
+            self._annotate(found, self.root + said, picture.shape[1:])
+        return found, shape
 
-    def _annotate(self, datum: AnnotatedDatum, name: str, size: tuple[int, int]) -> None:
+    def _annotate(self, datum: AnnotatedDatum, path: str, size: tuple[int, int]) -> None:
         from ..io.annotations import read_annotation
         from ..proto.caffe_pb2 import AnnotatedDatum
 
         datum.type = AnnotatedDatum.BBOX
-        path = self.pictures.root + name
         try:
             annotation = read_annotation(path, self.form, size, self.labels)
         except MissingFileError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import random
-from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,34 +69,30 @@ def convert_imageset(
     Pictures that cannot be read are told and left out. The database is there when all is in it.
     """
     from ..layers.sources.image_data import read_list
+
+    entries = read_list(os.fspath(listfile))
+    taker = Taker(root, not gray, resize_height, resize_width, encoded, encode_type)
+    write_taken(taker, entries, shuffle, database, backend, check_size)
+
+
+def write_taken(
+    taker: Taker,
+    entries: list[Any],
+    shuffle: bool,
+    database: Path,
+    backend: str,
+    check_size: bool,
+) -> None:
+    """Write what becomes of a list's entries into a database, and tell how far it is."""
+    from ..io.database_writer import write_database
+    from ..io.read_ahead import read_ahead
     from ..logs import init_log, log
 
     init_log()
-    entries = read_list(os.fspath(listfile))
     if shuffle:
         log("Shuffling data")
         random.shuffle(entries)
     log(f"A total of {len(entries)} images.")
-    kind = encode_type.lower().lstrip(".")
-    taker = Taker(root, not gray, resize_height, resize_width, bool(encoded or kind), kind)
-    write_taken(taker, entries, database, backend, root if check_size else None)
-
-
-def write_taken(
-    taker: Callable[[tuple[int, Any]], tuple[str, Taken | ImageError]],
-    entries: Sequence[Any],
-    database: Path,
-    backend: str,
-    checked: str | None,
-) -> None:
-    """Write what becomes of a list's entries into a database, and tell how far it is.
-
-    Pictures below `checked` are refused if they have another size than the first.
-    """
-    from ..io.database_writer import write_database
-    from ..io.read_ahead import read_ahead
-    from ..logs import log
-
     first: Shape | None = None
     written = 0
     with (
@@ -112,8 +107,9 @@ def write_taken(
                 continue
             message, shape = found
             first = first or shape
-            if checked is not None and shape != first:
-                raise CaffeError(f"{checked}{key[9:]} has the shape {shape}, the first has {first}")
+            if check_size and shape != first:
+                path = f"{taker.root}{key[9:]}"
+                raise CaffeError(f"{path} has the shape {shape}, the first has {first}")
             store.put(os.fsencode(key), message.SerializeToString())
             written += 1
             if written % TOLD_EVERY == 0:
@@ -131,7 +127,9 @@ class Taker:
     height, width : int
         What pictures are resized to, where both are given.
     encoded : bool
-        Whether they are kept encoded, in `kind`, or in what their names say if that is empty.
+        Whether they are kept encoded, in what their names say.
+    kind : str
+        What they are kept encoded in, if it is not empty.
     least, most : int
         What a smaller shorter side, and then a larger longer one, become instead; 0: as they are.
     """
@@ -145,21 +143,21 @@ class Taker:
     least: int = 0
     most: int = 0
 
-    def __call__(self, numbered: tuple[int, tuple[str, int]]) -> tuple[str, Taken | ImageError]:
-        """Return the entry's key, and its Datum and shape, or why there is none."""
-        number, (name, label) = numbered
-        key = f"{number:08d}_{name}"
-        try:
-            picture = self.read(name)
-        except ImageError as error:
-            return key, error
-        return key, self.datum(name, picture, label)
-
-    def read(self, name: str) -> BgrPicture:
-        """The picture as it is; raises ImageError."""
+    def __call__(self, numbered: tuple[int, tuple[str, Any]]) -> tuple[str, Taken | ImageError]:
+        """Return the entry's key, and its message and shape, or why there is none."""
         from ..layers.sources.bgr_pictures import read_picture
 
-        return read_picture(self.root + name, self.color)
+        number, (name, said) = numbered
+        key = f"{number:08d}_{name}"
+        try:
+            picture = read_picture(self.root + name, self.color)
+        except ImageError as error:
+            return key, error
+        return key, self.message(name, picture, said)
+
+    def message(self, name: str, picture: BgrPicture, said: Any) -> Taken:
+        """What becomes of a picture and what its line says behind its name: its label."""
+        return self.datum(name, picture, said)
 
     def datum(self, name: str, picture: BgrPicture, label: int) -> tuple[Datum, Shape]:
         """A picture's Datum, and its shape there."""
@@ -168,13 +166,14 @@ class Taker:
         from ..proto.caffe_pb2 import Datum
 
         picture = resize_picture(picture, *self._size(*picture.shape[1:]))
-        if not self.encoded:
+        wanted = self.kind.lower().lstrip(".")
+        if not self.encoded and not wanted:
             datum = array_to_datum(picture, label)
             datum.encoded = False
             return datum, picture.shape
         path = self.root + name
         own = os.path.splitext(path)[1].lower().lstrip(".")
-        kind = self.kind or own
+        kind = wanted or own
         if not self._resizes and _alike(own) == _alike(kind):
             content = Path(path).read_bytes()
         else:
