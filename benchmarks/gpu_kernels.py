@@ -19,7 +19,7 @@ from torch.nn import functional as F
 import caffe
 from caffe.io.recipe import PictureRecipe
 from caffe.layers import lrn_kernel
-from caffe.layers.normalization import LRN
+from caffe.layers.lrn import LRN
 from caffe.memory.stores import DeviceStore
 from caffe.uploads import Sender
 

@@ -15,8 +15,8 @@ import torch
 
 import caffe
 from caffe.layers import lrn_kernel
+from caffe.layers.lrn import LRN
 from caffe.layers.lrn_kernel import backward, forward
-from caffe.layers.normalization import LRN
 from tests.helpers.running import layer_net
 
 if importlib.util.find_spec("triton") is None:

@@ -57,7 +57,7 @@ def _works_on(device: torch.device) -> bool:
 
 
 def forward(x: Tensor, param: LRNParameter) -> Tensor:
-    """Return x * base ** -beta, see `caffe.layers.normalization.LRN`.
+    """Return x * base ** -beta, see `caffe.layers.lrn.LRN`.
 
     Parameters
     ----------

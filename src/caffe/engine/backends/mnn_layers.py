@@ -15,7 +15,7 @@ from ...layers.convolution import Convolution, ConvolutionDepthwise, PaddedConvo
 from ...layers.eltwise import Eltwise
 from ...layers.inner_product import InnerProduct
 from ...layers.layer import Activation, Layer
-from ...layers.normalization import LRN
+from ...layers.lrn import LRN
 from ...layers.permute import Permute
 from ...layers.pooling import Pooling
 from ...layers.rules import Rules

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...layers.normalization import LRN
+from ...layers.lrn import LRN
 from ...proto.caffe_pb2 import LRNParameter
 from ...pytorch import torch
 from ..steps import Step

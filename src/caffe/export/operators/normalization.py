@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ...layers.bn import BN, DecayingBN, SegNetBN
+from ...layers.lrn import LRN
 from ...layers.normalization import (
-    LRN,
     MVN,
     BatchNorm,
     ForkBatchNorm,
