@@ -103,8 +103,21 @@ def test_whoever_comes_while_it_ends_is_answered_or_told_that_nobody_listens(
             except (OSError, http.client.HTTPException) as failure:
                 outcomes[repr(failure)] += 1
 
+    def ask_on_one_connection_until_refused() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        status = 200
+        while status == 200:
+            connection.request("GET", "/models")
+            with connection.getresponse() as response:
+                response.read()
+                status = response.status
+            outcomes[str(status)] += 1
+        connection.close()
+
     with served(*own_net(tmp_path)) as (process, port):
         clients = [threading.Thread(target=ask_until_it_has_ended) for _ in range(32)]
+        # Whether one of those is connected at that moment is chance; this one surely is.
+        clients.append(threading.Thread(target=ask_on_one_connection_until_refused))
         for client in clients:
             client.start()
         time.sleep(0.5)
