@@ -1,6 +1,7 @@
 """How long a forward pass takes: Recaffe and every other engine at hand, in turn.
 
-Every engine has the same net and weights, and must give the same output before it is timed.
+Every engine has a process of its own, the same net, weights and input, and must give the same
+output before any is timed.
 """
 
 from __future__ import annotations
@@ -8,14 +9,17 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import peers
-from nets import NETS, picture_batch, write
-from report import arguments, in_turn, machine, show, spread_text
+from nets import NETS, Files, picture_batch, write
+from own_process import Child, Turn
+from report import arguments, machine, show, spread_text, take_turns, timed
 
 import caffe
 from caffe.structure.summary import summarize
@@ -57,33 +61,57 @@ def main() -> None:
     _show(figures, facts, options.json)
 
 
+@dataclass
+class Task:
+    """What every engine is to run, and how it is to be compared.
+
+    Attributes
+    ----------
+    shape, output : tuple of int
+        Of the input, and of what is compared.
+    in_order : callable
+        Makes of an output what is compared.
+    """
+
+    files: Files
+    precision: str
+    threads: int
+    is_warm: bool
+    shape: tuple[int, ...]
+    output: tuple[int, ...]
+    in_order: Callable[[Any], np.ndarray]
+
+
 def measure(name: str, batch: int, precision: str, options: Any, folder: Path) -> dict[str, Any]:
     """Time one net at one batch in one precision with every engine."""
     files = write(name, batch, folder)
     shape = tuple(NETS[name](batch).layer[0].input_param.shape[0].dim)
-    data = picture_batch(shape)
-    runs, errors = {}, {}
     in_order = _in_order if name == "mobilenet_ssd" else np.asarray
-    expected = in_order(peers.layer_by_layer(files)(data))
-    for peer in peers.installed(precision):
-        if peer not in options.peers:
-            continue
-        try:
-            run = peers.make(peer, files, options.threads, precision)
-            output = in_order(run(data)).reshape(expected.shape)
-        except Exception as error:
-            print(f"  {peer} cannot run it: {' '.join(str(error).split())[:200]}")
-            continue
-        errors[peer] = float(abs(output - expected).max() / abs(expected).max())
-        # So that a NaN counts as wrong too. One detection more or less moves the others' places.
-        allowed = TOLERANCE[precision] * (10 if name == "mobilenet_ssd" else 1)
-        if not errors[peer] <= allowed:
-            print(f"  {peer} is left out: its output differs by {errors[peer]:.2g}")
-            continue
-        runs[peer] = partial(run, data)
-        if not options.quick:
-            _warm(run, data)
-    times = in_turn(runs, options.rounds, options.seconds)
+    expected = in_order(peers.layer_by_layer(files)(picture_batch(shape)))
+    task = Task(
+        files, precision, options.threads, not options.quick, shape, expected.shape, in_order
+    )
+    turns, errors, chosen = {}, {}, {}
+    with ExitStack() as children:
+        for peer in peers.installed(precision):
+            if peer not in options.peers:
+                continue
+            child = Child(peer, prepare, peer, task)
+            children.callback(child.end)
+            # The next one is started when this one has nothing more to do.
+            answer = child.answer()
+            if answer is None:
+                continue
+            output, chosen[peer] = answer
+            errors[peer] = float(abs(output - expected).max() / abs(expected).max())
+            # One detection more or less moves the others' places. A NaN counts as wrong, too.
+            allowed = TOLERANCE[precision] * (10 if name == "mobilenet_ssd" else 1)
+            if not errors[peer] <= allowed:
+                print(f"  {peer} is left out: its output differs by {errors[peer]:.2g}")
+                child.end()
+                continue
+            turns[peer] = child.turn
+        times = take_turns(turns, options.rounds, options.seconds)
     return {
         "net": name,
         "batch": batch,
@@ -92,18 +120,26 @@ def measure(name: str, batch: int, precision: str, options: Any, folder: Path) -
         "runs": {peer: taken.calls for peer, taken in times.items()},
         "spread": {peer: taken.spread for peer, taken in times.items()},
         "errors": errors,
-        "chosen": {peer: run.func.chosen for peer, run in runs.items() if _is_ours(run.func)},
+        "chosen": {peer: chosen[peer] for peer in times if chosen[peer] is not None},
     }
 
 
-def _is_ours(run: Callable[..., Any]) -> bool:
-    return isinstance(run, peers.Recaffe)
+def prepare(peer: str, task: Task) -> tuple[Turn, tuple[np.ndarray, list[str] | None]]:
+    """Make an engine ready; return its turns, its output, and what it has chosen if it is ours."""
+    data = picture_batch(task.shape)
+    run = peers.make(peer, task.files, task.threads, task.precision)
+    if task.is_warm:
+        _warm(run, data)
+    output = task.in_order(run(data)).reshape(task.output)
+    chosen = run.chosen if isinstance(run, peers.Recaffe) else None
+    return partial(timed, partial(run, data)), (output, chosen)
 
 
-def _warm(run: Callable[..., Any], data: np.ndarray) -> None:
+def _warm(run: peers.Run, data: np.ndarray) -> None:
     """Call an engine until it has prepared all that it will."""
     for number in range(MOST_WARMING):
-        if number >= WARMING and not (_is_ours(run) and not run.is_settled):
+        is_settled = not isinstance(run, peers.Recaffe) or run.is_settled
+        if number >= WARMING and is_settled:
             return
         run(data)
 

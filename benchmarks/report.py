@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,31 +91,43 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
 
 
 def in_turn(runs: Mapping[str, Callable[[], Any]], rounds: int, seconds: float) -> dict[str, Times]:
-    """Time functions, one after the other and again, so that a slow moment hits them all.
+    """Time functions of this process in turn; each is called once before, which does not count."""
+    for run in runs.values():
+        run()
+    return take_turns({name: partial(timed, run) for name, run in runs.items()}, rounds, seconds)
+
+
+def take_turns(
+    turns: Mapping[str, Callable[[float], list[float]]], rounds: int, seconds: float
+) -> dict[str, Times]:
+    """Let engines take turns, one after the other and again, so that a slow moment hits them all.
 
     Parameters
     ----------
-    runs : mapping of str to callable
-        What to time; called once before, which does not count.
+    turns : mapping of str to callable
+        Takes a turn of so many seconds, and returns those of each call. Who returns nothing is
+        lost, and left out.
     rounds : int
         How often each has its turn; up to three times as often, until the medians are steady.
     seconds : float
-        How long a turn lasts at least; its first call does not count.
+        How long a turn lasts at least.
     """
-    for run in runs.values():
-        run()
-    times = {name: Times() for name in runs}
+    times = {name: Times() for name in turns}
     for number in range(1, MOST_TURNS * rounds + 1):
-        for name, run in runs.items():
+        for name in list(times):
             time.sleep(PAUSE)
-            run()
-            times[name].turns.append(_turn(run, seconds))
+            if taken := turns[name](seconds):
+                times[name].turns.append(taken)
+            else:
+                del times[name]
         if number >= rounds and all(not found.spread > STEADY for found in times.values()):
             break
     return times
 
 
-def _turn(run: Callable[[], Any], seconds: float) -> list[float]:
+def timed(run: Callable[[], Any], seconds: float) -> list[float]:
+    """The seconds that each call of a function took; the first does not count."""
+    run()
     taken: list[float] = []
     end = time.perf_counter() + seconds
     while True:

@@ -1,24 +1,25 @@
 """How long a full step of training takes, and the memory it needs: Recaffe and PyTorch, in turn.
 
-A step is forward, backward and SGD with momentum and decay, on one batch of random numbers. All
-start from the same weights and must have the same loss before they are timed. Dropout is left out,
-since its random numbers differ. "channels_last" has PyTorch's fused SGD.
+A step is forward, backward and SGD with momentum and decay, on one batch of random numbers. Each
+engine has a process of its own; all start from the same weights and must have the same loss before
+any is timed. Dropout is left out, since its random numbers differ. "channels_last" has PyTorch's
+fused SGD.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import memory
 import numpy as np
 import torch
-from report import arguments, in_turn, machine, show, spread_text
+from own_process import Child, Turn
+from report import arguments, machine, show, spread_text, take_turns, timed
 from torch.nn import functional as F
 from torch_model import TorchNet
 
@@ -188,37 +189,46 @@ def make(engine: str, row: Row, device: str = "cpu") -> Callable[[], float]:
 
 def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Time one row with every engine."""
-    runs = {engine: make(engine, ROWS[name]) for engine in ENGINES}
-    losses = {engine: float(run()) for engine, run in runs.items()}
-    for engine, loss in losses.items():
-        if not abs(loss - losses["Recaffe"]) <= TOLERANCE * abs(loss):
-            print(f"  {engine} is left out: its loss is {loss:g}, ours {losses['Recaffe']:g}")
-            del runs[engine]
-    times = in_turn(runs, options.rounds, options.seconds)
+    turns, needed = {}, {}
+    expected = None
+    with ExitStack() as children:
+        for engine in ENGINES:
+            child = Child(engine, prepare, engine, name, options.threads)
+            children.callback(child.end)
+            answer = child.answer()
+            if answer is None:
+                continue
+            loss, needed[engine] = answer
+            expected = loss if expected is None else expected
+            if not abs(loss - expected) <= TOLERANCE * abs(loss):
+                print(f"  {engine} is left out: its loss is {loss:g}, and not {expected:g}")
+                child.end()
+                continue
+            turns[engine] = child.turn
+        times = take_turns(turns, options.rounds, options.seconds)
     return {
         "net": name,
         "batch": ROWS[name].batch,
         "ms": {engine: taken.median for engine, taken in times.items()},
         "spread": {engine: taken.spread for engine, taken in times.items()},
-        "MB": {engine: peak_of(engine, name, options.threads) for engine in runs},
+        "MB": {engine: needed[engine] for engine in times},
     }
 
 
-def peak_of(engine: str, name: str, threads: int) -> float:
-    """The most memory of a process that trains for some steps, beyond its imports, in MB."""
-    command = [sys.executable, __file__, "--child", engine, "--nets", name]
-    command += ["--threads", str(threads)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return float(json.loads(done.stdout.splitlines()[-1]))
+def prepare(engine: str, name: str, threads: int) -> tuple[Turn, tuple[float, float]]:
+    """Let an engine train for some steps in this process.
 
-
-def run_child(options: argparse.Namespace) -> None:
-    """Train in this process and print the memory it took."""
+    Returns
+    -------
+    tuple
+        Its turns, and of the steps before them the first one's loss, and the most memory, in MB,
+        that this process has had beyond its imports.
+    """
+    torch.set_num_threads(threads)
     before = memory.peak()
-    step = make(options.child, ROWS[options.nets[0]])
-    for _ in range(3):
-        step()
-    print(json.dumps(memory.peak() - before))
+    step = make(engine, ROWS[name])
+    losses = [step() for _ in range(3)]
+    return partial(timed, step), (losses[0], memory.peak() - before)
 
 
 def main() -> None:
@@ -227,12 +237,7 @@ def main() -> None:
     parser.add_argument("--nets", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.5, help="of each turn, at least")
-    parser.add_argument("--child", choices=ENGINES, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    if options.child:
-        run_child(options)
-        return
     if options.quick:
         options.rounds, options.seconds = 1, 0.0
     facts = machine(options.threads)
@@ -251,12 +256,12 @@ def main() -> None:
     for figure in figures:
         taken, needed = figure["ms"], figure["MB"]
         peers = [taken[engine] for engine in ENGINES[1:] if engine in taken]
-        figure["ratio"] = taken["Recaffe"] / min(peers) if peers else None
+        figure["ratio"] = taken["Recaffe"] / min(peers) if peers and "Recaffe" in taken else None
         rows.append(
             [
                 f"{figure['net']}, batch {figure['batch']}",
                 *(f"{taken[e]:.1f}" if e in taken else "" for e in ENGINES),
-                f"{figure['ratio']:.2f}" if peers else "",
+                f"{figure['ratio']:.2f}" if figure["ratio"] is not None else "",
                 spread_text(figure["spread"]),
                 *(f"{needed[e]:.0f}" if e in needed else "" for e in ENGINES),
             ]

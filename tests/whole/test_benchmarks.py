@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import math
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from benchmarks import history, scale
-from benchmarks.report import STEADY, Times, in_turn, spread_text
+from benchmarks.own_process import Child
+from benchmarks.report import STEADY, Times, in_turn, spread_text, take_turns
 
 ROOT = Path(__file__).parents[2]
+ENGINES = """
+import os, signal, time
+
+def sound():
+    return (lambda seconds: [seconds]), os.getpid()
+
+def refusing():
+    raise ValueError("no such layer")
+
+def dying():
+    return (lambda seconds: os.kill(os.getpid(), signal.SIGKILL)), os.getpid()
+
+def working():
+    print("at work", flush=True)
+    time.sleep(100)
+"""
 
 
 def test_a_spread_says_where_the_median_of_the_turns_may_lie() -> None:
@@ -35,6 +54,46 @@ def test_turns_go_on_until_the_medians_are_steady_or_it_is_enough() -> None:
     assert 2 <= len(times.turns) <= 6
     assert times.median > 0
     assert len(times.turns) == 6 or not times.spread > STEADY
+
+
+def test_engines_in_processes_of_their_own_take_turns_without_those_that_are_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "made_up_engines.py").write_text(ENGINES)
+    monkeypatch.syspath_prepend(tmp_path)
+    engines = importlib.import_module("made_up_engines")
+    with ExitStack() as ends:
+        children = {name: Child(name, getattr(engines, name)) for name in ("sound", "dying")}
+        children["refusing"] = Child("refusing", engines.refusing)
+        for child in children.values():
+            ends.callback(child.end)
+        answers = {name: child.answer() for name, child in children.items()}
+        assert answers.pop("refusing") is None
+        assert len({os.getpid(), *answers.values()}) == 3
+        times = take_turns({name: children[name].turn for name in answers}, 2, 0.25)
+    assert {name: taken.turns for name, taken in times.items()} == {"sound": [[0.25], [0.25]]}
+    assert capsys.readouterr().out.splitlines() == [
+        "  refusing cannot run it: no such layer",
+        "  dying cannot run it: its process ended by SIGKILL",
+    ]
+    with pytest.raises(ProcessLookupError):
+        os.kill(answers["sound"], 0)
+
+
+def test_an_engine_ends_with_whoever_started_it_even_in_the_midst_of_work(tmp_path: Path) -> None:
+    (tmp_path / "made_up_engines.py").write_text(ENGINES)
+    code = "import made_up_engines as m; from benchmarks.own_process import Child as C; "
+    process = subprocess.Popen(
+        [sys.executable, "-c", code + "C('', m.working).answer()"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (tmp_path, ROOT)))},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "at work\n"
+    process.kill()
+    # The engine's process has the same output, which is at its end when both are.
+    assert process.communicate(timeout=20) == ("", None)
 
 
 def test_figures_are_appended_to_the_history_by_commit(
