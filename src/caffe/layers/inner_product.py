@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from .. import onednn
 from ..errors import CaffeError, NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import EmbedParameter, InnerProductParameter, LayerParameter
@@ -24,6 +25,12 @@ FEW_ROWS = 256
 LARGE = 2**20
 """From how many numbers on a matrix is large."""
 
+VERY_LARGE = 2**25
+"""From how many numbers on a matrix is very large."""
+
+WORTH = 2**21
+"""From how many multiply-adds on a product is given to oneDNN."""
+
 SHARES = (16, 8, 4)
 """In how many shares its outputs are computed: the first that divides them."""
 
@@ -31,10 +38,15 @@ SHARES = (16, 8, 4)
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return each row of `x` times `weight`, (outputs, inputs), plus `bias`, as F.linear does.
 
-    For few rows on the CPU it takes some outputs after the other: the library shares one product
-    between its threads by rows as well, and several of them so that each thread reads its share of
-    the weights once.
+    oneDNN's products are quicker than MKL's, see `onednn`. Where they cannot be had, few rows on
+    the CPU are multiplied for some outputs after the other: the library shares one product between
+    its threads by rows as well, and several of them so that each thread reads its share of the
+    weights once.
     """
+    if _is_onednns(x, weight):
+        how: tuple[Any, ...] = (weight, bias, "none", [], "")
+        found: Tensor = onednn.packed_product()(x.reshape(-1, x.shape[-1]).contiguous(), *how)
+        return found.view(*x.shape[:-1], -1)
     shares = _shares(x, weight)
     if shares == 1:
         return F.linear(x, weight, bias)
@@ -45,10 +57,32 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return found if bias is None else found + bias
 
 
+def _is_onednns(x: Tensor, weight: Tensor) -> bool:
+    """Whether oneDNN computes a product: it has no gradient, and small ones are not worth it."""
+    return (
+        _is_plain(x)
+        and onednn.multiplies_quicker()
+        and math.prod(x.shape[:-1]) * weight.numel() >= WORTH
+        and not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad))
+        # For parts of something larger it has no quick kernel.
+        and (weight.is_contiguous() or (weight.t().is_contiguous() and _may_be_turned(weight)))
+    )
+
+
+def _may_be_turned(weight: Tensor) -> bool:
+    """Whether weights that lie by inputs are no hindrance; without AVX-512 very large ones are."""
+    return weight.numel() < VERY_LARGE or torch.backends.cpu.get_cpu_capability() == "AVX512"
+
+
+def _is_plain(x: Tensor) -> bool:
+    # Whoever records this (torch.export) leaves the number of rows open.
+    is_plain = x.device.type == "cpu" and x.dtype == torch.float32
+    return is_plain and not torch.compiler.is_compiling()
+
+
 def _shares(x: Tensor, weight: Tensor) -> int:
     """Tell in how many shares weights are multiplied; each thread must have one."""
-    # Whoever records this (torch.export) leaves the number of rows open.
-    if x.device.type != "cpu" or x.dtype != torch.float32 or torch.compiler.is_compiling():
+    if not _is_plain(x):
         return 1
     if weight.numel() < LARGE or not 1 < math.prod(x.shape[:-1]) <= FEW_ROWS:
         return 1
@@ -121,7 +155,7 @@ class InnerProduct(Product):
         if needs[0]:
             found[0] = product(diff, weight if is_transposed else weight.t()).view(x.shape)
         if needs[1]:
-            found[1] = rows.t() @ diff if is_transposed else diff.t() @ rows
+            found[1] = product(rows.t(), diff.t()) if is_transposed else product(diff.t(), rows.t())
         if needs[2:] and needs[2]:
             found[2] = diff.sum(0)
         return found

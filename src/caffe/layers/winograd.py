@@ -12,8 +12,9 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from .. import onednn
 from ..memory.blob import Shape
 from ..pytorch import torch
 
@@ -171,6 +172,8 @@ class Tiles:
         # Several whole pictures, or some rows of tiles of one.
         self._pictures = _evenly(shape[0], max(1, rows // self.grid[0]))
         self._rows = _evenly(self.grid[0], rows)
+        self.tiles = self._pictures * self._rows * self.grid[1]
+        """How many tiles one piece has, at most."""
         self.numbers = self._pictures * self._rows * row
         """How many numbers one piece has in the other form, at most."""
 
@@ -200,20 +203,20 @@ class Tiles:
         Parameters
         ----------
         made : Tensor
-            Tiles that are made, (m, m, number, down, across, channels).
+            Tiles that are made, (number, down, across, m, m, channels).
         y : Tensor
             All results, (number, height, width, channels): tiles may reach past their edge.
         """
         m, (height, width) = self.m, self.outputs
-        for down, tall in _whole_and_rest(rows.start, rows.start + made.shape[3], m, height):
-            for across, wide in _whole_and_rest(0, made.shape[4], m, width):
+        for down, tall in _whole_and_rest(rows.start, rows.start + made.shape[1], m, height):
+            for across, wide in _whole_and_rest(0, made.shape[2], m, width):
                 first, left = down.start * m, across.start * m
                 last, right = first + len(down) * tall, left + len(across) * wide
                 part = y[:, first:last, left:right]
                 places = part.unflatten(2, (-1, wide)).unflatten(1, (-1, tall))
                 mine = slice(down.start - rows.start, down.stop - rows.start)
-                own = made[:tall, :wide, :, mine, across.start : across.stop]
-                yield places, own.permute(2, 3, 0, 4, 1, 5)
+                own = made[:, mine, across.start : across.stop, :tall, :wide]
+                yield places, own.transpose(2, 3)
 
     def of_outputs(self, y: Tensor) -> Tensor:
         """Return the tiles that are made, in the same form; what is behind the edge is 0."""
@@ -255,14 +258,15 @@ class Winograd:
         outputs, inputs, size = weight.shape[:3]
         a, g, b = _as_tensors(matrices(tiles.m, size), weight.dtype)
         self._results, self._inputs = a.float(), b.float()
-        # In the form of products: tile's place, group, inputs, outputs.
-        rows = weight.reshape(group, -1, inputs, size, size).permute(3, 4, 0, 2, 1)
-        rows = rows.reshape(size, size, -1)
-        changed = _changed(g, rows).view(-1, group, inputs, outputs // group).float()
-        self._weights = changed.unbind(1)
-        self._biases = [None] * group if bias is None else bias.float().chunk(group)
+        changed = _changed(g, weight.permute(2, 3, 0, 1).reshape(size, size, -1)).float()
+        biases = weight.new_zeros(tiles.across**2, outputs)
+        if bias is not None:
+            # At the point 1 every result takes part with a factor of 1.
+            biases[tiles.across + 1] = bias
+        weights = changed.view(-1, outputs, inputs)
+        self._products = _Products(weights, biases.float(), group, tiles.tiles)
         self._finish = finish
-        self._channels = len(weight)
+        self._channels = outputs
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the convolution of `x`, finished, channels last."""
@@ -283,34 +287,12 @@ class Winograd:
         self, piece: Tensor, rows: slice, found: Tensor, spaces: tuple[Tensor, Tensor]
     ) -> _Way:
         """Return how pieces of so many pictures and these rows run."""
-        (here, there), places = spaces, piece.shape[:3]
-        size, m, groups = self._tiles.across, self._tiles.m, len(self._weights)
+        m, places = self._tiles.m, piece.shape[:3]
         form = _OtherForm(self._inputs, tuple(piece.shape[:4]), spaces)
-        parts = _in(there, groups, size**2, math.prod(places), self._channels // groups)
-        shares = []
-        for x, weights, bias, part, y in zip(
-            form.result.chunk(groups, 2), self._weights, self._biases, parts,
-            found.chunk(groups, 3), strict=True,
-        ):  # fmt: skip
-            change = _Change(self._results, part.view(size, size, -1), here, part.view(-1))
-            made = change.result.view(m, m, *places, -1)
-            puts = list(self._tiles.puts(made, y, rows))
-            # At the point 1 every result takes part with a factor of 1.
-            shares.append(_Share(x, weights, part, part[size + 1], bias, change, puts))
-        return _Way(form, shares, self._finish)
-
-
-@dataclass
-class _Share:
-    """One group's share of a piece: its products, and what is made of them."""
-
-    x: Tensor
-    weights: Tensor
-    products: Tensor
-    at_one: Tensor
-    bias: Tensor | None
-    change: _Change
-    puts: Sequence[tuple[Tensor, Tensor]]
+        change = _Change(self._results, (math.prod(places), self._channels), *spaces)
+        made = change.result.view(*places, m, m, -1)
+        puts = list(self._tiles.puts(made, found, rows))
+        return _Way(form, self._products, change, self._finish, puts)
 
 
 @dataclass
@@ -318,21 +300,59 @@ class _Way:
     """How some pieces run, with all of their memory."""
 
     form: _OtherForm
-    shares: Sequence[_Share]
+    products: _Products
+    change: _Change
     finish: Callable[[Tensor], object]
+    puts: Sequence[tuple[Tensor, Tensor]]
 
     def __call__(self, piece: Tensor, pictures: slice) -> None:
         self.form(piece)
-        # Each by itself: a product that steps over the others takes half as long again.
-        for share in self.shares:
-            torch.bmm(share.x, share.weights, out=share.products)
-        for share in self.shares:
-            if share.bias is not None:
-                share.at_one.add_(share.bias)
-            share.change()
-            self.finish(share.change.result)
-            for places, own in share.puts:
-                places[pictures].copy_(own)
+        self.change(self.products(self.form.result))
+        self.finish(self.change.result)
+        for places, own in self.puts:
+            places[pictures].copy_(own)
+
+
+class _Products:
+    """Tiles' products with weights, place by place, of tiles that lie (tile, place, channel).
+
+    oneDNN is given all of them as one convolution of as many groups.
+
+    Parameters
+    ----------
+    weights : Tensor
+        (place, output, input of a group).
+    bias : Tensor
+        (place, output).
+    group : int
+        How many groups of channels there are.
+    tiles : int
+        How many tiles come at a time, usually.
+    """
+
+    def __init__(self, weights: Tensor, bias: Tensor, group: int, tiles: int) -> None:
+        places, outputs, inputs = weights.shape
+        self._groups = places * group
+        self._weights = weights.view(self._groups, outputs // group, inputs)
+        self._bias = bias.view(self._groups, 1, -1)
+        self._is_packed = onednn.multiplies_quicker()
+        if self._is_packed:
+            kernels = weights.view(places * outputs, inputs, 1, 1)
+            shape = (1, self._groups * inputs, tiles, 1)
+            self._geometry = ((0, 0), (1, 1), (1, 1), self._groups)
+            self._weights = onednn.packed_weights()(kernels, *self._geometry, shape)
+            self._bias = bias.view(-1)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the products of (tile, place, channel), in the same form."""
+        if self._is_packed:
+            column = x.view(1, len(x), 1, -1).permute(0, 3, 1, 2)
+            how: tuple[Any, ...] = (self._weights, self._bias, *self._geometry, "none", [], "")
+            return onednn.packed_convolution()(column, *how).permute(0, 2, 3, 1)
+        # Rows that step over others' take a product half as long again.
+        by_place = x.view(len(x), self._groups, -1).transpose(0, 1).contiguous()
+        found = torch.baddbmm(self._bias, by_place, self._weights.transpose(1, 2))
+        return found.transpose(0, 1).contiguous()
 
 
 def weight_gradient(diff: Tensor, x: Tensor, size: int, pad: Shape, group: int) -> Tensor:
@@ -352,8 +372,8 @@ def weight_gradient(diff: Tensor, x: Tensor, size: int, pad: Shape, group: int) 
         places = tuple(read[piece].shape[:3])
         if places not in ways:
             ways[places] = (
-                _OtherForm(inputs, (*places, x.shape[1]), theirs),
-                _OtherForm(kernels, (*places, diff.shape[1]), ours),
+                _OtherForm(inputs, (*places, x.shape[1]), theirs, by_place=True),
+                _OtherForm(kernels, (*places, diff.shape[1]), ours, by_place=True),
             )
         xs, ys = ways[places]
         xs(read[piece])
@@ -368,52 +388,73 @@ def weight_gradient(diff: Tensor, x: Tensor, size: int, pad: Shape, group: int) 
 
 
 class _Change:
-    """A product of both of the first axes of some memory, (place, place, number), with a matrix.
+    """A product of both axes of squares of numbers, (number, place, place, channel), with a matrix.
 
     Parameters
     ----------
     matrix : Tensor
         (places made, places).
-    x : Tensor
-        The memory.
+    shape : tuple of int
+        How many squares of how many channels there are.
     half, space : Tensor
-        Where one axis's products, and then both's, are put. `x` may lie in `space` itself.
+        Where one axis's products, and then both's, are put. What is multiplied may lie in `space`.
     """
 
-    def __init__(self, matrix: Tensor, x: Tensor, half: Tensor, space: Tensor) -> None:
-        rows, (size, _, count) = len(matrix), x.shape
-        halves = _in(half, size, rows, count)
-        self.result = _in(space, rows, rows, count)
-        self._products = (
-            (matrix.expand(size, *matrix.shape), x.transpose(0, 1), halves),
-            (matrix.expand(rows, *matrix.shape), halves.transpose(0, 1), self.result),
+    def __init__(self, matrix: Tensor, shape: Shape, half: Tensor, space: Tensor) -> None:
+        (number, channels), (rows, size) = shape, matrix.shape
+        self._is_one = number == 1
+        if self._is_one:
+            # As many products as there are places across are quicker than one that is so wide.
+            self._shape, halves = (size, size, channels), _in(half, size, rows, channels)
+            self._halves, self._turned = halves, halves.transpose(0, 1)
+            number = size
+        else:
+            self._shape = number, size, size * channels
+            self._halves = _in(half, number, rows, size * channels)
+            self._turned = self._halves.view(number * rows, size, channels)
+        self.result = _in(space, len(self._turned), rows, channels)
+        self._down, self._across = (
+            matrix.expand(n, rows, size) for n in (number, len(self._turned))
         )
 
-    def __call__(self) -> None:
-        for matrix, x, out in self._products:
-            torch.bmm(matrix, x, out=out)
+    def __call__(self, x: Tensor) -> None:
+        squares = x.view(self._shape)
+        torch.bmm(
+            self._down, squares.transpose(0, 1) if self._is_one else squares, out=self._halves
+        )
+        torch.bmm(self._across, self._turned, out=self.result)
 
 
 class _OtherForm:
-    """Tiles of one shape in the other form, (place, tile, channel), in the first of two spaces."""
+    """Tiles of one shape in the other form, in the first of two spaces.
 
-    def __init__(self, matrix: Tensor, shape: Shape, spaces: tuple[Tensor, Tensor]) -> None:
-        (here, there), size = spaces, matrix.shape[1]
-        self._gathered = _in(here, size, size, *shape)
-        self._change = _Change(matrix, self._gathered.view(size, size, -1), there, here)
-        self.result = self._change.result.view(-1, math.prod(shape[:-1]), shape[-1])
+    It lies (tile, place, channel), or (place, tile, channel) by place.
+    """
+
+    def __init__(
+        self, matrix: Tensor, shape: Shape, spaces: tuple[Tensor, Tensor], by_place: bool = False
+    ) -> None:
+        (here, there), (rows, size), tiles = spaces, matrix.shape, math.prod(shape[:3])
+        self._order = (4, 5, 0, 1, 2, 3) if by_place else (0, 1, 2, 4, 5, 3)
+        squares = (1, tiles * shape[3]) if by_place else (tiles, shape[3])
+        lying = (size, size, *shape) if by_place else (*shape[:3], size, size, shape[3])
+        self._gathered = _in(here, *lying)
+        self._change = _Change(matrix, squares, there, here)
+        whole = (rows**2, tiles, shape[3]) if by_place else (tiles, rows**2, shape[3])
+        self.result = self._change.result.view(whole)
 
     def __call__(self, tiles: Tensor) -> None:
-        self._gathered.copy_(tiles.permute(4, 5, 0, 1, 2, 3))
-        self._change()
+        self._gathered.copy_(tiles.permute(self._order))
+        self._change(self._gathered)
 
 
 def _changed(matrix: Tensor, x: Tensor) -> Tensor:
     """Return the product of both of the first axes of `x` with a matrix."""
     rows, (size, _, count) = len(matrix), x.shape
-    change = _Change(matrix, x, x.new_empty(size * rows * count), x.new_empty(rows * rows * count))
-    change()
-    return change.result
+    spaces = x.new_empty(size * rows * count), x.new_empty(rows * rows * count)
+    change = _Change(matrix, (1, count), *spaces)
+    change(x.contiguous())
+    return change.result.view(rows, rows, count)
 
 
 def _in(space: Tensor, *shape: int) -> Tensor:

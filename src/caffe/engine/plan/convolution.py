@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ... import onednn
 from ...layers import winograd
 from ...layers.asking import are_finite
 from ...layers.convolution import Convolution, ConvolutionDepthwise, PaddedConvolution
@@ -13,7 +14,7 @@ from ...pytorch import F, torch
 from ..steps import Step
 from . import trial
 from .builder import Builder
-from .fused import RELU, Fused, packed_convolution
+from .fused import RELU, Fused
 from .one_call import one_call
 from .operation import Values, activate, operation
 from .settings import Settings
@@ -92,9 +93,7 @@ class ConvolutionOperation(Fused):
         self.has_odd_params = self._store is None and not (are_finite(weight) and are_finite(bias))
         weight = weight.to(self._dtype).contiguous(memory_format=self._layout)
         self._weight = (
-            torch.ops.mkldnn._reorder_convolution_weight(
-                weight, *self._geometry(), self.read_shapes[0]
-            )
+            onednn.packed_weights()(weight, *self._geometry(), self.read_shapes[0])
             if self._is_packed
             else weight
         )
@@ -152,7 +151,7 @@ class ConvolutionOperation(Fused):
     def run(self, values: Values) -> None:
         x = self.bottom(values, self._dtype)
         if self._is_packed and self.keeps_nan:
-            y = packed_convolution()(x, self._weight, self._bias, *self._plain_arguments)
+            y = onednn.packed_convolution()(x, self._weight, self._bias, *self._plain_arguments)
             values[self.writes[0]] = self._activate(y)
         elif self._is_packed:
             # While somebody holds the weights they would be brought into the other form each time.
@@ -187,7 +186,7 @@ class ConvolutionOperation(Fused):
         return stride, pad, dilation, group
 
     def _directly(self, x: Tensor) -> Tensor:
-        return packed_convolution()(x, self._weight, self._bias, *self._arguments)
+        return onednn.packed_convolution()(x, self._weight, self._bias, *self._arguments)
 
 
 def _not_plain(layer: Convolution, step: Step, settings: Settings) -> str | None:

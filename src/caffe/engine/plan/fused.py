@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ... import onednn
 from ...layers.layer import Activation
-from ...pytorch import torch
 from ..steps import Step
 from .operation import Operation, Part, activate
 from .settings import Settings
@@ -35,7 +34,7 @@ class Fused(Operation):
     def __init__(self, step: Step, followers: Sequence[Step], settings: Settings) -> None:
         super().__init__(step, settings)
         self._layer: Any = step.layer
-        self._is_packed = settings.store is None and has_packed_operators()
+        self._is_packed = settings.store is None and onednn.has_packed_operators()
         self._activation = Activation()
         self.parts += map(Part.of, followers)
         self._folded = [follower.layer for follower in followers if follower.layer.is_affine]
@@ -60,22 +59,3 @@ def packed_name(activation: Activation) -> tuple[str, list[float]] | None:
     elif -least == most == math.inf:
         return "none", []
     return ("hardtanh", [least, most]) if -math.inf < least <= most < math.inf else None
-
-
-@functools.cache
-def packed_convolution() -> Callable[..., Tensor]:
-    """Return PyTorch's convolution with packed weights and an activation, found once."""
-    return torch.ops.mkldnn._convolution_pointwise.default
-
-
-@functools.cache
-def packed_product() -> Callable[..., Tensor]:
-    """Return PyTorch's product with plain or packed weights and an activation, found once."""
-    return torch.ops.mkldnn._linear_pointwise.default
-
-
-def has_packed_operators() -> bool:
-    """Tell whether PyTorch has oneDNN's packed operators."""
-    return torch.backends.mkldnn.is_available() and hasattr(
-        torch.ops.mkldnn, "_convolution_pointwise"
-    )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from ... import onednn
 from ...layers.asking import are_finite
 from ...layers.inner_product import InnerProduct
 from ...pytorch import F, torch
 from .builder import Builder
-from .fused import Fused, packed_product
+from .fused import Fused
 from .operation import Values, operation
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class InnerProductOperation(Fused):
             params = [self._packed, *(self._copies or ())]
         weight, bias = params[0], params[1] if len(params) > 1 else None
         if self._is_packed:
-            y = packed_product()(x, weight, bias, "none", [], "")
+            y = onednn.packed_product()(x, weight, bias, "none", [], "")
         else:
             y = F.linear(x, weight, bias)
         # Not by oneDNN, whose maxima make 0 of NaN; the results are few.
