@@ -14,7 +14,8 @@ from caffe.errors import CaffeError
 from caffe.export.onnx_model import rules
 from caffe.export.operators.refused import REASONS
 from caffe.imports import TARGETS, load
-from caffe.layers.layer import Layer, registry
+from caffe.layers.layer import Layer
+from caffe.layers.registry import registry
 from tests.helpers.exported import examples
 from tests.helpers.onnx_cases import cases
 

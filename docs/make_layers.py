@@ -7,7 +7,8 @@ from pathlib import Path
 
 from caffe.engine.plan import plan  # noqa: F401 (its operations enter)
 from caffe.engine.plan.operation import operation
-from caffe.layers.layer import Layer, registry
+from caffe.layers.layer import Layer
+from caffe.layers.registry import registry
 from caffe.layers.translation import openvino
 from caffe.proto.caffe_pb2 import LayerParameter
 

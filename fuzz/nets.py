@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from caffe.errors import CaffeError
-from caffe.layers.layer import create
+from caffe.layers.registry import create
 from caffe.proto.caffe_pb2 import LayerParameter
 from caffe.proto.text import parse_text
 

@@ -57,7 +57,7 @@ def try_small_nets(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def own_layers() -> Iterator[None]:
     """Layers that the test registers are unknown again after it."""
-    from caffe.layers.layer import registry
+    from caffe.layers.registry import registry
 
     known = dict(registry())
     yield

@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from . import vis as vis
     from .classifier import Classifier
     from .detector import Detector
-    from .layers.layer import layer_type_list
     from .layers.python import Layer
+    from .layers.registry import layer_type_list
     from .logs import init_log, log
     from .memory.blob import Blob
     from .mode import (

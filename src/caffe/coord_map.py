@@ -42,7 +42,7 @@ def __getattr__(name: str) -> Any:
     if name != "PASS_THROUGH_LAYERS":
         return homes.imported(__name__, name, ("division",))
     # Only when it is asked for, as it loads PyTorch.
-    from .layers.layer import registry
+    from .layers.registry import registry
 
     found = sorted(kind for kind, layer in registry().items() if layer.keeps_coordinates())
     globals()[name] = found
@@ -124,7 +124,8 @@ def coord_map(fn: Function) -> CoordMap:
 def _class_of(fn: Function) -> type[Layer]:
     """The layer's class; `Layer` itself, which says nothing, where the type is not known."""
     # Only here, as it loads PyTorch.
-    from .layers.layer import Layer, registry
+    from .layers.layer import Layer
+    from .layers.registry import registry
 
     return registry().get(fn.type_name, Layer)
 

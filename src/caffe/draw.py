@@ -91,14 +91,14 @@ def choose_color_by_layertype(layertype: str) -> str:
 
 def _family_of(layer_type: str) -> str:
     # Only here, as it loads PyTorch.
-    from .layers.layer import family_of
+    from .layers.registry import family_of
 
     return family_of(layer_type)
 
 
 def own_settings(layer: LayerParameter) -> Message | None:
     """The layer's own parameter message; None where it has none, or its type is not known."""
-    from .layers.layer import registry
+    from .layers.registry import registry
 
     found = registry().get(layer.type)
     return None if found is None or found.message is None else getattr(layer, found.message)
@@ -106,7 +106,8 @@ def own_settings(layer: LayerParameter) -> Message | None:
 
 def _learns(layer_type: str) -> bool:
     """Whether a layer of this type multiplies by learned weights."""
-    from .layers.layer import Layer, registry
+    from .layers.layer import Layer
+    from .layers.registry import registry
 
     found = registry().get(layer_type, Layer)
     return found.family in _WEIGHTED and found.parameters is not Layer.parameters

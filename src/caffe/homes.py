@@ -36,7 +36,7 @@ HOMES = {
     "get_solver": "solver",
     "has_nccl": "solver.communication",
     "init_log": "logs",
-    "layer_type_list": "layers.layer",
+    "layer_type_list": "layers.registry",
     "log": "logs",
     "params": "net_spec",
     "set_device": "mode",

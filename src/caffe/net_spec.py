@@ -278,7 +278,8 @@ class Function:
     def _parameter_fields(self) -> Sequence[str]:
         """The fields of all parameter messages that the layer reads."""
         # Only here, as it loads PyTorch.
-        from .layers.layer import Layer, registry
+        from .layers.layer import Layer
+        from .layers.registry import registry
 
         layer = registry().get(self.type_name, Layer)
         said = (layer.message, *layer.further_messages, self._own_field())

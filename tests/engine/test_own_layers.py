@@ -13,7 +13,9 @@ from torch import Tensor
 import caffe
 from caffe.engine.plan.operation import operation
 from caffe.layers.inner_product import InnerProduct
-from caffe.layers.layer import OWN_PROMISES, PROMISES, Layer, as_tensors, register, registry
+from caffe.layers.layer import Layer, as_tensors, register
+from caffe.layers.promises import OWN_PROMISES, PROMISES
+from caffe.layers.registry import registry
 from caffe.layers.rules import Rules
 from caffe.layers.translation import openvino
 

@@ -9,7 +9,7 @@ import pytest
 
 import caffe
 from caffe.export.onnx_model import rules
-from caffe.layers.layer import registry
+from caffe.layers.registry import registry
 from fuzz import layers
 from fuzz.engines import running
 from tests.helpers.exported import CASES, Run, run_onnx

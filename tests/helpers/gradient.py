@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 import caffe
-from caffe.layers.layer import Layer, as_tensors, create
+from caffe.layers.layer import Layer, as_tensors
+from caffe.layers.registry import create
 from caffe.phases import TRAIN
 from caffe.proto.caffe_pb2 import LayerParameter
 from caffe.proto.text import parse_text

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 import caffe
-from caffe.layers.layer import Layer, create
+from caffe.layers.layer import Layer
+from caffe.layers.registry import create
 from caffe.proto.caffe_pb2 import LayerParameter
 from caffe.proto.text import parse_text
 

@@ -7,7 +7,7 @@ import pytest
 
 from caffe import CaffeError
 from caffe.imports import TARGETS, load
-from caffe.layers.layer import registry
+from caffe.layers.registry import registry
 from tests.helpers.onnx_models import one
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import caffe
-from caffe.layers.layer import registry
+from caffe.layers.registry import registry
 from caffe.phases import TEST
 from tests.helpers.gradient import check_gradient
 

@@ -9,7 +9,8 @@ from google.protobuf.message import Message
 from typing_extensions import NoDefault, get_original_bases
 
 import caffe
-from caffe.layers.layer import Layer, create, register, registry
+from caffe.layers.layer import Layer, register
+from caffe.layers.registry import create, registry
 from caffe.proto.caffe_pb2 import LayerParameter, PowerParameter
 from fuzz import layers as cases
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 import caffe
-from caffe.layers.layer import Layer, as_tensors, create
+from caffe.layers.layer import Layer, as_tensors
 from caffe.layers.recurrent import Recurrent
+from caffe.layers.registry import create
 from caffe.proto.caffe_pb2 import LayerParameter
 from tests.helpers.gradient import check_gradient
 from tests.helpers.running import lone_layer

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import caffe
-from caffe.layers.layer import registry
+from caffe.layers.registry import registry
 from tests.layers.test_gradients import CASES, Case, name
 
 BATCH_AXES: dict[str, Sequence[int | None]] = {

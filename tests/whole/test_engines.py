@@ -10,7 +10,7 @@ import pytest
 import caffe
 from caffe.engine.backends.mnn_layers import mnn
 from caffe.engine.plan.operation import operation
-from caffe.layers.layer import registry
+from caffe.layers.registry import registry
 from caffe.layers.translation import openvino
 from caffe.proto.caffe_pb2 import NetParameter
 from caffe.proto.text import parse_text

@@ -18,8 +18,9 @@ from caffe.errors import CaffeWarning
 from caffe.layers.activation import ReLU
 from caffe.layers.convolution import Convolution
 from caffe.layers.detection.detection_output import GivesDetections
-from caffe.layers.layer import Layer, Parameter, family_of, register
+from caffe.layers.layer import Layer, Parameter, register
 from caffe.layers.reach import Alignment
+from caffe.layers.registry import family_of
 from caffe.layers.shape import Crop, Reshape
 from caffe.layers.softmax import Softmax
 from caffe.memory.blob import Shape

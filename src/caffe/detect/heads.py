@@ -13,7 +13,8 @@ from ..layers.convolution import Convolution
 from ..layers.detection.boxes import CENTER_SIZE, decode, non_maximum_suppression
 from ..layers.detection.detection_output import GivesDetections
 from ..layers.detection.yolo import read_maps
-from ..layers.layer import Layer, registry
+from ..layers.layer import Layer
+from ..layers.registry import registry
 from ..net.construction import read_model
 from ..net.net import Net
 from ..paths import PathLike

@@ -153,7 +153,8 @@ def _said(net: NetParameter, channels: int) -> tuple[tuple[float, ...], float] |
 def _is_depthwise(layer: LayerParameter) -> bool:
     # Only here, as it loads PyTorch.
     from ..layers.convolution import Convolution, ConvolutionDepthwise
-    from ..layers.layer import Layer, registry
+    from ..layers.layer import Layer
+    from ..layers.registry import registry
 
     kind, param = registry().get(layer.type, Layer), layer.convolution_param
     if issubclass(kind, ConvolutionDepthwise):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..layers.layer import gradients_through
+from ..layers.gradients import gradients_through
 from ..memory.stores import Store
 from .steps import Record, Step
 

@@ -12,7 +12,9 @@ from .. import mode
 from ..errors import CaffeError, NetError, as_caffe_error
 from ..graph import Node
 from ..layers import asking
-from ..layers.layer import Count, Layer, as_tensors, edges_of
+from ..layers.description import Count
+from ..layers.gradients import edges_of
+from ..layers.layer import Layer, as_tensors
 from ..memory.blob import Blob, Shape
 from ..memory.stores import Store
 from ..memory.synced import SyncedMemory

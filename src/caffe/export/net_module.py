@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import NetError
 from ..layers.detection.proposal import ProposalLayer
 from ..layers.input import ParameterLayer
-from ..layers.layer import Layer, as_tensors, create
+from ..layers.layer import Layer, as_tensors
+from ..layers.registry import create
 from ..memory.blob import Blob, Shape
 from ..net.net import Net
 from ..phases import TEST, TRAIN

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CaffeError, NetError, as_caffe_error
-from ..layers.layer import create
+from ..layers.registry import create
 from ..memory.blob import Shape, checked_shape
 from ..net_spec import assign_proto
 from ..proto.caffe_pb2 import TEST, LayerParameter

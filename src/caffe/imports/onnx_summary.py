@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import as_caffe_error, require
 from ..guarded import guarded
-from ..layers.layer import Family
+from ..layers.description import Family
 from ..memory.blob import Shape
 from ..paths import PathLike
 from ..structure.summary import BYTES, Row, Summary

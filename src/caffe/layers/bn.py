@@ -10,8 +10,8 @@ from ..memory.blob import Shape
 from ..phases import TEST
 from ..proto.caffe_pb2 import BNParameter, LayerParameter
 from ..pytorch import torch
-from ..weights.layer_weights import WeightBlob
-from .layer import Layer, Parameter, Tensors, in_own_shapes, register
+from ..weights.layer_weights import WeightBlob, in_shapes
+from .layer import Layer, Parameter, Tensors, register
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -101,7 +101,7 @@ class BN(Layer[BNParameter]):
         return sum(blob.count for blob in self.blobs[2:4])
 
     def adjust_trained(self, blobs: Sequence[WeightBlob]) -> Sequence[WeightBlob]:
-        return in_own_shapes(blobs, self.blobs)
+        return in_shapes(blobs, [blob.shape for blob in self.blobs])
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         if len(bottoms[0]) <= self.channel_axis or bottoms[0][self.channel_axis] != self.channels:

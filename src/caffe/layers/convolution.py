@@ -16,7 +16,8 @@ from ..memory.blob import Shape
 from ..proto.caffe_pb2 import ConvolutionParameter, DeformableConvolutionParameter, LayerParameter
 from ..pytorch import F, torch
 from .convolution_in_training import Convolved
-from .layer import Count, Layer, Parameter, Tensors, register
+from .description import Count
+from .layer import Layer, Parameter, Tensors, register
 from .reach import Alignment, Along, Reach
 from .translation import Graph, Value, openvino
 

@@ -1,61 +1,34 @@
-"""What every layer is: a parameter message, shapes, a forward, and the register of types."""
+"""What every layer is: a parameter message, shapes, a forward, a gradient."""
 
 from __future__ import annotations
 
-import functools
-import importlib
 import math
-import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import isroutine
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias
 
 from google.protobuf.message import Message
 from typing_extensions import TypeVar
 
-from ..errors import CaffeError, NetError, ShapeError, as_caffe_error, did_you_mean
+from ..errors import ShapeError
 from ..fillers import filler_for
 from ..logs import Line
 from ..memory.blob import Blob, Shape
 from ..pytorch import torch
-from ..vectors import BlobVec, StringVec
+from ..vectors import BlobVec
 from ..weights.layer_weights import WeightBlob
-from .reach import Alignment, Along, Reach, middles, same_place
+from .description import Described
+from .gradients import Edge, edges_of, gradients_through
+from .promises import BESIDE_COMPUTING, OWN_PROMISES, PROMISES, is_ours
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.autograd.graph import GradientEdge
 
     from ..proto.caffe_pb2 import FillerParameter, LayerParameter
 
-Count = int | tuple[int, int | None]
-"""How many bottoms or tops: exactly so many, or (least, most), most being None for no limit."""
-
-
-Family = Literal[
-    "convolution",
-    "pooling",
-    "resizing",
-    "product",
-    "activation",
-    "normalization",
-    "loss",
-    "source",
-    "plain",
-]
-"""Whose kin a layer is, for drawings and the page.
-
-"pooling" is what sums up places, "product" what multiplies everything by learned weights,
-"activation" and "normalization" what changes values and leaves them where they are, "loss" what a
-net is judged by, "source" what brings data, "plain" everything else.
-"""
-
 Tensors: TypeAlias = "Sequence[Tensor]"
-
-Edge: TypeAlias = "Tensor | GradientEdge | None"
-"""Where the gradient by a result of a recorded forward goes in; None where nothing needs it."""
 
 P = TypeVar("P", bound=Message, default=Any)
 """The class of a layer's parameter message."""
@@ -90,7 +63,7 @@ def _no_forward(self: Layer, *inputs: Tensor) -> Tensor | Sequence[Tensor]:
     )
 
 
-class Layer(Generic[P]):
+class Layer(Described, Generic[P]):
     """A layer of a net.
 
     A subclass says in `message` which parameter message it reads (``Layer[ReLUParameter]`` gives
@@ -116,22 +89,6 @@ class Layer(Generic[P]):
         nothing.
     """
 
-    message: ClassVar[str | None] = None
-    further_messages: ClassVar[tuple[str, ...]] = ()
-    """Fields beside `message` whose settings NetSpec takes as the layer's own."""
-
-    bottoms: ClassVar[Count] = 1
-    tops: ClassVar[Count] = 1
-
-    equal_tops: ClassVar[bool] = False
-    """There are as many tops as bottoms."""
-
-    automatic_tops: ClassVar[bool] = False
-    """Tops that the text leaves out are added, nameless (losses)."""
-
-    default_loss_weight: ClassVar[float] = 0
-    """The loss weight of the first top where the text gives none (1 for losses)."""
-
     shares: ClassVar[frozenset[str]] = frozenset()
     """Which of "data" and "diff" the tops share with the first bottom instead of copying."""
 
@@ -153,29 +110,6 @@ class Layer(Generic[P]):
 
     has_gradient: ClassVar[bool] = True
     """False for layers through which no gradient passes at all."""
-
-    differences: ClassVar[str] = ""
-    """What the layer does beside the original's, for the table of layers."""
-
-    family: ClassVar[Family] = "plain"
-    """Whose colour the layer has where nets are drawn or listed."""
-
-    pointwise: ClassVar[bool] = False
-    """A place of a top depends, across the picture, on the bottoms' same place alone."""
-
-    alignment: ClassVar[Alignment | None] = None
-    """How the tops lie on the bottoms, as far as the class alone can say; of a layer that is
-    `pointwise` it need not be said."""
-
-    rearranges: ClassVar[bool] = False
-    """The tops' numbers are the bottoms', only put elsewhere."""
-
-    takes_scores: ClassVar[bool] = False
-    """The first bottom holds scores, of which the layer makes probabilities (Softmax)."""
-
-    assumes_shapes: ClassVar[bool] = False
-    """What `declared_shapes` says is right only if the data is as the text has it (data sources):
-    whoever can opens the data and asks it."""
 
     no_gradient_for: frozenset[int] = frozenset()
     """Bottoms that never get a gradient (labels, and shapes to imitate)."""
@@ -257,11 +191,11 @@ class Layer(Generic[P]):
             said = {name for kind in mixins for name in vars(kind)}
             for name in PROMISES - said:
                 setattr(cls, name, vars(Layer)[name])
-            if not _is_ours(cls):
+            if not is_ours(cls):
                 for name in OWN_PROMISES - said:
                     setattr(cls, name, False)
                 # Neither need a gradient that is written down for our forward be this one's.
-                if _is_ours(next(kind for kind in cls.__mro__ if "backward" in vars(kind))):
+                if is_ours(next(kind for kind in cls.__mro__ if "backward" in vars(kind))):
                     cls.backward = Layer.backward  # type: ignore[method-assign]
 
     @property
@@ -474,61 +408,6 @@ class Layer(Generic[P]):
     def restore(self, state: dict[str, Any]) -> None:
         """Remember again what `state` once returned, of this layer or of one like it."""
 
-    # What can be told of a layer without running it.
-
-    @property
-    def added_tops(self) -> int:
-        """How many tops there are even where the text leaves them out."""
-        if not self.automatic_tops:
-            return 0
-        return self.tops if isinstance(self.tops, int) else self.tops[0]
-
-    @property
-    def statistics(self) -> int:
-        """How many of `blobs`' numbers are no learned ones, but forward's running statistics."""
-        return 0
-
-    def declared_shapes(self) -> Sequence[Shape] | None:
-        """For layers without bottoms: the tops' shapes as the text alone gives them, if it does.
-
-        For pictures that are yet to be opened, colour is assumed.
-        """
-        return None
-
-    def multiply_adds(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
-        """Return how many products with learned weights a forward adds up."""
-        return 0
-
-    def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
-        """Say what a place of a top depends on in a bottom of this shape.
-
-        Returns
-        -------
-        sequence of Reach or None
-            One for each axis behind the channels; None where it cannot be said.
-        """
-        return same_place(bottom) if self.pointwise else None
-
-    @classmethod
-    def keeps_coordinates(cls) -> bool:
-        """Whether each place of a top lies on the same place of the bottoms."""
-        return cls.pointwise or cls.alignment is Alignment.KEPT
-
-    def coordinates(self, bottom: Shape) -> Sequence[Along] | None:
-        """Say where the tops' coordinates lie in a bottom of this shape.
-
-        Returns
-        -------
-        sequence of (Fraction, Fraction) or None
-            Scale and shift for each axis behind the channels; None where that cannot be said.
-        """
-        reaches = same_place(bottom) if self.keeps_coordinates() else self.receptive_field(bottom)
-        if reaches is None:
-            return None
-        if self.alignment is not Alignment.WINDOWS and any(r.size != 1 for r in reaches):
-            return None
-        return middles(reaches)
-
     def axis(self, axis: int, shape: Shape, what: str = "axis") -> int:
         """Return `axis` counted from the front.
 
@@ -540,36 +419,6 @@ class Layer(Generic[P]):
         if not -len(shape) <= axis < len(shape):
             raise ShapeError(f"{what} {axis} does not exist in a bottom of shape {shape}")
         return axis % len(shape)
-
-
-PROMISES = frozenset(
-    {"fresh_tops", "takes_short_numbers", "asks_no_values", "shares", "is_affine", "activation"}
-    | {"passes_on", "is_given", "takes_scale"}
-)
-"""What holds of one forward and not of another."""
-
-OWN_PROMISES = frozenset({"is_pure", "repeats", "stays_finite", "takes_any_strides"})
-"""What Recaffe's own layers hold unless they say otherwise, and other people's if they say so."""
-
-BESIDE_COMPUTING = (
-    PROMISES
-    | OWN_PROMISES
-    | frozenset(
-        {"adjust_trained", "alignment", "assumes_shapes", "automatic_tops", "backward", "bottoms"}
-        | {"again", "backward_uses_record", "forward_in_training", "record", "backward_through"}
-        | {"computes_as", "coordinates", "declared_shapes", "default_loss_weight", "differences"}
-        | {"equal_tops", "face", "family", "for_param", "forbids_in_place", "further_messages"}
-        | {"has_gradient", "ignores_propagate_down", "keeps_bottom", "members", "message"}
-        | {"methods", "multiply_adds", "no_gradient_for", "passes_errors_on", "pointwise"}
-        | {"rearranges", "receptive_field", "restore", "state", "statistics", "takes_scores"}
-        | {"tops", "wants_record"}
-    )
-)
-"""What a subclass may change and still compute as its base does."""
-
-
-def _is_ours(kind: type) -> bool:
-    return kind.__module__.startswith(f"{__package__}.")
 
 
 def _members(kind: type[Layer]) -> dict[str, Any]:
@@ -587,25 +436,13 @@ Layer.members = _members(Layer)
 Layer.computes_as = Layer
 
 
-def in_own_shapes(blobs: Sequence[WeightBlob], own: Sequence[Blob]) -> Sequence[WeightBlob]:
-    """Return a file's blobs in a layer's own shapes, where they hold as many numbers.
-
-    Forks write one and the same parameter as (C), (1, C) or (1, C, 1, 1).
-    """
-    if len(blobs) != len(own):
-        return blobs
-    return [
-        given.in_shape(tuple(blob.shape)) if given.count == blob.count else given
-        for given, blob in zip(blobs, own, strict=True)
-    ]
-
-
 def as_tensors(results: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
     """Return what a forward gave as a sequence."""
     return (results,) if isinstance(results, torch.Tensor) else results
 
 
-_registry: dict[str, type[Layer]] = {}
+registered: dict[str, type[Layer]] = {}
+"""The layers by type, as far as their modules have been read; `registry` reads all of them."""
 
 
 def register(*types: str) -> Callable[[type[Layer]], type[Layer]]:
@@ -622,104 +459,10 @@ def register(*types: str) -> Callable[[type[Layer]], type[Layer]]:
     def add(layer: type[Layer]) -> type[Layer]:
         for name in types:
             # A person's own layer of a name goes before the built-in one, whichever comes first.
-            if layer.__module__.startswith(f"{__package__}."):
-                _registry.setdefault(name, layer)
+            if is_ours(layer):
+                registered.setdefault(name, layer)
             else:
-                _registry[name] = layer
+                registered[name] = layer
         return layer
 
     return add
-
-
-def registry() -> dict[str, type[Layer]]:
-    """Return the known layer types; every module of this package is read for them."""
-    _import_families()
-    return _registry
-
-
-@functools.cache
-def _import_families() -> None:
-    package = importlib.import_module(__package__)
-    for module in pkgutil.walk_packages(package.__path__, f"{__package__}."):
-        importlib.import_module(module.name)
-
-
-def edges_of(results: Tensors) -> list[Edge]:
-    """Return where the gradients by results go in; for that the results need not be kept."""
-    return [_edge_of(result) if result.requires_grad else None for result in results]
-
-
-def _edge_of(result: Tensor) -> Edge:
-    return result if result.grad_fn is None else torch.autograd.graph.get_gradient_edge(result)
-
-
-def gradients_through(
-    edges: Sequence[Edge], diffs: Tensors, leaves: Tensors, needs: Sequence[bool]
-) -> list[Tensor | None]:
-    """Return the gradients by the leaves of a recorded forward; None where one is not needed.
-
-    Parameters
-    ----------
-    edges : sequence of Tensor or GradientEdge or None
-        As `edges_of` returns them.
-    diffs : sequence of Tensor
-        The gradients by the results.
-    leaves : sequence of Tensor
-        What was recorded from.
-    needs : sequence of bool
-        Which leaves' gradients are wanted.
-    """
-    pairs = [(edge, d) for edge, d in zip(edges, diffs, strict=False) if edge is not None]
-    is_wanted = [x.requires_grad and need for x, need in zip(leaves, needs, strict=True)]
-    if not pairs or not any(is_wanted):
-        return [None] * len(leaves)
-    wanted = [leaf for leaf, want in zip(leaves, is_wanted, strict=True) if want]
-    outputs, top_diffs = zip(*pairs, strict=True)
-    found = iter(torch.autograd.grad(outputs, wanted, top_diffs, allow_unused=True))
-    return [next(found) if want else None for want in is_wanted]
-
-
-def family_of(layer_type: str) -> Family:
-    """Return whose kin the layers of a type are; "plain" where the type is not known."""
-    found = registry().get(layer_type)
-    return "plain" if found is None else found.family
-
-
-def layer_type_list() -> StringVec:
-    """Return the names of all known layer types, sorted."""
-    return StringVec(sorted(registry()))
-
-
-def create(layer_param: LayerParameter) -> Layer:
-    """Make the layer that `layer_param` describes.
-
-    Raises
-    ------
-    NetError
-        The type is unknown.
-    CaffeError
-        The layer's class refuses what it is told, or fails.
-    """
-    known = registry()
-    if layer_param.type not in known:
-        hint = did_you_mean(layer_param.type, known)
-        raise NetError(
-            f"layer '{layer_param.name}': unknown layer type '{layer_param.type}'"
-            f"{hint and '; '}{hint} "
-            "(caffe.layer_type_list() names the known ones)",
-            word=layer_param.type,
-        )
-    kind = known[layer_param.type]
-    # A fork's fields choose a class that computes otherwise: not in the place of somebody's own.
-    chooser = next(b for b in kind.__mro__ if issubclass(b, Layer) and "for_param" in vars(b))
-    try:
-        if kind.computes_as is chooser.computes_as:
-            kind = kind.for_param(layer_param)
-        return kind(layer_param)
-    except Exception as error:
-        if kind.passes_errors_on and not isinstance(error, CaffeError):
-            raise
-        named = as_caffe_error(error, f"layer '{layer_param.name}' ({layer_param.type})")
-        if named is error:
-            raise
-        raise named from error

@@ -11,8 +11,9 @@ from ..memory.blob import Shape
 from ..proto.caffe_pb2 import ContrastiveLossParameter, HingeLossParameter, LossParameter
 from ..pytorch import F, torch
 from .axes import four_axes
+from .description import Count
 from .labels import class_labels
-from .layer import Count, Layer, P, register
+from .layer import Layer, P, register
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,10 +17,10 @@ from ..proto.caffe_pb2 import (
     NormalizeParameter,
 )
 from ..pytorch import torch
-from ..weights.layer_weights import WeightBlob
+from ..weights.layer_weights import WeightBlob, in_shapes
 from .axes import four_axes
 from .batch_statistics import normalized
-from .layer import Layer, Parameter, Tensors, in_own_shapes, register
+from .layer import Layer, Parameter, Tensors, register
 from .reach import Alignment, Reach, same_place
 from .translation import Graph, Value, openvino
 
@@ -234,7 +234,7 @@ class ScaledBatchNorm(ForkBatchNorm):
         # With one channel the two orders look alike; the newer one is taken.
         if len(blobs) == 5 and blobs[2].data.size != 1 == blobs[4].data.size:
             blobs = [*blobs[2:], *blobs[:2]]
-        return in_own_shapes(blobs, self.blobs)
+        return in_shapes(blobs, [blob.shape for blob in self.blobs])
 
     def forward(self, x: Tensor, *params: Tensor) -> Tensor:
         *statistics, scale, bias = params
@@ -339,7 +339,7 @@ class Normalize(Layer[NormalizeParameter]):
         return self.param.eps > 0
 
     def adjust_trained(self, blobs: Sequence[WeightBlob]) -> Sequence[WeightBlob]:
-        return in_own_shapes(blobs, self.blobs)
+        return in_shapes(blobs, [blob.shape for blob in self.blobs])
 
     def parameters(self, *bottoms: Shape) -> list[Parameter]:
         filler = FillerParameter(type="constant", value=1)

@@ -18,7 +18,7 @@ from ..engine.steps import Loss, Step
 from ..errors import ArgumentError, CaffeError
 from ..graph import Graph, build_graph, mark_backward
 from ..guarded import guarded
-from ..layers.layer import create
+from ..layers.registry import create
 from ..memory.allocation import FreedMemory
 from ..memory.blob import Blob
 from ..memory.stores import Store

@@ -25,7 +25,8 @@ from ..draw import (
 )
 from ..errors import CaffeError, require
 from ..guarded import guarded
-from ..layers.layer import Family, family_of
+from ..layers.description import Family
+from ..layers.registry import family_of
 from ..paths import PathLike
 from ..proto.caffe_pb2 import EltwiseParameter, LayerParameter
 from .outline import Outline, OutlinedLayer

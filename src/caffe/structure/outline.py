@@ -11,8 +11,9 @@ from ..engine.steps import Step
 from ..errors import ArgumentError, CaffeError, ShapeError
 from ..graph import Graph, Node, build_graph
 from ..guarded import guarded
-from ..layers.layer import Layer, create
+from ..layers.layer import Layer
 from ..layers.python import modules_left_alone
+from ..layers.registry import create
 from ..memory.blob import Blob, Shape, checked_shape
 from ..phases import TEST
 from ..proto.caffe_pb2 import LayerParameter, NetParameter

@@ -11,8 +11,10 @@ from typing import Any
 
 from .. import notebook
 from ..guarded import guarded
-from ..layers.layer import Family, Layer, family_of
+from ..layers.description import Family
+from ..layers.layer import Layer
 from ..layers.reach import SAME, Reach
+from ..layers.registry import family_of
 from ..memory.blob import Shape
 from ..phases import TRAIN
 from .outline import Built, Outline, OutlinedLayer, outline_of
@@ -32,7 +34,8 @@ class Row:
     name, type : str
         As in the net's text.
     family : str
-        Whose kin the layer is: "convolution", "activation", ...; see `caffe.layers.layer.Family`.
+        Whose kin the layer is: "convolution", "activation", ...; see
+        `caffe.layers.description.Family`.
     bottoms, tops : tuple of str
         The blobs' names.
     shapes : tuple of (tuple of int or None)

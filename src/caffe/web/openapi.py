@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, get_args
 
-from ..layers.layer import Family
+from ..layers.description import Family
 from ..mode import PRECISIONS
 from ..version import __version__
 from .inside import SCALES

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -69,6 +69,21 @@ class WeightBlob:
     def in_shape(self, shape: tuple[int, ...]) -> WeightBlob:
         """Return the same numbers in another shape."""
         return WeightBlob(shape, self.values)
+
+
+def in_shapes(
+    blobs: Sequence[WeightBlob], shapes: Sequence[tuple[int, ...]]
+) -> Sequence[WeightBlob]:
+    """Return blobs in a layer's own shapes, where they hold as many numbers.
+
+    Forks write one and the same parameter as (C), (1, C) or (1, C, 1, 1).
+    """
+    if len(blobs) != len(shapes):
+        return blobs
+    return [
+        blob.in_shape(tuple(shape)) if blob.count == math.prod(shape) else blob
+        for blob, shape in zip(blobs, shapes, strict=True)
+    ]
 
 
 def _read(values: Values) -> np.ndarray:

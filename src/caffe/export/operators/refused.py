@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...layers.layer import registry
+from ...layers.registry import registry
 from ..onnx_graph import refuse
 
 TRAINING = "it is for training and testing; name the outputs that are wanted, before it"

@@ -14,7 +14,8 @@ from ...proto.caffe_pb2 import (
 )
 from ...pytorch import torch
 from ..asking import is_any
-from ..layer import Count, Layer, register
+from ..description import Count
+from ..layer import Layer, register
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -20,7 +20,8 @@ from ...phases import TRAIN
 from ...processes import Birthplace, in_forked_child
 from ...proto.caffe_pb2 import ResizeParameter
 from ...pytorch import torch
-from ..layer import Count, Layer, P
+from ..description import Count
+from ..layer import Layer, P
 from .data_transformer import DataTransformer, noting_random_sources, put_random_states
 from .entries import Batch, Source
 from .transform_fields import MOVING, OF_BOXES, asked, warn_of_idle
