@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from ..layers.gradients import gradients_through
 from ..memory.stores import Store
-from .steps import Record, Step
+from .record import Record
+from .steps import Step
 
 
 def joined(steps: Sequence[Step]) -> list[Step | Joined]:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .. import mode
-from ..errors import CaffeError, NetError, as_caffe_error
+from ..errors import NetError
 from ..graph import Node
 from ..layers import asking
 from ..layers.description import Count
-from ..layers.gradients import edges_of
 from ..layers.layer import Layer, as_tensors
 from ..memory.blob import Blob, Shape
 from ..memory.stores import Store
 from ..memory.synced import SyncedMemory
 from ..pytorch import torch
 from ..vectors import BlobVec, RawBlobVec
+from .blame import Blame
+from .record import Record
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -420,31 +420,6 @@ class Step:
         top.put_diff(torch.full(top.shape, weight))
 
 
-class Blame:
-    """Turns whatever is raised inside into an error that names a step's layer and its blobs."""
-
-    __slots__ = ("_step",)
-
-    def __init__(self, step: Step) -> None:
-        self._step = step
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        """Raise the error by its new name."""
-        if not isinstance(error, Exception):
-            return
-        step = self._step
-        if step.layer.passes_errors_on and not isinstance(error, CaffeError):
-            return
-        named = as_caffe_error(error, step.label, step.facts())
-        if named is not error:
-            raise named from error
-
-
 def channels_last(x: Tensor) -> Tensor:
     """Return pictures so that all channels of a place are beside each other, as the strides say.
 
@@ -454,45 +429,6 @@ def channels_last(x: Tensor) -> Tensor:
         return x.contiguous(memory_format=torch.channels_last)
     height, width = x.shape[2:]
     return x.as_strided(x.shape, (height * width, 1, width, 1))
-
-
-class Record:
-    """A forward that autograd remembers, so that its gradient needs no second one.
-
-    Parameters
-    ----------
-    leaves, results : sequence of Tensor
-        As `Layer.record` returns them.
-    store : Store or None
-        Where it was computed.
-    """
-
-    def __init__(self, leaves: Sequence[Tensor], results: Sequence[Tensor], store: Store | None):
-        self.leaves, self.edges = leaves, edges_of(results)
-        self.dtype = next((x.dtype for x in leaves), torch.float32)
-        self._store = store
-        self._read: list[tuple[Blob, SyncedMemory, int]] = []
-        self._tops: list[Blob] = []
-
-    def note(self, *steps: Step) -> None:
-        """Note which values the steps have read, now that they have run."""
-        self._tops = [top for step in steps for top in step.tops]
-        written = {id(top) for top in self._tops}
-        for step in steps:
-            bottoms = [blob for blob in step.bottoms if id(blob) not in written]
-            for blob in (*bottoms, *step.layer.blobs):
-                self._read.append((blob, blob.memory, blob.memory.version))
-
-    def holds(self, store: Store | None) -> bool:
-        """Tell whether nobody may have written into what the steps read and made.
-
-        Layers that run in place on their tops may: as in Caffe the gradient does not ask for that.
-        """
-        if self._store != store or any(blob.memory is not memory for blob, memory, _ in self._read):
-            return False
-        tops = [(top.memory, top.memory.computed) for top in self._tops]
-        read = [(memory, version) for _, memory, version in self._read]
-        return all(m.version == version and not m.is_lent for m, version in (*read, *tops))
 
 
 def sum_of(losses: Iterable[Loss]) -> Loss:
