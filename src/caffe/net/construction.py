@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import ArgumentError, CaffeError, NetError
-from ..layers.layer import Layer
 from ..paths import PathLike, is_path, path_text
 from ..phases import NAMES, check_phase
 from ..proto import files
@@ -92,18 +91,3 @@ def naming_source(source: str | None) -> Iterator[None]:
     except CaffeError as error:
         name_source(error, source)
         raise
-
-
-def loss_weights(layer: Layer, tops: int) -> list[float]:
-    """Return what each of a layer's tops adds to the loss; raises NetError for a wrong number."""
-    given = list(layer.layer_param.loss_weight)
-    if not given and layer.default_loss_weight:
-        given = [layer.default_loss_weight]
-    may_stop_early = bool(given and layer.default_loss_weight)
-    if len(given) > tops or (given and len(given) < tops and not may_stop_early):
-        raise NetError(
-            f"layer '{layer.name}' ({layer.type}): loss_weight stands {len(given)} times, "
-            f"but the layer has {tops} tops: give it once per top, or not at all",
-            word=layer.name,
-        )
-    return given + [0.0] * (tops - len(given))

@@ -14,27 +14,22 @@ from ..engine import layerwise
 from ..engine.callbacks import Callback, Callbacks
 from ..engine.debug_info import report_backward, report_forward
 from ..engine.runner import Runner
-from ..engine.steps import Loss, Step
+from ..engine.steps import Loss
 from ..errors import ArgumentError, CaffeError
-from ..graph import Graph, build_graph, mark_backward
+from ..graph import build_graph
 from ..guarded import guarded
-from ..layers.registry import create
 from ..memory.allocation import FreedMemory
-from ..memory.blob import Blob
 from ..memory.stores import Store
 from ..paths import PathLike
-from ..phases import TRAIN
 from ..proto.caffe_pb2 import NetParameter
-from ..vectors import BlobVec, IntVec, RawBlobVec
 from ..waiting import Working
-from .alignment import warn_of_unsaid_offsets
 from .batch import batches, trimmed
+from .building import build
 from .by_name import Results
 from .checks import assign, check_all_given, check_callable, known_blobs, known_layer
-from .construction import loss_weights, naming_source, read_model, sort_arguments
+from .construction import naming_source, read_model, sort_arguments
 from .inside import Inside
-from .log import BuildingLog, tell_text
-from .parameters import ParameterList
+from .log import tell_text
 from .trained import copy_trained, save_caffemodel, save_hdf5, share_trained
 from .views import View, Views
 from .weights_report import WeightsReport
@@ -101,74 +96,21 @@ class Net(Views):
         self.source, param = read_model(network_file)
         with naming_source(self.source):
             tell_text(param, phase, level, stages or ())
-            graph = build_graph(param, phase, level, stages or ())
-            self._build(graph, param)
+            self._graph = build_graph(param, phase, level, stages or ())
+            self._steps, blobs, self._parameters = build(self._graph, param.force_backward)
+            self._runner = Runner(self._steps)
+            self._view = View.of(self._graph, self._steps, blobs)
+        self.name = self._graph.name
+        self.debug_info = param.debug_info
+        self._callbacks = Callbacks()
+        self._weights_report: WeightsReport | None = None
         if weights is not None:
             self.copy_from(weights)
-
-    def _build(self, graph: Graph, param: NetParameter) -> None:
-        self.name = graph.name
-        self.debug_info = param.debug_info
-        self._graph = graph
-        self._steps: list[Step] = []
-        self._parameters = ParameterList()
-        self._weights_report: WeightsReport | None = None
-        log = BuildingLog()
-        layers = [create(node.param) for node in graph.nodes]
-        graph.add_automatic_tops([layer.added_tops for layer in layers])
-        blobs = BlobVec(Blob() for _ in graph.blob_names)
-        for node, layer in zip(graph.nodes, layers, strict=True):
-            step = Step(
-                node,
-                layer,
-                RawBlobVec(blobs[b] for b in node.bottoms),
-                RawBlobVec(blobs[t] for t in node.tops),
-                [graph.blob_names[b] for b in node.bottoms],
-                [graph.blob_names[t] for t in node.tops],
-            )
-            log.begin(step)
-            step.setup()
-            step.is_recorded = layer.phase == TRAIN
-            node.loss_weights = loss_weights(layer, len(node.tops))
-            step.put_loss_weights()
-            log.end(step)
-            with step.blame():
-                self._parameters.add(layer)
-            # By the text, not by what the layer adds to its own copy: as in Caffe the backward
-            # pass visits a BatchNorm whose text is silent about its blobs.
-            specs = node.param.param
-            node.learns = [
-                not node.param.freeze and (i >= len(specs) or specs[i].lr_mult != 0)
-                for i in range(len(layer.blobs))
-            ]
-            self._steps.append(step)
-        self._parameters.share()
-        warn_of_unsaid_offsets(self._steps)
-        self._mark_backward(False)
-        log.close(graph)
-        if param.force_backward:
-            self._mark_backward(True)
-        self._runner = Runner(self._steps)
-        self._callbacks = Callbacks()
-        self._view = View.of(graph, self._steps, blobs)
-
-    def _mark_backward(self, force: bool) -> None:
-        may_force = [
-            [b not in step.layer.no_gradient_for for b in range(len(step.bottoms))]
-            for step in self._steps
-        ]
-        mark_backward(self._graph, force, may_force)
 
     @property
     def inside(self) -> Inside:
         """The parts that the net is made of, for the package's own modules."""
         return Inside(self._graph, self._steps, self._parameters, self._runner)
-
-    def _bottom_ids(self, layer: int) -> IntVec:
-        return IntVec(self._graph.nodes[layer].bottoms)
-
-    def _top_ids(self, layer: int) -> IntVec:
-        return IntVec(self._graph.nodes[layer].tops)
 
     # Running.
 

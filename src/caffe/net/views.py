@@ -70,6 +70,7 @@ class View:
 class Views:
     """pycaffe's names for the parts of a net."""
 
+    _graph: Graph
     _view: View
 
     @property
@@ -146,3 +147,11 @@ class Views:
     def _blob_loss_weights(self) -> DtypeVec:
         """What each blob adds to the loss, by the blob's number."""
         return self._view.loss_weights
+
+    def _bottom_ids(self, layer: int) -> IntVec:
+        """The numbers of the blobs that the layer of this number reads."""
+        return IntVec(self._graph.nodes[layer].bottoms)
+
+    def _top_ids(self, layer: int) -> IntVec:
+        """The numbers of the blobs that it writes."""
+        return IntVec(self._graph.nodes[layer].tops)
