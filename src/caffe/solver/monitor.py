@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any
 
 from ..errors import NetError, did_you_mean
+from ..logs import say
 from ..proto.caffe_pb2 import SolverParameter
 
 
@@ -87,6 +88,21 @@ class Monitor:
         else:
             self.worse += 1
         return better
+
+    def judge(self, value: float, iteration: int) -> Verdict:
+        """Take in a test's value; tell whether it is the best, or tests are no better for long."""
+        if self.see(value, iteration):
+            say("solver.cpp:414", f"Best {self.name} so far: {value:g}")
+            return Verdict.BEST
+        if not self.is_exhausted:
+            return Verdict.NONE
+        best = "none" if self.best is None else f"{self.best:g}"
+        say(
+            "solver.cpp:414",
+            f"{self.name} is no better for {self.worse} tests: its best was {best} at "
+            f"iteration {self.iteration}",
+        )
+        return Verdict.STOP
 
     @property
     def is_exhausted(self) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import NetError, did_you_mean
+from ..logs import say
 from ..proto.caffe_pb2 import SolverParameter, SolverState
 
 Policy = Callable[[SolverParameter, int, int], float]
@@ -161,6 +162,27 @@ class Rate:
             self._fall(iteration, loss)
             rate = POLICIES[param.lr_policy](param, iteration, self.current_step)
         return max(rate, param.min_lr)
+
+    def told(self, iteration: int, loss: float, is_shown: bool) -> float:
+        """Return the rate as `at` does, and tell the log when it has fallen.
+
+        Parameters
+        ----------
+        iteration, loss
+            See `at`.
+        is_shown : bool
+            Whether the log tells of this step, and so of a new minimum of the loss.
+        """
+        fallen, least = self.current_step, self.plateau.minimum_loss
+        rate = self.at(iteration, loss)
+        kind = {"multistep": "MultiStep", "plateau": "Plateau"}.get(self.param.lr_policy)
+        if kind and self.current_step != fallen:
+            status = f"Iteration {iteration}, step = {self.current_step}"
+            say("sgd_solver.cpp:50", f"{kind} Status: {status}")
+        if is_shown and self.plateau.minimum_loss != least:
+            status = f"current minimum_loss = {self.plateau.minimum_loss:g}"
+            say("sgd_solver.cpp:84", f"Plateau Status: Iteration {iteration}, {status}")
+        return rate
 
     def momentum_factor(self, iteration: int) -> float:
         """Return what SGD's momentum is multiplied by while the rate rises in Intel's way.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..errors import NetError, WeightsError
 from ..net.net import Net
@@ -149,6 +150,34 @@ def load(
                 f"{what}: it is of another type of solver"
             )
     return state, _weights(path, state.learned_net)
+
+
+def check_method(path: str, more: Mapping[str, Any], name: str, remembers: Sequence[str]) -> None:
+    """Refuse a state of a solver that remembers something else.
+
+    Parameters
+    ----------
+    path : str
+        The state's file.
+    more : mapping
+        What stands in the file beside it, if anything does.
+    name : str
+        The solver's method.
+    remembers : sequence of str
+        What the method keeps of the gradients.
+
+    Raises
+    ------
+    WeightsError
+        The state is another solver's.
+    """
+    kept = more.get("remembers", remembers)
+    # Squares of one kind or another do for each other, as in Caffe.
+    if list(map(are_squares, kept)) != list(map(are_squares, remembers)):
+        raise WeightsError(
+            f"{path}: its solver kept {' and '.join(kept)} of the gradients, this one "
+            f"({name}) keeps {' and '.join(remembers)}: it is of another type of solver"
+        )
 
 
 def _weights(path: str, learned: str) -> str | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from .. import mode, parallel
-from ..errors import ArgumentError, CaffeWarning, WeightsError
+from ..errors import ArgumentError, CaffeWarning
 from ..logs import is_told, say
 from ..net.construction import naming_source
 from ..net.net import Net, checked_net
@@ -23,17 +22,14 @@ from ..weights.solver_state import State
 from . import settings, sidecar, snapshots, testing
 from .communication import Together, agreed, mean_of
 from .finite import check_loss, check_parameters
-from .log import output_line
-from .methods import METHODS, are_squares
+from .log import Lap, output_line
+from .methods import METHODS
 from .monitor import Monitor, Verdict
 from .passes import add_gradients
 from .rates import Plateau, Rate, momentum_at, weight_decay_at
 from .smoothed_loss import SmoothedLoss
 from .update import Update
 from .watching import Stepped, Watcher
-
-if TYPE_CHECKING:
-    pass
 
 Callback = Callable[[], None]
 
@@ -211,7 +207,7 @@ class Solver:
 
     def _steps(self, iterations: int) -> None:
         end = self.iter + iterations
-        self._lap = (time.perf_counter(), self.iter)
+        self._lap = Lap(self.iter)
         while self.iter < end:
             self.net.clear_param_diffs()
             # A snapshot of the best test goes on behind that test.
@@ -315,19 +311,11 @@ class Solver:
         self._update.apply(rate, weight_decay, self.iter + 1, mode.current_store())
 
     def _next_rate(self) -> float:
-        """Return the next step's rate, and say when it has fallen."""
-        fallen, least = self._rate.current_step, self._rate.plateau.minimum_loss
+        """Return the next step's rate; SGD's momentum goes with it."""
         loss = self._loss.value
         if self.param.lr_policy == "plateau":
             loss = mean_of(loss)
-        rate = self._rate.at(self.iter, loss)
-        kind = {"multistep": "MultiStep", "plateau": "Plateau"}.get(self.param.lr_policy)
-        if kind and self._rate.current_step != fallen:
-            status = f"Iteration {self.iter}, step = {self._rate.current_step}"
-            say("sgd_solver.cpp:50", f"{kind} Status: {status}")
-        if self._is_display_due() and self._rate.plateau.minimum_loss != least:
-            status = f"current minimum_loss = {self._rate.plateau.minimum_loss:g}"
-            say("sgd_solver.cpp:84", f"Plateau Status: Iteration {self.iter}, {status}")
+        rate = self._rate.told(self.iter, loss, self._is_display_due())
         if self.method_name == "SGD":
             factor = self._rate.momentum_factor(self.iter)
             self._method.momentum = momentum_at(self.param, self.iter, rate) * factor
@@ -383,15 +371,7 @@ class Solver:
         shapes = [tuple(array.shape) for array in self._update.history]
         state, weights = snapshots.load(path, shapes, self._method.remembers)
         more = sidecar.read(path)
-        ours = list(self._method.remembers)
-        kept = more.get("remembers", ours)
-        # Squares of one kind or another do for each other, as in Caffe.
-        if list(map(are_squares, kept)) != list(map(are_squares, ours)):
-            raise WeightsError(
-                f"{path}: its solver kept {' and '.join(kept)} of the gradients, this one "
-                f"({self.method_name}) keeps {' and '.join(ours)}: it is of "
-                "another type of solver"
-            )
+        snapshots.check_method(path, more, self.method_name, self._method.remembers)
         if weights is not None:
             self.net.copy_from(weights)
         say("sgd_solver.cpp:320", "SGDSolver: restoring history")
@@ -451,15 +431,9 @@ class Solver:
         return bool(self.param.display) and self.iter % self.param.display == 0
 
     def _show(self) -> None:
-        since, before = self._lap
-        now = time.perf_counter()
-        seconds, self._lap = now - since, (now, self.iter)
-        speed = f"{(self.iter - before) / (seconds or 1):g} iter/s, {seconds:g}s"
-        say(
-            "solver.cpp:239",
-            f"Iteration {self.iter} ({speed}/{self.param.display} iters), "
-            f"loss = {self._loss.value:g}",
-        )
+        speed, loss = self._lap.speed(self.iter), self._loss.value
+        speed += f"/{self.param.display} iters"
+        say("solver.cpp:239", f"Iteration {self.iter} ({speed}), loss = {loss:g}")
         for index, (blob, value, weight) in enumerate(testing.outputs_of(self.net)):
             say("solver.cpp:258", output_line("Train", index, blob, value, weight))
 
@@ -472,30 +446,13 @@ class Solver:
         if not self.param.monitor:
             return
         # Who does not test itself does what the first solver has found.
-        verdict = Verdict.NONE if self._stopped else self._judge(outputs)
+        verdict = Verdict.NONE
+        if self.is_root and not self._stopped:
+            verdict = self._monitor.judge(outputs[self._monitor.name], self.iter)
         verdict = Verdict(agreed(verdict.value))
         if verdict is Verdict.BEST and self.param.snapshot_best:
             self._save(snapshots.BEST)
         self._stopped |= verdict is Verdict.STOP
-
-    def _judge(self, outputs: dict[str, float]) -> Verdict:
-        """Tell whether a test was the best, or tests have become no better for long."""
-        monitor = self._monitor
-        if not self.is_root:
-            return Verdict.NONE
-        value = outputs[monitor.name]
-        if monitor.see(value, self.iter):
-            say("solver.cpp:414", f"Best {monitor.name} so far: {value:g}")
-            return Verdict.BEST
-        if not monitor.is_exhausted:
-            return Verdict.NONE
-        best = "none" if monitor.best is None else f"{monitor.best:g}"
-        say(
-            "solver.cpp:414",
-            f"{monitor.name} is no better for {monitor.worse} tests: its best was {best} at "
-            f"iteration {monitor.iteration}",
-        )
-        return Verdict.STOP
 
     def _test(self, number: int) -> dict[str, float]:
         say("solver.cpp:347", f"Iteration {self.iter}, Testing net (#{number})")
