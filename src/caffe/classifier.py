@@ -15,7 +15,8 @@ from . import homes, mode
 from .errors import CaffeError, NetError, ShapeError
 from .io.given import Picture, is_one_picture, read_given, several
 from .io.read_ahead import read_ahead
-from .io.recipe import STRETCH, PictureRecipe, cut_crops, said_recipe
+from .io.recipe import STRETCH, PictureRecipe, said_recipe
+from .io.resizing import cut_crops
 from .io.transformer import Transformer, recipe_of, transformer_of
 from .net.checks import known_blobs
 from .net.net import Net

@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import homes
 from .errors import CaffeError, NetError, ShapeError
-from .io.pictures import load_image, resize_image
+from .io.pictures import load_image
 from .io.recipe import said_recipe
+from .io.resizing import resize_image
 from .io.transformer import transformer_of
 from .net.net import Net
 from .paths import PathLike, path_text

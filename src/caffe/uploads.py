@@ -1,7 +1,7 @@
 """Pictures sent to a GPU as the bytes that they are, and made into a net's items there.
 
 That is a quarter of the memory to be sent, and leaves the CPUs to what reads files. What is
-computed is, operation by operation, what `io.recipe` and `io.pictures` compute on the CPU.
+computed is, operation by operation, what `io.recipe` and `io.resizing` compute on the CPU.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import mode
-from .io.pictures import Samples, samples_between, ten_crops
 from .io.recipe import STRETCH, PictureRecipe, fit_mean
+from .io.resizing import Samples, samples_between, ten_crops
 from .memory.blob import Blob
 from .memory.stores import Store
 from .pytorch import torch

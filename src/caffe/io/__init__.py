@@ -14,7 +14,8 @@ from .arrays import (
     datum_to_array,
     load_mean,
 )
-from .pictures import load_image, oversample, resize_image
+from .pictures import load_image
+from .resizing import oversample, resize_image
 from .scientific import resize, scikit_image, zoom
 from .transformer import Transformer
 

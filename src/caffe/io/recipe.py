@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import CaffeError, ShapeError
-from .pictures import GREY_WEIGHTS, Dims, resize_image, resize_planes, ten_crops
+from .pictures import GREY_WEIGHTS
+from .resizing import Dims, cut_crops, resize_image
 
 STRETCH, LETTERBOX, SHORTER_SIDE = "stretch", "letterbox", "shorter side"
 FITS = (STRETCH, LETTERBOX, SHORTER_SIDE)
@@ -349,46 +350,6 @@ def said_recipe(
         "crop": None,
     }
     return PictureRecipe(**values).because("as said")
-
-
-def cut_crops(
-    image: NDArray[Any], dims: Dims, crop: Dims, oversample: bool, white: float = 1.0
-) -> list[Array]:
-    """Resize a picture, and cut its middle or its ten crops out.
-
-    Parameters
-    ----------
-    image : array
-        Height x width x channels, not empty.
-    dims, crop : (int, int)
-        Height and width of the resized picture, and of the crops.
-    oversample, white
-        See `PictureRecipe.apply`.
-
-    Returns
-    -------
-    list of numpy.ndarray
-        Channels x height x width each, float32; the ten share their memory.
-
-    Raises
-    ------
-    ShapeError
-        The crop is larger than the picture.
-    """
-    windows = ten_crops(dims, crop)
-    # Only what is cut out is computed.
-    rows, columns = (slice(None), slice(None)) if oversample else windows[4]
-    size = (int(dims[0]), int(dims[1]))
-    if image.shape[:2] == size:
-        planes = image[rows, columns].astype(np.float32).transpose(2, 0, 1)
-    else:
-        planes = resize_planes(image, size, rows, columns)
-    if white != 1:
-        planes /= np.float32(white)
-    if not oversample:
-        return [planes]
-    crops = [planes[:, rows, columns] for rows, columns in windows]
-    return crops + [crop[:, :, ::-1] for crop in crops]
 
 
 def fill_item(

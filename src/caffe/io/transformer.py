@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import CaffeError, NetError, ShapeError
 from ..guarded import guarded
 from ..notebook import table
-from .pictures import Dims, resize_planes
 from .recipe import PictureRecipe, fill_item, fit_mean, fits, number_text, said_recipe
+from .resizing import Dims, resize_planes
 
 CHANNELS_FIRST = (2, 0, 1)
 """The order of axes that turns H x W x K into K x H x W."""
