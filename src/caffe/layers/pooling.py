@@ -18,10 +18,10 @@ from ..proto.caffe_pb2 import LayerParameter, PoolingParameter, SPPParameter
 from ..pytorch import F, torch
 from .asking import put_off
 from .axes import picture_size
-from .convolution import SIDES, same_padding
 from .layer import Layer, register
 from .reach import Alignment, Reach, all_places
 from .translation import Graph, Value, openvino
+from .windows import SIDES, same_padding
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,13 +11,12 @@ from ...layers.convolution import (
     Convolution,
     ConvolutionDepthwise,
     Deconvolution,
-    Im2col,
     Kernels,
     PaddedConvolution,
-    Windowed,
 )
 from ...layers.local import Local
 from ...layers.volumes import Convolution3D, Deconvolution3D
+from ...layers.windows import Im2col, Windowed
 from ...memory.blob import Shape
 from ..onnx_graph import OnnxGraph, Value, onnx
 
