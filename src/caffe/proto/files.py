@@ -13,7 +13,8 @@ from ..guarded import guarded
 from ..logs import say
 from ..paths import PathLike, path_text
 from . import caffe_pb2, contents
-from .text import check_required, decode, parse_text
+from .reader import check_required
+from .text import decode, parse_text
 from .upgrade import upgrade_net_in_place, upgrade_solver
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
