@@ -184,7 +184,7 @@ def _show(figures: list[dict[str, Any]], facts: dict[str, Any], path: Path | Non
         figure["ratios"] = {
             "ours / best of ORT, OV": ratio(figure, peers.BEST_OF),
             "ours / best": ratio(figure, others),
-            "torch engine / best of ORT, OV": ratio(figure, peers.BEST_OF, peers.DEFAULT_INSTALL),
+            "default / best of ORT, OV": ratio(figure, peers.BEST_OF, peers.DEFAULT_INSTALL),
         }
         cells = [f"{figure['ms'][p]:.1f}" if p in figure["ms"] else "" for p in peers.NAMES]
         precision = "" if figure["precision"] == "float32" else f", {figure['precision']}"

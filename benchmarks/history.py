@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-OURS = ("Recaffe", "torch engine")
+OURS = ("Recaffe", "default installation", "torch engine")
 PLACE = Path(__file__).with_name("history.md")
 HEAD = """# How quick each commit was
 

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from torch_model import TorchNet
 
 import caffe
+from caffe.engine.backends.choice import LIBRARIES
 
 Array = NDArray[np.float32]
 Run = Callable[[Array], Array]
 
 OURS = "Recaffe"
-DEFAULT_INSTALL = "torch engine"
-"""This project as it is without the extra openvino."""
+DEFAULT_INSTALL = "default installation"
+"""This project as it is without extras."""
 
 
 class Recaffe:
@@ -58,9 +59,12 @@ def layer_by_layer(files: Files) -> Run:
     return Recaffe(files, 0, "float32", "layerwise")
 
 
-def recaffe_torch(files: Files, threads: int, precision: str) -> Run:
-    """This project by PyTorch alone."""
-    return Recaffe(files, threads, precision, "torch")
+def default_installation(files: Files, threads: int, precision: str) -> Run:
+    """This project by PyTorch and what that brings along, in a process that is for that alone."""
+    for engine, library in list(LIBRARIES.items()):
+        if library.packages != ("torch",):
+            del LIBRARIES[engine]
+    return Recaffe(files, threads, precision)
 
 
 def onnx_runtime(files: Files, threads: int, precision: str) -> Run:
@@ -240,7 +244,7 @@ def _net(files: Files) -> caffe.Net:
 
 _MAKERS: dict[str, tuple[str, tuple[str, ...], Callable[[Files, int, str], Run]]] = {
     OURS: ("caffe", ("float32", "bfloat16", "float16"), Recaffe),
-    DEFAULT_INSTALL: ("caffe", ("float32", "bfloat16", "float16"), recaffe_torch),
+    DEFAULT_INSTALL: ("caffe", ("float32", "bfloat16", "float16"), default_installation),
     "ONNX Runtime": ("onnxruntime", ("float32",), onnx_runtime),
     "OpenVINO": ("openvino", ("float32", "bfloat16", "float16"), openvino),
     "OpenCV": ("cv2", ("float32",), opencv),

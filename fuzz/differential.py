@@ -14,11 +14,15 @@ import torch
 from numpy.typing import NDArray
 
 import caffe
+from caffe import onednn
 
 from .engines import OVERFLOW, Arrays, Differs, differences, exact, fill, remembering, running
 from .nets import Drawn, draw_net
 
-ENGINES = ("torch",) * 10 + ("auto",) * 4 + ("openvino",) * 2 + ("onnxruntime",) * 2
+ENGINES = (
+    *(("torch",) * 10 + ("auto",) * 4 + ("openvino",) * 2 + ("onnxruntime",) * 2),
+    *("onednn",) * 2 * onednn.joins_graphs(),
+)
 """How often each engine is tried; libraries take long to prepare."""
 
 QUIET_RUNS = 10

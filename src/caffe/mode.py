@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from .memory.stores import Store
 
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
-ENGINES = ("auto", "torch", "openvino", "onnxruntime", "mnn", "layerwise")
+ENGINES = ("auto", "torch", "onednn", "openvino", "onnxruntime", "mnn", "layerwise")
 
 LIBRARIES = {
     "openvino": ("OpenVINO", "openvino"),
     "onnxruntime": ("ONNX Runtime", "onnxruntime"),
     "mnn": ("MNN", "MNN"),
+    "onednn": ("oneDNN's graph", "torch"),
 }
 """The engines that are other libraries, with their names and the modules that load them."""
 
@@ -230,20 +231,21 @@ def set_engine(engine: str) -> None:
 
     Parameters
     ----------
-    engine : {"auto", "torch", "openvino", "onnxruntime", "mnn", "layerwise"}
+    engine : {"auto", "torch", "onednn", "openvino", "onnxruntime", "mnn", "layerwise"}
         "torch" runs a net that needs no gradients by a prepared plan: layers joined, weights packed
         for PyTorch's kernels, blobs computed when looked at, large convolutions by Winograd's
         algorithm where some runs show that it is quicker (results differ in the last digits
-        then). "openvino", "onnxruntime" and "mnn" let that library (the extra of that name) run
-        as much of the plan as it can on the CPU; it is prepared at the first forward, which takes
-        up to a second or two. "auto" begins with "torch", tries what is installed of them from the
-        fifth forward of the same shapes and weights on, and keeps the quickest. "layerwise" runs
-        one layer after another and writes every blob, always.
+        then). "onednn" has oneDNN, which PyTorch brings along, run as much of the plan as it can
+        on the CPU as one graph; "openvino", "onnxruntime" and "mnn" that library (the extra of
+        that name). It is prepared at the first forward, which takes up to a second or two. "auto"
+        begins with "torch", tries what is there of them from the fifth forward of the same shapes
+        and weights on, and keeps the quickest. "layerwise" runs one layer after another and writes
+        every blob, always.
 
     Raises
     ------
     CaffeError
-        There is no such engine.
+        There is no such engine, or not with this PyTorch.
     MissingExtraError
         A library is asked for that is not installed.
     """
@@ -254,6 +256,14 @@ def set_engine(engine: str) -> None:
         # Where it is there it is loaded by its first use, which takes time.
         if find_spec(module) is None:
             require(module, engine, "the engine of that name")
+    if engine == "onednn":
+        from . import onednn
+
+        if not onednn.joins_graphs():
+            raise CaffeError(
+                "this PyTorch hands no graphs to oneDNN (it does on x86, up to Python 3.13): "
+                "use the engine 'torch' or 'auto'"
+            )
     _state.engine = engine
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import platform
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,16 @@ def multiplies_quicker() -> bool:
     On x86 that is MKL, whose products know no AVX-512 on other makers' processors than Intel's.
     """
     return has_packed_operators() and platform.machine().lower() in ("x86_64", "amd64")
+
+
+@functools.cache
+def joins_graphs() -> bool:
+    """Tell whether PyTorch's TorchScript hands whole graphs to it; it ends with Python 3.13."""
+    return (
+        multiplies_quicker()
+        and hasattr(torch.jit, "enable_onednn_fusion")
+        and sys.version_info < (3, 14)
+    )
 
 
 @functools.cache

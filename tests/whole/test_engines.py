@@ -8,7 +8,9 @@ from random import Random
 import pytest
 
 import caffe
+from caffe import onednn
 from caffe.engine.backends.mnn_layers import mnn
+from caffe.engine.backends.onednn_graph import graph
 from caffe.engine.plan.operation import operation
 from caffe.layers.registry import registry
 from caffe.layers.translation import openvino
@@ -34,7 +36,9 @@ def test_a_layer_over_its_parameters(kind: str) -> None:
     # MNN knows few layers.
     is_mnns = HAS_MNN and registry()[kind].computes_as in mnn.kinds()
     is_translated = HAS_ONNX_RUNTIME and registry()[kind].computes_as in openvino.kinds()
+    is_onednns = onednn.joins_graphs() and registry()[kind].computes_as in graph.kinds()
     others = (*OTHERS, *["onnxruntime"] * is_translated, *["mnn"] * is_mnns)
+    others = (*others, *["onednn"] * is_onednns)
     for seed in range(EACH):
         text = layers.draw(Random(f"{kind} {seed}"), kind).net()
         for engine in others:
@@ -50,6 +54,8 @@ def test_a_net_of_layers_that_engines_join(seed: int) -> None:
     others = OTHERS if seed % 4 == 0 else ("torch",)
     if seed % 4 == 1:
         others = (*others, *["onnxruntime"] * HAS_ONNX_RUNTIME, *["mnn"] * HAS_MNN)
+    if seed % 4 == 2:
+        others = (*others, *["onednn"] * onednn.joins_graphs())
     for engine in others:
         found = engines.compare(text, seed, engine)
         assert not found, f"{engine}: {', '.join(map(str, found))} in\n{text}"

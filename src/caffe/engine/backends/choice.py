@@ -18,6 +18,7 @@ from ..plan.operation import Operation, Part
 from ..plan.settings import Settings
 from .backend import Backend, Compiled
 from .mnn import MNN
+from .onednn_graph import OneDnnGraph
 from .onnxruntime import OnnxRuntime
 from .openvino import OpenVINO
 from .recorded import Recorder
@@ -64,10 +65,11 @@ is had back by hundreds of forwards. And the first forward is, to the last digit
 
 PYTORCH = "PyTorch"
 
-LIBRARIES: dict[str, type[MNN] | type[OnnxRuntime] | type[OpenVINO]] = {
+LIBRARIES: dict[str, type[MNN] | type[OneDnnGraph] | type[OnnxRuntime] | type[OpenVINO]] = {
     "openvino": OpenVINO,
     "onnxruntime": OnnxRuntime,
     "mnn": MNN,
+    "onednn": OneDnnGraph,
 }
 """By their engines' names; the first two have a form for most layers."""
 

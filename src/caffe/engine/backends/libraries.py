@@ -136,11 +136,12 @@ class LeftBehind:
     ----------
     engine : str
         What `caffe.set_engine` calls the library.
-    module : str
-        The module that loads it.
+    module : str, optional
+        The module that loads it, and starts its threads. Where there is none they are PyTorch's,
+        and only what has been compiled counts on there being as many as there were.
     """
 
-    def __init__(self, engine: str, module: str) -> None:
+    def __init__(self, engine: str, module: str = "") -> None:
         self._engine, self._module = engine, module
         self._compiled: weakref.WeakSet[Any] = weakref.WeakSet()
         in_forked_child(self._leave)
@@ -151,7 +152,7 @@ class LeftBehind:
 
     def _leave(self) -> None:
         """Do without the library where its threads are missing, if there are any."""
-        if self._module not in sys.modules:
+        if not (self._module in sys.modules if self._module else self._compiled):
             return
         mode.lose_engine(self._engine)
         for compiled in self._compiled:

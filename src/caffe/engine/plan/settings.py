@@ -19,7 +19,7 @@ class Settings:
         What is computed in; blobs are float32 all the same.
     store : Store or None
         Where it is computed; on the CPU where there is none.
-    engine : {"auto", "torch", "openvino", "onnxruntime", "mnn"}
+    engine : {"auto", "torch", "onednn", "openvino", "onnxruntime", "mnn"}
         As `caffe.set_engine` takes it.
     picture_layout : torch.memory_format
         The order in which pictures lie in memory.

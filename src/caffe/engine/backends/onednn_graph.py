@@ -1,0 +1,247 @@
+"""Running a plan's operations as one graph of oneDNN's, which PyTorch brings along.
+
+PyTorch's own calls of oneDNN look up a kernel and ask for memory each time, which for one picture
+takes as long as computing. Its TorchScript hands oneDNN whole parts of a graph instead: they are
+prepared once, joined and packed in oneDNN's own way.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ... import onednn
+from ...layers.activation import ELU, BoundedReLU, Clip, ReLU, ReLU6, Sigmoid, TanH
+from ...layers.convolution import Convolution, ConvolutionDepthwise, PaddedConvolution
+from ...layers.eltwise import Eltwise
+from ...layers.inner_product import InnerProduct
+from ...layers.layer import Layer, as_tensors
+from ...layers.lrn import LRN
+from ...layers.pooling import Pooling, average_pool
+from ...layers.rules import Rules
+from ...layers.shape import Concat, Slice
+from ...layers.softmax import Softmax
+from ...layers.translation import openvino
+from ...memory.blob import Shape
+from ...proto.caffe_pb2 import PoolingParameter
+from ...pytorch import F, torch
+from ..plan.operation import Operation, Part
+from .libraries import Arrays, LeftBehind, Library, are_finite, refusal, take
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_left_behind = LeftBehind("onednn")
+
+PREPARING = 3
+"""In how many runs TorchScript looks at shapes, joins operations and has them prepared."""
+
+Rule = Callable[..., "Tensor | Sequence[Tensor]"]
+
+graph: Rules[Rule] = Rules("form for oneDNN's graph")
+"""What PyTorch computes for a layer, given it, its bottoms and its parameters, in a recording."""
+
+
+class OneDnnGraph(Library):
+    """The backend that has oneDNN compile operations; see `Library`."""
+
+    name = "oneDNN's graph"
+    packages = ("torch",)
+    tolerance = 1e-4
+
+    @classmethod
+    def is_installed(cls) -> bool:
+        """Tell whether this PyTorch hands graphs to oneDNN."""
+        return onednn.joins_graphs()
+
+    def _refusal(self, part: Part) -> str | None:
+        return refusal(part, graph)
+
+    def _compiled(
+        self, operations: Sequence[Operation], inputs: Mapping[int, Shape], outputs: list[int]
+    ) -> CompiledGraph:
+        return CompiledGraph(operations, inputs, outputs)
+
+
+class CompiledGraph:
+    """Operations made ready by oneDNN, for inputs of fixed shapes; see `Compiled`.
+
+    Parameters
+    ----------
+    operations : sequence of Operation
+        Which; the backend takes them all.
+    inputs : mapping of int to tuple of int
+        The memories that they start from, with the blobs' shapes.
+    outputs : list of int
+        The memories whose final values are wanted.
+    """
+
+    def __init__(
+        self, operations: Sequence[Operation], inputs: Mapping[int, Shape], outputs: list[int]
+    ) -> None:
+        _left_behind.add(self)
+        self.outputs = outputs
+        self._inputs: Arrays = {key: np.zeros(shape, np.float32) for key, shape in inputs.items()}
+        self.inputs = {key: torch.from_numpy(array) for key, array in self._inputs.items()}
+        self._given = tuple(self.inputs.values())
+        module = _Recorded(operations, list(inputs), outputs)
+        self._is_odd = module.has_odd_params
+        with torch.no_grad(), _joining(), warnings.catch_warnings():
+            # Of what it takes for values that it could not know: shapes, which do not change.
+            warnings.simplefilter("ignore")
+            traced = torch.jit.trace(module.eval(), self._given, check_trace=False)
+            self._run = torch.jit.freeze(traced)
+            for _ in range(PREPARING):
+                self._run(*self._given)
+
+    def take(self, values: Mapping[int, Tensor]) -> bool:
+        """Take the inputs' values; returns whether they can be computed from."""
+        return take(self._inputs, values) and not self._is_odd
+
+    def run(self) -> dict[int, Tensor]:
+        """Compute from the inputs."""
+        with torch.no_grad():
+            return dict(zip(self.outputs, self._run(*self._given), strict=True))
+
+
+@contextmanager
+def _joining() -> Iterator[None]:
+    """Let TorchScript hand graphs to oneDNN, inside; others' graphs are none of our business."""
+    was_joining = torch.jit.onednn_fusion_enabled()
+    torch.jit.enable_onednn_fusion(True)
+    try:
+        yield
+    finally:
+        torch.jit.enable_onednn_fusion(was_joining)
+
+
+class _Recorded(torch.nn.Module):
+    """Some operations as PyTorch's own functions."""
+
+    def __init__(
+        self, operations: Sequence[Operation], inputs: list[int], outputs: list[int]
+    ) -> None:
+        super().__init__()
+        self._keys, self._outputs = inputs, outputs
+        parts = [part for operation in operations for part in operation.parts]
+        self._steps: list[tuple[Part, list[Tensor]]] = []
+        for part in parts:
+            if not self._fold(part):
+                params = [blob.data_tensor() for blob in part.layer.blobs]
+                self._steps.append((part, params))
+        for _, params in self._steps:
+            params[:] = (
+                x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
+                for x in params
+            )
+        # Those of a recording stay with it.
+        every = [values for _, params in self._steps for values in params]
+        self.has_odd_params = not all(are_finite(values.numpy()) for values in every)
+
+    def _fold(self, part: Part) -> bool:
+        """Fold what multiplies a convolution's channels and adds to them into its parameters."""
+        if not part.layer.is_affine or not self._steps:
+            return False
+        before, params = self._steps[-1]
+        if (
+            not isinstance(before.layer, Convolution)
+            or not part.reads == part.writes == before.writes
+        ):
+            return False
+        wide = [blob.data_tensor().double() for blob in part.layer.blobs]
+        factor, summand = part.layer.affine(*wide)
+        weight, *biases = (values.double() for values in params)
+        bias = biases[0] if biases else weight.new_zeros(len(weight))
+        if factor is not None:
+            weight, bias = weight * factor.view(-1, 1, 1, 1), bias * factor
+        if summand is not None:
+            bias = bias + summand
+        params[:] = weight.float(), bias.float()
+        return True
+
+    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
+        values = {
+            key: x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
+            for key, x in zip(self._keys, given, strict=True)
+        }
+        for part, params in self._steps:
+            xs = [
+                _shaped(values[key], shape)
+                for key, shape in zip(part.reads, part.read_shapes, strict=True)
+            ]
+            for key, top in zip(part.writes, _tops(part, xs, params), strict=True):
+                values[key] = top
+        return tuple(values[key].contiguous() for key in self._outputs)
+
+
+def _shaped(x: Tensor, shape: Shape) -> Tensor:
+    # Whatever stands between two operations keeps them from being joined.
+    return x if tuple(x.shape) == shape else x.reshape(shape)
+
+
+def _tops(part: Part, xs: list[Tensor], params: list[Tensor]) -> Sequence[Tensor]:
+    layer = part.layer
+    if layer.passes_on:
+        return xs
+    if layer.is_affine:
+        across = (1, -1, *[1] * (xs[0].dim() - 2))
+        factor, summand = layer.affine(*params)
+        y = xs[0] if factor is None else xs[0] * factor.reshape(across)
+        return [y if summand is None else y + summand.reshape(across)]
+    return as_tensors(graph.get(layer, *part.read_shapes)(layer, *xs, *params))
+
+
+def _not_of_pictures(layer: Convolution, *shapes: Shape) -> str | None:
+    if len(layer.kernel) != 2:
+        return "no two axes"
+    if isinstance(layer, PaddedConvolution) and layer.is_lopsided:
+        return "padding of its own for each side"
+    return openvino.refusal(layer, *shapes)
+
+
+@graph.rule(Convolution, PaddedConvolution, ConvolutionDepthwise, unless=_not_of_pictures)
+def _convolution(
+    layer: Convolution, x: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    how = layer.stride, layer.pad, layer.dilation, layer.param.group
+    return F.conv2d(x, weight, bias, *how)
+
+
+@graph.rule(InnerProduct)
+def _inner_product(layer: Any, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    (top,) = layer.top_shapes(tuple(x.shape))
+    rows = x.reshape(-1, layer.inputs)
+    return F.linear(rows, weight.t() if layer.param.transpose else weight, bias).reshape(top)
+
+
+@graph.rule(Pooling, unless=openvino.refusal)
+def _pooling(layer: Pooling, x: Tensor) -> Tensor:
+    windows = layer.windows(*x.shape[2:])
+    if layer.param.pool == PoolingParameter.MAX:
+        how = windows.kernel, windows.stride, windows.pad, 1, not windows.floor
+        return torch.max_pool2d(x, *how)
+    return average_pool(x, windows, padding_counts=layer.param.pool == PoolingParameter.AVE)
+
+
+@graph.rule(LRN, unless=openvino.refusal)
+def _lrn(layer: LRN, x: Tensor) -> Tensor:
+    """A convolution of squares whose kernels are 1 for channels nearby."""
+    param, places = layer.param, np.arange(x.shape[1])
+    # By numpy, or a recording would compute it each time.
+    is_near = abs(places[:, None] - places) <= param.local_size // 2
+    band = (param.alpha / param.local_size * is_near).astype(np.float32)[..., None, None]
+    ones = np.full(len(band), param.k, np.float32)
+    base = F.conv2d(x * x, torch.from_numpy(band), torch.from_numpy(ones))
+    if param.beta != 0.75:
+        return x * base.pow(-param.beta)
+    root = base.rsqrt()
+    return x * (root * root.sqrt())
+
+
+@graph.rule(BoundedReLU, Clip, Concat, Eltwise, ELU, ReLU, ReLU6, Sigmoid, Slice, Softmax, TanH)
+def _own(layer: Layer, *tensors: Tensor) -> Tensor | Sequence[Tensor]:
+    return layer.forward(*tensors)
