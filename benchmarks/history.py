@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-OURS = ("Recaffe", "default installation", "torch engine")
+OURS = ("Recaffe", "default installation")
 PLACE = Path(__file__).with_name("history.md")
 HEAD = """# How quick each commit was
 
 Written by `benchmarks/history.py`, which appends: milliseconds per forward, or per step of
-training, medians. "Default" is Recaffe without the extra `openvino`. "Limit" is what computing each
+training, medians. "Default" is Recaffe without extras. "Limit" is what computing each
 layer directly takes at least, by the machine's measured rates (beside it, in GFLOP/s and GB/s).
 "Spread" is how wide the interval is in which the median lies, of the engine that was the least
 steady. Compare rows of one machine alone, and of like notes.

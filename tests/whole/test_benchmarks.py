@@ -104,7 +104,7 @@ def test_figures_are_appended_to_the_history_by_commit(
     }  # fmt: skip
     figure = {
         "net": "caffenet", "batch": 50, "precision": "float32", "limit_ms": 12.34,
-        "ms": {"Recaffe": 20.0, "torch engine": 21.0, "OpenVINO": 19.0, "MNN": 18.0},
+        "ms": {"Recaffe": 20.0, "default installation": 21.0, "OpenVINO": 19.0, "MNN": 18.0},
         "spread": {"Recaffe": 0.01, "MNN": math.nan},
     }  # fmt: skip
     figures, into = tmp_path / "forward.json", tmp_path / "history.md"
