@@ -31,6 +31,12 @@ def multiplies_quicker() -> bool:
 
 
 @functools.cache
+def has_long_vectors() -> bool:
+    """Tell whether it has AVX-512, for which it has more kernels, of gradients above all."""
+    return multiplies_quicker() and torch.backends.cpu.get_cpu_capability() == "AVX512"
+
+
+@functools.cache
 def joins_graphs() -> bool:
     """Tell whether PyTorch's TorchScript hands whole graphs to it; it ends with Python 3.13."""
     return (

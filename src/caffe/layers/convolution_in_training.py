@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from .. import onednn
 from ..memory.blob import Shape
 from ..pytorch import F, torch
 from . import winograd
@@ -14,6 +15,8 @@ from .asking import are_finite
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+# With AVX-512 oneDNN has quick kernels for all gradients by weights: these figures are for others.
 
 MANY_CHANNELS = 48
 """From how many channels of a window on oneDNN is quicker with planes, laying them included."""
@@ -92,7 +95,9 @@ class Convolved:
         return back.by_tiles(diff, turned)
 
     def _of_weight(self, diff: Tensor, x: Tensor, weight: Tensor) -> Tensor | None:
-        """The gradient by the weights as a product of matrices, or by tiles."""
+        """The gradient by the weights as a product of matrices, or by tiles; None for oneDNN's."""
+        if onednn.has_long_vectors():
+            return None
         if self._is_product(weight):
             rows = _rows(diff).t() @ _rows(x[:, :, :: self.stride[0], :: self.stride[1]])
             return rows.view(weight.shape)
@@ -140,7 +145,8 @@ class Convolved:
     def _wants_planes(self, weight: Tensor) -> bool:
         """Whether oneDNN's kernel for channels last, where it has one, takes up to five times."""
         return (
-            not self.transposed
+            not onednn.has_long_vectors()
+            and not self.transposed
             and math.prod(weight.shape[2:]) > 1
             and weight.shape[1] >= MANY_CHANNELS
         )

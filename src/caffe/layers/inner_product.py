@@ -71,7 +71,7 @@ def _is_onednns(x: Tensor, weight: Tensor) -> bool:
 
 def _may_be_turned(weight: Tensor) -> bool:
     """Whether weights that lie by inputs are no hindrance; without AVX-512 very large ones are."""
-    return weight.numel() < VERY_LARGE or torch.backends.cpu.get_cpu_capability() == "AVX512"
+    return weight.numel() < VERY_LARGE or onednn.has_long_vectors()
 
 
 def _is_plain(x: Tensor) -> bool:

@@ -88,13 +88,12 @@ class CompiledGraph:
         self._inputs: Arrays = {key: np.zeros(shape, np.float32) for key, shape in inputs.items()}
         self.inputs = {key: torch.from_numpy(array) for key, array in self._inputs.items()}
         self._given = tuple(self.inputs.values())
-        module = _Recorded(operations, list(inputs), outputs)
-        self._is_odd = module.has_odd_params
+        steps = _Steps(operations, list(inputs), outputs)
+        self._is_odd = steps.has_odd_params
         with torch.no_grad(), _joining(), warnings.catch_warnings():
             # Of what it takes for values that it could not know: shapes, which do not change.
             warnings.simplefilter("ignore")
-            traced = torch.jit.trace(module.eval(), self._given, check_trace=False)
-            self._run = torch.jit.freeze(traced)
+            self._run = torch.jit.trace(steps.run, self._given, check_trace=False)
             for _ in range(PREPARING):
                 self._run(*self._given)
 
@@ -119,13 +118,12 @@ def _joining() -> Iterator[None]:
         torch.jit.enable_onednn_fusion(was_joining)
 
 
-class _Recorded(torch.nn.Module):
+class _Steps:
     """Some operations as PyTorch's own functions."""
 
     def __init__(
         self, operations: Sequence[Operation], inputs: list[int], outputs: list[int]
     ) -> None:
-        super().__init__()
         self._keys, self._outputs = inputs, outputs
         parts = [part for operation in operations for part in operation.parts]
         self._steps: list[tuple[Part, list[Tensor]]] = []
@@ -163,7 +161,8 @@ class _Recorded(torch.nn.Module):
         params[:] = weight.float(), bias.float()
         return True
 
-    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
+    def run(self, *given: Tensor) -> tuple[Tensor, ...]:
+        """Compute the outputs from the inputs."""
         values = {
             key: x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
             for key, x in zip(self._keys, given, strict=True)
