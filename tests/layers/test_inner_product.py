@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 import caffe
+from caffe import onednn
 from caffe.errors import CaffeError
+from caffe.layers.inner_product import product
 from tests.helpers.running import feed, layer_net
 
 
@@ -28,10 +31,15 @@ def test_inner_product_with_normalized_weights_is_no_plain_one() -> None:
         np.testing.assert_allclose(top, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("outputs", [512, 511])
+@pytest.mark.parametrize("outputs", [2048, 2047])
 @pytest.mark.parametrize("transpose", ["false", "true"])
-def test_large_weights_in_shares_give_what_their_formula_says(outputs: int, transpose: str) -> None:
+@pytest.mark.parametrize("is_onednns", [True, False])
+def test_large_weights_give_what_their_formula_says(
+    outputs: int, transpose: str, is_onednns: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # The numbers of columns are such that they divide into shares, and that they do not.
+    if not is_onednns:
+        monkeypatch.setattr(onednn, "multiplies_quicker", lambda: False)
     settings = f"num_output: {outputs} transpose: {transpose}"
     layer = f"""type: "InnerProduct" inner_product_param {{ {settings}
         weight_filler {{ type: "gaussian" std: 0.1 }} bias_filler {{ type: "gaussian" }} }}"""
@@ -48,6 +56,23 @@ def test_large_weights_in_shares_give_what_their_formula_says(outputs: int, tran
     matrix = weight if transpose == "true" else weight.T
     np.testing.assert_allclose(found, x @ matrix + bias, atol=1e-4)
     np.testing.assert_allclose(net.blobs["b0"].diff, diff @ matrix.T, atol=1e-4)
+    by_weight = x.T @ diff if transpose == "true" else diff.T @ x
+    np.testing.assert_allclose(net.params["layer"][0].diff, by_weight, atol=1e-4)
+
+
+def test_a_product_that_is_recorded_has_its_gradient() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, weight = (torch.randn(n, 520, generator=generator) for n in (16, 512))
+    for given in (x, weight):
+        given.requires_grad_()
+    product(x, weight).sum().backward()
+    np.testing.assert_allclose(x.grad, weight.detach().sum(0).expand(16, -1), atol=1e-4)
+
+
+def test_parts_of_larger_arrays_are_multiplied_too() -> None:
+    rows, weight = torch.ones(64, 1024)[:, ::2], torch.ones(1024, 1024)[::2, ::2]
+    for given in (weight, weight.t(), weight.contiguous().t()):
+        assert bool((product(rows, given) == 512).all())
 
 
 def test_inner_product_refuses_another_number_of_inputs() -> None:

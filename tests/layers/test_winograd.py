@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from caffe import onednn
 from caffe.layers import winograd
 from caffe.layers.winograd import POINTS, Winograd, matrices, pays, saves, weight_gradient
 
@@ -26,8 +27,10 @@ def test_the_matrices_make_a_convolution_exactly(r: int) -> None:
      (32, 48, 5, (1, 0), 2, 2)],
 )  # fmt: skip
 @pytest.mark.parametrize("piece", [winograd.PIECE, 2**16, 1])
+@pytest.mark.parametrize("is_onednns", [True, False])
 def test_pieces_of_tiles_make_the_convolution(
     monkeypatch: pytest.MonkeyPatch,
+    is_onednns: bool,
     channels: int,
     outputs: int,
     size: int,
@@ -37,6 +40,8 @@ def test_pieces_of_tiles_make_the_convolution(
     piece: int,
 ) -> None:
     monkeypatch.setattr(winograd, "PIECE", piece)
+    if not is_onednns:
+        monkeypatch.setattr(onednn, "multiplies_quicker", lambda: False)
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(pictures, channels, 13, 22, generator=generator)
     weight = torch.randn(outputs, channels // group, size, size, generator=generator).double()
