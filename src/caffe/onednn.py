@@ -42,6 +42,8 @@ def joins_graphs() -> bool:
     return (
         multiplies_quicker()
         and hasattr(torch.jit, "enable_onednn_fusion")
+        and hasattr(torch._C, "_create_graph_by_tracing")
+        and hasattr(torch._C, "_create_function_from_graph")
         and sys.version_info < (3, 14)
     )
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +18,8 @@ if not onednn.joins_graphs():
     pytest.skip("this PyTorch hands no graphs to oneDNN", allow_module_level=True)
 
 fixture = run_by("onednn")
+
+STATM = Path("/proc/self/statm")
 
 
 def assert_its_blobs(net: caffe.Net) -> None:
@@ -91,3 +96,21 @@ def test_other_peoples_recordings_stay_their_own() -> None:
     net = caffe.Net(FOLDED, caffe.TEST)
     net.forward()
     assert not torch.jit.onednn_fusion_enabled()
+
+
+@pytest.mark.skipif(not STATM.exists(), reason="memory is read from /proc")
+def test_what_was_compiled_before_is_freed() -> None:
+    net = caffe.Net(
+        inputs((1, 512, 4, 4))
+        + """layer { name: "conv" type: "Convolution" bottom: "a" top: "conv" convolution_param {
+                    num_output: 512 kernel_size: 3 pad: 1 } }""",
+        caffe.TEST,
+    )
+    net.forward()
+    pages = []
+    for height in range(5, 17):
+        net.blobs["a"].reshape(1, 512, height, 4)
+        net.forward()
+        pages.append(int(STATM.read_text().split()[1]))
+    # The weights alone are 9 MB.
+    assert (pages[-1] - pages[3]) * os.sysconf("SC_PAGE_SIZE") < 40e6

@@ -93,7 +93,7 @@ class CompiledGraph:
         with torch.no_grad(), _joining(), warnings.catch_warnings():
             # Of what it takes for values that it could not know: shapes, which do not change.
             warnings.simplefilter("ignore")
-            self._run = torch.jit.trace(steps.run, self._given, check_trace=False)
+            self._run = _recorded(steps.run, self._given)
             for _ in range(PREPARING):
                 self._run(*self._given)
 
@@ -105,6 +105,22 @@ class CompiledGraph:
         """Compute from the inputs."""
         with torch.no_grad():
             return dict(zip(self.outputs, self._run(*self._given), strict=True))
+
+
+def _recorded(
+    run: Callable[..., tuple[Tensor, ...]], given: tuple[Tensor, ...]
+) -> Callable[..., tuple[Tensor, ...]]:
+    """Return TorchScript's recording of a function.
+
+    What `torch.jit.trace` makes is kept, with all weights, until the process ends.
+    """
+    names = [f"x{i}" for i in range(len(given))]
+    settings: tuple[Any, ...] = (lambda value: "", True, False, None, names)
+    recording, _ = torch._C._create_graph_by_tracing(run, given, *settings)
+    made: Callable[..., tuple[Tensor, ...]] = torch._C._create_function_from_graph(
+        "recorded", recording
+    )
+    return made
 
 
 @contextmanager
