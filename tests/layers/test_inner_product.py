@@ -86,3 +86,22 @@ def test_embed_refuses_rows_that_are_not_there() -> None:
     net = layer_net('type: "Embed" embed_param { num_output: 3 input_dim: 4 }', [(2,)])
     with pytest.raises(CaffeError, match=r"bottom 0 holds 4 at \[1\]"):
         feed(net, [0, 4])
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_large_products_have_gradients_by_the_bias_alone_and_forward() -> None:
+    x, weight = torch.randn(64, 512), torch.randn(256, 512)
+    bias = torch.zeros(256, requires_grad=True)
+    product(x, weight, bias).sum().backward()
+    assert bias.grad is not None
+    np.testing.assert_array_equal(bias.grad, np.full(256, 64))
+    by_x = torch.func.jvp(lambda x: product(x, weight), (x,), (x,))[1]
+    np.testing.assert_allclose(by_x, x @ weight.t(), atol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_large_products_can_be_recorded_by_torchscript() -> None:
+    x, weight = torch.randn(64, 512), torch.randn(256, 512)
+    with torch.no_grad():
+        recorded = torch.jit.trace(lambda x: product(x, weight), x, check_trace=False)
+        np.testing.assert_allclose(recorded(x), x @ weight.t(), atol=1e-3)

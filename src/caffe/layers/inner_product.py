@@ -58,12 +58,15 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def _is_onednns(x: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN computes a product: it has no gradient, and small ones are not worth it."""
+    """Whether oneDNN computes a product: it has no gradient, and small ones are not worth it.
+
+    Gradients may be wanted by the bias alone, or forward.
+    """
     return (
-        _is_plain(x)
+        not torch.is_grad_enabled()
+        and _is_plain(x)
         and onednn.multiplies_quicker()
         and math.prod(x.shape[:-1]) * weight.numel() >= WORTH
-        and not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad))
         # For parts of something larger it has no quick kernel.
         and (weight.is_contiguous() or (weight.t().is_contiguous() and _may_be_turned(weight)))
     )
@@ -75,9 +78,11 @@ def _may_be_turned(weight: Tensor) -> bool:
 
 
 def _is_plain(x: Tensor) -> bool:
-    # Whoever records this (torch.export) leaves the number of rows open.
-    is_plain = x.device.type == "cpu" and x.dtype == torch.float32
-    return is_plain and not torch.compiler.is_compiling()
+    # Whoever records this (torch.export) leaves the number of rows open; TorchScript has no form
+    # for oneDNN's product.
+    jit: Any = torch.jit
+    is_recorded = torch.compiler.is_compiling() or jit.is_tracing()
+    return not is_recorded and x.device.type == "cpu" and x.dtype == torch.float32
 
 
 def _shares(x: Tensor, weight: Tensor) -> int:
