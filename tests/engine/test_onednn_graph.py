@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -114,3 +116,16 @@ def test_what_was_compiled_before_is_freed() -> None:
         pages.append(int(STATM.read_text().split()[1]))
     # The weights alone are 9 MB.
     assert (pages[-1] - pages[3]) * os.sysconf("SC_PAGE_SIZE") < 40e6
+
+
+def test_nets_of_several_threads_leave_pytorchs_settings_as_they_were() -> None:
+    filters = list(warnings.filters)
+
+    def run(_: int) -> None:
+        caffe.set_engine("onednn")
+        caffe.Net(FOLDED, caffe.TEST).forward()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(run, range(8)))
+    assert not torch.jit.onednn_fusion_enabled()
+    assert warnings.filters == filters

@@ -7,6 +7,7 @@ prepared once, joined and packed in oneDNN's own way.
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _left_behind = LeftBehind("onednn")
+
+_preparing = threading.Lock()
+"""Held while PyTorch's settings and the warnings' filters, which all threads share, are others."""
 
 PREPARING = 3
 """In how many runs TorchScript looks at shapes, joins operations and has them prepared."""
@@ -90,7 +94,7 @@ class CompiledGraph:
         self._given = tuple(self.inputs.values())
         steps = _Steps(operations, list(inputs), outputs)
         self._is_odd = steps.has_odd_params
-        with torch.no_grad(), _joining(), warnings.catch_warnings():
+        with _preparing, torch.no_grad(), _joining(), warnings.catch_warnings():
             # Of what it takes for values that it could not know: shapes, which do not change.
             warnings.simplefilter("ignore")
             self._run = _recorded(steps.run, self._given)
@@ -144,7 +148,9 @@ class _Steps:
         parts = [part for operation in operations for part in operation.parts]
         self._steps: list[tuple[Part, list[Tensor]]] = []
         for part in parts:
-            if not self._fold(part):
+            if part.layer.is_affine:
+                self._add_affine(part)
+            else:
                 params = [blob.data_tensor() for blob in part.layer.blobs]
                 self._steps.append((part, params))
         for _, params in self._steps:
@@ -156,9 +162,23 @@ class _Steps:
         every = [values for _, params in self._steps for values in params]
         self.has_odd_params = not all(are_finite(values.numpy()) for values in every)
 
-    def _fold(self, part: Part) -> bool:
-        """Fold what multiplies a convolution's channels and adds to them into its parameters."""
-        if not part.layer.is_affine or not self._steps:
+    def _add_affine(self, part: Part) -> None:
+        """Fold what multiplies channels and adds to them into the convolution before, if it can be.
+
+        What is to be multiplied and added is computed here: a recording would do so each time.
+        """
+        wide = [blob.data_tensor().double() for blob in part.layer.blobs]
+        factor, summand = part.layer.affine(*wide)
+        if not self._fold(part, factor, summand):
+            across = (1, -1, *[1] * (len(part.read_shapes[0]) - 2))
+            factor = torch.ones(1) if factor is None else factor
+            summand = torch.zeros(1) if summand is None else summand
+            params = [values.float().view(across) for values in (factor, summand)]
+            self._steps.append((part, params))
+
+    def _fold(self, part: Part, factor: Tensor | None, summand: Tensor | None) -> bool:
+        """Fold such numbers into the parameters of the convolution before; returns whether so."""
+        if not self._steps:
             return False
         before, params = self._steps[-1]
         if (
@@ -166,8 +186,6 @@ class _Steps:
             or not part.reads == part.writes == before.writes
         ):
             return False
-        wide = [blob.data_tensor().double() for blob in part.layer.blobs]
-        factor, summand = part.layer.affine(*wide)
         weight, *biases = (values.double() for values in params)
         bias = biases[0] if biases else weight.new_zeros(len(weight))
         if factor is not None:
@@ -203,10 +221,8 @@ def _tops(part: Part, xs: list[Tensor], params: list[Tensor]) -> Sequence[Tensor
     if layer.passes_on:
         return xs
     if layer.is_affine:
-        across = (1, -1, *[1] * (xs[0].dim() - 2))
-        factor, summand = layer.affine(*params)
-        y = xs[0] if factor is None else xs[0] * factor.reshape(across)
-        return [y if summand is None else y + summand.reshape(across)]
+        factor, summand = params
+        return [xs[0] * factor + summand]
     return as_tensors(graph.get(layer, *part.read_shapes)(layer, *xs, *params))
 
 
