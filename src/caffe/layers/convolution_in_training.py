@@ -54,8 +54,9 @@ class Convolved:
         if not self.pays(x, weight.shape):
             return None
         y = winograd.Winograd(weight, bias, tuple(x.shape), self.pad, self.group)(x)
-        # An odd number of a tile is in all its channels, an odd weight in all its places.
-        return y if are_finite(y[:, 0]) and are_finite(weight) else None
+        # An odd number of a tile is in all channels of its group, an odd weight in all its places.
+        firsts = y[:, :: y.shape[1] // self.group]
+        return y if are_finite(firsts) and are_finite(weight) else None
 
     def pays(self, x: Tensor, weight: Shape, slower: float = 1.0) -> bool:
         """Whether Winograd's algorithm knows such a convolution of pictures, and is worth it."""
