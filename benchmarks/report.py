@@ -202,8 +202,9 @@ def best_product(
     out = torch.empty_like(a)
     seconds = _least(lambda: torch.mm(a, b, out=out), device)
     if device == "cpu" and kind == torch.float32:
-        # Where there are two libraries: the quicker one.
-        seconds = min(seconds, _least(lambda: product(a, b), device))
+        # Where there are two libraries: the quicker one. oneDNN has no gradients.
+        with torch.no_grad():
+            seconds = min(seconds, _least(lambda: product(a, b), device))
     return 2 * size**3 / seconds
 
 
