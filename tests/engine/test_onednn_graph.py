@@ -129,3 +129,13 @@ def test_nets_of_several_threads_leave_pytorchs_settings_as_they_were() -> None:
         list(pool.map(run, range(8)))
     assert not torch.jit.onednn_fusion_enabled()
     assert warnings.filters == filters
+
+
+def test_the_same_bottom_several_times_ends_no_process() -> None:
+    bottoms = "".join(f'bottom: "{name}" ' for name in ("a", "a", "b", "a"))
+    net = caffe.Net(
+        inputs((2, 4, 3, 3), (2, 4, 3, 3))
+        + f'layer {{ name: "sum" type: "Eltwise" {bottoms} top: "sum" }}',
+        caffe.TEST,
+    )
+    assert_its_blobs(net)

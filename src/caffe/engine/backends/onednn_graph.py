@@ -206,7 +206,7 @@ class _Steps:
                 _shaped(values[key], shape)
                 for key, shape in zip(part.reads, part.read_shapes, strict=True)
             ]
-            for key, top in zip(part.writes, _tops(part, xs, params), strict=True):
+            for key, top in zip(part.writes, _tops(part, _apart(xs), params), strict=True):
                 values[key] = top
         return tuple(values[key].contiguous() for key in self._outputs)
 
@@ -214,6 +214,11 @@ class _Steps:
 def _shaped(x: Tensor, shape: Shape) -> Tensor:
     # Whatever stands between two operations keeps them from being joined.
     return x if tuple(x.shape) == shape else x.reshape(shape)
+
+
+def _apart(xs: Sequence[Tensor]) -> list[Tensor]:
+    """Copy what comes again: oneDNN's kernel for x + x + y + x reads where nothing is."""
+    return [x.clone() if any(x is other for other in xs[:i]) else x for i, x in enumerate(xs)]
 
 
 def _tops(part: Part, xs: list[Tensor], params: list[Tensor]) -> Sequence[Tensor]:
