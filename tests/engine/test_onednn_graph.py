@@ -100,6 +100,24 @@ def test_other_peoples_recordings_stay_their_own() -> None:
     assert not torch.jit.onednn_fusion_enabled()
 
 
+def test_what_onednn_has_laid_out_for_itself_alone_is_read_all_the_same() -> None:
+    net = caffe.Net(
+        inputs((4, 4, 2))
+        + """
+        layer { name: "relu" type: "ReLU" bottom: "a" top: "a" }
+        layer { name: "sum" type: "Eltwise" bottom: "a" bottom: "a" top: "sum"
+                eltwise_param { coeff: 0.9 coeff: 0.5 } }
+        layer { name: "one" type: "BatchNorm" bottom: "sum" top: "one" }
+        layer { name: "two" type: "BatchNorm" bottom: "sum" top: "two" }
+        """,
+        caffe.TEST,
+    )
+    for name in ("one", "two"):
+        net.params[name][2].data[...] = 1
+        net.params[name][1].data[...] = 2
+    assert_its_blobs(net)
+
+
 @pytest.mark.skipif(not STATM.exists(), reason="memory is read from /proc")
 def test_what_was_compiled_before_is_freed() -> None:
     net = caffe.Net(

@@ -94,9 +94,17 @@ class CompiledGraph:
         self._given = tuple(self.inputs.values())
         steps = _Steps(operations, list(inputs), outputs)
         self._is_odd = steps.has_odd_params
-        with _preparing, torch.no_grad(), _joining(), warnings.catch_warnings():
+        with _preparing, torch.no_grad(), warnings.catch_warnings():
             # Of what it takes for values that it could not know: shapes, which do not change.
             warnings.simplefilter("ignore")
+            try:
+                self._prepare(steps, is_joined=True)
+            except RuntimeError:
+                # Where something reads what oneDNN has laid out for itself alone.
+                self._prepare(steps, is_joined=False)
+
+    def _prepare(self, steps: _Steps, is_joined: bool) -> None:
+        with _joining(is_joined):
             self._run = _recorded(steps.run, self._given)
             for _ in range(PREPARING):
                 self._run(*self._given)
@@ -128,10 +136,10 @@ def _recorded(
 
 
 @contextmanager
-def _joining() -> Iterator[None]:
-    """Let TorchScript hand graphs to oneDNN, inside; others' graphs are none of our business."""
+def _joining(is_joined: bool) -> Iterator[None]:
+    """Let TorchScript hand graphs to oneDNN, or not; others' graphs are none of our business."""
     was_joining = torch.jit.onednn_fusion_enabled()
-    torch.jit.enable_onednn_fusion(True)
+    torch.jit.enable_onednn_fusion(is_joined)
     try:
         yield
     finally:
