@@ -65,6 +65,9 @@ class Child:
 
     def end(self) -> None:
         """End it, and the converters that it may have started."""
+        # Once: its number may be another's by the second time.
+        if self._pipe.closed:
+            return
         if self._process.pid is not None:
             # It may have ended, or not have come to lead a group.
             with suppress(ProcessLookupError):

@@ -108,7 +108,8 @@ def test_what_onednn_has_laid_out_for_itself_alone_is_read_all_the_same() -> Non
         layer { name: "sum" type: "Eltwise" bottom: "a" bottom: "a" top: "sum"
                 eltwise_param { coeff: 0.902 coeff: 0.57 } }
         layer { name: "one" type: "BatchNorm" bottom: "sum" top: "one" }
-        layer { name: "two" type: "BatchNorm" bottom: "sum" top: "two" }
+        layer { name: "two" type: "BatchNorm" bottom: "sum" top: "two"
+                batch_norm_param { add_eps_before_sqrt: false } }
         """,
         caffe.TEST,
     )

@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import LRNParameter
@@ -112,6 +115,17 @@ class LRN(Layer[LRNParameter]):
             total[:, away:].add_(x[:, :-away])
             total[:, :-away].add_(x[:, away:])
         return total
+
+
+def band(channels: int, size: int, alpha: float) -> NDArray[np.float64]:
+    """Return kernels, (channels, channels, 1, 1), that add up alpha / size of channels nearby.
+
+    A convolution by them is quicker in some libraries than LRN is, and more exact.
+    """
+    places = np.arange(channels)
+    is_near = np.abs(places[:, None] - places) <= size // 2
+    kernels: NDArray[np.float64] = (is_near * (alpha / size))[:, :, None, None]
+    return kernels
 
 
 def _by_pictures(function: Callable[..., Tensor], x: Tensor, *others: Tensor) -> Tensor:

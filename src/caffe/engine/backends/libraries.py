@@ -116,12 +116,31 @@ def refusal(part: Part, rules: Rules[Any]) -> str | None:
     return rules.refusal(part.layer, *part.read_shapes)
 
 
-def take(inputs: Arrays, values: Mapping[int, Tensor]) -> bool:
-    """Copy the values of `inputs` into them; returns whether all are finite numbers."""
-    # By numpy: PyTorch's threads would wait for more work, on the library's CPUs.
-    for key, array in inputs.items():
-        np.copyto(array, values[key].float().numpy())
-    return all(are_finite(array) for array in inputs.values())
+class FromArrays:
+    """What a library computes from arrays of its own, of fixed shapes; see `Compiled`.
+
+    Parameters
+    ----------
+    inputs : mapping of int to tuple of int
+        The memories that it starts from, with the blobs' shapes.
+    outputs : list of int
+        The memories whose final values are wanted.
+    is_odd : bool
+        Whether a number in it is none that is finite: of those libraries make something else.
+    """
+
+    def __init__(self, inputs: Mapping[int, Shape], outputs: list[int], is_odd: bool) -> None:
+        self.outputs = outputs
+        self._arrays: Arrays = {key: np.zeros(shape, np.float32) for key, shape in inputs.items()}
+        self.inputs = {key: torch.from_numpy(array) for key, array in self._arrays.items()}
+        self._is_odd = is_odd
+
+    def take(self, values: Mapping[int, Tensor]) -> bool:
+        """Take the inputs' values; returns whether they can be computed from."""
+        # By numpy: PyTorch's threads would wait for more work, on the library's CPUs.
+        for key, array in self._arrays.items():
+            np.copyto(array, values[key].float().numpy())
+        return all(map(are_finite, self._arrays.values())) and not self._is_odd
 
 
 def are_finite(values: NDArray[Any]) -> bool:

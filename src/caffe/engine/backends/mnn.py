@@ -23,7 +23,7 @@ from ...layers.layer import Activation, Layer
 from ...memory.blob import Shape
 from ...pytorch import torch
 from ..plan.operation import Operation, Part
-from .libraries import Arrays, LeftBehind, Library, are_finite, clean_errors, label, refusal, take
+from .libraries import FromArrays, LeftBehind, Library, are_finite, clean_errors, label, refusal
 from .mnn_layers import activated, mnn
 from .mnn_model import FLOAT, NC4HW4, NCHW, Operator, Table, Value, numbers, write
 
@@ -102,7 +102,7 @@ def _without_noise() -> Iterator[None]:
                     os.write(1, line)
 
 
-class CompiledSession:
+class CompiledSession(FromArrays):
     """Operations made ready by MNN, for inputs of fixed shapes.
 
     Parameters
@@ -132,9 +132,9 @@ class CompiledSession:
         is_gentle: bool = False,
     ) -> None:
         graph = _Graph(operations, inputs)
-        self._is_odd = graph.has_odd_params
+        # Beside MNN's own inputs, whose memory it uses for other values.
+        super().__init__(inputs, outputs, graph.has_odd_params)
         self._label = label(operations)
-        self.outputs = outputs
         wanted = [graph.output(graph.values[key], i) for i, key in enumerate(self.outputs)]
         with tempfile.TemporaryDirectory(prefix="recaffe-") as folder, _without_noise():
             library: Any = require("MNN", "mnn", "the engine of that name")
@@ -157,18 +157,11 @@ class CompiledSession:
             shape = tuple(tensor.getShape())
             if shape != value.shape:
                 raise CaffeError(f"MNN makes {shape} of what is {value.shape} in Caffe")
-        # MNN uses its own inputs' memory for other values.
-        self._inputs: Arrays = {key: np.empty(shape, np.float32) for key, shape in inputs.items()}
-        self.inputs = {key: torch.from_numpy(array) for key, array in self._inputs.items()}
-
-    def take(self, values: Mapping[int, Tensor]) -> bool:
-        """Take the inputs' values; returns whether they can be computed from."""
-        return take(self._inputs, values) and not self._is_odd
 
     def run(self) -> dict[int, Tensor]:
         """Compute from the inputs; the results are overwritten by the next run."""
         with clean_errors(self._label, MNN.name):
-            for array, tensor in zip(self._inputs.values(), self._tensors, strict=True):
+            for array, tensor in zip(self._arrays.values(), self._tensors, strict=True):
                 np.copyto(tensor.getNumpyData(), array)
             code = self._interpreter.runSession(self._session)
             if code:

@@ -21,7 +21,7 @@ from ...layers.convolution import Convolution, ConvolutionDepthwise, PaddedConvo
 from ...layers.eltwise import Eltwise
 from ...layers.inner_product import InnerProduct
 from ...layers.layer import Layer, as_tensors
-from ...layers.lrn import LRN
+from ...layers.lrn import LRN, band
 from ...layers.pooling import Pooling, average_pool
 from ...layers.rules import Rules
 from ...layers.shape import Concat, Slice
@@ -30,8 +30,9 @@ from ...layers.translation import openvino
 from ...memory.blob import Shape
 from ...proto.caffe_pb2 import PoolingParameter
 from ...pytorch import F, torch
+from ..plan.convolution import folded
 from ..plan.operation import Operation, Part
-from .libraries import Arrays, LeftBehind, Library, are_finite, refusal, take
+from .libraries import FromArrays, LeftBehind, Library, are_finite, refusal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,7 +72,7 @@ class OneDnnGraph(Library):
         return CompiledGraph(operations, inputs, outputs)
 
 
-class CompiledGraph:
+class CompiledGraph(FromArrays):
     """Operations made ready by oneDNN, for inputs of fixed shapes; see `Compiled`.
 
     Parameters
@@ -88,12 +89,9 @@ class CompiledGraph:
         self, operations: Sequence[Operation], inputs: Mapping[int, Shape], outputs: list[int]
     ) -> None:
         _left_behind.add(self)
-        self.outputs = outputs
-        self._inputs: Arrays = {key: np.zeros(shape, np.float32) for key, shape in inputs.items()}
-        self.inputs = {key: torch.from_numpy(array) for key, array in self._inputs.items()}
-        self._given = tuple(self.inputs.values())
         steps = _Steps(operations, list(inputs), outputs)
-        self._is_odd = steps.has_odd_params
+        super().__init__(inputs, outputs, steps.has_odd_params)
+        self._given = tuple(self.inputs.values())
         with _preparing, torch.no_grad(), warnings.catch_warnings():
             # Of what it takes for values that it could not know: shapes, which do not change.
             warnings.simplefilter("ignore")
@@ -108,10 +106,6 @@ class CompiledGraph:
             self._run = _recorded(steps.run, self._given)
             for _ in range(PREPARING):
                 self._run(*self._given)
-
-    def take(self, values: Mapping[int, Tensor]) -> bool:
-        """Take the inputs' values; returns whether they can be computed from."""
-        return take(self._inputs, values) and not self._is_odd
 
     def run(self) -> dict[int, Tensor]:
         """Compute from the inputs."""
@@ -196,10 +190,7 @@ class _Steps:
             return False
         weight, *biases = (values.double() for values in params)
         bias = biases[0] if biases else weight.new_zeros(len(weight))
-        if factor is not None:
-            weight, bias = weight * factor.view(-1, 1, 1, 1), bias * factor
-        if summand is not None:
-            bias = bias + summand
+        weight, bias = folded(weight, bias, factor, summand)
         params[:] = weight.float(), bias.float()
         return True
 
@@ -274,12 +265,11 @@ def _pooling(layer: Pooling, x: Tensor) -> Tensor:
 @graph.rule(LRN, unless=openvino.refusal)
 def _lrn(layer: LRN, x: Tensor) -> Tensor:
     """A convolution of squares whose kernels are 1 for channels nearby."""
-    param, places = layer.param, np.arange(x.shape[1])
+    param, channels = layer.param, x.shape[1]
     # By numpy, or a recording would compute it each time.
-    is_near = abs(places[:, None] - places) <= param.local_size // 2
-    band = (param.alpha / param.local_size * is_near).astype(np.float32)[..., None, None]
-    ones = np.full(len(band), param.k, np.float32)
-    base = F.conv2d(x * x, torch.from_numpy(band), torch.from_numpy(ones))
+    kernels = band(channels, param.local_size, param.alpha).astype(np.float32)
+    summand = np.full(channels, param.k, np.float32)
+    base = F.conv2d(x * x, torch.from_numpy(kernels), torch.from_numpy(summand))
     if param.beta != 0.75:
         return x * base.pow(-param.beta)
     root = base.rsqrt()

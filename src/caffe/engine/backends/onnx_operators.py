@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ...layers.lrn import band
 from ...memory.blob import Shape
 from .onnx_model import Model, Value
 
@@ -194,11 +195,9 @@ class OnnxOperators:
         small sums behind large ones, and takes several times as long.
         """
         assert x.shape is not None
-        places = np.arange(x.shape[1])
-        is_near = np.abs(places[:, None] - places) <= size // 2
-        band = self._model.constant((is_near * (alpha / size))[:, :, None, None])
-        summand = self._model.constant(np.full(len(places), bias))
-        base = self._one("Conv", self.multiply(x, x), band, summand, shape=x.shape)
+        kernels = self._model.constant(band(x.shape[1], size, alpha))
+        summand = self._model.constant(np.full(x.shape[1], bias))
+        base = self._one("Conv", self.multiply(x, x), kernels, summand, shape=x.shape)
         if beta != 0.75:
             return self._of_each("Div", x, self.power(base, self._model.constant(beta)))
         root = self._of_each("Sqrt", base)

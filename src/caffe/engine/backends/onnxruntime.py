@@ -19,7 +19,7 @@ from ...layers.translation import openvino
 from ...memory.blob import Shape
 from ...pytorch import torch
 from ..plan.operation import Operation, Part
-from .libraries import Arrays, LeftBehind, Library, clean_errors, label, refusal, take
+from .libraries import FromArrays, LeftBehind, Library, clean_errors, label, refusal
 from .onnx_model import Model, Value
 from .onnx_operators import OnnxOperators
 from .translated import Array, TranslatedGraph
@@ -82,7 +82,7 @@ def _library() -> ModuleType:
     return library
 
 
-class CompiledSession:
+class CompiledSession(FromArrays):
     """Operations made ready by ONNX Runtime, for inputs of fixed shapes.
 
     Parameters
@@ -105,9 +105,8 @@ class CompiledSession:
     ) -> None:
         library: Any = _library()
         graph = _Graph(operations, inputs)
-        self._is_odd = graph.has_odd_params
+        super().__init__(inputs, outputs, graph.has_odd_params)
         self._label = label(operations)
-        self.outputs = outputs
         wanted = graph.given(self.outputs)
         options = library.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
@@ -125,21 +124,15 @@ class CompiledSession:
             graph.model.written(wanted), options, providers=["CPUExecutionProvider"]
         )
         # Inputs are written straight into what is read, results straight into what is handed out.
-        self._inputs: Arrays = {key: np.empty(shape, np.float32) for key, shape in inputs.items()}
-        self.inputs = {key: torch.from_numpy(array) for key, array in self._inputs.items()}
         self._results = [np.empty(value.shape or (), np.float32) for value in wanted]
         self._binding = self._session.io_binding()
-        given = {graph.inputs[key].name: array for key, array in self._inputs.items()}
+        given = {graph.inputs[key].name: array for key, array in self._arrays.items()}
         for name, array in (given | left).items():
             bound = library.OrtValue.ortvalue_from_numpy(array)
             self._binding.bind_ortvalue_input(name, bound)
         for top, array in zip(wanted, self._results, strict=True):
             bound = library.OrtValue.ortvalue_from_numpy(array)
             self._binding.bind_ortvalue_output(top.name, bound)
-
-    def take(self, values: Mapping[int, Tensor]) -> bool:
-        """Take the inputs' values; returns whether they can be computed from."""
-        return take(self._inputs, values) and not self._is_odd
 
     def run(self) -> dict[int, Tensor]:
         """Compute from the inputs; the results are overwritten by the next run."""

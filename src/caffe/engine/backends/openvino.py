@@ -17,7 +17,7 @@ from ...layers.translation import Value, openvino
 from ...memory.blob import Shape
 from ...pytorch import torch
 from ..plan.operation import Operation, Part
-from .libraries import Arrays, LeftBehind, Library, clean_errors, label, refusal, take
+from .libraries import FromArrays, LeftBehind, Library, clean_errors, label, refusal
 from .translated import Array, TranslatedGraph
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class OpenVINO(Library):
         return CompiledModel(operations, inputs, outputs, self._precision)
 
 
-class CompiledModel:
+class CompiledModel(FromArrays):
     """Operations made ready by OpenVINO, for inputs of fixed shapes.
 
     Parameters
@@ -82,9 +82,8 @@ class CompiledModel:
         _left_behind.add(self)
         graph = _Graph(operations, inputs)
         # OpenVINO's layers pass over what is not a number in another way than Caffe's.
-        self._is_odd = graph.has_odd_params
+        super().__init__(inputs, outputs, graph.has_odd_params)
         self._label = label(operations)
-        self.outputs = outputs
         model = ov.Model(
             [graph.values[key] for key in self.outputs],
             [graph.parameters[key] for key in inputs],
@@ -97,15 +96,9 @@ class CompiledModel:
         }
         self._request = ov.Core().compile_model(model, "CPU", settings).create_infer_request()
         # Inputs are written straight into what OpenVINO reads.
-        self._inputs: Arrays = {key: np.empty(shape, np.float32) for key, shape in inputs.items()}
-        self.inputs = {key: torch.from_numpy(array) for key, array in self._inputs.items()}
-        for i, array in enumerate(self._inputs.values()):
+        for i, array in enumerate(self._arrays.values()):
             self._request.set_input_tensor(i, ov.Tensor(array, shared_memory=True))
         self._results = [self._request.get_output_tensor(i).data for i in range(len(self.outputs))]
-
-    def take(self, values: Mapping[int, Tensor]) -> bool:
-        """Take the inputs' values; returns whether they can be computed from."""
-        return take(self._inputs, values) and not self._is_odd
 
     def run(self) -> dict[int, Tensor]:
         """Compute from the inputs; the results are overwritten by the next run."""

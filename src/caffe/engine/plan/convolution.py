@@ -78,11 +78,7 @@ class ConvolutionOperation(Fused):
             factor, summand = layer.affine(
                 *(blob.data_tensor(self._store).double() for blob in layer.blobs)
             )
-            if factor is not None:
-                weight = weight * factor[:, None, None, None]
-                bias = bias * factor
-            if summand is not None:
-                bias = bias + summand
+            weight, bias = folded(weight, bias, factor, summand)
         return weight, bias
 
     def pack(self) -> None:
@@ -187,6 +183,15 @@ class ConvolutionOperation(Fused):
 
     def _directly(self, x: Tensor) -> Tensor:
         return onednn.packed_convolution()(x, self._weight, self._bias, *self._arguments)
+
+
+def folded(
+    weight: Tensor, bias: Tensor, factor: Tensor | None, summand: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return a convolution's parameters with what its channels are multiplied by and added to."""
+    if factor is not None:
+        weight, bias = weight * factor[:, None, None, None], bias * factor
+    return weight, bias if summand is None else bias + summand
 
 
 def _not_plain(layer: Convolution, step: Step, settings: Settings) -> str | None:
