@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from caffe import onednn
+from caffe.compiled import llvm
 from caffe.layers import winograd
 from caffe.layers.winograd import POINTS, Winograd, matrices, pays, saves, weight_gradient
 
@@ -49,12 +50,45 @@ def test_pieces_of_tiles_make_the_convolution(
     expected = F.conv2d(x.double(), weight, bias, 1, pad, 1, group).clamp(0, 6)
     rows = x.contiguous(memory_format=torch.channels_last)
     finish = lambda y: y.clamp_(0, 6)  # noqa: E731
-    found = Winograd(weight, bias, tuple(x.shape), pad, group, finish)(rows)
+    found = Winograd(weight, bias, tuple(x.shape), pad, group, finish, None)(rows)
     assert found.is_contiguous(memory_format=torch.channels_last)
     assert found.shape == expected.shape
     assert float((found - expected).abs().max()) < 2e-5 * float(
         F.conv2d(x.double(), weight, bias, 1, pad, 1, group).abs().max()
     )
+
+
+@pytest.mark.skipif(not llvm.width(), reason="no kernels can be compiled here")
+@pytest.mark.parametrize("piece", [winograd.KERNELS_PIECE, 2**16, 1])
+@pytest.mark.parametrize(
+    ("channels", "outputs", "size", "pad", "group", "pictures"),
+    [(16, 32, 3, (1, 1), 1, 1), (24, 16, 3, (0, 2), 2, 5), (32, 48, 5, (1, 0), 2, 2)],
+)
+@pytest.mark.parametrize("slope", [1.0, 0.0, 0.1])
+def test_kernels_make_the_same_convolution_as_operators(
+    monkeypatch: pytest.MonkeyPatch,
+    channels: int,
+    outputs: int,
+    size: int,
+    pad: tuple[int, int],
+    group: int,
+    pictures: int,
+    slope: float,
+    piece: int,
+) -> None:
+    monkeypatch.setattr(winograd, "KERNELS_PIECE", piece)
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(pictures, channels, 13, 22, generator=generator)
+    weight = torch.randn(outputs, channels // group, size, size, generator=generator).double()
+    bias = torch.randn(outputs, generator=generator).double()
+    plain = F.conv2d(x.double(), weight, bias, 1, pad, 1, group)
+    rows = x.contiguous(memory_format=torch.channels_last)
+    made = Winograd(weight, bias, tuple(x.shape), pad, group, slope=slope)
+    monkeypatch.setattr(made, "_by_operators", None)
+    found = made(rows)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert float((found - F.leaky_relu(plain, slope)).abs().max()) < 2e-5 * float(plain.abs().max())
+    assert torch.equal(made(rows), found)
 
 
 @pytest.mark.parametrize(

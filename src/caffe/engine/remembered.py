@@ -22,6 +22,7 @@ from typing import Any
 
 from ..atomic import atomic_write
 from ..cache_folder import cache_folder
+from ..compiled import llvm
 from ..pytorch import torch
 from ..version import __version__
 
@@ -38,7 +39,7 @@ DAY = 86400.0
 
 LONGEST = 32 * DAY
 
-LIBRARIES = ("torch", "openvino", "onnxruntime", "MNN")
+LIBRARIES = ("torch", "llvmlite", "openvino", "onnxruntime", "MNN")
 
 _lock = threading.Lock()
 
@@ -171,7 +172,7 @@ def _machine() -> list[str]:
             facts.append(f"{library} {importlib.metadata.version(library)}")
         except importlib.metadata.PackageNotFoundError:
             facts.append(f"no {library}")
-    return [*facts, f"caffe {__version__}"]
+    return [*facts, f"compiled: {llvm.is_allowed()}", f"caffe {__version__}"]
 
 
 def told(chosen: str, seconds: Mapping[str, float]) -> str:

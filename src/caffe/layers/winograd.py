@@ -2,7 +2,8 @@
 
 A tile of m x m results needs (m + r - 1)**2 products for each pair of channels instead of (m r)**2
 (Lavin and Gray, 2016; the matrices are Toom's and Cook's). The tiles are brought into the other
-form and back by small products of matrices, a cache's worth at a time.
+form and back by small products of matrices, a cache's worth at a time; by kernels of our own, which
+need one pass each, where these can be compiled.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from .. import onednn
+from ..compiled import llvm
+from ..compiled.tiles import FromOtherForm, ToOtherForm
 from ..memory.blob import Shape
 from ..pytorch import torch
 
@@ -29,6 +32,9 @@ TILES = {3: (4, 5), 5: (3, 4)}
 
 PIECE = 2**21
 """How many numbers a piece has in the other form, at most: they are to stay in the last cache."""
+
+KERNELS_PIECE = 2**22
+"""How many numbers of tiles, read and made, kernels of our own work on at a time."""
 
 LEAST_CHANNELS = 16
 """How many channels a group must read and write, or the products are too small."""
@@ -166,7 +172,7 @@ class Tiles:
         self.m = tile_for(size, self.outputs)
         self.across = self.m + size - 1
         self._shape, self._pad, self._size = shape, pad, size
-        self.grid = tuple(math.ceil(n / self.m) for n in self.outputs)
+        self.grid = math.ceil(self.outputs[0] / self.m), math.ceil(self.outputs[1] / self.m)
         row = self.across**2 * self.grid[1] * max(shape[1], channels)
         rows = max(1, PIECE // row)
         # Several whole pictures, or some rows of tiles of one.
@@ -243,6 +249,8 @@ class Winograd:
         How many groups of channels there are.
     finish : callable, optional
         Changes results in their place: an activation.
+    slope : float or None
+        What it multiplies numbers below 0 by, where it does nothing else.
     """
 
     def __init__(
@@ -253,6 +261,7 @@ class Winograd:
         pad: Shape,
         group: int,
         finish: Callable[[Tensor], object] = lambda y: None,
+        slope: float | None = 1.0,
     ) -> None:
         self._tiles = tiles = Tiles(shape, weight.shape[-1], pad, len(weight))
         outputs, inputs, size = weight.shape[:3]
@@ -263,16 +272,41 @@ class Winograd:
         if bias is not None:
             # At the point 1 every result takes part with a factor of 1.
             biases[tiles.across + 1] = bias
+        self._kernels = None if slope is None else _kernels(tiles.m, size, shape[1], outputs)
+        self._slope = slope
+        if self._kernels is not None:
+            most = max(1, KERNELS_PIECE // (tiles.across**2 * (shape[1] + outputs)))
+            self._at_once = _evenly(shape[0] * math.prod(tiles.grid), most)
         weights = changed.view(-1, outputs, inputs)
-        self._products = _Products(weights, biases.float(), group, tiles.tiles)
+        at_once = tiles.tiles if self._kernels is None else self._at_once
+        self._products = _Products(weights, biases.float(), group, at_once)
         self._finish = finish
-        self._channels = outputs
+        self._pad, self._channels = pad, outputs
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the convolution of `x`, finished, channels last."""
+        found = x.new_empty(len(x), *self._tiles.outputs, self._channels)
+        if self._kernels is None or x.dtype != torch.float32:
+            self._by_operators(x, found)
+        else:
+            self._by_kernels(x, found, *self._kernels)
+        return found.permute(0, 3, 1, 2)
+
+    def _by_kernels(self, x: Tensor, found: Tensor, to: ToOtherForm, back: FromOtherForm) -> None:
+        x = x.contiguous(memory_format=torch.channels_last)
+        grid, places = self._tiles.grid, self._tiles.across**2
+        count = len(x) * math.prod(grid)
+        # The last piece may have fewer; all of the memory is multiplied.
+        tiles = x.new_zeros(self._at_once, places, x.shape[1])
+        for first in range(0, count, self._at_once):
+            some = slice(count - first)
+            to(x, grid, self._pad, first, tiles[some])
+            products = self._products(tiles).view(len(tiles), places, -1)
+            back(products[some], grid, first, self._slope or 0.0, found)
+
+    def _by_operators(self, x: Tensor, found: Tensor) -> None:
         work = self._tiles
         tiles = work.of_inputs(x)
-        found = x.new_empty(len(x), *work.outputs, self._channels)
         spaces = x.new_empty(work.numbers), x.new_empty(work.numbers)
         ways: dict[Shape, _Way] = {}
         for pictures, rows in work.pieces():
@@ -281,7 +315,6 @@ class Winograd:
             if key not in ways:
                 ways[key] = self._way(piece, rows, found, spaces)
             ways[key](piece, pictures)
-        return found.permute(0, 3, 1, 2)
 
     def _way(
         self, piece: Tensor, rows: slice, found: Tensor, spaces: tuple[Tensor, Tensor]
@@ -297,7 +330,7 @@ class Winograd:
 
 @dataclass
 class _Way:
-    """How some pieces run, with all of their memory."""
+    """How some pieces run by PyTorch's operators, with all of their memory."""
 
     form: _OtherForm
     products: _Products
@@ -327,12 +360,13 @@ class _Products:
     group : int
         How many groups of channels there are.
     tiles : int
-        How many tiles come at a time, usually.
+        How many tiles come at a time; fewer are filled up, since another number of them may take
+        weights in another order, into which they would be brought each time.
     """
 
     def __init__(self, weights: Tensor, bias: Tensor, group: int, tiles: int) -> None:
         places, outputs, inputs = weights.shape
-        self._groups = places * group
+        self._groups, self._tiles = places * group, tiles
         self._weights = weights.view(self._groups, outputs // group, inputs)
         self._bias = bias.view(self._groups, 1, -1)
         self._is_packed = onednn.multiplies_quicker()
@@ -346,13 +380,27 @@ class _Products:
     def __call__(self, x: Tensor) -> Tensor:
         """Return the products of (tile, place, channel), in the same form."""
         if self._is_packed:
+            count, x = len(x), x.reshape(len(x), -1)
+            if count < self._tiles:
+                x = torch.cat((x, x.new_zeros(self._tiles - count, x.shape[1])))
             column = x.view(1, len(x), 1, -1).permute(0, 3, 1, 2)
             how: tuple[Any, ...] = (self._weights, self._bias, *self._geometry, "none", [], "")
-            return onednn.packed_convolution()(column, *how).permute(0, 2, 3, 1)
+            found = onednn.packed_convolution()(column, *how).permute(0, 2, 3, 1)
+            return found[:, :count]
         # Rows that step over others' take a product half as long again.
         by_place = x.view(len(x), self._groups, -1).transpose(0, 1).contiguous()
         found = torch.baddbmm(self._bias, by_place, self._weights.transpose(1, 2))
         return found.transpose(0, 1).contiguous()
+
+
+def _kernels(
+    m: int, size: int, inputs: int, outputs: int
+) -> tuple[ToOtherForm, FromOtherForm] | None:
+    """Return what brings tiles into the other form and back in one pass each, if anything does."""
+    if not (llvm.width_for(inputs) and llvm.width_for(outputs)):
+        return None
+    results, _, matrix = matrices(m, size)
+    return ToOtherForm(matrix, m, inputs), FromOtherForm(results, outputs)
 
 
 def weight_gradient(diff: Tensor, x: Tensor, size: int, pad: Shape, group: int) -> Tensor:

@@ -9,6 +9,7 @@ from ... import onednn
 from ...layers import winograd
 from ...layers.asking import are_finite
 from ...layers.convolution import Convolution, ConvolutionDepthwise, PaddedConvolution
+from ...layers.layer import Activation
 from ...memory.blob import Shape
 from ...pytorch import F, torch
 from ..steps import Step
@@ -60,9 +61,11 @@ class ConvolutionOperation(Fused):
 
     def _winograd(self) -> winograd.Winograd:
         pad, _, _, group = self._geometry()
-        finish = partial(activate, activation=self._activation)
+        activation = self._activation
+        finish = partial(activate, activation=activation)
+        slope = activation.slope if activation == Activation(activation.slope) else None
         return winograd.Winograd(
-            *self._folded_parameters(), self.read_shapes[0], pad, group, finish
+            *self._folded_parameters(), self.read_shapes[0], pad, group, finish, slope
         )
 
     def _folded_parameters(self) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from .. import remembered
 if TYPE_CHECKING:
     from torch import Tensor
 
-LEAST_WORK = 2**27
+LEAST_WORK = 2**25
 """How many multiply-adds the convolution must have for trying to be worth it."""
 
 PATIENCE, TRIALS = 2, 3

@@ -1,0 +1,211 @@
+"""Writing kernels in LLVM's language: loops over whole numbers, and vectors of float32 in them."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NewType
+
+Number = NewType("Number", str)
+"""A whole number of 64 bits: a name in the text, or its digits."""
+
+Vector = NewType("Vector", str)
+"""A vector of float32."""
+
+Condition = NewType("Condition", str)
+"""Whether something holds."""
+
+Factors = Sequence[Sequence[float]]
+
+
+class Code:
+    """The text of one kernel, as it grows.
+
+    Parameters
+    ----------
+    fields : sequence of str
+        What the whole numbers are called that the kernel is given.
+    width : int
+        How many float32 numbers its vectors have.
+
+    Examples
+    --------
+    >>> code = Code(["array", "count"], 16)
+    >>> with code.shared(code.given["count"]) as i:
+    ...     place = code.add(code.given["array"], code.multiply(i, 64))
+    ...     code.store(code.scaled(code.load(place), 2.0), place)
+    >>> print(code.text.splitlines()[0])
+    define void @kernel(ptr %given) {
+    """
+
+    def __init__(self, fields: Sequence[str], width: int) -> None:
+        self.width = width
+        self.type = f"<{width} x float>"
+        self._lines: list[str] = []
+        self._count = 0
+        self._label = "entry"
+        threads, *numbers = (
+            self._value(f"load i64, ptr {self._value(f'getelementptr i64, ptr %given, i64 {i}')}")
+            for i in range(len(fields) + 2)
+        )
+        self._threads = threads, numbers[0]
+        self.given = dict(zip(fields, map(Number, numbers[1:]), strict=True))
+
+    @property
+    def text(self) -> str:
+        """The whole function."""
+        return "\n".join(
+            ["define void @kernel(ptr %given) {", "entry:", *self._lines, "  ret void", "}"]
+        )
+
+    # Whole numbers.
+
+    def add(self, a: Number | int, b: Number | int) -> Number:
+        """Return a + b."""
+        return Number(self._value(f"add i64 {a}, {b}"))
+
+    def subtract(self, a: Number | int, b: Number | int) -> Number:
+        """Return a - b."""
+        return Number(self._value(f"sub i64 {a}, {b}"))
+
+    def multiply(self, a: Number | int, b: Number | int) -> Number:
+        """Return a * b."""
+        return Number(self._value(f"mul i64 {a}, {b}"))
+
+    def divide(self, a: Number | int, b: Number | int) -> tuple[Number, Number]:
+        """Return how often b goes into a, and what is left."""
+        return Number(self._value(f"udiv i64 {a}, {b}")), Number(self._value(f"urem i64 {a}, {b}"))
+
+    def is_within(self, a: Number | int, size: Number | int) -> Condition:
+        """Return whether 0 <= a < size."""
+        return Condition(self._value(f"icmp ult i64 {a}, {size}"))
+
+    def where(self, conditions: Sequence[Condition], a: Number, b: Number) -> Number:
+        """Return a where all of the conditions hold, b otherwise."""
+        holds = conditions[0]
+        for other in conditions[1:]:
+            holds = Condition(self._value(f"and i1 {holds}, {other}"))
+        return Number(self._value(f"select i1 {holds}, i64 {a}, i64 {b}"))
+
+    # Running.
+
+    @contextmanager
+    def loop(self, start: Number | int, stop: Number | int, step: int = 1) -> Iterator[Number]:
+        """Repeat what is written inside for each number from `start` to before `stop`."""
+        n = self._next()
+        head, body, last, end = (f"{name}{n}" for name in ("head", "body", "last", "end"))
+        before = self._label
+        self._goes_to(head)
+        self._lines.append(f"  %i{n} = phi i64 [{start}, %{before}], [%next{n}, %{last}]")
+        holds = self.is_within(Number(f"%i{n}"), stop)
+        self._lines.append(f"  br i1 {holds}, label %{body}, label %{end}")
+        self._begin(body)
+        yield Number(f"%i{n}")
+        self._goes_to(last)
+        self._lines.append(f"  %next{n} = add i64 %i{n}, {step}")
+        self._lines.append(f"  br label %{head}")
+        self._begin(end)
+
+    @contextmanager
+    def shared(self, count: Number) -> Iterator[Number]:
+        """Repeat what is written inside for each number below `count`, parted among the threads."""
+        here, all_of_them = self.thread, self._asked(self._threads[1])
+        bounds = (self.multiply(count, n) for n in (here, self.add(here, 1)))
+        start, stop = (self.divide(bound, all_of_them)[0] for bound in bounds)
+        with self.loop(start, stop) as i:
+            yield i
+
+    @property
+    def thread(self) -> Number:
+        """Which of the threads runs this, from 0 on."""
+        return self._asked(self._threads[0])
+
+    def _asked(self, function: str) -> Number:
+        address = self._value(f"inttoptr i64 {function} to ptr")
+        return Number(self._value(f"zext i32 {self._value(f'call i32 {address}()')} to i64"))
+
+    # Vectors.
+
+    def load(self, address: Number) -> Vector:
+        """Return the numbers that lie at an address."""
+        pointer = self._value(f"inttoptr i64 {address} to ptr")
+        return Vector(self._value(f"load {self.type}, ptr {pointer}, align 4"))
+
+    def store(self, values: Vector, address: Number) -> None:
+        """Put numbers to an address."""
+        pointer = self._value(f"inttoptr i64 {address} to ptr")
+        self._lines.append(f"  store {self.type} {values}, ptr {pointer}, align 4")
+
+    def everywhere(self, bits: Number) -> Vector:
+        """Return the number whose bits are given, in all of a vector's places."""
+        single = self._value(f"bitcast i32 {self._value(f'trunc i64 {bits} to i32')} to float")
+        first = self._value(f"insertelement {self.type} poison, float {single}, i32 0")
+        places = f"<{self.width} x i32> zeroinitializer"
+        return Vector(
+            self._value(f"shufflevector {self.type} {first}, {self.type} poison, {places}")
+        )
+
+    def constant(self, value: float) -> Vector:
+        """Return a number, as often as a vector has places."""
+        (single,) = struct.unpack("<f", struct.pack("<f", value))
+        (bits,) = struct.unpack("<Q", struct.pack("<d", single))
+        return Vector("<" + ", ".join([f"float 0x{bits:016X}"] * self.width) + ">")
+
+    def plus(self, a: Vector, b: Vector) -> Vector:
+        """Return a + b."""
+        return self._of("fadd", a, b)
+
+    def minus(self, a: Vector, b: Vector) -> Vector:
+        """Return a - b."""
+        return self._of("fsub", a, b)
+
+    def times(self, a: Vector, b: Vector) -> Vector:
+        """Return a * b."""
+        return self._of("fmul", a, b)
+
+    def scaled(self, a: Vector, factor: float) -> Vector:
+        """Return a times a number."""
+        return a if factor == 1 else self.times(a, self.constant(factor))
+
+    def larger(self, a: Vector, b: Vector, then: Vector, otherwise: Vector) -> Vector:
+        """Return `then` where a is larger than b; `otherwise` also where either is no number."""
+        holds = self._value(f"fcmp ogt {self.type} {a}, {b}")
+        both = f"{self.type} {then}, {self.type} {otherwise}"
+        return Vector(self._value(f"select <{self.width} x i1> {holds}, {both}"))
+
+    def total(self, factors: Sequence[float], values: Sequence[Vector]) -> Vector:
+        """Return the sum of the values, each times its factor; one at least is not 0."""
+        found: Vector | None = None
+        # A factor of 1 needs no product to begin with.
+        for factor, value in sorted(zip(factors, values, strict=True), key=lambda t: t[0] != 1):
+            if factor == -1 and found is not None:
+                found = self.minus(found, value)
+            elif factor:
+                term = self.scaled(value, factor)
+                found = term if found is None else self.plus(found, term)
+        assert found is not None
+        return found
+
+    def _of(self, name: str, a: Vector, b: Vector) -> Vector:
+        # A product may be joined with a sum; nothing else of what floats promise is given up.
+        return Vector(self._value(f"{name} contract {self.type} {a}, {b}"))
+
+    # The text itself.
+
+    def _next(self) -> int:
+        self._count += 1
+        return self._count
+
+    def _value(self, what: str) -> str:
+        name = f"%v{self._next()}"
+        self._lines.append(f"  {name} = {what}")
+        return name
+
+    def _goes_to(self, label: str) -> None:
+        self._lines.append(f"  br label %{label}")
+        self._begin(label)
+
+    def _begin(self, label: str) -> None:
+        self._lines.append(f"{label}:")
+        self._label = label
