@@ -81,12 +81,23 @@ class Code:
         """Return whether 0 <= a < size."""
         return Condition(self._value(f"icmp ult i64 {a}, {size}"))
 
+    def clamped(self, a: Number | int, size: Number) -> Number:
+        """Return a, or of 0 to size - 1 what is next to it."""
+        last = self.subtract(size, 1)
+        least = self._value(f"call i64 @llvm.smax.i64(i64 {a}, i64 0)")
+        return Number(self._value(f"call i64 @llvm.smin.i64(i64 {least}, i64 {last})"))
+
     def where(self, conditions: Sequence[Condition], a: Number, b: Number) -> Number:
         """Return a where all of the conditions hold, b otherwise."""
         holds = conditions[0]
         for other in conditions[1:]:
             holds = Condition(self._value(f"and i1 {holds}, {other}"))
         return Number(self._value(f"select i1 {holds}, i64 {a}, i64 {b}"))
+
+    def memory(self, size: Number) -> Number:
+        """Return the address of some bytes for each thread, before any loop."""
+        space = self._value(f"alloca i8, i64 {size}, align 64")
+        return Number(self._value(f"ptrtoint ptr {space} to i64"))
 
     # Running.
 
@@ -163,6 +174,15 @@ class Code:
     def times(self, a: Vector, b: Vector) -> Vector:
         """Return a * b."""
         return self._of("fmul", a, b)
+
+    def over(self, a: Vector, b: Vector) -> Vector:
+        """Return a / b."""
+        return self._of("fdiv", a, b)
+
+    def root(self, a: Vector) -> Vector:
+        """Return the square root."""
+        name = f"@llvm.sqrt.v{self.width}f32"
+        return Vector(self._value(f"call {self.type} {name}({self.type} {a})"))
 
     def scaled(self, a: Vector, factor: float) -> Vector:
         """Return a times a number."""

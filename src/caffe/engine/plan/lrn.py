@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+from ...compiled.llvm import width_for
+from ...compiled.normalizing import MOST_CHANNELS, Normalizing
 from ...layers.lrn import LRN
+from ...memory.blob import Shape
 from ...proto.caffe_pb2 import LRNParameter
 from ...pytorch import torch
 from ..steps import Step
@@ -15,33 +19,78 @@ from .settings import Settings
 if TYPE_CHECKING:
     from torch import Tensor
 
+LEAST_COMPILED = 2**16
+"""From how many numbers on a kernel of our own is worth the time in which it is compiled."""
+
 
 class LRNOperation(Operation):
-    """Normalisation across channels, a run of pixels at a time.
-
-    A piece stays in the processor's cache from the squares to the product, and is still large
-    enough to be shared between its cores.
-    """
+    """Normalisation across channels, by a kernel of our own or a run of pixels at a time."""
 
     how = "normalisation in pieces"
-    PIECE = 2**18
 
     def __init__(self, step: Step, settings: Settings) -> None:
         super().__init__(step, settings)
         if self._dtype == torch.float16:
             # Squares soon outgrow it.
             self._dtype = torch.float32
-        self._param: LRNParameter = step.layer.param
-        number, self._channels, height, width = step.bottoms[0].shape
+        param: LRNParameter = step.layer.param
+        shape = step.bottoms[0].shape
+        self._channels = shape[1]
+        self._normalize: Normalizing | Pieces
+        if self._dtype == torch.float32 and _is_worth_compiling(param, shape):
+            size, alpha, k = param.local_size, param.alpha, param.k
+            self._normalize, self.how = Normalizing(size, alpha, k, shape[1]), "normalisation"
+        else:
+            self._normalize = Pieces(param, shape, self._dtype)
+
+    def run(self, values: Values) -> None:
+        x = self.bottom(values, self._dtype).contiguous(memory_format=torch.channels_last)
+        top = torch.empty_like(x)
+        self._normalize(*(t.permute(0, 2, 3, 1).view(-1, self._channels) for t in (x, top)))
+        values[self.writes[0]] = top
+
+
+def _is_worth_compiling(param: LRNParameter, shape: Shape) -> bool:
+    """Whether there is a kernel for it, and enough work."""
+    width = width_for(shape[1]) if math.prod(shape) >= LEAST_COMPILED else 0
+    return (
+        bool(width)
+        and param.beta == 0.75
+        and param.local_size <= 2 * width
+        and shape[1] <= MOST_CHANNELS
+    )
+
+
+class Pieces:
+    """Normalises by PyTorch's operators.
+
+    A piece stays in the processor's cache from the squares to the product, and is still large
+    enough to be shared between its cores.
+
+    Parameters
+    ----------
+    param : LRNParameter
+        How.
+    shape : tuple of int
+        The pictures'.
+    dtype : torch.dtype
+        In what is computed.
+    """
+
+    SIZE = 2**18
+
+    def __init__(self, param: LRNParameter, shape: Shape, dtype: torch.dtype) -> None:
+        self._param = param
+        number, self._channels, height, width = shape
         pixels = number * height * width
-        step_size = max(1, self.PIECE // self._channels)
+        step_size = max(1, self.SIZE // self._channels)
         self._pieces = [min(step_size, pixels - i) for i in range(0, pixels, step_size)]
-        self._one = torch.tensor(self._param.k, dtype=self._dtype)
+        self._one = torch.tensor(param.k, dtype=dtype)
         # Zeros stand beside the channels, so that every window is whole.
-        rows, padded = self._pieces[0], self._channels + self._param.local_size - 1
-        self._squares = torch.zeros(rows, padded, dtype=self._dtype)
+        rows, padded = self._pieces[0], self._channels + param.local_size - 1
+        self._squares = torch.zeros(rows, padded, dtype=dtype)
         self._pairs = torch.empty_like(self._squares)
-        self._base = torch.empty(rows, self._channels, dtype=self._dtype)
+        self._base = torch.empty(rows, self._channels, dtype=dtype)
         self._views = {n: self._views_of(n) for n in set(self._pieces)}
 
     def _views_of(self, rows: int) -> tuple[list[Tensor], list[Tensor], Tensor]:
@@ -55,18 +104,14 @@ class LRNOperation(Operation):
         doubled = [pairs.narrow(1, 0, count + 3), *(pairs.narrow(1, i, count) for i in (0, 2))]
         return shifted, halves + doubled, self._base[:rows]
 
-    def run(self, values: Values) -> None:
-        x = self.bottom(values, self._dtype).contiguous(memory_format=torch.channels_last)
-        top = torch.empty_like(x)
-        pixels, results = (t.permute(0, 2, 3, 1).view(-1, self._channels) for t in (x, top))
+    def __call__(self, pixels: Tensor, results: Tensor) -> None:
+        """Write what becomes of `pixels`, (number, channels), into `results`."""
         if len(self._pieces) == 1:
             self._powers(pixels, results)
-        else:
-            for x_piece, piece in zip(
-                pixels.split(self._pieces), results.split(self._pieces), strict=True
-            ):
-                self._powers(x_piece, piece)
-        values[self.writes[0]] = top
+            return
+        pieces = (t.split(self._pieces) for t in (pixels, results))
+        for x, top in zip(*pieces, strict=True):
+            self._powers(x, top)
 
     def _powers(self, x: Tensor, top: Tensor) -> None:
         """Write x / (k + alpha / size * sum of squares nearby) ** beta into `top`."""

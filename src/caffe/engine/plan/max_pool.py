@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ...compiled.llvm import width_for
+from ...compiled.max_pooling import MOST_PIXELS, MaxPooling
 from ...layers.layer import as_tensors
 from ...layers.pooling import LOWEST, MAX, Pooling
 from ...pytorch import torch
@@ -11,6 +13,12 @@ from ..steps import Step
 from .builder import Builder
 from .operation import Operation, Values, operation
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PATIENCE = 2
+"""How many runs pass before a kernel is compiled, which takes longer than one of them."""
 
 
 class MaxPoolOperation(Operation):
@@ -24,6 +32,11 @@ class MaxPoolOperation(Operation):
         self._layer = layer
         windows = layer.windows(*self.read_shapes[0][2:])
         self._arguments = (windows.kernel, windows.stride, windows.pad, 1, not windows.floor)
+        self._windows = windows
+        is_small = windows.kernel[0] * windows.kernel[1] <= MOST_PIXELS
+        self._may_compile = is_small and self._store is None and self._dtype == torch.float32
+        self._runs = 0
+        self._kernel: MaxPooling | None = None
 
     def run(self, values: Values) -> None:
         x = self.bottom(values, values[self.reads[0]].dtype)
@@ -33,12 +46,29 @@ class MaxPoolOperation(Operation):
                 torch.where(x > LOWEST, x, LOWEST), *self._arguments
             )
             return
+        if self._kernel is None and self._may_compile:
+            self._compile()
+        if self._kernel is not None and x.is_contiguous(memory_format=torch.channels_last):
+            values[self.writes[0]] = self._kernel(x, *self.shapes[0][2:])
+            return
+        values[self.writes[0]] = self._by_operator(x)
+
+    def _compile(self) -> None:
+        self._runs += 1
+        if self._runs <= PATIENCE:
+            return
+        self._may_compile = False
+        windows, channels = self._windows, self.read_shapes[0][1]
+        if width_for(channels):
+            self._kernel = MaxPooling(windows.kernel, windows.stride, windows.pad, channels)
+
+    def _by_operator(self, x: Tensor) -> Tensor:
         y = torch.max_pool2d(x, *self._arguments)
         # A minimum is one pass over the values, and not a number if one of them is not.
         if not y.amin().item() >= LOWEST:
             # What is not a number, or minus infinity, the layer itself knows how to treat.
             y = as_tensors(self._layer.forward(x))[0]
-        values[self.writes[0]] = y
+        return y
 
 
 def _not_torchs(layer: Pooling, step: Step, settings: Settings) -> str | None:

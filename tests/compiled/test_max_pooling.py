@@ -1,0 +1,48 @@
+"""Maxima of windows, to the bit."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from caffe.compiled import llvm
+from caffe.compiled.max_pooling import MaxPooling
+
+pytestmark = pytest.mark.skipif(not llvm.width(), reason="no kernels can be compiled here")
+
+LOWEST = torch.finfo(torch.float32).min
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "pad", "is_ceil"),
+    [
+        ((3, 3), (2, 2), (0, 0), True),
+        ((3, 3), (1, 1), (1, 1), True),
+        ((2, 2), (2, 2), (0, 0), False),
+        ((2, 3), (3, 1), (1, 0), True),
+        ((5, 4), (2, 3), (2, 2), False),
+    ],
+)
+@pytest.mark.parametrize("channels", [4, 24, 64])
+def test_the_largest_of_each_window(
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    pad: tuple[int, int],
+    is_ceil: bool,
+    channels: int,
+) -> None:
+    x = torch.randn(2, channels, 11, 14).contiguous(memory_format=torch.channels_last)
+    expected = torch.max_pool2d(x, kernel, stride, pad, 1, is_ceil)
+    found = MaxPooling(kernel, stride, pad, channels)(x, *expected.shape[2:])
+    assert torch.equal(found, expected)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_what_is_no_number_is_never_the_largest() -> None:
+    x = torch.full((1, 8, 4, 4), torch.nan).contiguous(memory_format=torch.channels_last)
+    x[:, :, 0, 0] = -5.0
+    x[:, :, 2:, :2] = -torch.inf
+    x[:, :, :2, 2:] = torch.inf
+    found = MaxPooling((2, 2), (2, 2), (0, 0), 8)(x, 2, 2)
+    expected = torch.tensor([[-5.0, torch.inf], [LOWEST, LOWEST]]).expand(1, 8, 2, 2)
+    assert torch.equal(found, expected)
