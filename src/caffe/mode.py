@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 from .devices import check_process, usable_device
 from .errors import ArgumentError, CaffeError, CaffeWarning, require
 from .guarded import guarded
+from .pytorch import torch
 
 if TYPE_CHECKING:
-    import torch
-
     from .memory.stores import Store
 
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
@@ -151,8 +150,6 @@ def set_precision(precision: str) -> None:
 
 
 def _check_cpu(precision: str) -> None:
-    from .pytorch import torch
-
     kernels = torch.ops.mkldnn
     has_bfloat16 = kernels._is_mkldnn_bf16_supported()
     if precision == "float16" and not kernels._is_mkldnn_fp16_supported():
@@ -170,8 +167,6 @@ def _check_cpu(precision: str) -> None:
 
 def precision() -> torch.dtype:
     """Return what this thread's nets compute in where no gradients are needed."""
-    from .pytorch import torch
-
     return torch.float32 if _state.precision == "tf32" else getattr(torch, _state.precision)
 
 
@@ -200,8 +195,6 @@ def gpu_arithmetic() -> Iterator[None]:
     if _state.store is None or _state.store.device.type != "cuda":
         yield
         return
-    from .pytorch import torch
-
     library = torch.backends.cudnn
     # PyTorch's older names set less than they say where a program has used the newer ones, and
     # cannot be read where cuDNN's two differ.
@@ -295,8 +288,6 @@ def lose_engine(engine: str) -> None:
 
 def generator() -> torch.Generator:
     """Return this thread's source of random numbers (on the CPU)."""
-    from .pytorch import torch
-
     if _state.generator is None:
         _state.generator = torch.Generator()
         _state.generator.seed()
@@ -308,8 +299,6 @@ def generator_on(device: torch.device) -> torch.Generator:
 
     A GPU draws its own, seeded anew each time: what repeats on the CPU repeats there.
     """
-    from .pytorch import torch
-
     if device.type == "cpu":
         return generator()
     return torch.Generator(device).manual_seed(draw_seed())
@@ -317,16 +306,12 @@ def generator_on(device: torch.device) -> torch.Generator:
 
 def draw_seed() -> int:
     """Draw a seed for `seeded` from this thread's random numbers."""
-    from .pytorch import torch
-
     return int(torch.randint(2**62, (), generator=generator()))
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Let this thread's random numbers inside the block be those of `seed`."""
-    from .pytorch import torch
-
     before, _state.generator = _state.generator, torch.Generator().manual_seed(seed)
     try:
         yield

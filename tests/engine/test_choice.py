@@ -87,7 +87,7 @@ def run(choice: Choice, seconds: float = 1.0) -> str:
     if choice.is_due({7}):
         choice.compile({7}, {})
         return "compiling"
-    ran = choice.compiled if choice.is_ready else None
+    ran = choice.ready
     if ran is None:
         choice.judge(None, seconds)
         return "PyTorch"

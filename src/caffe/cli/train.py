@@ -160,9 +160,9 @@ def train(
         if value is not None:
             setattr(param, name, value)
     if lr_find:
-        from ..net.construction import naming_source
+        from ..net.construction import NamingSource
 
-        with naming_source(str(solver)):
+        with NamingSource(str(solver)):
             find_rate(param, rates, lr_steps, lr_plot or Path(f"{solver.stem}_lr_find.png"))
         return
     signals = Signals(sigint_effect, sighup_effect)
@@ -349,11 +349,11 @@ def _use_device(param: SolverParameter, number: int | None) -> None:
 
 
 def _solver(param: SolverParameter, source: Path) -> Solver:
-    from ..net.construction import naming_source
+    from ..net.construction import NamingSource
     from ..solver import get_solver
     from ..solver.snapshots import check_prefix
 
-    with naming_source(str(source)):
+    with NamingSource(str(source)):
         if param.snapshot_after_train:
             check_prefix(param)
         return get_solver(param)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from itertools import groupby, repeat
-from operator import contains
+from operator import attrgetter, contains, is_not
 from typing import Any
 
 from .. import mode
@@ -26,6 +26,8 @@ from .steps import Loss, Step, sum_of
 
 # PyTorch's threads are its parent's; where it asks for more than one it waits for them for ever.
 in_forked_child(compute_alone)
+
+_FORWARD = attrgetter("forward")
 
 
 class Runner:
@@ -47,6 +49,7 @@ class Runner:
         self._steps = steps
         self._members = [vars(step.layer) for step in steps]
         self._kinds = list({type(step.layer) for step in steps})
+        self._forwards = [kind.members["forward"] for kind in self._kinds]
         self._replaced: list[int] = []
         self._goes_back = any(map(_may_go_back_from_now_on, steps))
         self._lets_go = self._is_looked_at = False
@@ -64,7 +67,7 @@ class Runner:
         if (
             self._replaced
             or any(map(contains, self._members, repeat("forward")))
-            or any(kind.forward is not kind.members["forward"] for kind in self._kinds)
+            or any(map(is_not, map(_FORWARD, self._kinds), self._forwards))
         ):
             replaced = [i for i, step in enumerate(self._steps) if step.layer.is_patched]
             if replaced != self._replaced:
@@ -116,9 +119,9 @@ class Runner:
             Where to compute; on the CPU where there is none.
         """
         self._heed_replaced()
-        if mode.engine() == "layerwise":
-            return layerwise.forward(self._steps, store)
         settings = Settings.current(store)
+        if settings.engine == "layerwise":
+            return layerwise.forward(self._steps, store)
         if self._trains:
             # What is chosen by its time would make two trainings differ.
             engine = "torch" if settings.engine == "auto" else settings.engine

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from ..errors import ArgumentError, CaffeError, NetError
@@ -83,11 +82,18 @@ def name_source(error: CaffeError, source: str | None) -> None:
     error.args = (f"{place}: {error}", *error.args[1:])
 
 
-@contextmanager
-def naming_source(source: str | None) -> Iterator[None]:
-    """Let errors inside name the net's file, and the line; see `name_source`."""
-    try:
-        yield
-    except CaffeError as error:
-        name_source(error, source)
-        raise
+class NamingSource:
+    """Lets errors inside name the net's file, and the line; see `name_source`."""
+
+    __slots__ = ("_source",)
+
+    def __init__(self, source: str | None) -> None:
+        self._source = source
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        """Name them."""
+        if isinstance(error, CaffeError):
+            name_source(error, self._source)

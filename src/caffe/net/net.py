@@ -27,7 +27,7 @@ from .batch import batches, trimmed
 from .building import build
 from .by_name import Results
 from .checks import assign, check_all_given, check_callable, known_blobs, known_layer
-from .construction import naming_source, read_model, sort_arguments
+from .construction import NamingSource, read_model, sort_arguments
 from .inside import Inside
 from .log import tell_text
 from .trained import copy_trained, save_caffemodel, save_hdf5, share_trained
@@ -94,7 +94,7 @@ class Net(Views):
             arguments, weights, phase, level, stages, legacy
         )
         self.source, param = read_model(network_file)
-        with naming_source(self.source):
+        with NamingSource(self.source):
             tell_text(param, phase, level, stages or ())
             self._graph = build_graph(param, phase, level, stages or ())
             self._steps, blobs, self._parameters = build(self._graph, param.force_backward)
@@ -146,7 +146,8 @@ class Net(Views):
         """
         first, last = self._layer_range(start, end)
         names = self.top_names[end] if end is not None else self.outputs
-        wanted = dict.fromkeys([*names, *known_blobs(() if blobs is None else blobs, self.blobs)])
+        more = () if blobs is None else known_blobs(blobs, self.blobs)
+        wanted = dict.fromkeys([*names, *more])
         if inputs:
             check_all_given("input", inputs, self.inputs)
             for name, values in inputs.items():
@@ -290,16 +291,12 @@ class Net(Views):
     _set_input_arrays = set_input_arrays
 
     def _forward(self, first: int, last: int) -> Loss:
-        steps, store = self._steps[first : last + 1], mode.current_store()
-        as_whole = len(steps) == len(self._steps)
-        with (
-            Working(),
-            mode.gpu_arithmetic(),
-            naming_source(self.source),
-            self._freed_memory(store),
-        ):
+        store = mode.current_store()
+        as_whole = last - first + 1 == len(self._steps)
+        with Working(), NamingSource(self.source), self._surroundings(store):
             if as_whole and not self.debug_info and not self._callbacks.heed_forward:
                 return self._runner.forward(store)
+            steps = self._steps[first : last + 1]
             loss = layerwise.forward(steps, store, self._callbacks, first)
         if self.debug_info:
             report_forward(steps, store)
@@ -332,7 +329,7 @@ class Net(Views):
             # Whoever asks for gradients once will do so again.
             step.is_recorded = True
         self._runner.goes_back()
-        with Working(), mode.gpu_arithmetic(), self._freed_memory(store):
+        with Working(), self._surroundings(store):
             if as_whole and not self.debug_info and not self._callbacks.heed_backward:
                 self._runner.backward(store)
             else:
@@ -340,9 +337,14 @@ class Net(Views):
         if self.debug_info:
             report_backward(steps, store)
 
-    def _freed_memory(self, store: Store | None) -> AbstractContextManager[None]:
-        """Let layers that run one by one, as in training, use again what others have freed."""
-        if store is not None or not self._runner.has_gradients:
+    def _surroundings(self, store: Store | None) -> AbstractContextManager[None]:
+        """Let a GPU compute as was chosen, layers on the CPU use again what others have freed.
+
+        The latter those that run one by one, as in training.
+        """
+        if store is not None:
+            return mode.gpu_arithmetic()
+        if not self._runner.has_gradients:
             return nullcontext()
         sizes = [4 * blob.count for blob in self._view.blobs.values()]
         return FreedMemory(2 * sum(sizes), max(sizes, default=0))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from .. import mode
 from ..layers import asking
-from ..net.construction import naming_source
+from ..net.construction import NamingSource
 from ..net.net import Net
 
 
@@ -52,7 +52,7 @@ def _forward(
     wait = questions.ask(part)
 
     def known() -> float:
-        with naming_source(net.source):
+        with NamingSource(net.source):
             loss = wait()
         check(loss)
         return loss

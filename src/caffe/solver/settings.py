@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from ..errors import ArgumentError, CaffeWarning, MissingFileError, NetError, did_you_mean
 from ..logs import say
-from ..net.construction import naming_source
+from ..net.construction import NamingSource
 from ..net.net import Net
 from ..paths import PathLike, is_path, path_text
 from ..phases import TEST, TRAIN
@@ -175,7 +175,7 @@ def test_nets(param: SolverParameter, source: str | None) -> Iterator[Net]:
     NetError
         There are not as many of test_iter, or of test_state.
     """
-    with naming_source(source):
+    with NamingSource(source):
         for i, (what, net) in enumerate(_tested(param)):
             place = f"{what}{net}" if isinstance(net, str) else what
             say("solver.cpp:190", f"Creating test net (#{i}) specified by {place}")
@@ -268,7 +268,7 @@ def _net(described: Described, phase: int, states: Sequence[NetState]) -> Net:
     placed.CopyFrom(param)
     for other in states:
         placed.state.MergeFrom(other)
-    with naming_source(source):
+    with NamingSource(source):
         net = Net(placed, phase, level=None)
     net.source = source
     return net

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from .. import mode, parallel
 from ..errors import ArgumentError, CaffeWarning
 from ..logs import is_told, say
-from ..net.construction import naming_source
+from ..net.construction import NamingSource
 from ..net.net import Net, checked_net
 from ..net.parameters import Learnable
 from ..paths import PathLike, path_text
@@ -101,7 +101,7 @@ class Solver:
             text = format_text(self.param).rstrip()
             say("solver.cpp:45", f"Initializing solver from parameters: \n{text}")
         settings.check_weights(self.param)
-        with naming_source(source):
+        with NamingSource(source):
             settings.check_settings(self.param)
             self._rate = Rate(self.param)
             self._method = METHODS[self.method_name](self.param)
@@ -111,7 +111,7 @@ class Solver:
                 mode.set_random_seed(self.param.random_seed + parallel.solver_rank())
                 parallel.set_order_seed(self.param.random_seed)
         self._make_nets(source)
-        with naming_source(source):
+        with NamingSource(source):
             self._monitor = Monitor(self.param, self._test_outputs() if self.is_root else None)
         self._learnable: list[Learnable] = self.net.inside.parameters.learnable
         self._update = Update(self.param, self._method, self._learnable)
@@ -119,7 +119,7 @@ class Solver:
 
     def _make_nets(self, source: str | None) -> None:
         """Make the nets, whose errors name the solver's file, and load their weights."""
-        with naming_source(source):
+        with NamingSource(source):
             self._net = settings.train_net(self.param)
         self._load(self.net)
         tests = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import NetError, did_you_mean
-from ..net.construction import naming_source
+from ..net.construction import NamingSource
 from ..paths import PathLike
 from ..proto.caffe_pb2 import SolverParameter
 from . import settings
@@ -80,7 +80,7 @@ def get_solver(solver_file: PathLike | SolverParameter) -> Solver:
         There is no such type, or the settings do not fit together.
     """
     source, param = settings.read_settings(solver_file)
-    with naming_source(source):
+    with NamingSource(source):
         if param.type not in SOLVERS:
             hint = did_you_mean(param.type, SOLVERS)
             raise NetError(

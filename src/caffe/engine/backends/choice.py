@@ -264,14 +264,15 @@ class Choice:
         wanted : set of int
             The memories that the run must give.
         """
-        self._held = {operation for operation in self._held if operation.is_held}
+        if self._held:
+            self._held = {operation for operation in self._held if operation.is_held}
         if not self.is_open or self._held or self._is_early:
             # What is held may change unseen.
             self._quiet_runs = 0
             return False
         self._quiet_runs += 1
-        given = [set(compiled.outputs) for compiled in self._made.values()]
-        if not all(wanted <= outputs for outputs in given):
+        given = [compiled.outputs for compiled in self._made.values()]
+        if not all(map(wanted.issubset, given)):
             wanted.update(*given)
             self._forget(1)
         known = self.is_asked_for or (self.is_remembered and self.chosen is not None)
@@ -284,9 +285,9 @@ class Choice:
         return self._is_tried and any(operation.is_trying for operation in self._operations)
 
     @property
-    def is_ready(self) -> bool:
-        """Whether the run that was counted last can be a backend's."""
-        return self.compiled is not None and self._quiet_runs > 0
+    def ready(self) -> Compiled | None:
+        """What does the run that was counted last; None where PyTorch does."""
+        return self.compiled if self._quiet_runs else None
 
     def compile(self, wanted: set[int], inputs: Mapping[int, Tensor]) -> Compiled | None:
         """Let the backend that is due compile the operations; where it cannot, it is given up.

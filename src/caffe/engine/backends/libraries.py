@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import math
 import sys
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -75,7 +76,7 @@ class Library(ABC):
     ) -> Compiled:
         """Compile operations; see `Backend.compile`."""
         shapes = {key: tuple(value.shape) for key, value in inputs.items()}
-        with clean_errors(label(operations), self.name):
+        with CleanErrors(label(operations), self.name):
             return self._compiled(operations, shapes, list(outputs))
 
     @abstractmethod
@@ -90,16 +91,24 @@ def label(operations: Sequence[Operation]) -> str:
     return f"{operations[0].label} and what follows it"
 
 
-@contextmanager
-def clean_errors(label: str, library: str) -> Iterator[None]:
-    """Turn what a library raises into an error that tells the layer and what to do."""
-    try:
-        yield
-    except CaffeError:
-        raise
-    except Exception as error:
-        hint = f"as {library} says; use caffe.set_engine('torch')"
-        raise as_caffe_error(error, label, hint) from error
+class CleanErrors:
+    """Turns what a library raises into an error that tells the layer and what to do."""
+
+    __slots__ = ("_label", "_library")
+
+    def __init__(self, label: str, library: str) -> None:
+        self._label, self._library = label, library
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        """Raise the error by its new name."""
+        if isinstance(error, Exception) and not isinstance(error, CaffeError):
+            hint = f"as {self._library} says; use caffe.set_engine('torch')"
+            raise as_caffe_error(error, self._label, hint) from error
 
 
 def refusal(part: Part, rules: Rules[Any]) -> str | None:
@@ -139,13 +148,13 @@ class FromArrays:
         """Take the inputs' values; returns whether they can be computed from."""
         # By numpy: PyTorch's threads would wait for more work, on the library's CPUs.
         for key, array in self._arrays.items():
-            np.copyto(array, values[key].float().numpy())
+            array[...] = values[key].float().numpy()
         return all(map(are_finite, self._arrays.values())) and not self._is_odd
 
 
 def are_finite(values: NDArray[Any]) -> bool:
     """Tell whether values are finite numbers, whose sum can be computed, by reading them once."""
-    return bool(np.isfinite(values.sum()))
+    return math.isfinite(values.sum())
 
 
 class LeftBehind:

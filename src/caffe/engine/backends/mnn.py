@@ -23,7 +23,7 @@ from ...layers.layer import Activation, Layer
 from ...memory.blob import Shape
 from ...pytorch import torch
 from ..plan.operation import Operation, Part
-from .libraries import FromArrays, LeftBehind, Library, are_finite, clean_errors, label, refusal
+from .libraries import CleanErrors, FromArrays, LeftBehind, Library, are_finite, label, refusal
 from .mnn_layers import activated, mnn
 from .mnn_model import FLOAT, NC4HW4, NCHW, Operator, Table, Value, numbers, write
 
@@ -160,7 +160,7 @@ class CompiledSession(FromArrays):
 
     def run(self) -> dict[int, Tensor]:
         """Compute from the inputs; the results are overwritten by the next run."""
-        with clean_errors(self._label, MNN.name):
+        with CleanErrors(self._label, MNN.name):
             for array, tensor in zip(self._arrays.values(), self._tensors, strict=True):
                 np.copyto(tensor.getNumpyData(), array)
             code = self._interpreter.runSession(self._session)
@@ -183,7 +183,7 @@ class _Graph:
         }
         self.values = {key: self._packed(x) for key, x in self.inputs.items()}
         for operation in operations:
-            with clean_errors(operation.label, MNN.name):
+            with CleanErrors(operation.label, MNN.name):
                 for number, part in enumerate(operation.parts):
                     self._add(part, follows=number > 0)
 

@@ -19,7 +19,7 @@ from ...layers.translation import openvino
 from ...memory.blob import Shape
 from ...pytorch import torch
 from ..plan.operation import Operation, Part
-from .libraries import FromArrays, LeftBehind, Library, clean_errors, label, refusal
+from .libraries import CleanErrors, FromArrays, LeftBehind, Library, label, refusal
 from .onnx_model import Model, Value
 from .onnx_operators import OnnxOperators
 from .translated import Array, TranslatedGraph
@@ -124,24 +124,24 @@ class CompiledSession(FromArrays):
             graph.model.written(wanted), options, providers=["CPUExecutionProvider"]
         )
         # Inputs are written straight into what is read, results straight into what is handed out.
-        self._results = [np.empty(value.shape or (), np.float32) for value in wanted]
+        results = [np.empty(value.shape or (), np.float32) for value in wanted]
+        self._results = {
+            key: torch.from_numpy(array) for key, array in zip(self.outputs, results, strict=True)
+        }
         self._binding = self._session.io_binding()
         given = {graph.inputs[key].name: array for key, array in self._arrays.items()}
         for name, array in (given | left).items():
             bound = library.OrtValue.ortvalue_from_numpy(array)
             self._binding.bind_ortvalue_input(name, bound)
-        for top, array in zip(wanted, self._results, strict=True):
+        for top, array in zip(wanted, results, strict=True):
             bound = library.OrtValue.ortvalue_from_numpy(array)
             self._binding.bind_ortvalue_output(top.name, bound)
 
     def run(self) -> dict[int, Tensor]:
         """Compute from the inputs; the results are overwritten by the next run."""
-        with clean_errors(self._label, OnnxRuntime.name):
+        with CleanErrors(self._label, OnnxRuntime.name):
             self._session.run_with_iobinding(self._binding)
-        return {
-            key: torch.from_numpy(array)
-            for key, array in zip(self.outputs, self._results, strict=True)
-        }
+        return self._results
 
 
 class _Graph(TranslatedGraph):

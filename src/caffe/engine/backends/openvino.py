@@ -17,7 +17,7 @@ from ...layers.translation import Value, openvino
 from ...memory.blob import Shape
 from ...pytorch import torch
 from ..plan.operation import Operation, Part
-from .libraries import FromArrays, LeftBehind, Library, clean_errors, label, refusal
+from .libraries import CleanErrors, FromArrays, LeftBehind, Library, label, refusal
 from .translated import Array, TranslatedGraph
 
 if TYPE_CHECKING:
@@ -98,17 +98,17 @@ class CompiledModel(FromArrays):
         # Inputs are written straight into what OpenVINO reads.
         for i, array in enumerate(self._arrays.values()):
             self._request.set_input_tensor(i, ov.Tensor(array, shared_memory=True))
-        self._results = [self._request.get_output_tensor(i).data for i in range(len(self.outputs))]
+        self._results = {
+            key: torch.from_numpy(self._request.get_output_tensor(i).data)
+            for i, key in enumerate(self.outputs)
+        }
 
     def run(self) -> dict[int, Tensor]:
         """Compute from the inputs; the results are overwritten by the next run."""
-        with clean_errors(self._label, OpenVINO.name):
+        with CleanErrors(self._label, OpenVINO.name):
             self._request.start_async()
             self._request.wait()
-        return {
-            key: torch.from_numpy(values)
-            for key, values in zip(self.outputs, self._results, strict=True)
-        }
+        return self._results
 
 
 class _Graph(TranslatedGraph):

@@ -11,7 +11,7 @@ from ...errors import CaffeError
 from ...layers.translation import Value, openvino
 from ...memory.blob import Shape
 from ..plan.operation import Operation, Part
-from .libraries import are_finite, clean_errors
+from .libraries import CleanErrors, are_finite
 
 Array = NDArray[Any]
 
@@ -47,7 +47,7 @@ class TranslatedGraph:
         """
         for operation in operations:
             for part in operation.parts:
-                with clean_errors(operation.label, self.library):
+                with CleanErrors(operation.label, self.library):
                     self._add(part, operation.label)
 
     def _add(self, part: Part, label: str) -> None:

@@ -60,15 +60,27 @@ class Looks:
         self._computations: weakref.WeakValueDictionary[int, Computation] = (
             weakref.WeakValueDictionary()
         )
+        self._left: set[int] = set()
         self._at: set[int] = set()
         self.look: Look | None = None
 
-    def start_run(self) -> None:
-        """Count what was looked at since the last run, and forget that run's values."""
+    def start_run(self) -> bool:
+        """Count what was looked at since the last run, and forget that run's values.
+
+        Returns
+        -------
+        bool
+            Whether all that was left to be computed still is, without going through it.
+        """
+        # A memory that takes other values lets go of its computation.
+        is_untouched = not self._at and len(self._computations) == len(self._left)
+        if not is_untouched:
+            self._left.clear()
         for key in self._at:
             self._written[key].seen += 1
         self._at.clear()
         self.look = None
+        return is_untouched
 
     def note(self, key: int) -> None:
         """Note that somebody looks at a memory."""
@@ -76,6 +88,7 @@ class Looks:
 
     def defer(self, key: int, memory: SyncedMemory) -> None:
         """Leave a memory to be computed when somebody looks."""
+        self._left.add(key)
         left = memory.computation
         if isinstance(left, Computation) and left.looks is self and left.key == key:
             # Nobody has looked since this was said before.

@@ -12,7 +12,7 @@ import math
 import threading
 import time
 import weakref
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import CaffeError
@@ -32,12 +32,10 @@ from .operation import Operation, Values
 from .settings import Settings
 from .stretch import Stretch
 from .summing import let_sums_take_places
-from .survey import Kept, Survey
+from .survey import Finals, Survey, parted
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-_Found = tuple[int, Kept, SyncedMemory]
 
 
 class Plan:
@@ -170,6 +168,9 @@ class Plan:
     def run(self) -> None:
         """Compute all tops; those that nobody looks at are left to be computed when looked at."""
         with self._lock, self._freed_memory:
+            if not (self._looks.start_run() and self._is_whole):
+                for stretch in self._stretches:
+                    stretch.kept = None
             # What is left to be computed needs a run that has come to its end.
             self._is_whole = False
             try:
@@ -180,7 +181,6 @@ class Plan:
 
     def _run_stretches(self) -> None:
         sources = {key: self._read(*source) for key, source in self._survey.sources.items()}
-        self._looks.start_run()
         self._snapshot = {}
         self._has_odd_sources = False
         values: Values = {}
@@ -197,11 +197,10 @@ class Plan:
         self, stretch: Stretch, choice: Choice, sources: Values, values: Values
     ) -> None:
         """Run a stretch by what is chosen, after compiling that if it is due."""
-        kept, others = self._sorted(stretch.finals)
+        kept, others = stretch.parted()
         wanted = {key for key, *_ in kept} | stretch.read_later
-        is_due = choice.is_due(wanted)
-        backend = choice.due
-        if is_due and backend is not None:
+        backend = choice.due if choice.is_due(wanted) else None
+        if backend is not None:
             if not (choice.is_asked_for or backend.needs_torch):
                 self._run_and_compile(stretch, choice, wanted, (kept, others), sources, values)
                 return
@@ -217,12 +216,12 @@ class Plan:
         self,
         stretch: Stretch,
         choice: Choice,
-        finals: tuple[list[_Found], list[_Found]],
+        finals: Finals,
         sources: Values,
         values: Values,
     ) -> Compiled | None:
         """Run a stretch by what is to run it now; return what did, None where it was PyTorch."""
-        compiled = choice.compiled if choice.is_ready else None
+        compiled = choice.ready
         if compiled is not None:
             needs_torch = choice.chosen is not None and choice.chosen.needs_torch
             inputs = self._inputs_of(stretch, needs_torch, sources, values)
@@ -238,7 +237,7 @@ class Plan:
         changeable = self._changeable() | self._small
         for i in stretch.numbers:
             operation = self._operations[i]
-            kept, others = self._sorted(self._survey.finals[i], changeable)
+            kept, others = parted(self._survey.finals[i], changeable)
             apart = bool(operation.hidden) and any(key in operation.hidden for key, *_ in kept)
             _run(operation, values, apart=apart)
             for key, _, memory in kept:
@@ -269,7 +268,7 @@ class Plan:
         stretch: Stretch,
         choice: Choice,
         wanted: set[int],
-        finals: tuple[list[_Found], list[_Found]],
+        finals: Finals,
         sources: Values,
         values: Values,
     ) -> None:
@@ -291,7 +290,7 @@ class Plan:
         stretch: Stretch,
         compiled: Compiled,
         inputs: Values,
-        finals: tuple[list[_Found], list[_Found]],
+        finals: Finals,
         values: Values,
     ) -> bool:
         """Run a stretch by a backend; returns whether that was possible."""
@@ -304,13 +303,15 @@ class Plan:
         # The results lie in its memory, also when it is given up in this very run.
         self._in_use.append(compiled)
         kept, others = finals
-        for key, final, memory in kept:
-            memory.put(self._as_blob(results[key].view(final.shape)), self._store)
+        for key, _, memory in kept:
+            memory.put(self._as_blob(results[key]), self._store)
         for key, _, memory in others:
             self._looks.defer(key, memory)
-        values.update((key, results[key]) for key in stretch.read_later)
-        for key in stretch.released:
-            values.pop(key, None)
+        stretch.kept = [(key, final) for key, final, _ in kept]
+        for key in stretch.read_later:
+            values[key] = results[key]
+        for key in values.keys() & stretch.released:
+            del values[key]
         return True
 
     def _leave_to_torch(self, stretch: Stretch, choice: Choice) -> None:
@@ -327,24 +328,12 @@ class Plan:
                 self._operations[i].is_worth_packing = False
             self._release(stretch.numbers)
 
-    def _sorted(
-        self, finals: Iterable[tuple[int, Kept]], also: Container[int] = ()
-    ) -> tuple[list[_Found], list[_Found]]:
-        """Part memories that are to be written from those that are left until somebody looks."""
-        kept: list[_Found] = []
-        others: list[_Found] = []
-        for key, final in finals:
-            memory = final.memory()
-            if memory is not None:
-                is_kept = key in also or final.is_wanted(memory)
-                (kept if is_kept else others).append((key, final, memory))
-        return kept, others
-
     def _read(self, source: weakref.ref[SyncedMemory], shape: tuple[int, ...]) -> Tensor:
         """Return what a memory that the plan starts from holds."""
         memory = source()
         assert memory is not None
-        return memory.read(self._store)[: math.prod(shape)].view(shape)
+        flat, count = memory.read(self._store), math.prod(shape)
+        return (flat if flat.numel() == count else flat[:count]).view(shape)
 
     def _lay_out(self, keys: Iterable[int], sources: Values, values: Values) -> None:
         """Copy what the plan starts from into its own layout and precision, where it is read."""
@@ -378,8 +367,11 @@ class Plan:
         return copy.copy_(values)
 
     def _as_blob(self, value: Tensor) -> Tensor:
-        flat = torch.empty(value.shape, dtype=torch.float32, device=value.device)
-        return flat.copy_(value).view(-1)
+        # One call each: the first one behind a library's run finds nothing in the caches.
+        how = torch.contiguous_format
+        if value.dtype == torch.float32:
+            return value.clone(memory_format=how).view(-1)
+        return value.to(torch.float32, memory_format=how).view(-1)
 
     # Parameters.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..backends.backend import Backend
 from ..backends.choice import Choice
 from .operation import Operation
-from .survey import Kept
+from .survey import Final, Finals, parted
 
 
 @dataclass
@@ -33,6 +33,8 @@ class Stretch:
         Whether PyTorch's packed form of them was dropped, since a backend has been chosen.
     told : str
         What came of the choice, once there is none any more.
+    kept : list of (int, Kept) or None
+        Those of `finals` that a run as one has written, while all others are left as it left them.
     """
 
     start: int
@@ -40,11 +42,20 @@ class Stretch:
     choice: Choice | None
     reads: list[int]
     read_later: set[int]
-    finals: list[tuple[int, Kept]]
+    finals: list[Final]
     released: set[int]
     is_small: bool = False
     is_left: bool = False
     told: str = ""
+    kept: list[Final] | None = None
+
+    def parted(self) -> Finals:
+        """Part what they make as `survey.parted` does, but leave out what is left as it was."""
+        if self.kept is not None:
+            kept, let_go = parted(self.kept)
+            if not let_go:
+                return kept, []
+        return parted(self.finals)
 
     @property
     def numbers(self) -> range:

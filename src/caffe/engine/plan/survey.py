@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -53,6 +53,24 @@ class Kept:
     def is_wanted(self, memory: SyncedMemory) -> bool:
         """Whether its value is to be written at once, and not only when somebody looks."""
         return self.is_kept or self.seen >= 2 or memory.is_lent
+
+
+Final = tuple[int, Kept]
+Found = tuple[int, Kept, SyncedMemory]
+Finals = tuple[list[Found], list[Found]]
+"""Memories that are to be written, and those that are left until somebody looks."""
+
+
+def parted(finals: Iterable[Final], also: Container[int] = ()) -> Finals:
+    """Part memories that are to be written, `also` among them, from those that are left."""
+    kept: list[Found] = []
+    others: list[Found] = []
+    for key, final in finals:
+        memory = final.memory()
+        if memory is not None:
+            is_kept = key in also or final.is_wanted(memory)
+            (kept if is_kept else others).append((key, final, memory))
+    return kept, others
 
 
 Source = tuple[weakref.ref[SyncedMemory], Shape]
