@@ -32,7 +32,7 @@ from .operation import Operation, Values
 from .settings import Settings
 from .stretch import Stretch
 from .summing import let_sums_take_places
-from .survey import Finals, Survey, parted
+from .survey import SMALL, Finals, Survey, parted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -367,11 +367,13 @@ class Plan:
         return copy.copy_(values)
 
     def _as_blob(self, value: Tensor) -> Tensor:
-        # One call each: the first one behind a library's run finds nothing in the caches.
         how = torch.contiguous_format
-        if value.dtype == torch.float32:
-            return value.clone(memory_format=how).view(-1)
-        return value.to(torch.float32, memory_format=how).view(-1)
+        if value.dtype != torch.float32:
+            return value.to(torch.float32, memory_format=how).view(-1)
+        if self._store is None and value.numel() <= SMALL:
+            # Behind a library's run PyTorch's copying is no longer in the caches.
+            return torch.from_numpy(value.numpy().flatten())
+        return value.clone(memory_format=how).view(-1)
 
     # Parameters.
 
