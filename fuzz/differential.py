@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 import caffe
 from caffe import onednn
+from caffe.compiled import llvm
 
 from .engines import OVERFLOW, Arrays, Differs, differences, exact, fill, remembering, running
 from .nets import Drawn, draw_net
@@ -22,6 +23,7 @@ from .nets import Drawn, draw_net
 ENGINES = (
     *(("torch",) * 10 + ("auto",) * 4 + ("openvino",) * 2 + ("onnxruntime",) * 2),
     *("onednn",) * 2 * onednn.joins_graphs(),
+    *("llvm",) * 4 * bool(llvm.width()),
 )
 """How often each engine is tried; libraries take long to prepare."""
 

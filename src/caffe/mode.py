@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from .compiled import llvm
 from .devices import check_process, usable_device
 from .errors import ArgumentError, CaffeError, CaffeWarning, require
 from .guarded import guarded
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
     from .memory.stores import Store
 
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
-ENGINES = ("auto", "torch", "onednn", "openvino", "onnxruntime", "mnn", "layerwise")
+ENGINES = ("auto", "torch", "onednn", "openvino", "onnxruntime", "mnn", "llvm", "layerwise")
 
 LIBRARIES = {
     "openvino": ("OpenVINO", "openvino"),
     "onnxruntime": ("ONNX Runtime", "onnxruntime"),
     "mnn": ("MNN", "MNN"),
+    "llvm": ("LLVM", "llvmlite"),
     "onednn": ("oneDNN's graph", "torch"),
 }
 """The engines that are other libraries, with their names and the modules that load them."""
@@ -224,12 +226,13 @@ def set_engine(engine: str) -> None:
 
     Parameters
     ----------
-    engine : {"auto", "torch", "onednn", "openvino", "onnxruntime", "mnn", "layerwise"}
+    engine : {"auto", "torch", "llvm", "onednn", "openvino", "onnxruntime", "mnn", "layerwise"}
         "torch" runs a net that needs no gradients by a prepared plan: layers joined, weights packed
         for PyTorch's kernels, blobs computed when looked at, large convolutions by Winograd's
         algorithm where some runs show that it is quicker (results differ in the last digits
-        then). "onednn" has oneDNN, which PyTorch brings along, run as much of the plan as it can
-        on the CPU as one graph; "openvino", "onnxruntime" and "mnn" that library (the extra of
+        then). "llvm" has as much of the plan as it can run on the CPU by kernels that are
+        compiled for this processor, as one call, and "onednn" by oneDNN, which PyTorch brings
+        along, as one graph; "openvino", "onnxruntime" and "mnn" that library (the extra of
         that name). It is prepared at the first forward, which takes up to a second or two. "auto"
         begins with "torch", tries what is there of them from the fifth forward of the same shapes
         and weights on, and keeps the quickest. "layerwise" runs one layer after another and writes
@@ -249,6 +252,11 @@ def set_engine(engine: str) -> None:
         # Where it is there it is loaded by its first use, which takes time.
         if find_spec(module) is None:
             require(module, engine, "the engine of that name")
+    if engine == "llvm" and not llvm.width():
+        raise CaffeError(
+            "no kernels can be compiled here (they can on Linux on x86 with AVX2, with llvmlite): "
+            "use the engine 'torch' or 'auto'"
+        )
     if engine == "onednn":
         from . import onednn
 

@@ -367,7 +367,7 @@ def test_an_unknown_precision_is_refused(name: str) -> None:
     with pytest.raises(caffe.CaffeError, match="float32, tf32, bfloat16, float16"):
         caffe.set_precision(name)
     with pytest.raises(
-        caffe.CaffeError, match="auto, torch, onednn, openvino, onnxruntime, mnn, layerwise"
+        caffe.CaffeError, match="auto, torch, onednn, openvino, onnxruntime, mnn, llvm, layerwise"
     ):
         caffe.set_engine(name)
 

@@ -9,6 +9,8 @@ import pytest
 
 import caffe
 from caffe import onednn
+from caffe.compiled import llvm
+from caffe.engine.backends.llvm_layers import llvm as compiled
 from caffe.engine.backends.mnn_layers import mnn
 from caffe.engine.backends.onednn_graph import graph
 from caffe.engine.plan.operation import operation
@@ -38,7 +40,8 @@ def test_a_layer_over_its_parameters(kind: str) -> None:
     is_translated = HAS_ONNX_RUNTIME and registry()[kind].computes_as in openvino.kinds()
     is_onednns = onednn.joins_graphs() and registry()[kind].computes_as in graph.kinds()
     others = (*OTHERS, *["onnxruntime"] * is_translated, *["mnn"] * is_mnns)
-    others = (*others, *["onednn"] * is_onednns)
+    is_llvms = bool(llvm.width()) and registry()[kind].computes_as in compiled.kinds()
+    others = (*others, *["onednn"] * is_onednns, *["llvm"] * is_llvms)
     for seed in range(EACH):
         text = layers.draw(Random(f"{kind} {seed}"), kind).net()
         for engine in others:
@@ -56,6 +59,8 @@ def test_a_net_of_layers_that_engines_join(seed: int) -> None:
         others = (*others, *["onnxruntime"] * HAS_ONNX_RUNTIME, *["mnn"] * HAS_MNN)
     if seed % 4 == 2:
         others = (*others, *["onednn"] * onednn.joins_graphs())
+    if llvm.width():
+        others = (*others, "llvm")
     for engine in others:
         found = engines.compare(text, seed, engine)
         assert not found, f"{engine}: {', '.join(map(str, found))} in\n{text}"

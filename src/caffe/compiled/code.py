@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import NewType
 
 Number = NewType("Number", str)
@@ -17,6 +18,14 @@ Condition = NewType("Condition", str)
 """Whether something holds."""
 
 Factors = Sequence[Sequence[float]]
+
+
+@dataclass
+class Sums:
+    """What a loop adds up: its number so far, and the sums, in whose places new ones are put."""
+
+    index: Number
+    values: list[Vector]
 
 
 class Code:
@@ -81,11 +90,23 @@ class Code:
         """Return whether 0 <= a < size."""
         return Condition(self._value(f"icmp ult i64 {a}, {size}"))
 
+    def least(self, a: Number | int, b: Number | int) -> Number:
+        """Return the smaller one."""
+        return Number(self._value(f"call i64 @llvm.smin.i64(i64 {a}, i64 {b})"))
+
+    def most(self, a: Number | int, b: Number | int) -> Number:
+        """Return the larger one."""
+        return Number(self._value(f"call i64 @llvm.smax.i64(i64 {a}, i64 {b})"))
+
+    def share(self, count: Number, part: Number, parts: Number) -> tuple[Number, Number]:
+        """Return where one of some equal parts of so many begins, and where it stops."""
+        bounds = (self.multiply(count, n) for n in (part, self.add(part, 1)))
+        start, stop = (self.divide(bound, parts)[0] for bound in bounds)
+        return start, stop
+
     def clamped(self, a: Number | int, size: Number) -> Number:
         """Return a, or of 0 to size - 1 what is next to it."""
-        last = self.subtract(size, 1)
-        least = self._value(f"call i64 @llvm.smax.i64(i64 {a}, i64 0)")
-        return Number(self._value(f"call i64 @llvm.smin.i64(i64 {least}, i64 {last})"))
+        return self.least(self.most(a, 0), self.subtract(size, 1))
 
     def where(self, conditions: Sequence[Condition], a: Number, b: Number) -> Number:
         """Return a where all of the conditions hold, b otherwise."""
@@ -121,16 +142,40 @@ class Code:
     @contextmanager
     def shared(self, count: Number) -> Iterator[Number]:
         """Repeat what is written inside for each number below `count`, parted among the threads."""
-        here, all_of_them = self.thread, self._asked(self._threads[1])
-        bounds = (self.multiply(count, n) for n in (here, self.add(here, 1)))
-        start, stop = (self.divide(bound, all_of_them)[0] for bound in bounds)
-        with self.loop(start, stop) as i:
+        with self.loop(*self.share(count, self.thread, self.threads)) as i:
             yield i
+
+    @contextmanager
+    def adding_up(self, stop: Number | int, firsts: Sequence[Vector]) -> Iterator[Sums]:
+        """Repeat what is written inside, which changes sums, for each number below `stop`.
+
+        There is one at least. Behind the loop the sums are what they were at its end.
+        """
+        n = self._next()
+        before, body, end = self._label, f"body{n}", f"end{n}"
+        self._goes_to(body)
+        sums = Sums(Number(f"%i{n}"), [Vector(f"%sum{n}x{k}") for k in range(len(firsts))])
+        names, place = list(sums.values), len(self._lines)
+        yield sums
+        last = self._label
+        phis = [f"  %i{n} = phi i64 [0, %{before}], [%next{n}, %{last}]"]
+        for name, first, value in zip(names, firsts, sums.values, strict=True):
+            phis.append(f"  {name} = phi {self.type} [{first}, %{before}], [{value}, %{last}]")
+        self._lines[place:place] = phis
+        self._lines.append(f"  %next{n} = add i64 %i{n}, 1")
+        goes_on = self.is_within(Number(f"%next{n}"), stop)
+        self._lines.append(f"  br i1 {goes_on}, label %{body}, label %{end}")
+        self._begin(end)
 
     @property
     def thread(self) -> Number:
         """Which of the threads runs this, from 0 on."""
         return self._asked(self._threads[0])
+
+    @property
+    def threads(self) -> Number:
+        """How many threads run this."""
+        return self._asked(self._threads[1])
 
     def _asked(self, function: str) -> Number:
         address = self._value(f"inttoptr i64 {function} to ptr")
@@ -143,14 +188,42 @@ class Code:
         pointer = self._value(f"inttoptr i64 {address} to ptr")
         return Vector(self._value(f"load {self.type}, ptr {pointer}, align 4"))
 
-    def store(self, values: Vector, address: Number) -> None:
-        """Put numbers to an address."""
+    def prefetch(self, address: Number, is_written: bool = False) -> None:
+        """Have what lies at an address brought into the cache; there need be nothing."""
         pointer = self._value(f"inttoptr i64 {address} to ptr")
-        self._lines.append(f"  store {self.type} {values}, ptr {pointer}, align 4")
+        how = f"i32 {int(is_written)}, i32 3, i32 1"
+        self._lines.append(f"  call void @llvm.prefetch.p0(ptr {pointer}, {how})")
+
+    def spread(self, address: Number) -> Vector:
+        """Return the one number that lies at an address, in all of a vector's places."""
+        pointer = self._value(f"inttoptr i64 {address} to ptr")
+        return self._splat(self._value(f"load float, ptr {pointer}"))
+
+    def store(self, values: Vector, address: Number, count: Number | None = None) -> None:
+        """Put numbers to an address: the first `count`, which may be more than there are."""
+        pointer = self._value(f"inttoptr i64 {address} to ptr")
+        if count is None:
+            self._lines.append(f"  store {self.type} {values}, ptr {pointer}, align 4")
+            return
+        places = ", ".join(f"i64 {i}" for i in range(self.width))
+        numbers = f"<{self.width} x i64>"
+        first = self._value(f"insertelement {numbers} poison, i64 {count}, i32 0")
+        every = self._value(
+            f"shufflevector {numbers} {first}, {numbers} poison, "
+            f"<{self.width} x i32> zeroinitializer"
+        )
+        mask = self._value(f"icmp slt {numbers} <{places}>, {every}")
+        self._lines.append(
+            f"  call void @llvm.masked.store.v{self.width}f32.p0({self.type} {values}, "
+            f"ptr {pointer}, i32 4, <{self.width} x i1> {mask})"
+        )
 
     def everywhere(self, bits: Number) -> Vector:
         """Return the number whose bits are given, in all of a vector's places."""
         single = self._value(f"bitcast i32 {self._value(f'trunc i64 {bits} to i32')} to float")
+        return self._splat(single)
+
+    def _splat(self, single: str) -> Vector:
         first = self._value(f"insertelement {self.type} poison, float {single}, i32 0")
         places = f"<{self.width} x i32> zeroinitializer"
         return Vector(
@@ -175,9 +248,23 @@ class Code:
         """Return a * b."""
         return self._of("fmul", a, b)
 
+    def plus_product(self, sum: Vector, a: Vector, b: Vector) -> Vector:
+        """Return sum + a * b, rounded once."""
+        numbers = ", ".join(f"{self.type} {x}" for x in (a, b, sum))
+        return Vector(self._value(f"call {self.type} @llvm.fma.v{self.width}f32({numbers})"))
+
     def over(self, a: Vector, b: Vector) -> Vector:
         """Return a / b."""
         return self._of("fdiv", a, b)
+
+    def exponential(self, a: Vector) -> Vector:
+        """Return e ** a."""
+        return Vector(self._value(f"call {self.type} @llvm.exp.v{self.width}f32({self.type} {a})"))
+
+    def all_together(self, a: Vector) -> Vector:
+        """Return the sum of a vector's numbers, in all places."""
+        name = f"@llvm.vector.reduce.fadd.v{self.width}f32"
+        return self._splat(self._value(f"call reassoc float {name}(float 0.0, {self.type} {a})"))
 
     def root(self, a: Vector) -> Vector:
         """Return the square root."""

@@ -8,6 +8,8 @@ import os
 import platform
 import sys
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..pytorch import torch
@@ -36,18 +38,88 @@ class Kernel:
 
     def __init__(self, text: str) -> None:
         self._function = ctypes.c_void_p(_compiled(text))
-        self._openmp = _openmp()
-        self._threads = tuple(
-            ctypes.cast(function, ctypes.c_void_p).value or 0
-            for function in (self._openmp.omp_get_thread_num, self._openmp.omp_get_num_threads)
-        )
 
     def __call__(self, *fields: int) -> None:
         """Run it on the fields, in as many threads as PyTorch has; addresses must stay valid."""
-        given = (ctypes.c_int64 * (len(fields) + 2))(*self._threads, *fields)
-        self._openmp.GOMP_parallel(
-            self._function, given, ctypes.c_uint(torch.get_num_threads()), ctypes.c_uint(0)
-        )
+        self.job(*fields).run()
+
+    def job(self, *fields: int) -> Job:
+        """Return it with its fields, to be run later."""
+        given = (ctypes.c_int64 * (len(fields) + 2))(*_asked(), *fields)
+        return Job(self._function, given, torch.get_num_threads())
+
+
+@dataclass
+class Job:
+    """A kernel, and the fields that it is given.
+
+    Attributes
+    ----------
+    threads : int
+        How many there are at most: there may be a part of the memory for each.
+    """
+
+    function: ctypes.c_void_p
+    given: ctypes.Array[ctypes.c_int64]
+    threads: int
+
+    def run(self) -> None:
+        """Run it in as many threads as PyTorch has."""
+        threads = ctypes.c_uint(min(self.threads, torch.get_num_threads()))
+        _openmp().GOMP_parallel(self.function, self.given, threads, ctypes.c_uint(0))
+
+
+class Program:
+    """Jobs that run one after the other as one call, all threads at each of them.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        Which; each finds what those before it have written.
+    """
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._jobs = list(jobs)
+        table = [x for j in jobs for x in (j.function.value or 0, ctypes.addressof(j.given))]
+        self._table = (ctypes.c_int64 * len(table))(*table)
+        (barrier,) = _addresses("GOMP_barrier")
+        fields = (ctypes.addressof(self._table), len(jobs), barrier)
+        self._whole = Kernel(_PROGRAM).job(*fields)
+
+    def run(self) -> None:
+        """Run all of them, in as many threads as PyTorch has."""
+        if self._jobs:
+            self._whole.run()
+
+
+_PROGRAM = """
+define void @kernel(ptr %given) {
+entry:
+  %place = getelementptr i64, ptr %given, i64 2
+  %table = load ptr, ptr %place
+  %place1 = getelementptr i64, ptr %given, i64 3
+  %count = load i64, ptr %place1
+  %place2 = getelementptr i64, ptr %given, i64 4
+  %barrier = load ptr, ptr %place2
+  br label %job
+job:
+  %i = phi i64 [0, %entry], [%next, %job]
+  %first = shl i64 %i, 1
+  %second = or i64 %first, 1
+  %where = getelementptr ptr, ptr %table, i64 %first
+  %function = load ptr, ptr %where
+  %whither = getelementptr ptr, ptr %table, i64 %second
+  %fields = load ptr, ptr %whither
+  call void %function(ptr %fields)
+  call void %barrier()
+  %next = add i64 %i, 1
+  %more = icmp ult i64 %next, %count
+  br i1 %more, label %job, label %end
+end:
+  ret void
+}
+"""
+"""Calls the functions of a table, one at least, and waits for all threads behind each."""
 
 
 def is_allowed() -> bool:
@@ -79,6 +151,17 @@ def width_for(channels: int) -> int:
     while most >= 4 and channels % most:
         most //= 2
     return most if most >= 4 else 0
+
+
+@functools.cache
+def _asked() -> tuple[int, ...]:
+    """The addresses of what tells a thread its number, and how many there are."""
+    return _addresses("omp_get_thread_num", "omp_get_num_threads")
+
+
+def _addresses(*names: str) -> tuple[int, ...]:
+    library = _openmp()
+    return tuple(ctypes.cast(getattr(library, n), ctypes.c_void_p).value or 0 for n in names)
 
 
 @functools.cache

@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING
 
 from ..pytorch import torch
 from .code import Code
-from .llvm import Kernel, width_for
+from .llvm import Job, Kernel, width_for
+from .rows import Rows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 FIELDS = (
-    *("pixels", "height", "width", "bytes", "top", "left", "down", "across"),
-    *("found", "rows", "columns", "count"),
+    *("pixels", "height", "width", "step", "bytes", "top", "left", "down", "across"),
+    *("found", "found_step", "rows", "columns", "count"),
 )
 """What the kernel is given.
 
-The pixels, how many are below and beside each other, and how many bytes the channels take; by how
-much the first window begins before them, and how many pixels lie from one to the next; the maxima,
-how many are below and beside each other, and how many rows of them all pictures have.
+The pixels, how many are below and beside each other, how many bytes are from one to the next, and
+how many its channels take; by how much the first window begins before them, and how many pixels lie
+from one to the next; the maxima, how many bytes are from one to the next, how many are below and
+beside each other, and how many rows of them all pictures have.
 """
 
 MOST_PIXELS = 25
@@ -46,17 +48,24 @@ class MaxPooling:
         channels: int,
     ) -> None:
         self._kernel = Kernel(_text(kernel, width_for(channels)))
-        self._stride, self._pad = stride, pad
+        self._stride, self._pad, self._channels = stride, pad, channels
 
     def __call__(self, x: Tensor, rows: int, columns: int) -> Tensor:
         """Return (number, channels, rows, columns) of maxima, channels last, as `x` lies."""
         number, channels, height, width = x.shape
         found = torch.empty(number, rows, columns, channels)
-        self._kernel(
-            x.data_ptr(), height, width, 4 * channels, *self._pad, *self._stride,
-            found.data_ptr(), rows, columns, number * rows,
-        )  # fmt: skip
+        pixels = Rows(x.data_ptr(), channels), Rows(found.data_ptr(), channels)
+        self.job(pixels[0], (height, width), number, pixels[1], (rows, columns)).run()
         return found.permute(0, 3, 1, 2)
+
+    def job(
+        self, x: Rows, size: tuple[int, int], number: int, found: Rows, results: tuple[int, int]
+    ) -> Job:
+        """Return what pools so many pictures of a height and width to so many results."""
+        return self._kernel.job(
+            x.address, *size, 4 * x.step, 4 * self._channels, *self._pad, *self._stride,
+            found.address, 4 * found.step, *results, number * results[0],
+        )  # fmt: skip
 
 
 @functools.cache
@@ -64,7 +73,7 @@ def _text(kernel: tuple[int, int], width: int) -> str:
     code = Code(FIELDS, width)
     given = code.given
     lowest = code.constant(torch.finfo(torch.float32).min)
-    row_bytes = code.multiply(given["width"], given["bytes"])
+    row_bytes = code.multiply(given["width"], given["step"])
     with code.shared(given["count"]) as i:
         picture, row = code.divide(i, given["rows"])
         y = code.subtract(code.multiply(row, given["down"]), given["top"])
@@ -79,16 +88,16 @@ def _text(kernel: tuple[int, int], width: int) -> str:
             for k in range(kernel[0])
         ]
         found = code.add(
-            given["found"], code.multiply(code.multiply(i, given["columns"]), given["bytes"])
+            given["found"], code.multiply(code.multiply(i, given["columns"]), given["found_step"])
         )
         with code.loop(0, given["columns"]) as column:
             x = code.subtract(code.multiply(column, given["across"]), given["left"])
             places = [
-                code.multiply(code.clamped(code.add(x, k), given["width"]), given["bytes"])
+                code.multiply(code.clamped(code.add(x, k), given["width"]), given["step"])
                 for k in range(kernel[1])
             ]
             window = [code.add(line, place) for line in lines for place in places]
-            target = code.add(found, code.multiply(column, given["bytes"]))
+            target = code.add(found, code.multiply(column, given["found_step"]))
             with code.loop(0, given["bytes"], 4 * width) as channel:
                 most = lowest
                 for address in window:

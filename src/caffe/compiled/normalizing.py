@@ -7,14 +7,16 @@ import struct
 from typing import TYPE_CHECKING
 
 from .code import Code
-from .llvm import Kernel, width_for
+from .llvm import Job, Kernel, width_for
+from .rows import Rows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FIELDS = ("pixels", "found", "count", "bytes", "constant", "factor")
-"""What the kernel is given: the pixels, and the results; how many pixels there are, and how many
-bytes the channels of one take; the bits of what is added to the sums, and multiplied before."""
+FIELDS = ("pixels", "step", "found", "found_step", "count", "bytes", "constant", "factor")
+"""What the kernel is given: the pixels, and the results, and how many bytes are from one to the
+next; how many there are, and how many bytes the channels of one take; the bits of what is added to
+the sums, and multiplied before."""
 
 MOST_CHANNELS = 2**13
 """How many channels a pixel may have: the squares of one lie on the thread's stack."""
@@ -35,12 +37,20 @@ class Normalizing:
 
     def __init__(self, size: int, alpha: float, k: float, channels: int) -> None:
         self._kernel = Kernel(_text(size, width_for(channels)))
+        self._channels = channels
         self._bits = [struct.unpack("<i", struct.pack("<f", x))[0] for x in (k, alpha / size)]
 
     def __call__(self, pixels: Tensor, found: Tensor) -> None:
         """Write what becomes of `pixels`, (number, channels), into `found`."""
         count, channels = pixels.shape
-        self._kernel(pixels.data_ptr(), found.data_ptr(), count, 4 * channels, *self._bits)
+        self.job(Rows(pixels.data_ptr(), channels), Rows(found.data_ptr(), channels), count).run()
+
+    def job(self, pixels: Rows, found: Rows, count: int) -> Job:
+        """Return what normalizes so many pixels."""
+        return self._kernel.job(
+            pixels.address, 4 * pixels.step, found.address, 4 * found.step,
+            count, 4 * self._channels, *self._bits,
+        )  # fmt: skip
 
 
 @functools.cache
@@ -55,8 +65,10 @@ def _text(size: int, width: int) -> str:
     code.store(zeros, squares)
     code.store(zeros, code.add(code.add(squares, given["bytes"]), before))
     with code.shared(given["count"]) as i:
-        offset = code.multiply(i, given["bytes"])
-        pixel, found = (code.add(given[name], offset) for name in ("pixels", "found"))
+        pixel, found = (
+            code.add(given[name], code.multiply(i, given[step]))
+            for name, step in (("pixels", "step"), ("found", "found_step"))
+        )
         with code.loop(0, given["bytes"], step) as channel:
             x = code.load(code.add(pixel, channel))
             code.store(code.times(x, x), code.add(code.add(squares, channel), before))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from ..pytorch import torch
 from .code import Code, Condition, Factors, Number, Vector
-from .llvm import Kernel, width_for
+from .llvm import Job, Kernel, width_for
+from .rows import Rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -104,10 +105,23 @@ class ToOtherForm:
         found : Tensor
             As many as are to be written.
         """
-        _, channels, height, width = x.shape
-        self._kernel(
-            found.data_ptr(), first, len(found), height, width, *grid, *pad,
-            x.data_ptr(), 4 * channels, self._zeros.data_ptr(), 4 * channels,
+        channels, height, width = x.shape[1:]
+        rows = Rows(x.data_ptr(), channels)
+        self.job(rows, (height, width), grid, pad, first, found).run()
+
+    def job(
+        self,
+        x: Rows,
+        size: tuple[int, int],
+        grid: tuple[int, int],
+        pad: Sequence[int],
+        first: int,
+        found: Tensor,
+    ) -> Job:
+        """Return what does so, from pictures of a height and width."""
+        return self._kernel.job(
+            found.data_ptr(), first, len(found), *size, *grid, *pad,
+            x.address, 4 * x.step, self._zeros.data_ptr(), 4 * len(self._zeros),
         )  # fmt: skip
 
 
@@ -144,13 +158,30 @@ class FromOtherForm:
         found : Tensor
             Pictures, (number, height, width, channels), that tiles may reach beyond.
         """
-        _, height, width, channels = found.shape
+        height, width = found.shape[1:3]
         # A place for each thread: they would wait for each other's writes.
-        spare = torch.empty(channels * torch.get_num_threads())
+        spare = torch.empty(found.shape[3] * torch.get_num_threads())
+        rows = Rows(found.data_ptr(), found.stride(2))
+        self.job(tiles, grid, first, slope, rows, (height, width), spare).run()
+
+    def job(
+        self,
+        tiles: Tensor,
+        grid: tuple[int, int],
+        first: int,
+        slope: float,
+        found: Rows,
+        size: tuple[int, int],
+        spare: Tensor,
+    ) -> Job:
+        """Return what does so, to pictures of a height and width.
+
+        `spare` has a number for each channel and thread, and is kept by who keeps the job.
+        """
         (bits,) = struct.unpack("<i", struct.pack("<f", slope))
-        self._kernel(
-            tiles.data_ptr(), first, len(tiles), height, width, *grid, 0, 0,
-            found.data_ptr(), 4 * found.stride(2), spare.data_ptr(), 4 * channels, bits,
+        return self._kernel.job(
+            tiles.data_ptr(), first, len(tiles), *size, *grid, 0, 0,
+            found.address, 4 * found.step, spare.data_ptr(), 4 * tiles.shape[2], bits,
         )  # fmt: skip
 
 

@@ -114,6 +114,40 @@ def _evenly(count: int, most: int) -> int:
     return math.ceil(count / math.ceil(count / most))
 
 
+def piece_of(count: int, places: int, numbers: int) -> int:
+    """Return how many of `count` tiles kernels of our own work on at a time.
+
+    Parameters
+    ----------
+    count, places : int
+        How many tiles there are, and how many places one has in the other form.
+    numbers : int
+        How many numbers are read and made for each place.
+    """
+    return _evenly(count, max(1, KERNELS_PIECE // (places * numbers)))
+
+
+def in_other_form(weight: Tensor, bias: Tensor | None, m: int) -> tuple[Tensor, Tensor]:
+    """Return a convolution's parameters for tiles of m x m results, in float32.
+
+    Returns
+    -------
+    weights : Tensor
+        (place, output, input of a group); computed in the type that they have.
+    biases : Tensor
+        (place, output).
+    """
+    outputs, inputs, size = weight.shape[:3]
+    _, g, _ = _as_tensors(matrices(m, size), weight.dtype)
+    changed = _changed(g, weight.permute(2, 3, 0, 1).reshape(size, size, -1)).float()
+    across = m + size - 1
+    biases = weight.new_zeros(across**2, outputs)
+    if bias is not None:
+        # At the point 1 every result takes part with a factor of 1.
+        biases[across + 1] = bias
+    return changed.view(-1, outputs, inputs), biases.float()
+
+
 def _whole_and_rest(first: int, stop: int, m: int, size: int) -> Iterator[tuple[range, int]]:
     """Yield which tiles lie within some size, and how many of their places do."""
     whole = min(stop, size // m)
@@ -264,22 +298,17 @@ class Winograd:
         slope: float | None = 1.0,
     ) -> None:
         self._tiles = tiles = Tiles(shape, weight.shape[-1], pad, len(weight))
-        outputs, inputs, size = weight.shape[:3]
-        a, g, b = _as_tensors(matrices(tiles.m, size), weight.dtype)
-        self._results, self._inputs = a.float(), b.float()
-        changed = _changed(g, weight.permute(2, 3, 0, 1).reshape(size, size, -1)).float()
-        biases = weight.new_zeros(tiles.across**2, outputs)
-        if bias is not None:
-            # At the point 1 every result takes part with a factor of 1.
-            biases[tiles.across + 1] = bias
+        outputs, size = len(weight), weight.shape[2]
+        a, _, b = _as_tensors(matrices(tiles.m, size), torch.float32)
+        self._results, self._inputs = a, b
+        weights, biases = in_other_form(weight, bias, tiles.m)
         self._kernels = None if slope is None else _kernels(tiles.m, size, shape[1], outputs)
         self._slope = slope
         if self._kernels is not None:
-            most = max(1, KERNELS_PIECE // (tiles.across**2 * (shape[1] + outputs)))
-            self._at_once = _evenly(shape[0] * math.prod(tiles.grid), most)
-        weights = changed.view(-1, outputs, inputs)
+            count, numbers = shape[0] * math.prod(tiles.grid), shape[1] + outputs
+            self._at_once = piece_of(count, tiles.across**2, numbers)
         at_once = tiles.tiles if self._kernels is None else self._at_once
-        self._products = _Products(weights, biases.float(), group, at_once)
+        self._products = _Products(weights, biases, group, at_once)
         self._finish = finish
         self._pad, self._channels = pad, outputs
 

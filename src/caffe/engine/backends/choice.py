@@ -17,6 +17,7 @@ from .. import remembered
 from ..plan.operation import Operation, Part
 from ..plan.settings import Settings
 from .backend import Backend, Compiled
+from .llvm import LLVM
 from .mnn import MNN
 from .onednn_graph import OneDnnGraph
 from .onnxruntime import OnnxRuntime
@@ -65,10 +66,13 @@ is had back by hundreds of forwards. And the first forward is, to the last digit
 
 PYTORCH = "PyTorch"
 
-LIBRARIES: dict[str, type[MNN] | type[OneDnnGraph] | type[OnnxRuntime] | type[OpenVINO]] = {
+LIBRARIES: dict[
+    str, type[LLVM] | type[MNN] | type[OneDnnGraph] | type[OnnxRuntime] | type[OpenVINO]
+] = {
     "openvino": OpenVINO,
     "onnxruntime": OnnxRuntime,
     "mnn": MNN,
+    "llvm": LLVM,
     "onednn": OneDnnGraph,
 }
 """By their engines' names; the first two have a form for most layers."""

@@ -1,0 +1,285 @@
+"""Blocks of products: some rows of numbers times columns of weights, summed up in registers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..pytorch import torch
+from .code import Code, Number, Vector
+from .memory import Memory
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CACHED = 2**19
+"""How many bytes of rows are multiplied by all columns before those behind them are read."""
+
+LINE = 64
+"""How many bytes a line of the cache has."""
+
+SHAPES = {16: ((14, 2), (7, 4)), 8: ((6, 2),), 4: ((6, 2),)}
+"""How many rows and vectors of columns blocks may have, by the vectors' width.
+
+All sums, with a row's number and a column's weights, are in registers.
+"""
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What becomes of sums before they are put down.
+
+    Attributes
+    ----------
+    slope, least, most : float
+        What numbers below 0 are multiplied by, and between what they are kept then.
+    has_added : bool
+        Whether other numbers are added first.
+    """
+
+    slope: float = 1.0
+    least: float = -math.inf
+    most: float = math.inf
+    has_added: bool = False
+
+    def write(self, code: Code, value: Vector, added: Number | None) -> Vector:
+        """Write it for one vector; `added` is where the other numbers lie."""
+        if self.has_added and added is not None:
+            value = code.plus(value, code.load(added))
+        if self.slope != 1:
+            zero = code.constant(0.0)
+            below = zero if self.slope == 0 else code.scaled(value, self.slope)
+            value = code.larger(value, zero, value, below)
+        if self.least > -math.inf:
+            least = code.constant(self.least)
+            value = code.larger(value, least, value, least)
+        if self.most < math.inf:
+            most = code.constant(self.most)
+            value = code.larger(most, value, value, most)
+        return value
+
+
+PLAIN = Finish()
+"""Nothing."""
+
+
+@dataclass
+class Ahead:
+    """What is read next: from where on, and how many bytes further for each number of a row."""
+
+    address: Number
+    step: Number
+
+
+@dataclass(frozen=True)
+class Block:
+    """The shape of blocks.
+
+    Attributes
+    ----------
+    rows, vectors : int
+        How many rows it has, and how many vectors of columns.
+    width : int
+        How many columns a vector has.
+    """
+
+    rows: int
+    vectors: int
+    width: int
+
+    @classmethod
+    def best(cls, rows: int, columns: int, width: int) -> Block:
+        """Return the shape of blocks that cover so many rows and columns in the least time."""
+        blocks = [cls(*shape, width) for shape in SHAPES[width]]
+
+        def work(block: Block) -> float:
+            covered = block.down(rows) * block.rows * block.across(columns) * block.columns
+            # Wide ones read more weights for as many products.
+            return covered * (1.0 if block.vectors == 2 else 1.2)
+
+        return min(blocks, key=work)
+
+    @property
+    def columns(self) -> int:
+        """How many columns a block has."""
+        return self.vectors * self.width
+
+    def down(self, rows: int) -> int:
+        """Return how many blocks there are below each other."""
+        return math.ceil(rows / self.rows)
+
+    def across(self, columns: int) -> int:
+        """Return how many blocks there are beside each other."""
+        return math.ceil(columns / self.columns)
+
+    def packed(self, weights: Tensor, memory: Memory) -> Tensor:
+        """Return weights, (..., output, input), as (..., block, input, column)."""
+        *others, outputs, inputs = weights.shape
+        blocks = self.across(outputs)
+        whole = weights.new_zeros(*others, blocks * self.columns, inputs)
+        whole[..., :outputs, :] = weights
+        found = memory.take(whole.numel()).view(*others, blocks, inputs, self.columns)
+        return found.copy_(whole.view(*others, blocks, self.columns, inputs).transpose(-1, -2))
+
+    def padded(self, biases: Tensor) -> Tensor:
+        """Return numbers for each output, with zeros for the last block's other columns."""
+        *others, outputs = biases.shape
+        whole = biases.new_zeros(*others, self.across(outputs) * self.columns)
+        whole[..., :outputs] = biases
+        return whole
+
+    def spare(self) -> Tensor:
+        """Return memory for what no thread's rows want, beside each other."""
+        return torch.empty(torch.get_num_threads() * 2 * self.columns)
+
+    # What kernels do with them.
+
+    def add_products(
+        self,
+        code: Code,
+        rows: Sequence[Number],
+        weights: Number,
+        count: Number,
+        sums: Sequence[Vector],
+        ahead: Sequence[Ahead] = (),
+    ) -> list[Vector]:
+        """Add the products of `count` numbers of each row with the columns to the sums.
+
+        Returns the sums. What is read next is brought into the cache meanwhile.
+        """
+        with code.adding_up(count, sums) as loop:
+            place = code.add(weights, code.multiply(loop.index, 4 * self.columns))
+            columns = [code.load(code.add(place, self._offset(v))) for v in range(self.vectors)]
+            for next_one in ahead:
+                further = code.multiply(loop.index, next_one.step)
+                code.prefetch(code.add(next_one.address, further))
+            offset = code.multiply(loop.index, 4)
+            for r, row in enumerate(rows):
+                value = code.spread(code.add(row, offset))
+                for v, column in enumerate(columns):
+                    k = r * self.vectors + v
+                    loop.values[k] = code.plus_product(loop.values[k], value, column)
+        return loop.values
+
+    def biases(self, code: Code, address: Number) -> list[Vector]:
+        """Return the sums that a block begins with."""
+        return [
+            code.load(code.add(address, self._offset(v))) for v in range(self.vectors)
+        ] * self.rows
+
+    def prefetch_results(
+        self, code: Code, found: Number, column: Number, block: Number, finish: Finish
+    ) -> None:
+        """Have the places brought into the cache where the results of the next block belong.
+
+        `found` is where the first row's columns lie; the fields say how far the others are.
+        """
+        given = code.given
+        first = code.multiply(code.add(block, 1), self.rows)
+        places = [(found, given["found_bytes"], True)]
+        if finish.has_added:
+            places.append((code.add(given["added"], column), given["added_bytes"], False))
+        for start, step, is_written in places:
+            for r in range(self.rows):
+                line = code.add(start, code.multiply(code.add(first, r), step))
+                for offset in range(0, 4 * self.columns, LINE):
+                    code.prefetch(code.add(line, offset), is_written)
+
+    def put_down(
+        self,
+        code: Code,
+        sums: Sequence[Vector],
+        targets: Sequence[Number],
+        added: Sequence[Number],
+        finish: Finish,
+        columns: Number | None,
+    ) -> None:
+        """Put sums down, finished; `columns` is how many there are, where not all are."""
+        for r, target in enumerate(targets):
+            for v in range(self.vectors):
+                offset = self._offset(v)
+                other = code.add(added[r], offset) if added else None
+                value = finish.write(code, sums[r * self.vectors + v], other)
+                left = None if columns is None else code.subtract(columns, self.width * v)
+                code.store(value, code.add(target, offset), left)
+
+    def share_of(self, code: Code, groups: Number) -> Share:
+        """Write which of so many groups, and of all columns, are the thread's own."""
+        given = code.given
+        parts = code.least(given["parts"], code.threads)
+        mine, part = code.divide(code.thread, parts)
+        sharers = code.divide(code.threads, parts)[0]
+        blocks = code.divide(code.add(given["outputs"], self.columns - 1), self.columns)[0]
+        first, last = code.share(blocks, part, parts)
+        start, stop = code.share(groups, mine, sharers)
+        # Threads beyond a whole number of sharers have nothing to do.
+        stop = code.where([code.is_within(mine, sharers)], stop, start)
+        return Share(start, stop, first, last)
+
+    def nowhere(self, code: Code) -> Number:
+        """Return where the thread puts rows that are none."""
+        return code.add(code.given["spare"], code.multiply(code.thread, 8 * self.columns))
+
+    def _offset(self, vector: int) -> int:
+        return 4 * self.width * vector
+
+
+@dataclass
+class Sharing:
+    """How blocks are shared among threads.
+
+    Attributes
+    ----------
+    group : int
+        How many blocks of rows stay in the cache together.
+    parts : int
+        Into how many parts the columns are parted.
+    """
+
+    group: int
+    parts: int
+
+    @classmethod
+    def of(
+        cls, blocks: int, matrices: int, columns: int, row_bytes: int, column_bytes: int
+    ) -> Sharing:
+        """Return how blocks of rows, of so many matrices, and of columns are best shared.
+
+        Weights are read once for each group of rows, and rows that do not stay in the cache once
+        for each block of columns. Columns are parted where that gives all threads as much to do, or
+        where there are more of them than rows: their weights are better read by one thread each
+        than by all of them.
+        """
+        threads = torch.get_num_threads()
+        cached = max(1, CACHED // row_bytes)
+        in_groups = math.ceil(blocks / cached) * columns * column_bytes
+        rows_bytes = blocks * row_bytes
+        # The second cache gives them back quickly.
+        again = rows_bytes // 4 if rows_bytes <= 4 * CACHED else rows_bytes
+        at_once = columns * (column_bytes + again)
+        group = cached if in_groups <= at_once else blocks
+        whole = group
+        # Smaller groups are shared more evenly.
+        group = max(1, min(group, matrices * blocks // (4 * threads)))
+        units = matrices * math.ceil(blocks / group)
+        divisors = [n for n in range(1, threads + 1) if threads % n == 0]
+        is_heavy = columns > blocks
+
+        def work(n: int) -> tuple[int, int]:
+            most = math.ceil(units / (threads // n)) * math.ceil(columns / n)
+            return most, -n if is_heavy else n
+
+        parts = min(divisors, key=work)
+        return cls(whole if parts == threads else group, parts)
+
+
+@dataclass
+class Share:
+    """What one thread works on: some groups of blocks of rows, and some blocks of columns."""
+
+    start: Number
+    stop: Number
+    first: Number
+    last: Number

@@ -1,0 +1,83 @@
+"""Pictures brought from one order in memory into the other, and the softmax of rows."""
+
+from __future__ import annotations
+
+import functools
+
+from .code import Code
+from .llvm import Job, Kernel
+from .rows import Rows
+
+FIELDS = ("rows", "step", "planes", "count", "pixels", "channels")
+"""What the kernels are given: pixels that lie channels last, and how many bytes are from one to the
+next; the same as planes; how many there are in all, in a picture, and of how many channels."""
+
+SOFTMAX_FIELDS = ("rows", "step", "found", "found_step", "count", "channels")
+"""What the softmax is given: rows and results, how many bytes are from one to the next; how many
+there are, and of how many numbers."""
+
+
+def to_planes(rows: Rows, planes: int, number: int, pixels: int, channels: int) -> Job:
+    """Return what puts pictures as planes that lie channels last."""
+    return _job(rows, planes, number, pixels, channels, True)
+
+
+def to_rows(planes: int, rows: Rows, number: int, pixels: int, channels: int) -> Job:
+    """Return what puts pictures channels last that lie as planes."""
+    return _job(rows, planes, number, pixels, channels, False)
+
+
+def _job(
+    rows: Rows, planes: int, number: int, pixels: int, channels: int, is_to_planes: bool
+) -> Job:
+    fields = (rows.address, 4 * rows.step, planes, number * pixels, pixels, channels)
+    return Kernel(_laying(is_to_planes)).job(*fields)
+
+
+def softmax(rows: Rows, found: Rows, count: int, channels: int) -> Job:
+    """Return what makes of each row numbers that are positive, and of which the sum is 1."""
+    fields = (rows.address, 4 * rows.step, found.address, 4 * found.step, count, channels)
+    return Kernel(_softmax()).job(*fields)
+
+
+@functools.cache
+def _laying(is_to_planes: bool) -> str:
+    code = Code(FIELDS, 1)
+    given = code.given
+    with code.shared(given["count"]) as i:
+        picture, pixel = code.divide(i, given["pixels"])
+        row = code.add(given["rows"], code.multiply(i, given["step"]))
+        first = code.multiply(code.multiply(picture, given["channels"]), given["pixels"])
+        plane = code.add(given["planes"], code.multiply(code.add(first, pixel), 4))
+        with code.loop(0, given["channels"]) as channel:
+            places = (
+                code.add(row, code.multiply(channel, 4)),
+                code.add(plane, code.multiply(code.multiply(channel, given["pixels"]), 4)),
+            )
+            source, target = places if is_to_planes else reversed(places)
+            code.store(code.load(source), target)
+    return code.text
+
+
+@functools.cache
+def _softmax() -> str:
+    code = Code(SOFTMAX_FIELDS, 1)
+    given = code.given
+    with code.shared(given["count"]) as i:
+        row, found = (
+            code.add(given[name], code.multiply(i, given[step]))
+            for name, step in (("rows", "step"), ("found", "found_step"))
+        )
+        with code.adding_up(given["channels"], [code.load(row)]) as most:
+            value = code.load(code.add(row, code.multiply(most.index, 4)))
+            most.values = [code.larger(value, most.values[0], value, most.values[0])]
+        with code.adding_up(given["channels"], [code.constant(0.0)]) as total:
+            offset = code.multiply(total.index, 4)
+            value = code.minus(code.load(code.add(row, offset)), most.values[0])
+            power = code.exponential(value)
+            code.store(power, code.add(found, offset))
+            total.values = [code.plus(total.values[0], power)]
+        with code.loop(0, code.multiply(given["channels"], 4), 4) as channel:
+            place = code.add(found, channel)
+            code.store(code.over(code.load(place), total.values[0]), place)
+    return code.text

@@ -1,0 +1,72 @@
+"""Memory for weights and values that kernels read: many in few large pages."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+from typing import TYPE_CHECKING, Protocol
+
+from ..pytorch import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PAGE = 2**21
+"""How many bytes a large page has."""
+
+CHUNK = 2**24
+"""How many numbers are taken from the system at once, or as many as one array has."""
+
+LINE = 16
+"""How many numbers a line of the cache has: each array begins with one."""
+
+
+class Memory(Protocol):
+    """What has memory for numbers."""
+
+    def take(self, count: int) -> Tensor:
+        """Return so many zeros."""
+        ...
+
+
+class Anywhere:
+    """Memory as PyTorch finds it."""
+
+    def take(self, count: int) -> Tensor:
+        """Return so many zeros."""
+        return torch.zeros(count)
+
+
+ANYWHERE = Anywhere()
+
+
+class LargePages:
+    """Memory in large pages, where the system has them: addresses are found faster there.
+
+    On a virtual machine a small page that is new costs as much as reading it. What has been taken
+    is there until nobody has anything of the same chunk.
+    """
+
+    def __init__(self) -> None:
+        self._left = torch.empty(0)
+
+    def take(self, count: int) -> Tensor:
+        """Return so many zeros."""
+        whole = -(-count // LINE) * LINE
+        if len(self._left) < whole:
+            self._left = _chunk(max(whole, min(CHUNK, 4 * whole)))
+        found, self._left = self._left[:count], self._left[whole:]
+        return found
+
+
+def _chunk(count: int) -> Tensor:
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return torch.zeros(count)
+    size = -(-4 * count // PAGE) * PAGE
+    memory = mmap.mmap(-1, size + PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    # A kernel without them refuses; the memory will do.
+    with contextlib.suppress(OSError):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    whole = torch.frombuffer(memory, dtype=torch.float32)
+    first = -whole.data_ptr() % PAGE // 4
+    return whole[first : first + size // 4]

@@ -1,0 +1,256 @@
+"""Running a plan's operations by kernels that LLVM compiles, all of them as one call.
+
+Pictures lie channels last. Convolutions are products of their windows with the weights, or
+Winograd's algorithm, whichever is quicker here; what follows a layer by number or by channel is
+folded into it, and values that are put together are made in their places.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ...compiled import llvm as compiler
+from ...compiled.llvm import Job, Program
+from ...compiled.memory import ANYWHERE, LargePages
+from ...layers.layer import Layer
+from ...memory.blob import Shape
+from ...pytorch import torch
+from ..plan.operation import Operation, Part
+from .libraries import CleanErrors, FromArrays, Library, are_finite, refusal
+from .llvm_layers import llvm
+from .llvm_nodes import ConvolutionNode, LayingNode, Linear, Node, PointwiseNode, Way
+from .llvm_values import Arena, Value
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+TURNS = 3
+"""How often each of several ways is timed; the least counts."""
+
+
+class LLVM(Library):
+    """The backend that has LLVM compile kernels for operations; see `Library`."""
+
+    name = "LLVM"
+    packages = ("llvmlite",)
+    tolerance = 1e-4
+
+    @classmethod
+    def is_installed(cls) -> bool:
+        """Tell whether kernels can be compiled here."""
+        return bool(compiler.width())
+
+    def _refusal(self, part: Part) -> str | None:
+        if not all(len(shape) in (2, 4) for shape in (*part.read_shapes, *part.shapes)):
+            return "a bottom or a top that has not two or four axes"
+        if part.layer.is_affine and not compiler.width_for(part.shapes[0][1]):
+            return "channels that are no multiple of four"
+        return refusal(part, llvm)
+
+    def _compiled(
+        self, operations: Sequence[Operation], inputs: Mapping[int, Shape], outputs: list[int]
+    ) -> CompiledProgram:
+        return CompiledProgram(operations, inputs, outputs)
+
+
+class CompiledProgram(FromArrays):
+    """Operations made ready, for inputs of fixed shapes; see `Compiled`.
+
+    Parameters
+    ----------
+    operations : sequence of Operation
+        Which; the backend takes them all.
+    inputs : mapping of int to tuple of int
+        The memories that they start from, with the blobs' shapes.
+    outputs : list of int
+        The memories whose final values are wanted.
+    """
+
+    def __init__(
+        self, operations: Sequence[Operation], inputs: Mapping[int, Shape], outputs: list[int]
+    ) -> None:
+        self._graph = graph = _Graph(operations, inputs, outputs)
+        super().__init__(inputs, outputs, graph.has_odd_params)
+        for key in inputs:
+            # Zeros may lie around them.
+            self.inputs[key] = inside = graph.given(key)
+            self._arrays[key] = inside.numpy()
+        self._program = Program(graph.jobs())
+        self._results = {key: graph.values[key].tensor() for key in outputs}
+
+    def run(self) -> dict[int, Tensor]:
+        """Compute from the inputs; the results are overwritten by the next run."""
+        self._program.run()
+        return dict(self._results)
+
+
+class _Graph:
+    """The values and nodes of some operations."""
+
+    def __init__(
+        self, operations: Sequence[Operation], inputs: Mapping[int, Shape], outputs: list[int]
+    ) -> None:
+        self._nodes: list[Node] = []
+        self.has_odd_params = False
+        self._inputs = {key: Value(shape) for key, shape in inputs.items()}
+        self.values = dict(self._inputs)
+        for value in self._inputs.values():
+            value.planes = torch.empty(0)
+        parts = [(operation, part) for operation in operations for part in operation.parts]
+        made = [self._described(part) for _, part in parts]
+        for key in outputs:
+            self.values[key].is_wanted = True
+        for (operation, part), (bottoms, tops) in zip(parts, made, strict=True):
+            with CleanErrors(operation.label, LLVM.name):
+                self._add(part, bottoms, tops)
+        self._lay_inputs()
+
+    def _described(self, part: Part) -> tuple[list[Value], list[Value]]:
+        """The values that a layer reads and makes, before anything is said of how."""
+        bottoms = [self.values[key] for key in part.reads]
+        if part.layer.passes_on and all(
+            self.values[key].shape == shape
+            for key, shape in zip(part.reads, part.shapes, strict=True)
+        ):
+            self.values.update(zip(part.writes, bottoms, strict=True))
+            return bottoms, []
+        for bottom in bottoms:
+            bottom.readers += 1
+        tops = [Value(shape) for shape in part.shapes]
+        self.values.update(zip(part.writes, tops, strict=True))
+        return bottoms, tops
+
+    def _add(self, part: Part, bottoms: list[Value], tops: list[Value]) -> None:
+        if not tops:
+            return
+        xs = [self.shaped(x, shape) for x, shape in zip(bottoms, part.read_shapes, strict=True)]
+        layer = part.layer
+        if layer.is_affine:
+            self._add_affine(layer, xs[0], tops[0])
+        elif layer.passes_on:
+            self.add(PointwiseNode(xs, tops[0]))
+        else:
+            llvm.get(layer, *part.read_shapes)(layer, self, tops[0], *xs)
+
+    def _add_affine(self, layer: Layer, x: Value, top: Value) -> None:
+        wide = [blob.data_tensor().double() for blob in layer.blobs]
+        factor, summand = (
+            None if one is None else one.reshape(-1) for one in layer.affine(*wide)
+        )  # fmt: skip
+        self._note(*(one for one in (factor, summand) if one is not None))
+        node = x.maker
+        if isinstance(node, Linear) and node.is_plain and x.readers == 1 and not x.is_wanted:
+            node.fold(factor, summand)
+            node.make(top)
+        else:
+            self.add(PointwiseNode([x], top, "", factor, summand))
+
+    # What rules use, see `llvm_layers.Graph`.
+
+    def parameters(self, layer: Layer) -> list[Any]:
+        """Return a layer's parameters."""
+        found = [blob.data_tensor() for blob in layer.blobs]
+        self._note(*found)
+        return found
+
+    def add(self, node: Node) -> None:
+        """Add a node behind all others."""
+        self._nodes.append(node)
+
+    def moves_last(self, node: Node) -> None:
+        """Put a node behind all others."""
+        self._nodes.remove(node)
+        self._nodes.append(node)
+
+    def shaped(self, x: Value, shape: Shape) -> Value:
+        """Return a value in another shape."""
+        if x.shape == shape:
+            return x
+        found = Value(shape)
+        self.add(LayingNode([x], found))
+        return found
+
+    def _note(self, *params: Tensor) -> None:
+        if not all(are_finite(values.numpy()) for values in params):
+            self.has_odd_params = True
+
+    # Where values lie.
+
+    def _lay_inputs(self) -> None:
+        """Give inputs their memory, and zeros around what convolutions read as it lies."""
+        for value in self._inputs.values():
+            readers = [node for node in self._nodes if value in node.inputs]
+            of_planes = [n for n in readers if isinstance(n, ConvolutionNode) and n.reads_planes]
+            pads = [node.pad for node in of_planes]
+            others = [node for node in readers if node not in of_planes]
+            if others:
+                self._lay_rows(value, others)
+            if not others and pads:
+                value.pad = max(p[0] for p in pads), max(p[1] for p in pads)
+            sizes = [n + 2 * p for n, p in zip(value.size, value.pad, strict=True)]
+            value.planes = torch.zeros(*value.shape[:2], *sizes)
+
+    def _lay_rows(self, value: Value, readers: Sequence[Node]) -> None:
+        rows = Value(value.shape)
+        self._nodes.insert(0, LayingNode([value], rows))
+        for node in readers:
+            node.inputs = [rows if x is value else x for x in node.inputs]
+
+    def given(self, key: int) -> Tensor:
+        """Return where an input's numbers are put."""
+        value = self._inputs[key]
+        assert value.planes is not None
+        (top, left), (height, width) = value.pad, value.size
+        inside = value.planes[:, :, top : top + height, left : left + width]
+        return inside if len(value.shape) == 4 else inside.flatten(1)
+
+    def jobs(self) -> list[Job]:
+        """Give all values their places, and return what computes them."""
+        last = {
+            id(value.root): i
+            for i, node in enumerate(self._nodes)
+            for value in (*node.inputs, node.output)
+        }
+        memory = LargePages()
+        arena, roots = Arena(memory), {id(n.output.root): n.output.root for n in self._nodes}
+        wanted = {id(value.root) for value in self.values.values() if value.is_wanted}
+        memories: dict[int, Tensor] = {}
+        for i, node in enumerate(self._nodes):
+            root = node.output.root
+            if id(root) not in memories:
+                memories[id(root)] = arena.take(root.count)
+                root.settle(memories[id(root)])
+            for key in {id(value.root) for value in (*node.inputs, node.output)}:
+                if key in roots and last[key] == i and key not in wanted:
+                    arena.give_back(memories[key])
+        best = _quickest(self._nodes)
+        return [job for node, way in zip(self._nodes, best, strict=True) for job in way(memory)]
+
+
+def _quickest(nodes: Sequence[Node]) -> list[Way]:
+    """Return for each node the way that takes the least time, in a run of all of them.
+
+    So weights are as far away as they will be.
+    """
+    if all(len(node.ways) == 1 for node in nodes):
+        return [node.jobs for node in nodes]
+    least: list[list[float]] = [[] for _ in nodes]
+    for i in range(max(len(node.ways) for node in nodes)):
+        programs = [Program(node.ways[min(i, len(node.ways) - 1)](ANYWHERE)) for node in nodes]
+        times: list[list[float]] = [[] for _ in nodes]
+        for _ in range(1 + TURNS):
+            for program, seconds in zip(programs, times, strict=True):
+                began = time.perf_counter()
+                program.run()
+                seconds.append(time.perf_counter() - began)
+        for found, (_, *seconds) in zip(least, times, strict=True):
+            found.append(min(seconds))
+    for node in nodes:
+        node.forget()
+    return [
+        node.ways[min(times.index(min(times)), len(node.ways) - 1)]
+        for node, times in zip(nodes, least, strict=True)
+    ]

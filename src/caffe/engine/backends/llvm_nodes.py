@@ -1,0 +1,403 @@
+"""What is computed of a net's values by kernels that LLVM compiles."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ...compiled import laying
+from ...compiled.average_pooling import AveragePooling
+from ...compiled.blocks import Finish
+from ...compiled.convolving import Convolving, Windows
+from ...compiled.depthwise import Depthwise
+from ...compiled.dots import AT_ONCE, Dots
+from ...compiled.llvm import Job, width_for
+from ...compiled.max_pooling import MaxPooling
+from ...compiled.memory import Memory
+from ...compiled.normalizing import Normalizing
+from ...compiled.pointwise import How, Pointwise
+from ...compiled.products import Products
+from ...compiled.rows import Pictures, Rows
+from ...compiled.tiles import FromOtherForm, ToOtherForm
+from ...layers import winograd
+from ...pytorch import torch
+from ..plan.convolution import folded
+from .llvm_values import Value
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FEW_ROWS = 2
+"""Up to how many rows an InnerProduct's weights are read as they lie."""
+
+MOST_PLANES = 4
+"""Up to how many channels a convolution reads its pictures as Caffe has them."""
+
+
+Way = Callable[[Memory], "list[Job]"]
+"""Returns what computes a value, its weights in this memory, once all values have their places."""
+
+
+class Node(ABC):
+    """Computes one value.
+
+    Attributes
+    ----------
+    inputs : list of Value
+        What from.
+    output : Value
+        Which.
+    finish : Finish
+        What becomes of the sums, where it knows that.
+    can_finish : bool
+        Whether it knows.
+    """
+
+    can_finish = False
+
+    def __init__(self, inputs: Sequence[Value], output: Value) -> None:
+        self.inputs = list(inputs)
+        self.finish = Finish()
+        self.make(output)
+        self._kept: list[Any] = []
+
+    def make(self, output: Value) -> None:
+        """Compute another value from now on, which follows from what it was."""
+        self.output = output
+        output.maker = self
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing follows its sums yet."""
+        return self.can_finish and self.finish == Finish()
+
+    @property
+    def is_plain_but_for_sums(self) -> bool:
+        """Whether an activation can follow."""
+        return self.can_finish and replace(self.finish, has_added=False) == Finish()
+
+    @property
+    def ways(self) -> list[Way]:
+        """Return how it can be computed: by one way, or several of which one is the quickest."""
+        return [self.jobs]
+
+    @abstractmethod
+    def jobs(self, memory: Memory) -> list[Job]:
+        """Return what computes it; see `Way`."""
+
+    def forget(self) -> None:
+        """Drop what jobs so far need."""
+        self._kept.clear()
+
+    def keep(self, kernel: Any) -> Any:
+        """Keep what a job needs for as long as the node."""
+        self._kept.append(kernel)
+        return kernel
+
+
+class Linear(Node):
+    """A product with weights; what follows it by channel is folded into these."""
+
+    can_finish = True
+
+    def __init__(self, x: Value, output: Value, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__([x], output)
+        self.weight = weight
+        self.bias = torch.zeros(len(weight)) if bias is None else bias
+
+    def fold(self, factor: Tensor | None, summand: Tensor | None) -> None:
+        """Multiply channels of the result and add to them."""
+        wide = self.weight.double().view(len(self.weight), -1, 1, 1), self.bias.double()
+        weight, bias = folded(*wide, factor, summand)
+        self.weight, self.bias = weight.float().view(self.weight.shape), bias.float()
+
+    @property
+    def added(self) -> Rows | None:
+        """Where the numbers lie that are added."""
+        return self.inputs[1].rows if self.finish.has_added else None
+
+    def add(self, other: Value, output: Value) -> None:
+        """Add another value to the result."""
+        self.inputs.append(other)
+        self.finish = replace(self.finish, has_added=True)
+        self.make(output)
+
+
+class InnerProductNode(Linear):
+    """Rows of numbers times weights."""
+
+    def jobs(self, memory: Memory) -> list[Job]:
+        x, y, (outputs, inputs) = self.inputs[0], self.output, self.weight.shape
+        count = x.pixels
+        is_read_once = not self.finish.has_added and outputs % AT_ONCE == 0
+        if count <= FEW_ROWS and is_read_once and width_for(inputs):
+            dots: Dots = self.keep(Dots(self.weight, self.bias, self.finish))
+            return [dots.job(x.rows, y.rows, count)]
+        products = self.keep(
+            Products(self.weight[None], self.bias[None], self.finish, count, memory)
+        )
+        return [products.job(x.rows, y.rows, added=self.added)]
+
+
+class ConvolutionNode(Linear):
+    """A convolution of pictures, with what is added to it."""
+
+    def __init__(
+        self, x: Value, output: Value, weight: Tensor, bias: Tensor | None, windows: Windows,
+        group: int,
+    ) -> None:  # fmt: skip
+        super().__init__(x, output, weight, bias)
+        self._windows, self._group = windows, group
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether each channel is convolved by itself."""
+        return 1 < self._group == len(self.weight) == self.inputs[0].channels
+
+    @property
+    def reads_planes(self) -> bool:
+        """Whether it reads an input's pictures as Caffe has them."""
+        x = self.inputs[0]
+        return (
+            x.planes is not None
+            and self._group == 1
+            and x.channels <= MOST_PLANES
+            and self._windows.dilation[1] == 1
+        )
+
+    @property
+    def pad(self) -> tuple[int, int]:
+        """How many zeros it wants around the pictures."""
+        return self._windows.pad
+
+    @property
+    def ways(self) -> list[Way]:
+        if not (self.reads_planes or self.is_depthwise) and self._may_use_tiles:
+            return [self.jobs, self._by_tiles]
+        return [self.jobs]
+
+    def jobs(self, memory: Memory) -> list[Job]:
+        if self.reads_planes:
+            return [self._of_planes(memory)]
+        return [self._by_channel()] if self.is_depthwise else self._directly(memory)
+
+    def _by_channel(self) -> Job:
+        x, y = self.inputs[0], self.output
+        depthwise: Depthwise = self.keep(
+            Depthwise(self.weight, self.bias, self._windows, self.finish)
+        )
+        return depthwise.job(x.rows, x.size, y.shape[0], y.rows)
+
+    def _of_planes(self, memory: Memory) -> Job:
+        x, windows, number = self.inputs[0], self._windows, self.output.shape[0]
+        assert x.planes is not None
+        height, width = (n + 2 * p for n, p in zip(x.size, x.pad, strict=True))
+        # It begins as far inside the zeros as others want more of them.
+        inside = [p - own for p, own in zip(x.pad, windows.pad, strict=True)]
+        address = x.planes.data_ptr() + 4 * (inside[0] * width + inside[1])
+        pictures = Pictures(
+            address, (height, width), 1, width, x.channels * height * width
+        )  # fmt: skip
+        unpadded = replace(windows, pad=(0, 0))
+        convolving: Convolving = self.keep(
+            Convolving(
+                self.weight, self.bias, unpadded, self.finish, number, height * width, memory
+            )
+        )
+        return convolving.job(pictures, self.output.rows, self.added)
+
+    def _directly(self, memory: Memory) -> list[Job]:
+        x, y, windows = self.inputs[0], self.output, self._windows
+        is_product = windows.kernel == windows.stride == (1, 1) and windows.pad == (0, 0)
+        jobs = []
+        for rows, found, added, weight, bias in self._groups(x.rows, y.rows):
+            if is_product:
+                products = self.keep(
+                    Products(weight.flatten(1)[None], bias[None], self.finish, y.pixels, memory)
+                )  # fmt: skip
+                jobs.append(products.job(rows, found, added=added))
+                continue
+            convolving = self.keep(
+                Convolving(weight, bias, windows, self.finish, y.shape[0], 0, memory)
+            )
+            jobs.append(convolving.job(Pictures.of(rows, x.size), found, added))
+        return jobs
+
+    def _groups(self, x: Rows, y: Rows) -> list[tuple[Rows, Rows, Rows | None, Tensor, Tensor]]:
+        """Each group's rows, results, what is added, weights and biases."""
+        outputs, inputs = len(self.weight) // self._group, self.weight.shape[1]
+        added = self.added
+        return [
+            (
+                Rows(x.address + 4 * i * inputs, x.step),
+                Rows(y.address + 4 * i * outputs, y.step),
+                None if added is None else Rows(added.address + 4 * i * outputs, added.step),
+                self.weight[i * outputs : (i + 1) * outputs],
+                self.bias[i * outputs : (i + 1) * outputs],
+            )
+            for i in range(self._group)
+        ]
+
+    @property
+    def _may_use_tiles(self) -> bool:
+        windows, x = self._windows, self.inputs[0]
+        return (
+            windows.stride == windows.dilation == (1, 1)
+            and winograd.saves(
+                windows.kernel, tuple(self.weight.shape), self.output.size, self._group
+            )
+            and bool(width_for(x.channels) and width_for(len(self.weight)))
+        )
+
+    def _by_tiles(self, memory: Memory) -> list[Job]:
+        """By Winograd's algorithm, some tiles at a time."""
+        x, y, outputs = self.inputs[0], self.output, len(self.weight)
+        size, pad = self._windows.kernel[0], self._windows.pad
+        m = winograd.tile_for(size, y.size)
+        places = (m + size - 1) ** 2
+        grid = math.ceil(y.size[0] / m), math.ceil(y.size[1] / m)
+        results, _, matrix = winograd.matrices(m, size)
+        to, back = ToOtherForm(matrix, m, x.channels), FromOtherForm(results, outputs)
+        weights, biases = winograd.in_other_form(self.weight.double(), self.bias.double(), m)
+        group = self._group
+        count = y.shape[0] * math.prod(grid)
+        piece = winograd.piece_of(count, places, x.channels + outputs)
+        products = [
+            Products(w, b, Finish(), piece, memory)
+            for w, b in zip(weights.chunk(group, 1), biases.chunk(group, 1), strict=True)
+        ]
+        read, made = (
+            memory.take(piece * places * n).view(piece, places, n) for n in (x.channels, outputs)
+        )
+        spare = torch.empty(outputs * torch.get_num_threads())
+        self._kept += [to, back, products, read, made, spare]
+        jobs, slope, rest = [], self.finish.slope, replace(self.finish, slope=1.0)
+        if rest != Finish():
+            slope, rest = 1.0, self.finish
+        for first in range(0, count, piece):
+            some = slice(min(piece, count - first))
+            jobs.append(to.job(x.rows, x.size, grid, pad, first, read[some]))
+            for i, product in enumerate(products):
+                inputs, own = x.channels // group, outputs // group
+                jobs.append(
+                    product.job(
+                        Rows(read.data_ptr() + 4 * i * inputs, places * x.channels, x.channels),
+                        Rows(made.data_ptr() + 4 * i * own, places * outputs, outputs),
+                        len(read[some]),
+                    )
+                )
+            jobs.append(back.job(made[some], grid, first, slope, y.rows, y.size, spare))
+        return jobs if rest == Finish() else [*jobs, self._finished(rest)]
+
+    def _finished(self, rest: Finish) -> Job:
+        """What the way back leaves undone."""
+        y = self.output
+        other = "sum" if rest.has_added else ""
+        how = How(other=other, finish=replace(rest, has_added=False))
+        pointwise: Pointwise = self.keep(Pointwise(how, y.channels))
+        return pointwise.job(y.rows, y.rows, y.pixels, self.added)
+
+
+class PoolingNode(Node):
+    """Windows' maxima, or their means, where `shares` says of how many pixels."""
+
+    def __init__(self, x: Value, output: Value, windows: Windows, shares: Tensor | None) -> None:
+        super().__init__([x], output)
+        self._windows, self._shares = windows, shares
+
+    def jobs(self, memory: Memory) -> list[Job]:
+        (x,), y, windows = self.inputs, self.output, self._windows
+        if self._shares is not None:
+            average = self.keep(AveragePooling(windows, self._shares, x.channels))
+            return [average.job(x.rows, x.size, y.shape[0], y.rows)]
+        most = self.keep(MaxPooling(windows.kernel, windows.stride, windows.pad, x.channels))
+        return [most.job(x.rows, x.size, y.shape[0], y.rows, y.size)]
+
+
+class NormalizingNode(Node):
+    """Local response normalisation across channels."""
+
+    def __init__(self, x: Value, output: Value, size: int, alpha: float, k: float) -> None:
+        super().__init__([x], output)
+        self._normalizing = Normalizing(size, alpha, k, x.channels)
+
+    def jobs(self, memory: Memory) -> list[Job]:
+        (x,) = self.inputs
+        return [self._normalizing.job(x.rows, self.output.rows, x.pixels)]
+
+
+class PointwiseNode(Node):
+    """Numbers changed one by one, or by those of another value."""
+
+    can_finish = True
+
+    def __init__(
+        self,
+        inputs: Sequence[Value],
+        output: Value,
+        other: str = "",
+        factor: Tensor | None = None,
+        summand: Tensor | None = None,
+    ) -> None:
+        super().__init__(inputs, output)
+        self._other = other
+        self._affine: list[Tensor | None] = [None, None]
+        if factor is not None or summand is not None:
+            ones, zeros = torch.ones(output.channels), torch.zeros(output.channels)
+            self._affine = [
+                ones if factor is None else factor.float(),
+                zeros if summand is None else summand.float(),
+            ]
+
+    def jobs(self, memory: Memory) -> list[Job]:
+        x, *others = self.inputs
+        how = How(self._affine[0] is not None, self._other, self.finish)
+        changed = self.keep(Pointwise(how, x.channels, *self._affine))
+        other = others[0].rows if others else None
+        return [changed.job(x.rows, self.output.rows, x.pixels, other)]
+
+
+class ConcatNode(Node):
+    """Values' channels behind each other: made there, where that can be, or copied."""
+
+    def __init__(self, inputs: Sequence[Value], output: Value) -> None:
+        super().__init__(inputs, output)
+        first = 0
+        self._copied: list[tuple[Value, int]] = []
+        for value in inputs:
+            if value.may_lie_in_another:
+                value.lie_in(output, first)
+            else:
+                self._copied.append((value, first))
+            first += value.channels
+
+    def jobs(self, memory: Memory) -> list[Job]:
+        y = self.output.rows
+        return [
+            self.keep(Pointwise(How(), value.channels)).job(
+                value.rows, Rows(y.address + 4 * first, y.step), value.pixels
+            )
+            for value, first in self._copied
+        ]
+
+
+class SoftmaxNode(Node):
+    """Each row's numbers as shares of 1."""
+
+    def jobs(self, memory: Memory) -> list[Job]:
+        (x,), y = self.inputs, self.output
+        return [laying.softmax(x.rows, y.rows, x.pixels, x.channels)]
+
+
+class LayingNode(Node):
+    """An input's planes as rows, or pictures' pixels as one row each in Caffe's order."""
+
+    def jobs(self, memory: Memory) -> list[Job]:
+        (x,), y = self.inputs, self.output
+        pixels = math.prod(x.size)
+        if x.planes is not None:
+            return [laying.to_rows(x.planes.data_ptr(), y.rows, x.shape[0], pixels, x.channels)]
+        return [laying.to_planes(x.rows, y.rows.address, x.shape[0], pixels, x.channels)]

@@ -1,0 +1,230 @@
+"""Kernels that LLVM compiles mean what the layers mean."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import caffe
+from caffe.compiled import llvm
+from tests.helpers.plans import assert_the_layers_blobs, choices_of, run_by
+from tests.helpers.translated import LAYERS, SEVERAL, inputs, joined, one_layer, several
+
+if not llvm.width():
+    pytest.skip("no kernels can be compiled here", allow_module_level=True)
+
+fixture = run_by("llvm")
+
+STATM = Path("/proc/self/statm")
+
+
+def assert_its_blobs(net: caffe.Net) -> None:
+    assert_the_layers_blobs(net, 2e-5)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("in_place", [False, True])
+def test_one_layer(name: str, in_place: bool) -> None:
+    net = one_layer(name, in_place)
+    if net is not None:
+        assert_its_blobs(net)
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_layers_of_several_bottoms_or_tops(name: str) -> None:
+    assert_its_blobs(several(name))
+
+
+def test_what_it_has_no_form_for_stays_with_pytorch() -> None:
+    net = joined()
+    assert_its_blobs(net)
+    assert len(choices_of(net)) >= 2
+    net.forward()
+    assert net.explain()[10].endswith("not by LLVM: no form for LLVM is known for MVN")
+
+
+def convolution(name: str, bottom: str, outputs: int, how: str, top: str = "") -> str:
+    return f"""layer {{ name: "{name}" type: "Convolution" bottom: "{bottom}" top: "{top or name}"
+        convolution_param {{ num_output: {outputs} {how}
+            weight_filler {{ type: "gaussian" std: 0.2 }}
+            bias_filler {{ type: "uniform" min: -1 }} }} }}"""
+
+
+@pytest.mark.parametrize("outputs", [4, 16, 24, 33, 64, 100])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "kernel_size: 1",
+        "kernel_size: 1 stride: 2",
+        "kernel_size: 3 pad: 1",
+        "kernel_size: 3 stride: 2",
+        "kernel_size: 3 pad: 2 dilation: 2",
+        "kernel_h: 2 kernel_w: 5 pad_h: 1 pad_w: 4 stride_h: 3 stride_w: 1",
+        "kernel_size: 5 pad: 2",
+        "kernel_size: 3 pad: 1 bias_term: false",
+    ],
+)
+@pytest.mark.parametrize("channels", [3, 16, 40])
+def test_convolutions_of_all_kinds(outputs: int, how: str, channels: int) -> None:
+    text = inputs((3, channels, 11, 14)) + convolution("conv", "a", outputs, how)
+    assert_its_blobs(caffe.Net(text, caffe.TEST))
+
+
+@pytest.mark.parametrize("group", [2, 4, 32])
+@pytest.mark.parametrize("how", ["kernel_size: 1", "kernel_size: 3 pad: 1", "kernel_size: 5"])
+def test_groups_of_channels(group: int, how: str) -> None:
+    text = (
+        inputs((2, 32, 9, 13))
+        + convolution("first", "a", 32, "kernel_size: 1")
+        + convolution("conv", "first", 64 if group < 32 else 32, f"{how} group: {group}")
+    )
+    assert_its_blobs(caffe.Net(text, caffe.TEST))
+
+
+@pytest.mark.parametrize("how", ["pad: 1", "pad: 2 stride: 2", "dilation: 2 pad: 3", "stride: 3"])
+@pytest.mark.parametrize("size", [3, 5])
+@pytest.mark.parametrize("width", [5, 7, 18])
+def test_each_channel_by_itself(how: str, size: int, width: int) -> None:
+    text = inputs((2, 24, 9, width)) + convolution(
+        "conv", "a", 24, f"kernel_size: {size} group: 24 {how}"
+    )
+    assert_its_blobs(caffe.Net(text, caffe.TEST))
+
+
+RESIDUAL = (
+    inputs((2, 8, 9, 9))
+    + convolution("stem", "a", 32, "kernel_size: 3")
+    + convolution("left", "stem", 48, "kernel_size: 1")
+    + convolution("middle", "stem", 16, "kernel_size: 3 pad: 1")
+    + """
+layer { name: "relu" type: "ReLU" bottom: "middle" top: "middle"
+        relu_param { negative_slope: 0.1 } }
+"""
+    + convolution("right", "middle", 48, "kernel_size: 3 pad: 1")
+    + """
+layer { name: "norm" type: "BatchNorm" bottom: "right" top: "right" }
+layer { name: "scale" type: "Scale" bottom: "right" top: "right" scale_param { bias_term: true } }
+layer { name: "sum" type: "Eltwise" bottom: "left" bottom: "right" top: "sum" }
+layer { name: "after" type: "ReLU" bottom: "sum" top: "sum" }
+layer { name: "both" type: "Concat" bottom: "sum" bottom: "stem_pool" bottom: "sum" top: "both" }
+layer { name: "most" type: "Eltwise" bottom: "left" bottom: "sum" top: "most"
+        eltwise_param { operation: MAX } }
+layer { name: "all" type: "Concat" bottom: "both" bottom: "most" top: "all" }
+layer { name: "lrn" type: "LRN" bottom: "all" top: "lrn" lrn_param { alpha: 0.5 } }
+layer { name: "ip" type: "InnerProduct" bottom: "lrn" top: "ip" inner_product_param {
+        num_output: 40 weight_filler { type: "gaussian" std: 0.02 } } }
+layer { name: "prob" type: "Softmax" bottom: "ip" top: "prob" }
+"""
+).replace(
+    'layer { name: "both"',
+    """layer { name: "stem_pool" type: "Pooling" bottom: "stem" top: "stem_pool"
+        pooling_param { kernel_size: 3 stride: 1 pad: 1 } }
+layer { name: "both\"""",
+)
+
+
+def residual() -> caffe.Net:
+    caffe.set_random_seed(1)
+    net = caffe.Net(RESIDUAL, caffe.TEST)
+    rng = np.random.default_rng(1)
+    for name, shift in (("norm", 1), ("scale", 0)):
+        for blob in net.params[name]:
+            blob.data[...] = shift + rng.random(blob.data.shape)
+    return net
+
+
+def test_sums_and_values_put_together() -> None:
+    assert_its_blobs(residual())
+
+
+@pytest.mark.parametrize("wanted", ["left", "right", "sum", "both", "most", "stem"])
+def test_what_is_asked_for_on_the_way_is_what_the_layers_make(wanted: str) -> None:
+    net = residual()
+    given = np.random.default_rng(0).normal(size=(2, 8, 9, 9))
+    held = net.blobs[wanted].data
+    for _ in range(3):
+        net.forward(a=given)
+    found = {name: net.blobs[name].data.copy() for name in (wanted, "prob")}
+    assert held is not None
+    caffe.set_engine("layerwise")
+    net.forward(a=given)
+    for name, values in found.items():
+        expected = net.blobs[name].data
+        np.testing.assert_allclose(values, expected, rtol=1e-4, atol=2e-5 * abs(expected).max())
+
+
+def test_weights_that_change_are_heeded() -> None:
+    net = residual()
+    assert_its_blobs(net)
+    net.params["scale"][0].data[...] *= -3
+    assert_its_blobs(net)
+
+
+def test_not_a_number_stays_one() -> None:
+    net = residual()
+    net.forward()
+    net.blobs["a"].data[0, 0, 4, 4] = np.nan
+    net.forward()
+    found = net.blobs["prob"].data.copy()
+    caffe.set_engine("layerwise")
+    net.forward()
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(net.blobs["prob"].data))
+    assert np.isnan(found).any()
+
+
+@pytest.mark.parametrize("threads", [1, 3, 7])
+def test_any_number_of_threads_computes_the_same(threads: int) -> None:
+    before = torch.get_num_threads()
+    net = residual()
+    net.blobs["a"].data[...] = np.random.default_rng(0).normal(size=(2, 8, 9, 9))
+    expected = net.forward()["prob"].copy()
+    try:
+        # As many as it was made for, and then others.
+        torch.set_num_threads(threads)
+        np.testing.assert_allclose(net.forward()["prob"], expected, rtol=1e-5)
+        other = residual()
+        other.blobs["a"].data[...] = net.blobs["a"].data
+        np.testing.assert_allclose(other.forward()["prob"], expected, rtol=1e-5)
+        torch.set_num_threads(5)
+        np.testing.assert_allclose(other.forward()["prob"], expected, rtol=1e-5)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(not STATM.exists(), reason="memory is read from /proc")
+def test_what_was_compiled_before_is_freed() -> None:
+    net = caffe.Net(
+        inputs((1, 512, 4, 4)) + convolution("conv", "a", 512, "kernel_size: 3 pad: 1"), caffe.TEST
+    )
+    net.forward()
+    pages = []
+    for height in [9, 10] * 8:
+        net.blobs["a"].reshape(1, 512, height, 4)
+        net.forward()
+        pages.append(int(STATM.read_text().split()[1]))
+    # The weights alone are 9 MB, in the other form 38.
+    assert (pages[-1] - pages[7]) * os.sysconf("SC_PAGE_SIZE") < 60e6
+
+
+def test_nets_of_several_threads_run_side_by_side() -> None:
+    expected = residual().forward()["prob"].copy()
+
+    def run(_: int) -> np.ndarray:
+        caffe.set_engine("llvm")
+        net = residual()
+        return next(net.forward()["prob"].copy() for _ in range(3))
+
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(run, range(8)):
+            np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_it_is_refused_where_nothing_can_be_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llvm, "width", lambda: 0)
+    with pytest.raises(caffe.CaffeError, match="no kernels can be compiled here"):
+        caffe.set_engine("llvm")
