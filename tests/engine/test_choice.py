@@ -247,12 +247,16 @@ def test_what_only_rounds_off_too_much_is_tried_in_a_gentler_way(value: float, w
 
 
 def test_operations_are_parted_by_who_takes_them() -> None:
-    takers = ["ab", "ab", "a", "", "b", "b", "ab"]
-    backends = [Rival("a"), Rival("b")]
-    found = stretches([Known(one) for one in takers], backends)  # type: ignore[arg-type,misc]
-    assert [(end, [one.name for one in taking]) for end, taking in found] == [
-        (3, ["a"]), (4, []), (6, ["b"]), (7, ["a", "b"]),
-    ]  # fmt: skip
+    def parted(*takers: str) -> list[tuple[int, str]]:
+        backends = [Rival("a"), Rival("b")]
+        found = stretches([Known(one) for one in takers], backends)  # type: ignore[arg-type,misc]
+        return [(end, "".join(one.name for one in taking)) for end, taking in found]
+
+    # Of those who take as many the first one parts them, and else who takes the most.
+    alike = parted("ab", "ab", "a", "", "b", "ab")
+    assert alike == [(3, "a"), (4, ""), (5, "b"), (6, "ab")]
+    more = parted("ab", "ab", "a", "", "b", "b", "ab")
+    assert more == [(2, "ab"), (3, "a"), (4, ""), (7, "b")]
     assert stretches([Known(), Known()], []) == [(2, [])]  # type: ignore[list-item]
 
 

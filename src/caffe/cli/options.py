@@ -43,7 +43,7 @@ Engine = Annotated[
     str | None,
     typer.Option(
         metavar="E",
-        help="auto, torch, onednn, openvino, onnxruntime, mnn or layerwise.",
+        help="auto, torch, llvm, onednn, openvino, onnxruntime, mnn or layerwise.",
         show_default="auto",
     ),
 ]

@@ -69,13 +69,13 @@ PYTORCH = "PyTorch"
 LIBRARIES: dict[
     str, type[LLVM] | type[MNN] | type[OneDnnGraph] | type[OnnxRuntime] | type[OpenVINO]
 ] = {
+    "llvm": LLVM,
     "openvino": OpenVINO,
     "onnxruntime": OnnxRuntime,
     "mnn": MNN,
-    "llvm": LLVM,
     "onednn": OneDnnGraph,
 }
-"""By their engines' names; the first two have a form for most layers."""
+"""By their engines' names; those that are most often the quickest come first."""
 
 
 def backends_for(settings: Settings) -> list[Backend]:
@@ -94,18 +94,22 @@ def stretches(
 ) -> list[tuple[int, list[Backend]]]:
     """Part a plan's operations into runs by who takes them.
 
-    The first backend parts them; what it does not take is parted by the next, and so on. What it
-    takes may be taken by others too, if they take all of it.
+    Who takes the most of them parts them; what it does not take is parted by the next, and so on.
+    What it takes may be taken by others too, if they take all of it.
 
     Returns
     -------
     list of (int, list of Backend)
         Where each run ends, and who takes it.
     """
-    return [
-        (end, [backend, *others] if backend is not None else [])
-        for _, end, backend, others in _parted(operations, 0, len(operations), backends)
-    ]
+    ranked = sorted(
+        backends, key=lambda backend: sum(backend.refusal(made) is not None for made in operations)
+    )
+    found = []
+    for _, end, backend, others in _parted(operations, 0, len(operations), ranked):
+        takers = [*others, *([] if backend is None else [backend])]
+        found.append((end, sorted(takers, key=list(backends).index)))
+    return found
 
 
 def _parted(
