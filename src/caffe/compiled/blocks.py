@@ -97,7 +97,9 @@ class Block:
         def work(block: Block) -> float:
             covered = block.down(rows) * block.rows * block.across(columns) * block.columns
             # Wide ones read more weights for as many products.
-            return covered * (1.0 if block.vectors == 2 else 1.2) * (1.02 if block.rows < 13 else 1.0)
+            return (
+                covered * (1.0 if block.vectors == 2 else 1.2) * (1.02 if block.rows < 13 else 1.0)
+            )
 
         return min(blocks, key=work)
 

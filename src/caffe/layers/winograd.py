@@ -45,8 +45,11 @@ SAVING = 1.5
 LEAST_TRAINED = 2**29
 """How many multiply-adds a convolution must have to be trained so: it rounds ten times as much."""
 
-CHANGING = 150
-"""How many multiply-adds take the time in which a number is brought into the other form."""
+CHANGING, CHANGING_COMPILED = 150, 40
+"""How many multiply-adds take the time in which a number is brought into the other form.
+
+By PyTorch's operators, and by kernels of our own.
+"""
 
 
 def tile_for(kernel: int, outputs: Shape) -> int:
@@ -80,7 +83,14 @@ def saves(kernel: Shape, weight: Shape, outputs: Shape, group: int) -> bool:
     return size**2 * math.prod(outputs) >= SAVING * (m + size - 1) ** 2 * tiles
 
 
-def pays(shape: Shape, weight: Shape, pad: Shape, group: int, slower: float = 1.0) -> bool:
+def pays(
+    shape: Shape,
+    weight: Shape,
+    pad: Shape,
+    group: int,
+    slower: float = 1.0,
+    by_operators: bool = False,
+) -> bool:
     """Tell whether to use the algorithm where nothing is tried out, for inputs of a shape.
 
     Parameters
@@ -93,6 +103,8 @@ def pays(shape: Shape, weight: Shape, pad: Shape, group: int, slower: float = 1.
         How many groups of channels there are.
     slower : float
         How many times a convolution's time the direct way takes.
+    by_operators : bool
+        Whether no kernels of our own bring tiles to and fro, as for gradients by weights.
     """
     number, channels, height, width = shape
     size = weight[2:]
@@ -106,7 +118,9 @@ def pays(shape: Shape, weight: Shape, pad: Shape, group: int, slower: float = 1.
     pairs = math.prod(weight[:2])
     products = places * tiles * pairs
     changed = places * (tiles * (channels + weight[0]) + pairs)
-    return products + CHANGING * changed <= slower * direct
+    is_compiled = not by_operators and all(map(llvm.width_for, (channels, weight[0])))
+    changing = CHANGING_COMPILED if is_compiled else CHANGING
+    return products + changing * changed <= slower * direct
 
 
 def _evenly(count: int, most: int) -> int:
