@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import builtins
+import ctypes
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import torch
 
 from caffe.compiled import llvm
-from caffe.compiled.code import Code
-from caffe.compiled.llvm import Kernel, width_for
+from caffe.compiled.code import Code, Number
+from caffe.compiled.llvm import Kernel, Program, width_for
+from tests.helpers.kernels import threads
 
 needs_kernels = pytest.mark.skipif(not llvm.width(), reason="no kernels can be compiled here")
 
@@ -27,16 +30,12 @@ def doubling(width: int) -> str:
 
 
 @needs_kernels
-@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("workers", [1, 2, 5])
 @pytest.mark.parametrize("count", [0, 1, 3, 64])
-def test_threads_part_the_work(threads: int, count: int) -> None:
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads)
-        values = torch.arange(4.0 * 70)
+def test_threads_part_the_work(workers: int, count: int) -> None:
+    values = torch.arange(4.0 * 70)
+    with threads(workers):
         Kernel(doubling(4))(values.data_ptr(), count)
-    finally:
-        torch.set_num_threads(before)
     expected = torch.arange(4.0 * 70)
     expected[: 4 * count] *= 2
     assert torch.equal(values, expected)
@@ -95,6 +94,108 @@ def test_none_where_somebody_says_so(said: str, monkeypatch: pytest.MonkeyPatch)
 def test_a_text_that_llvm_refuses_is_an_error() -> None:
     with pytest.raises(RuntimeError):
         Kernel("define void @kernel(ptr %given) { nonsense }")
+
+
+def counting() -> str:
+    """A kernel whose every thread puts down how many there are, in its own place."""
+    code = Code(["array"], 4)
+    place = code.add(code.given["array"], code.multiply(code.thread, 4))
+    code.store(code.everywhere(code.threads), place, Number("1"))
+    return code.text
+
+
+@needs_kernels
+@pytest.mark.parametrize("made_for", [1, 3])
+@pytest.mark.parametrize("then", [1, 2, 5])
+@pytest.mark.parametrize("is_program", [False, True])
+def test_no_more_threads_run_than_there_is_memory_for(
+    made_for: int, then: int, is_program: bool
+) -> None:
+    found = torch.zeros(8, dtype=torch.int32)
+    with threads(made_for):
+        job = Kernel(counting()).job(found.data_ptr())
+    with threads(then):
+        (Program([job]) if is_program else job).run()
+    count = min(made_for, then)
+    assert found.tolist() == [count] * count + [0] * (8 - count)
+
+
+def reversing() -> str:
+    """A kernel that puts vectors, each number and 1, into another array the other way round."""
+    code = Code(["array", "found", "count"], 4)
+    given = code.given
+    with code.shared(given["count"]) as i:
+        place = code.subtract(code.subtract(given["count"], 1), i)
+        value = code.load(code.add(given["array"], code.multiply(i, 16)))
+        code.store(
+            code.plus(value, code.constant(1.0)), code.add(given["found"], code.multiply(place, 16))
+        )
+    return code.text
+
+
+@needs_kernels
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("jobs", [1, 2, 51])
+def test_jobs_find_what_those_before_have_written(count: int, jobs: int) -> None:
+    begun = torch.arange(4.0 * 33).view(33, 4)
+    arrays = [begun.clone(), torch.empty(33, 4)]
+    with threads(count):
+        places = [array.data_ptr() for array in arrays]
+        kernel = Kernel(reversing())
+        # Each of them reads what other threads have made.
+        program = Program([kernel.job(places[i % 2], places[1 - i % 2], 33) for i in range(jobs)])
+        for turn in range(3):
+            arrays[0][...] = begun + turn
+            program.run()
+            expected = begun + turn + jobs
+            assert torch.equal(arrays[jobs % 2], expected.flip(0) if jobs % 2 else expected)
+
+
+@needs_kernels
+@pytest.mark.parametrize("made_for", [1, 3])
+@pytest.mark.parametrize("then", [1, 2, 5])
+def test_a_program_runs_in_as_many_threads_as_there_are(made_for: int, then: int) -> None:
+    values = torch.arange(4.0 * 70)
+    with threads(made_for):
+        kernel = Kernel(doubling(4))
+        program = Program([kernel.job(values.data_ptr(), 70) for _ in range(4)])
+    with threads(then):
+        program.run()
+    assert torch.equal(values, 16 * torch.arange(4.0 * 70))
+
+
+@needs_kernels
+def test_a_program_without_jobs_does_nothing() -> None:
+    Program([]).run()
+
+
+@needs_kernels
+def test_a_program_keeps_its_jobs() -> None:
+    values = torch.ones(64)
+
+    def made() -> Program:
+        return Program([Kernel(doubling(4)).job(values.data_ptr(), 16) for _ in range(20)])
+
+    program = made()
+    # What else takes memory now would be where the fields were.
+    others = [ctypes.create_string_buffer(40) for _ in range(100)]
+    program.run()
+    del others
+    assert bool((values == 2**20).all())
+
+
+@needs_kernels
+def test_programs_of_several_threads_run_side_by_side() -> None:
+    kernel = Kernel(doubling(4))
+
+    def run(_: int) -> bool:
+        values = torch.ones(256)
+        program = Program([kernel.job(values.data_ptr(), 64)] * 10)
+        program.run()
+        return bool((values == 2**10).all())
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(run, range(12)))
 
 
 @needs_kernels

@@ -85,6 +85,8 @@ class Program:
         (barrier,) = _addresses("GOMP_barrier")
         fields = (ctypes.addressof(self._table), len(jobs), barrier)
         self._whole = Kernel(_PROGRAM).job(*fields)
+        # There is memory for no more than each of them was made for.
+        self._whole.threads = min([self._whole.threads, *(job.threads for job in jobs)])
 
     def run(self) -> None:
         """Run all of them, in as many threads as PyTorch has."""
