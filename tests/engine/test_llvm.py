@@ -177,6 +177,40 @@ def test_not_a_number_stays_one() -> None:
     assert np.isnan(found).any()
 
 
+@pytest.mark.parametrize(
+    "activation",
+    [
+        'type: "ReLU"',
+        'type: "ReLU" relu_param { negative_slope: 0.1 }',
+        'type: "ReLU6"',
+        'type: "Clip" clip_param { min: -1 max: 1 }',
+    ],
+)
+@pytest.mark.parametrize(
+    "how", ["kernel_size: 1", "kernel_size: 3 pad: 1", "group: 16 kernel_size: 3"]
+)
+def test_not_a_number_stays_one_behind_an_activation(activation: str, how: str) -> None:
+    net = caffe.Net(
+        inputs((1, 16, 6, 6))
+        + convolution("first", "a", 16, "kernel_size: 1")
+        + convolution("conv", "first", 16, how)
+        + f'layer {{ name: "after" bottom: "conv" top: "after" {activation} }}',
+        caffe.TEST,
+    )
+    net.params["first"][0].data[...] *= 100
+    assert_its_blobs(net)
+    # Infinite numbers of both signs are summed; but what is given has a finite sum, or the layers
+    # would compute it themselves.
+    net.blobs["a"].data[0, 0, 4, 3:5] = 1e38
+    found = net.forward()["after"].copy()
+    caffe.set_engine("layerwise")
+    net.forward()
+    expected = np.isnan(net.blobs["conv"].data)
+    assert expected.any()
+    # Winograd's algorithm spreads it over a tile.
+    assert np.isnan(found[expected]).all()
+
+
 @pytest.mark.parametrize("threads", [1, 3, 7])
 def test_any_number_of_threads_computes_the_same(threads: int) -> None:
     before = torch.get_num_threads()

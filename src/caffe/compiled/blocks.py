@@ -45,19 +45,22 @@ class Finish:
     has_added: bool = False
 
     def write(self, code: Code, value: Vector, added: Number | None) -> Vector:
-        """Write it for one vector; `added` is where the other numbers lie."""
+        """Write it for one vector; `added` is where the other numbers lie.
+
+        What is no number stays so, as it does in PyTorch.
+        """
         if self.has_added and added is not None:
             value = code.plus(value, code.load(added))
         if self.slope != 1:
             zero = code.constant(0.0)
             below = zero if self.slope == 0 else code.scaled(value, self.slope)
-            value = code.larger(value, zero, value, below)
+            value = code.larger(zero, value, below, value)
         if self.least > -math.inf:
             least = code.constant(self.least)
-            value = code.larger(value, least, value, least)
+            value = code.larger(least, value, least, value)
         if self.most < math.inf:
             most = code.constant(self.most)
-            value = code.larger(most, value, value, most)
+            value = code.larger(value, most, most, value)
         return value
 
 
