@@ -8,9 +8,12 @@ from .code import Code
 from .llvm import Job, Kernel
 from .rows import Rows
 
-FIELDS = ("rows", "step", "planes", "count", "pixels", "channels")
+FIELDS = ("rows", "step", "planes", "pictures", "pixels", "channels")
 """What the kernels are given: pixels that lie channels last, and how many bytes are from one to the
-next; the same as planes; how many there are in all, in a picture, and of how many channels."""
+next; the same as planes; how many pictures there are, of how many pixels and channels."""
+
+BESIDE = 16
+"""How many numbers a line of the cache has."""
 
 SOFTMAX_FIELDS = ("rows", "step", "found", "found_step", "count", "channels")
 """What the softmax is given: rows and results, how many bytes are from one to the next; how many
@@ -30,8 +33,9 @@ def to_rows(planes: int, rows: Rows, number: int, pixels: int, channels: int) ->
 def _job(
     rows: Rows, planes: int, number: int, pixels: int, channels: int, is_to_planes: bool
 ) -> Job:
-    fields = (rows.address, 4 * rows.step, planes, number * pixels, pixels, channels)
-    return Kernel(_laying(is_to_planes)).job(*fields)
+    fields = (rows.address, 4 * rows.step, planes, number, pixels, channels)
+    beside = BESIDE if pixels >= BESIDE else 1
+    return Kernel(_laying(beside, is_to_planes)).job(*fields)
 
 
 def softmax(rows: Rows, found: Rows, count: int, channels: int) -> Job:
@@ -41,21 +45,28 @@ def softmax(rows: Rows, found: Rows, count: int, channels: int) -> Job:
 
 
 @functools.cache
-def _laying(is_to_planes: bool) -> str:
+def _laying(beside: int, is_to_planes: bool) -> str:
+    """The kernel for `beside` pixels at a time: a line of the cache, so that each is read once."""
     code = Code(FIELDS, 1)
     given = code.given
-    with code.shared(given["count"]) as i:
-        picture, pixel = code.divide(i, given["pixels"])
-        row = code.add(given["rows"], code.multiply(i, given["step"]))
-        first = code.multiply(code.multiply(picture, given["channels"]), given["pixels"])
-        plane = code.add(given["planes"], code.multiply(code.add(first, pixel), 4))
+    groups = code.divide(code.add(given["pixels"], beside - 1), beside)[0]
+    with code.shared(code.multiply(given["pictures"], groups)) as i:
+        picture, group = code.divide(i, groups)
+        # The last ones are put once more where they are fewer.
+        first = code.least(
+            code.multiply(group, beside), code.subtract(given["pixels"], beside)
+        )  # fmt: skip
+        number = code.add(code.multiply(picture, given["pixels"]), first)
+        row = code.add(given["rows"], code.multiply(number, given["step"]))
+        planes = code.multiply(code.multiply(picture, given["channels"]), given["pixels"])
+        plane = code.add(given["planes"], code.multiply(code.add(planes, first), 4))
         with code.loop(0, given["channels"]) as channel:
-            places = (
-                code.add(row, code.multiply(channel, 4)),
-                code.add(plane, code.multiply(code.multiply(channel, given["pixels"]), 4)),
-            )
-            source, target = places if is_to_planes else reversed(places)
-            code.store(code.load(source), target)
+            column = code.add(row, code.multiply(channel, 4))
+            line = code.add(plane, code.multiply(code.multiply(channel, given["pixels"]), 4))
+            for k in range(beside):
+                places = code.add(column, code.multiply(given["step"], k)), code.add(line, 4 * k)
+                source, target = places if is_to_planes else reversed(places)
+                code.store(code.load(source), target)
     return code.text
 
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from ...compiled import llvm as compiler
 from ...compiled.llvm import Job, Program
-from ...compiled.memory import ANYWHERE, LargePages
+from ...compiled.memory import ANYWHERE, LargePages, Memory
 from ...layers.layer import Layer
 from ...memory.blob import Shape
 from ...pytorch import torch
 from ..plan.operation import Operation, Part
 from .libraries import CleanErrors, FromArrays, Library, are_finite, refusal
 from .llvm_layers import llvm
-from .llvm_nodes import ConvolutionNode, LayingNode, Linear, Node, PointwiseNode, Way
+from .llvm_nodes import ConvolutionNode, LayingNode, Linear, Node, PointwiseNode
 from .llvm_values import Arena, Value
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 TURNS = 3
 """How often each of several ways is timed; the least counts."""
+
+LONG = 0.2
+"""After how many seconds it is timed no more, if it has been once."""
 
 
 class LLVM(Library):
@@ -226,31 +229,39 @@ class _Graph:
             for key in {id(value.root) for value in (*node.inputs, node.output)}:
                 if key in roots and last[key] == i and key not in wanted:
                     arena.give_back(memories[key])
-        best = _quickest(self._nodes)
-        return [job for node, way in zip(self._nodes, best, strict=True) for job in way(memory)]
+        return [job for jobs in _quickest(self._nodes, memory) for job in jobs]
 
 
-def _quickest(nodes: Sequence[Node]) -> list[Way]:
-    """Return for each node the way that takes the least time, in a run of all of them.
+def _quickest(nodes: Sequence[Node], memory: Memory) -> list[list[Job]]:
+    """Return each node's jobs, by the way that takes the least time in a run of all of them.
 
     So weights are as far away as they will be.
     """
-    if all(len(node.ways) == 1 for node in nodes):
-        return [node.jobs for node in nodes]
-    least: list[list[float]] = [[] for _ in nodes]
-    for i in range(max(len(node.ways) for node in nodes)):
-        programs = [Program(node.ways[min(i, len(node.ways) - 1)](ANYWHERE)) for node in nodes]
-        times: list[list[float]] = [[] for _ in nodes]
-        for _ in range(1 + TURNS):
-            for program, seconds in zip(programs, times, strict=True):
-                began = time.perf_counter()
-                program.run()
-                seconds.append(time.perf_counter() - began)
-        for found, (_, *seconds) in zip(least, times, strict=True):
-            found.append(min(seconds))
-    for node in nodes:
-        node.forget()
-    return [
-        node.ways[min(times.index(min(times)), len(node.ways) - 1)]
-        for node, times in zip(nodes, least, strict=True)
-    ]
+    jobs = [node.ways[0](memory) if len(node.ways) == 1 else [] for node in nodes]
+    programs = [Program(made) for made in jobs]
+    tried = [i for i, node in enumerate(nodes) if len(node.ways) > 1]
+    least: dict[int, list[float]] = {i: [] for i in tried}
+    for way in range(max((len(nodes[i].ways) for i in tried), default=0)):
+        for i in tried:
+            programs[i] = Program(nodes[i].ways[way](ANYWHERE))
+        times = _timed(programs)
+        for i in tried:
+            least[i].append(times[i])
+            nodes[i].forget()
+    for i in tried:
+        jobs[i] = nodes[i].ways[least[i].index(min(least[i]))](memory)
+    return jobs
+
+
+def _timed(programs: Sequence[Program]) -> list[float]:
+    """Return the least time of each of some programs that run one after the other."""
+    rounds: list[list[float]] = []
+    end = time.perf_counter() + LONG
+    # The first one finds nothing in the caches.
+    while len(rounds) < 2 or (len(rounds) <= TURNS and time.perf_counter() < end):
+        rounds.append([])
+        for program in programs:
+            began = time.perf_counter()
+            program.run()
+            rounds[-1].append(time.perf_counter() - began)
+    return [min(times) for times in zip(*rounds[1:], strict=True)]

@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 FEW_ROWS = 2
 """Up to how many rows an InnerProduct's weights are read as they lie."""
 
+READING = 24
+"""How many multiply-adds take the time in which a number is read from memory."""
+
+PLAIN = 0.5
+"""Which share of the time, by reckoning, is so small that none is measured."""
+
 MOST_PLANES = 4
 """Up to how many channels a convolution reads its pictures as Caffe has them."""
 
@@ -175,9 +181,21 @@ class ConvolutionNode(Linear):
 
     @property
     def ways(self) -> list[Way]:
-        if not (self.reads_planes or self.is_depthwise) and self._may_use_tiles:
-            return [self.jobs, self._by_tiles]
-        return [self.jobs]
+        if self.reads_planes or self.is_depthwise or not self._may_use_tiles:
+            return [self.jobs]
+        is_plain = self._share_by_tiles <= PLAIN
+        return [self._by_tiles] if is_plain else [self.jobs, self._by_tiles]
+
+    @property
+    def _share_by_tiles(self) -> float:
+        """Roughly, which share of the direct way's time it takes by tiles."""
+        size, y, pairs = self._windows.kernel[0], self.output, self.weight[..., 0, 0].numel()
+        m = winograd.tile_for(size, y.size)
+        places = (m + size - 1) ** 2
+        tiles = y.shape[0] * math.ceil(y.size[0] / m) * math.ceil(y.size[1] / m)
+        changed = tiles * (self.inputs[0].channels + y.channels)
+        work = places * (tiles * pairs + winograd.CHANGING_COMPILED * changed + READING * pairs)
+        return work / (self.weight.numel() * (y.pixels + READING))
 
     def jobs(self, memory: Memory) -> list[Job]:
         if self.reads_planes:
