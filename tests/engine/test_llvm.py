@@ -12,6 +12,7 @@ import torch
 
 import caffe
 from caffe.compiled import llvm
+from caffe.engine.backends.llvm import LLVM
 from tests.helpers.plans import assert_the_layers_blobs, choices_of, run_by
 from tests.helpers.translated import LAYERS, SEVERAL, inputs, joined, one_layer, several
 
@@ -156,6 +157,26 @@ def test_what_is_asked_for_on_the_way_is_what_the_layers_make(wanted: str) -> No
     for name, values in found.items():
         expected = net.blobs[name].data
         np.testing.assert_allclose(values, expected, rtol=1e-4, atol=2e-5 * abs(expected).max())
+
+
+def test_small_tiles_lose_fewer_digits() -> None:
+    text = inputs((1, 64, 56, 56)) + convolution("conv", "a", 64, "kernel_size: 3 pad: 1")
+    net = caffe.Net(text, caffe.TEST)
+    net.blobs["a"].data[...] = np.random.default_rng(0).normal(size=(1, 64, 56, 56))
+    caffe.set_engine("layerwise")
+    expected = torch.from_numpy(net.forward()["conv"].copy())
+    caffe.set_engine("llvm")
+    net.forward()
+    (choice,) = choices_of(net)
+    (key,) = choice.compiled.outputs
+    usual = LLVM(torch.float32)
+    assert usual.gentler is not None
+    errors = []
+    for backend in (usual, usual.gentler):
+        made = backend.compile(choice._operations, choice.compiled.inputs, [key])
+        assert made.take(choice.compiled.inputs)
+        errors.append(float((made.run()[key] - expected).abs().max() / expected.abs().max()))
+    assert errors[1] < errors[0] < 2e-5
 
 
 def test_weights_that_change_are_heeded() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,9 @@ POINTS = tuple(map(Fraction, ("0", "1", "-1", "2", "-2", "1/2", "-1/2")))
 
 TILES = {3: (4, 5), 5: (3, 4)}
 """By the kernel's size: how many results a tile may have across."""
+
+SMALL_TILES = {3: (3,), 5: (2,)}
+"""The same for fewer digits lost, where a net is sensitive."""
 
 PIECE = 2**21
 """How many numbers a piece has in the other form, at most: they are to stay in the last cache."""
@@ -52,11 +55,11 @@ By PyTorch's operators, and by kernels of our own.
 """
 
 
-def tile_for(kernel: int, outputs: Shape) -> int:
+def tile_for(kernel: int, outputs: Shape, tiles: Mapping[int, Sequence[int]] | None = None) -> int:
     """Return how many results across make tiles with the fewest products for results' size."""
     height, width = outputs
     return min(
-        TILES[kernel],
+        (TILES if tiles is None else tiles)[kernel],
         key=lambda m: (m + kernel - 1) ** 2 * math.ceil(height / m) * math.ceil(width / m),
     )
 

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 from ...compiled import llvm as compiler
 from ...compiled.llvm import Job, Program
 from ...compiled.memory import ANYWHERE, LargePages, Memory
+from ...layers import winograd
 from ...layers.layer import Layer
 from ...memory.blob import Shape
 from ...pytorch import torch
 from ..plan.operation import Operation, Part
 from .libraries import CleanErrors, FromArrays, Library, are_finite, refusal
 from .llvm_layers import llvm
-from .llvm_nodes import ConvolutionNode, LayingNode, Linear, Node, PointwiseNode
+from .llvm_nodes import ConvolutionNode, LayingNode, Linear, Node, PointwiseNode, Tiles
 from .llvm_values import Arena, Value
 
 if TYPE_CHECKING:
@@ -35,11 +36,27 @@ LONG = 0.2
 
 
 class LLVM(Library):
-    """The backend that has LLVM compile kernels for operations; see `Library`."""
+    """The backend that has LLVM compile kernels for operations; see `Library`.
+
+    Parameters
+    ----------
+    precision : torch.dtype
+        What is computed in.
+    is_gentle : bool
+        Whether Winograd's algorithm has small tiles, which lose fewer digits.
+    """
 
     name = "LLVM"
     packages = ("llvmlite",)
     tolerance = 1e-4
+
+    def __init__(self, precision: torch.dtype, is_gentle: bool = False) -> None:
+        super().__init__(precision)
+        self._tiles = winograd.SMALL_TILES if is_gentle else winograd.TILES
+        if is_gentle:
+            self.name = "LLVM with small tiles"
+        else:
+            self.gentler = LLVM(precision, is_gentle=True)
 
     @classmethod
     def is_installed(cls) -> bool:
@@ -56,7 +73,7 @@ class LLVM(Library):
     def _compiled(
         self, operations: Sequence[Operation], inputs: Mapping[int, Shape], outputs: list[int]
     ) -> CompiledProgram:
-        return CompiledProgram(operations, inputs, outputs)
+        return CompiledProgram(operations, inputs, outputs, self._tiles)
 
 
 class CompiledProgram(FromArrays):
@@ -70,12 +87,18 @@ class CompiledProgram(FromArrays):
         The memories that they start from, with the blobs' shapes.
     outputs : list of int
         The memories whose final values are wanted.
+    tiles : mapping of int to sequence of int
+        What tiles Winograd's algorithm may have, see `ConvolutionNode`.
     """
 
     def __init__(
-        self, operations: Sequence[Operation], inputs: Mapping[int, Shape], outputs: list[int]
+        self,
+        operations: Sequence[Operation],
+        inputs: Mapping[int, Shape],
+        outputs: list[int],
+        tiles: Tiles = winograd.TILES,
     ) -> None:
-        self._graph = graph = _Graph(operations, inputs, outputs)
+        self._graph = graph = _Graph(operations, inputs, outputs, tiles)
         super().__init__(inputs, outputs, graph.has_odd_params)
         for key in inputs:
             # Zeros may lie around them.
@@ -94,8 +117,13 @@ class _Graph:
     """The values and nodes of some operations."""
 
     def __init__(
-        self, operations: Sequence[Operation], inputs: Mapping[int, Shape], outputs: list[int]
+        self,
+        operations: Sequence[Operation],
+        inputs: Mapping[int, Shape],
+        outputs: list[int],
+        tiles: Tiles,
     ) -> None:
+        self.tiles = tiles
         self._nodes: list[Node] = []
         self.has_odd_params = False
         self._inputs = {key: Value(shape) for key, shape in inputs.items()}

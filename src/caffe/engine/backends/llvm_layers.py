@@ -33,6 +33,7 @@ from .llvm_nodes import (
     PointwiseNode,
     PoolingNode,
     SoftmaxNode,
+    Tiles,
 )
 from .llvm_values import Value
 
@@ -42,6 +43,8 @@ MOST_GROUPS = 8
 
 class Graph(Protocol):
     """The values and nodes of some layers, as far as the rules need it."""
+
+    tiles: Tiles
 
     def parameters(self, layer: Layer) -> list[Any]:
         """Return a layer's parameters."""
@@ -93,7 +96,7 @@ def _convolution(layer: Convolution, graph: Graph, top: Value, x: Value) -> None
     windows = Windows(kernel, stride, pad, dilation, top.size)
     weight, *biases = graph.parameters(layer)
     bias = biases[0] if biases else None
-    graph.add(ConvolutionNode(x, top, weight, bias, windows, layer.param.group))
+    graph.add(ConvolutionNode(x, top, weight, bias, windows, layer.param.group, graph.tiles))
 
 
 def _not_of_rows(layer: Any, shape: Shape) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,9 @@ PLAIN = 0.5
 MOST_PLANES = 4
 """Up to how many channels a convolution reads its pictures as Caffe has them."""
 
+
+Tiles = Mapping[int, Sequence[int]]
+"""By the kernel's size, how many results across a tile of Winograd's algorithm may have."""
 
 Way = Callable[[Memory], "list[Job]"]
 """Returns what computes a value, its weights in this memory, once all values have their places."""
@@ -153,10 +156,10 @@ class ConvolutionNode(Linear):
 
     def __init__(
         self, x: Value, output: Value, weight: Tensor, bias: Tensor | None, windows: Windows,
-        group: int,
+        group: int, tiles: Tiles,
     ) -> None:  # fmt: skip
         super().__init__(x, output, weight, bias)
-        self._windows, self._group = windows, group
+        self._windows, self._group, self._tiles = windows, group, tiles
 
     @property
     def is_depthwise(self) -> bool:
@@ -190,7 +193,7 @@ class ConvolutionNode(Linear):
     def _share_by_tiles(self) -> float:
         """Roughly, which share of the direct way's time it takes by tiles."""
         size, y, pairs = self._windows.kernel[0], self.output, self.weight[..., 0, 0].numel()
-        m = winograd.tile_for(size, y.size)
+        m = winograd.tile_for(size, y.size, self._tiles)
         places = (m + size - 1) ** 2
         tiles = y.shape[0] * math.ceil(y.size[0] / m) * math.ceil(y.size[1] / m)
         changed = tiles * (self.inputs[0].channels + y.channels)
@@ -274,7 +277,7 @@ class ConvolutionNode(Linear):
         """By Winograd's algorithm, some tiles at a time."""
         x, y, outputs = self.inputs[0], self.output, len(self.weight)
         size, pad = self._windows.kernel[0], self._windows.pad
-        m = winograd.tile_for(size, y.size)
+        m = winograd.tile_for(size, y.size, self._tiles)
         places = (m + size - 1) ** 2
         grid = math.ceil(y.size[0] / m), math.ceil(y.size[1] / m)
         results, _, matrix = winograd.matrices(m, size)
