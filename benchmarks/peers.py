@@ -62,7 +62,7 @@ def layer_by_layer(files: Files) -> Run:
 def default_installation(files: Files, threads: int, precision: str) -> Run:
     """This project by PyTorch and what that brings along, in a process that is for that alone."""
     for engine, library in list(LIBRARIES.items()):
-        if library.packages != ("torch",):
+        if library.packages not in (("torch",), ("llvmlite",)):
             del LIBRARIES[engine]
     return Recaffe(files, threads, precision)
 
