@@ -35,7 +35,7 @@ def expected(x: Tensor, how: How, affine: list[Tensor], other: Tensor) -> Tensor
 def test_numbers_are_changed(
     is_affine: bool, other: str, finish: Finish, shape: tuple[int, int]
 ) -> None:
-    how, (count, channels) = How(is_affine, other, finish), shape
+    how, (count, channels) = How(is_affine, other=other, finish=finish), shape
     x, beside = rows(count, channels, between=3), rows(count, channels, between=5)
     affine = [torch.randn(channels), torch.randn(channels)] if is_affine else []
     found = Inside(count, channels)

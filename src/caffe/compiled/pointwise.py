@@ -30,6 +30,8 @@ class How:
     ----------
     is_affine : bool
         Whether there are factors and summands.
+    has_slopes : bool
+        Whether numbers below 0 are multiplied by a factor of their channel.
     other : {"", "sum", "product", "most"}
         What becomes of the numbers and others.
     finish : Finish
@@ -37,6 +39,7 @@ class How:
     """
 
     is_affine: bool = False
+    has_slopes: bool = False
     other: str = ""
     finish: Finish = PLAIN
 
@@ -87,6 +90,10 @@ def _text(how: How, width: int) -> str:
                     code.load(code.add(given[name], channel)) for name in ("factors", "summands")
                 )
                 value = code.plus(code.times(value, factor), summand)
+            if how.has_slopes:
+                zero = code.constant(0.0)
+                below = code.times(value, code.load(code.add(given["factors"], channel)))
+                value = code.larger(zero, value, below, value)
             if how.other:
                 beside = code.load(code.add(other, channel))
                 if how.other == "sum":

@@ -102,7 +102,7 @@ class CompiledProgram(FromArrays):
         super().__init__(inputs, outputs, graph.has_odd_params)
         for key in inputs:
             # Zeros may lie around them.
-            self.inputs[key] = inside = graph.given(key)
+            self.inputs[key] = inside = graph.inputs[key].inside
             self._arrays[key] = inside.numpy()
         self._program = Program(graph.jobs())
         self._results = {key: graph.values[key].tensor() for key in outputs}
@@ -126,9 +126,9 @@ class _Graph:
         self.tiles = tiles
         self._nodes: list[Node] = []
         self.has_odd_params = False
-        self._inputs = {key: Value(shape) for key, shape in inputs.items()}
-        self.values = dict(self._inputs)
-        for value in self._inputs.values():
+        self.inputs = {key: Value(shape) for key, shape in inputs.items()}
+        self.values = dict(self.inputs)
+        for value in self.inputs.values():
             value.planes = torch.empty(0)
         parts = [(operation, part) for operation in operations for part in operation.parts]
         made = [self._described(part) for _, part in parts]
@@ -212,7 +212,7 @@ class _Graph:
 
     def _lay_inputs(self) -> None:
         """Give inputs their memory, and zeros around what convolutions read as it lies."""
-        for value in self._inputs.values():
+        for value in self.inputs.values():
             readers = [node for node in self._nodes if value in node.inputs]
             of_planes = [n for n in readers if isinstance(n, ConvolutionNode) and n.reads_planes]
             pads = [node.pad for node in of_planes]
@@ -229,14 +229,6 @@ class _Graph:
         self._nodes.insert(0, LayingNode([value], rows))
         for node in readers:
             node.inputs = [rows if x is value else x for x in node.inputs]
-
-    def given(self, key: int) -> Tensor:
-        """Return where an input's numbers are put."""
-        value = self._inputs[key]
-        assert value.planes is not None
-        (top, left), (height, width) = value.pad, value.size
-        inside = value.planes[:, :, top : top + height, left : left + width]
-        return inside if len(value.shape) == 4 else inside.flatten(1)
 
     def jobs(self) -> list[Job]:
         """Give all values their places, and return what computes them."""

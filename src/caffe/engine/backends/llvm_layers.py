@@ -10,7 +10,7 @@ from ...compiled import depthwise, max_pooling
 from ...compiled.convolving import Windows
 from ...compiled.llvm import width, width_for
 from ...compiled.normalizing import MOST_CHANNELS
-from ...layers.activation import BoundedReLU, Clip, ReLU, ReLU6
+from ...layers.activation import BoundedReLU, Clip, PReLU, ReLU, ReLU6
 from ...layers.axes import picture_size
 from ...layers.convolution import Convolution, ConvolutionDepthwise, PaddedConvolution
 from ...layers.eltwise import Eltwise
@@ -164,6 +164,12 @@ def _activated(layer: Any, graph: Graph, top: Value, x: Value) -> None:
         node.finish, slope=activation.slope, least=activation.least, most=activation.most
     )
     node.make(top)
+
+
+@llvm.rule(PReLU, unless=lambda layer, shape: _no_vectors(shape[1]))
+def _prelu(layer: PReLU, graph: Graph, top: Value, x: Value) -> None:
+    (slopes,) = graph.parameters(layer)
+    graph.add(PointwiseNode([x], top, slopes=slopes.view(-1)))
 
 
 def _not_of_two(layer: Eltwise, *shapes: Shape) -> str | None:

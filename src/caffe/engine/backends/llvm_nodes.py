@@ -362,11 +362,14 @@ class PointwiseNode(Node):
         other: str = "",
         factor: Tensor | None = None,
         summand: Tensor | None = None,
+        slopes: Tensor | None = None,
     ) -> None:
         super().__init__(inputs, output)
         self._other = other
         self._affine: list[Tensor | None] = [None, None]
-        if factor is not None or summand is not None:
+        if slopes is not None:
+            self._affine[0] = slopes.expand(output.channels).contiguous()
+        elif factor is not None or summand is not None:
             ones, zeros = torch.ones(output.channels), torch.zeros(output.channels)
             self._affine = [
                 ones if factor is None else factor.float(),
@@ -375,7 +378,9 @@ class PointwiseNode(Node):
 
     def jobs(self, memory: Memory) -> list[Job]:
         x, *others = self.inputs
-        how = How(self._affine[0] is not None, self._other, self.finish)
+        is_affine = self._affine[1] is not None
+        has_slopes = self._affine[0] is not None and not is_affine
+        how = How(is_affine, has_slopes, self._other, self.finish)
         changed = self.keep(Pointwise(how, x.channels, *self._affine))
         other = others[0].rows if others else None
         return [changed.job(x.rows, self.output.rows, x.pixels, other)]

@@ -105,9 +105,19 @@ class Value:
         assert self._memory is not None
         return Rows(self._memory.data_ptr(), self.channels)
 
+    @property
+    def inside(self) -> Tensor:
+        """An input's numbers, without the zeros around them."""
+        assert self.planes is not None
+        (top, left), (height, width) = self.pad, self.size
+        inside = self.planes[:, :, top : top + height, left : left + width]
+        return inside if len(self.shape) == 4 else inside.flatten(1)
+
     def tensor(self) -> Tensor:
         """Return it as a tensor of its shape, which the next run overwrites."""
         number, channels, *_ = self.shape
+        if self.planes is not None:
+            return self.inside
         if self._whole is not None:
             whole, first = self._whole
             return whole.tensor()[:, first : first + channels]
