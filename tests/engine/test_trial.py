@@ -117,6 +117,18 @@ def test_a_net_gives_the_same_blobs_and_follows_its_weights() -> None:
 
 
 @pytest.mark.usefixtures("always")
+def test_what_others_are_compared_with_goes_the_direct_way() -> None:
+    net = _net()
+    runs = [net.forward(data=PICTURES[0])["pool"].copy() for _ in range(RUNS + 1)]
+    (plan,) = net._runner.plans
+    conv = plan._operations[0]
+    assert "by Winograd's algorithm" in conv.found_out
+    assert not np.array_equal(runs[-1], runs[0])
+    conv.is_exact = True
+    np.testing.assert_array_equal(net.forward(data=PICTURES[0])["pool"], runs[0])
+
+
+@pytest.mark.usefixtures("always")
 def test_what_is_no_number_stays_where_the_layer_has_it() -> None:
     net, other = _net(), _net()
     for _ in range(RUNS + 1):

@@ -154,7 +154,7 @@ class ConvolutionOperation(Fused):
             values[self.writes[0]] = self._activate(y)
         elif self._is_packed:
             # While somebody holds the weights they would be brought into the other form each time.
-            tried = None if self.is_held else self._trial
+            tried = None if self.is_held or self.is_exact else self._trial
             values[self.writes[0]] = (
                 self._directly(x) if tried is None else tried.run(x, self._directly)
             )

@@ -80,6 +80,8 @@ class Operation:
         Whether it is to run so often that large weights are packed.
     has_odd_params : bool
         Whether a parameter held what is no finite number when it was packed.
+    is_exact : bool
+        Whether to round off as little as it can: what others compute is compared with it.
     keeps_nan : bool
         Whether values may come that are no finite numbers: oneDNN's fused maxima make 0 of NaN.
     """
@@ -90,6 +92,7 @@ class Operation:
     asks_no_values = True
     is_worth_packing = True
     has_odd_params = False
+    is_exact = False
     keeps_nan = False
 
     def __init__(self, step: Step, settings: Settings) -> None:

@@ -274,7 +274,14 @@ class Plan:
     ) -> None:
         """Run a stretch as until now, then have it compiled, and compare what that computes."""
         inputs = {key: values[key].clone() for key in stretch.reads if key in values}
-        self._run_stretch(stretch, choice, finals, sources, values)
+        operations = [self._operations[i] for i in stretch.numbers]
+        try:
+            for operation in operations:
+                operation.is_exact = True
+            self._run_stretch(stretch, choice, finals, sources, values)
+        finally:
+            for operation in operations:
+                operation.is_exact = False
         inputs.update((key, self._snapshot[key]) for key in stretch.reads if key not in inputs)
         expected = {key: values[key].clone() for key in stretch.read_later}
         for key, final in stretch.finals:
