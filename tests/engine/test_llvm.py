@@ -12,6 +12,7 @@ import torch
 
 import caffe
 from caffe.compiled import llvm
+from caffe.compiled.normalizing import Normalizing
 from caffe.engine.backends.llvm import LLVM
 from tests.helpers.plans import assert_the_layers_blobs, choices_of, run_by
 from tests.helpers.translated import LAYERS, SEVERAL, inputs, joined, one_layer, several
@@ -95,6 +96,20 @@ def test_each_channel_by_itself(how: str, size: int, width: int) -> None:
         "conv", "a", 24, f"kernel_size: {size} group: 24 {how}"
     )
     assert_its_blobs(caffe.Net(text, caffe.TEST))
+
+
+def layer(kind: str, bottoms: str, top: str, how: str = "") -> str:
+    named = " ".join(f'bottom: "{name}"' for name in bottoms.split())
+    return f'layer {{ name: "{top}" type: "{kind}" {named} top: "{top}" {how} }}\n'
+
+
+@pytest.mark.parametrize("size", [7, 15, 31])
+def test_sums_of_many_channels_have_nothing_but_these(size: int) -> None:
+    # Where threads lay their squares there is something now.
+    many = torch.full((100, 8192), 1e10)
+    Normalizing(5, 1.0, 1.0, 8192)(many, torch.empty_like(many))
+    how = f"lrn_param {{ local_size: {size} alpha: 5 }}"
+    assert_its_blobs(caffe.Net(inputs((2, 4, 5, 5)) + layer("LRN", "a", "l", how), caffe.TEST))
 
 
 RESIDUAL = (

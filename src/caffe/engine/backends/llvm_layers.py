@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from ...compiled import depthwise, max_pooling
 from ...compiled.convolving import Windows
-from ...compiled.llvm import width, width_for
+from ...compiled.llvm import width_for
 from ...compiled.normalizing import MOST_CHANNELS
 from ...layers.activation import BoundedReLU, Clip, PReLU, ReLU, ReLU6
 from ...layers.axes import picture_size
@@ -136,9 +136,14 @@ def _pooling(layer: Pooling, graph: Graph, top: Value, x: Value) -> None:
 
 
 def _not_across(layer: LRN, shape: Shape) -> str | None:
-    if not layer.is_across or layer.param.beta != 0.75 or layer.param.local_size > 2 * width():
+    if not layer.is_across or layer.param.beta != 0.75:
         return "within channels, or of another power"
-    return "many channels" if shape[1] > MOST_CHANNELS else _no_vectors(shape[1])
+    if shape[1] > MOST_CHANNELS:
+        return "many channels"
+    vectors = width_for(shape[1])
+    if vectors and layer.param.local_size > 2 * vectors:
+        return "sums of many channels"
+    return _no_vectors(shape[1])
 
 
 @llvm.rule(LRN, unless=_not_across)
