@@ -103,6 +103,13 @@ def layer(kind: str, bottoms: str, top: str, how: str = "") -> str:
     return f'layer {{ name: "{top}" type: "{kind}" {named} top: "{top}" {how} }}\n'
 
 
+@pytest.mark.parametrize("channels", [3, 8])
+@pytest.mark.parametrize("size", [(6, 2), (2, 6)])
+def test_windows_may_be_larger_than_pictures(channels: int, size: tuple[int, int]) -> None:
+    text = inputs((2, channels, *size)) + convolution("c", "a", 4, "kernel_size: 5 stride: 7")
+    assert_its_blobs(caffe.Net(text, caffe.TEST))
+
+
 @pytest.mark.parametrize("size", [7, 15, 31])
 def test_sums_of_many_channels_have_nothing_but_these(size: int) -> None:
     # Where threads lay their squares there is something now.

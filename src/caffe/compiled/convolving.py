@@ -55,6 +55,16 @@ class Windows:
     dilation: tuple[int, int]
     results: tuple[int, int]
 
+    def lie_within(self, size: tuple[int, int]) -> bool:
+        """Whether none has a place outside a picture of this size and its padding."""
+        both = zip(
+            *(size, self.kernel, self.stride, self.pad, self.dilation, self.results), strict=True
+        )
+        return all(
+            (results - 1) * stride + dilation * (kernel - 1) < length + 2 * pad
+            for length, kernel, stride, pad, dilation, results in both
+        )
+
 
 class Convolving:
     """A convolution of pictures, finished.

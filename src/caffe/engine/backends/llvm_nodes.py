@@ -175,6 +175,7 @@ class ConvolutionNode(Linear):
             and self._group == 1
             and x.channels <= MOST_PLANES
             and self._windows.dilation[1] == 1
+            and self._windows.lie_within(x.size)
         )
 
     @property
