@@ -103,6 +103,11 @@ def layer(kind: str, bottoms: str, top: str, how: str = "") -> str:
     return f'layer {{ name: "{top}" type: "{kind}" {named} top: "{top}" {how} }}\n'
 
 
+def product(bottom: str, top: str) -> str:
+    how = "num_output: 8 weight_filler { type: 'gaussian' std: 0.1 }"
+    return layer("InnerProduct", bottom, top, f"inner_product_param {{ {how} }}")
+
+
 @pytest.mark.parametrize("channels", [3, 8])
 @pytest.mark.parametrize("size", [(6, 2), (2, 6)])
 def test_windows_may_be_larger_than_pictures(channels: int, size: tuple[int, int]) -> None:
@@ -117,6 +122,18 @@ def test_sums_of_many_channels_have_nothing_but_these(size: int) -> None:
     Normalizing(5, 1.0, 1.0, 8192)(many, torch.empty_like(many))
     how = f"lrn_param {{ local_size: {size} alpha: 5 }}"
     assert_its_blobs(caffe.Net(inputs((2, 4, 5, 5)) + layer("LRN", "a", "l", how), caffe.TEST))
+
+
+@pytest.mark.parametrize("number", [2, 20])
+def test_numbers_are_float32_whatever_pytorch_makes(number: int) -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        text = inputs((number, 3, 9, 9)) + convolution("c", "a", 16, "kernel_size: 3 pad: 1")
+        text += convolution("d", "c", 16, "kernel_size: 3") + layer("TanH", "d", "t")
+        text += layer("BatchNorm", "t", "n") + layer("LRN", "n", "l") + product("l", "p")
+        assert_its_blobs(caffe.Net(text, caffe.TEST))
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 RESIDUAL = (

@@ -310,6 +310,32 @@ def test_a_method_that_a_layer_is_given_for_itself_counts(engine: str) -> None:
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_layer_may_give_numbers_of_double_precision(engine: str) -> None:
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+
+    @register("Double")
+    class Double(Layer):
+        is_pure = True
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.double().contiguous(memory_format=torch.channels_last)
+
+    net = caffe.Net(
+        text("Double", "", [(2, 8, 4, 4)]).rpartition("\n")[0]
+        + "layer { name: 'pool' type: 'Pooling' bottom: 't0' top: 'pool' "
+        "pooling_param { kernel_size: 2 stride: 2 } }",
+        caffe.TEST,
+    )
+    caffe.set_engine(engine)
+    x = np.random.default_rng(0).normal(size=(2, 8, 4, 4))
+    for _ in range(FORWARDS):
+        net.forward(in0=x)
+        expected = net.blobs["t0"].data.reshape(2, 8, 2, 2, 2, 2).max((3, 5))
+        np.testing.assert_array_equal(net.blobs["pool"].data, expected)
+
+
 def test_a_promise_may_stand_in_a_mixin() -> None:
     class Pure:
         is_pure = True

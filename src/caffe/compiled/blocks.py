@@ -145,7 +145,7 @@ class Block:
 
     def spare(self) -> Tensor:
         """Return memory for what no thread's rows want, beside each other."""
-        return torch.empty(torch.get_num_threads() * 2 * self.columns)
+        return torch.empty(torch.get_num_threads() * 2 * self.columns, dtype=torch.float32)
 
     # What kernels do with them.
 

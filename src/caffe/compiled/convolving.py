@@ -110,7 +110,7 @@ class Convolving:
         self._inputs = across if plane else inputs
         self._counts = (inputs, height) if plane else (height, across)
         self._plane = plane
-        self._zeros = torch.zeros(self._inputs)
+        self._zeros = torch.zeros(self._inputs, dtype=torch.float32)
         self._spare = block.spare()
 
     def job(self, x: Pictures, found: Rows, added: Rows | None = None) -> Job:

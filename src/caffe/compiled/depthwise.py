@@ -60,7 +60,7 @@ class Depthwise:
         )
         self._weights = weights.flatten(1).t().contiguous()
         self._bias = bias.contiguous()
-        self._zeros = torch.zeros(self._channels)
+        self._zeros = torch.zeros(self._channels, dtype=torch.float32)
 
     def job(self, x: Rows, size: tuple[int, int], number: int, found: Rows) -> Job:
         """Return what convolves so many pictures of a height and width."""

@@ -53,7 +53,7 @@ class MaxPooling:
     def __call__(self, x: Tensor, rows: int, columns: int) -> Tensor:
         """Return (number, channels, rows, columns) of maxima, channels last, as `x` lies."""
         number, channels, height, width = x.shape
-        found = torch.empty(number, rows, columns, channels)
+        found = x.new_empty(number, rows, columns, channels)
         pixels = Rows(x.data_ptr(), channels), Rows(found.data_ptr(), channels)
         self.job(pixels[0], (height, width), number, pixels[1], (rows, columns)).run()
         return found.permute(0, 3, 1, 2)

@@ -34,7 +34,7 @@ class Anywhere:
 
     def take(self, count: int) -> Tensor:
         """Return so many zeros."""
-        return torch.zeros(count)
+        return torch.zeros(count, dtype=torch.float32)
 
 
 ANYWHERE = Anywhere()
@@ -48,7 +48,7 @@ class LargePages:
     """
 
     def __init__(self) -> None:
-        self._left = torch.empty(0)
+        self._left = torch.empty(0, dtype=torch.float32)
 
     def take(self, count: int) -> Tensor:
         """Return so many zeros."""
@@ -61,7 +61,7 @@ class LargePages:
 
 def _chunk(count: int) -> Tensor:
     if not hasattr(mmap, "MADV_HUGEPAGE"):
-        return torch.zeros(count)
+        return torch.zeros(count, dtype=torch.float32)
     size = -(-4 * count // PAGE) * PAGE
     memory = mmap.mmap(-1, size + PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     # A kernel without them refuses; the memory will do.

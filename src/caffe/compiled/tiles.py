@@ -85,7 +85,7 @@ class ToOtherForm:
     def __init__(self, matrix: Factors, m: int, channels: int) -> None:
         text = _to_other_form(tuple(map(tuple, matrix)), m, width_for(channels))
         self._kernel = Kernel(text)
-        self._zeros = torch.zeros(channels)
+        self._zeros = torch.zeros(channels, dtype=torch.float32)
 
     def __call__(
         self, x: Tensor, grid: tuple[int, int], pad: Sequence[int], first: int, found: Tensor
@@ -160,7 +160,7 @@ class FromOtherForm:
         """
         height, width = found.shape[1:3]
         # A place for each thread: they would wait for each other's writes.
-        spare = torch.empty(found.shape[3] * torch.get_num_threads())
+        spare = found.new_empty(found.shape[3] * torch.get_num_threads())
         rows = Rows(found.data_ptr(), found.stride(2))
         self.job(tiles, grid, first, slope, rows, (height, width), spare).run()
 

@@ -183,7 +183,7 @@ class _Graph:
 
     def parameters(self, layer: Layer) -> list[Any]:
         """Return a layer's parameters."""
-        found = [blob.data_tensor() for blob in layer.blobs]
+        found = [blob.data_tensor().float() for blob in layer.blobs]
         self._note(*found)
         return found
 
@@ -222,7 +222,7 @@ class _Graph:
             if not others and pads:
                 value.pad = max(p[0] for p in pads), max(p[1] for p in pads)
             sizes = [n + 2 * p for n, p in zip(value.size, value.pad, strict=True)]
-            value.planes = torch.zeros(*value.shape[:2], *sizes)
+            value.planes = torch.zeros(*value.shape[:2], *sizes, dtype=torch.float32)
 
     def _lay_rows(self, value: Value, readers: Sequence[Node]) -> None:
         rows = Value(value.shape)

@@ -115,7 +115,7 @@ class Linear(Node):
     def __init__(self, x: Value, output: Value, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__([x], output)
         self.weight = weight
-        self.bias = torch.zeros(len(weight)) if bias is None else bias
+        self.bias = weight.new_zeros(len(weight)) if bias is None else bias
 
     def fold(self, factor: Tensor | None, summand: Tensor | None) -> None:
         """Multiply channels of the result and add to them."""
@@ -294,7 +294,7 @@ class ConvolutionNode(Linear):
         read, made = (
             memory.take(piece * places * n).view(piece, places, n) for n in (x.channels, outputs)
         )
-        spare = torch.empty(outputs * torch.get_num_threads())
+        spare = made.new_empty(outputs * torch.get_num_threads())
         self._kept += [to, back, products, read, made, spare]
         jobs, slope, rest = [], self.finish.slope, replace(self.finish, slope=1.0)
         if rest != Finish():
@@ -371,7 +371,7 @@ class PointwiseNode(Node):
         if slopes is not None:
             self._affine[0] = slopes.expand(output.channels).contiguous()
         elif factor is not None or summand is not None:
-            ones, zeros = torch.ones(output.channels), torch.zeros(output.channels)
+            ones, zeros = (torch.full((output.channels,), x, dtype=torch.float32) for x in (1, 0))
             self._affine = [
                 ones if factor is None else factor.float(),
                 zeros if summand is None else summand.float(),
