@@ -103,9 +103,24 @@ def layer(kind: str, bottoms: str, top: str, how: str = "") -> str:
     return f'layer {{ name: "{top}" type: "{kind}" {named} top: "{top}" {how} }}\n'
 
 
+def reshaped(bottom: str, top: str, *shape: int) -> str:
+    dims = " ".join(f"dim: {n}" for n in shape)
+    return layer("Reshape", bottom, top, f"reshape_param {{ shape {{ {dims} }} }}")
+
+
 def product(bottom: str, top: str) -> str:
     how = "num_output: 8 weight_filler { type: 'gaussian' std: 0.1 }"
     return layer("InnerProduct", bottom, top, f"inner_product_param {{ {how} }}")
+
+
+def test_flat_pictures_are_put_together() -> None:
+    text = inputs((3, 8, 4, 4)) + "".join(
+        convolution(name, "a", outputs, "kernel_size: 1") + layer("Flatten", name, f"{name}flat")
+        for name, outputs in (("c", 8), ("d", 4))
+    )
+    assert_its_blobs(
+        caffe.Net(text + layer("Concat", "cflat dflat", "s") + product("s", "p"), caffe.TEST)
+    )
 
 
 @pytest.mark.parametrize("channels", [3, 8])
@@ -113,6 +128,21 @@ def product(bottom: str, top: str) -> str:
 def test_windows_may_be_larger_than_pictures(channels: int, size: tuple[int, int]) -> None:
     text = inputs((2, channels, *size)) + convolution("c", "a", 4, "kernel_size: 5 stride: 7")
     assert_its_blobs(caffe.Net(text, caffe.TEST))
+
+
+def test_what_is_changed_in_its_place_is_no_part_of_another() -> None:
+    text = inputs((2, 8, 4, 4)) + "".join(
+        convolution(name, "a", 8, "kernel_size: 1") for name in "cd"
+    )
+    text += layer("Concat", "c d", "s") + layer("MVN", "s", "before") + reshaped("c", "r", 2, 8, 16)
+    text += layer("ReLU", "r", "r").replace('name: "r"', "name: 'relu'") + layer(
+        "MVN", "s", "after"
+    )
+    net = caffe.Net(text, caffe.TEST)
+    net.blobs["a"].data[...] = np.random.default_rng(0).normal(size=(2, 8, 4, 4))
+    for _ in range(2):
+        found = net.forward()
+        np.testing.assert_array_equal(found["before"], found["after"])
 
 
 @pytest.mark.parametrize("size", [7, 15, 31])

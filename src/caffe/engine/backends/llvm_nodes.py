@@ -63,9 +63,12 @@ class Node(ABC):
         What becomes of the sums, where it knows that.
     can_finish : bool
         Whether it knows.
+    makes_rows : bool
+        Whether what it computes may lie as some channels of another value.
     """
 
     can_finish = False
+    makes_rows = True
 
     def __init__(self, inputs: Sequence[Value], output: Value) -> None:
         self.inputs = list(inputs)
@@ -420,7 +423,9 @@ class SoftmaxNode(Node):
 
 
 class LayingNode(Node):
-    """An input's planes as rows, or pictures' pixels as one row each in Caffe's order."""
+    """Planes as rows, an input's or those that a row has, or pixels as planes: Caffe's order."""
+
+    makes_rows = False
 
     def jobs(self, memory: Memory) -> list[Job]:
         (x,), y = self.inputs, self.output

@@ -74,8 +74,12 @@ class Value:
 
     @property
     def may_lie_in_another(self) -> bool:
-        """Whether it can be made as some channels of another value."""
-        return self.maker is not None and self._whole is None
+        """Whether it can be made as some channels of another value.
+
+        What is wanted may be changed in its place.
+        """
+        is_free = self.maker is not None and self.maker.makes_rows and not self.is_wanted
+        return is_free and self._whole is None
 
     def lie_in(self, whole: Value, first: int) -> None:
         """Be the channels from `first` on of another value."""
