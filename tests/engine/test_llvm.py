@@ -113,6 +113,52 @@ def product(bottom: str, top: str) -> str:
     return layer("InnerProduct", bottom, top, f"inner_product_param {{ {how} }}")
 
 
+INPUTS_READ = {
+    "as planes, and added": ([(2, 4, 9, 9)], layer("Eltwise", "c a", "s")),
+    "one as planes, one added": ([(2, 3, 9, 9), (2, 8, 9, 9)], layer("Eltwise", "c b", "s")),
+    "as planes and as rows": ([(2, 3, 9, 9)], product("a", "p")),
+    "as planes by several": (
+        [(2, 3, 9, 9)],
+        convolution("d", "a", 8, "kernel_h: 5 kernel_w: 3 pad_h: 4") + product("c", "p"),
+    ),
+    "put together": ([(2, 8, 9, 9), (2, 8, 9, 9)], layer("Concat", "a b c a", "s")),
+    "passed on": ([(2, 8, 9, 9)], layer("Dropout", "a", "s")),
+}
+
+
+@pytest.mark.parametrize("how", INPUTS_READ)
+def test_inputs_are_read_in_all_ways(how: str) -> None:
+    shapes, others = INPUTS_READ[how]
+    outputs = shapes[-1][1] if "added" in how else 8
+    text = inputs(*shapes) + convolution("c", "a", outputs, "kernel_size: 3 pad: 1") + others
+    assert_its_blobs(caffe.Net(text, caffe.TEST))
+
+
+@pytest.mark.parametrize("shape", [(16,), (2, 8, 4), (2, 2, 2, 2, 2)])
+def test_an_input_may_have_been_made_with_any_axes(shape: tuple[int, ...]) -> None:
+    text = inputs(shape) + layer("TanH", "a", "t") + reshaped("t", "r", 2, -1) + product("r", "p")
+    assert_its_blobs(caffe.Net(text, caffe.TEST))
+
+
+@pytest.mark.parametrize("shape", [(2, 32, 2, 2), (4, 4, 4, 4), (2, 128, 1, 1), (2, 2, 8, 8)])
+@pytest.mark.parametrize(
+    "others",
+    [
+        convolution("e", "r", 8, "kernel_size: 1"),
+        layer("Dropout", "r", "d") + convolution("e", "d", 8, "kernel_size: 1"),
+    ],
+)
+def test_numbers_keep_their_order_in_another_shape(shape: tuple[int, ...], others: str) -> None:
+    text = inputs((2, 8, 4, 4)) + convolution("c", "a", 8, "kernel_size: 1")
+    assert_its_blobs(caffe.Net(text + reshaped("c", "r", *shape) + others, caffe.TEST))
+
+
+def test_rows_become_pictures() -> None:
+    text = inputs((2, 8)) + product("a", "p") + reshaped("p", "r", 2, 2, 2, 2)
+    text += convolution("e", "r", 8, "kernel_size: 2")
+    assert_its_blobs(caffe.Net(text, caffe.TEST))
+
+
 def test_flat_pictures_are_put_together() -> None:
     text = inputs((3, 8, 4, 4)) + "".join(
         convolution(name, "a", outputs, "kernel_size: 1") + layer("Flatten", name, f"{name}flat")

@@ -7,6 +7,7 @@ folded into it, and values that are put together are made in their places.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -102,7 +103,7 @@ class CompiledProgram(FromArrays):
         super().__init__(inputs, outputs, graph.has_odd_params)
         for key in inputs:
             # Zeros may lie around them.
-            self.inputs[key] = inside = graph.inputs[key].inside
+            self.inputs[key] = inside = graph.inputs[key].inside.view(inputs[key])
             self._arrays[key] = inside.numpy()
         self._program = Program(graph.jobs())
         self._results = {key: graph.values[key].tensor() for key in outputs}
@@ -126,7 +127,7 @@ class _Graph:
         self.tiles = tiles
         self._nodes: list[Node] = []
         self.has_odd_params = False
-        self.inputs = {key: Value(shape) for key, shape in inputs.items()}
+        self.inputs = {key: Value(_laid(shape)) for key, shape in inputs.items()}
         self.values = dict(self.inputs)
         for value in self.inputs.values():
             value.planes = torch.empty(0)
@@ -142,10 +143,7 @@ class _Graph:
     def _described(self, part: Part) -> tuple[list[Value], list[Value]]:
         """The values that a layer reads and makes, before anything is said of how."""
         bottoms = [self.values[key] for key in part.reads]
-        if part.layer.passes_on and all(
-            self.values[key].shape == shape
-            for key, shape in zip(part.reads, part.shapes, strict=True)
-        ):
+        if part.layer.passes_on:
             self.values.update(zip(part.writes, bottoms, strict=True))
             return bottoms, []
         for bottom in bottoms:
@@ -161,8 +159,6 @@ class _Graph:
         layer = part.layer
         if layer.is_affine:
             self._add_affine(layer, xs[0], tops[0])
-        elif layer.passes_on:
-            self.add(PointwiseNode(xs, tops[0]))
         else:
             llvm.get(layer, *part.read_shapes)(layer, self, tops[0], *xs)
 
@@ -197,9 +193,11 @@ class _Graph:
         self._nodes.append(node)
 
     def shaped(self, x: Value, shape: Shape) -> Value:
-        """Return a value in another shape."""
+        """Return a value in another shape, of as many numbers in Caffe's order."""
         if x.shape == shape:
             return x
+        if len(shape) == 4:
+            x = self.shaped(x, (1, math.prod(shape)))
         found = Value(shape)
         self.add(LayingNode([x], found))
         return found
@@ -214,12 +212,20 @@ class _Graph:
         """Give inputs their memory, and zeros around what convolutions read as it lies."""
         for value in self.inputs.values():
             readers = [node for node in self._nodes if value in node.inputs]
-            of_planes = [n for n in readers if isinstance(n, ConvolutionNode) and n.reads_planes]
+            of_planes = [
+                node
+                for node in readers
+                if isinstance(node, ConvolutionNode)
+                and node.reads_planes
+                and node.inputs[0] is value
+            ]
             pads = [node.pad for node in of_planes]
             others = [node for node in readers if node not in of_planes]
             if others:
-                self._lay_rows(value, others)
-            if not others and pads:
+                # Zeros would be in their way.
+                is_padded = any(map(any, pads))
+                self._lay_rows(value, readers if is_padded else others)
+            elif pads:
                 value.pad = max(p[0] for p in pads), max(p[1] for p in pads)
             sizes = [n + 2 * p for n, p in zip(value.size, value.pad, strict=True)]
             value.planes = torch.zeros(*value.shape[:2], *sizes, dtype=torch.float32)
@@ -250,6 +256,11 @@ class _Graph:
                 if key in roots and last[key] == i and key not in wanted:
                     arena.give_back(memories[key])
         return [job for jobs in _quickest(self._nodes, memory) for job in jobs]
+
+
+def _laid(shape: Shape) -> Shape:
+    """The shape as which an input is taken: layers have it in one of theirs."""
+    return shape if len(shape) in (2, 4) else (1, math.prod(shape))
 
 
 def _quickest(nodes: Sequence[Node], memory: Memory) -> list[list[Job]]:

@@ -175,6 +175,7 @@ class ConvolutionNode(Linear):
         x = self.inputs[0]
         return (
             x.planes is not None
+            and x not in self.inputs[1:]
             and self._group == 1
             and x.channels <= MOST_PLANES
             and self._windows.dilation[1] == 1
@@ -396,12 +397,12 @@ class ConcatNode(Node):
     def __init__(self, inputs: Sequence[Value], output: Value) -> None:
         super().__init__(inputs, output)
         first = 0
-        self._copied: list[tuple[Value, int]] = []
-        for value in inputs:
+        self._copied: list[tuple[int, int]] = []
+        for i, value in enumerate(inputs):
             if value.may_lie_in_another:
                 value.lie_in(output, first)
             else:
-                self._copied.append((value, first))
+                self._copied.append((i, first))
             first += value.channels
 
     def jobs(self, memory: Memory) -> list[Job]:
@@ -410,7 +411,7 @@ class ConcatNode(Node):
             self.keep(Pointwise(How(), value.channels)).job(
                 value.rows, Rows(y.address + 4 * first, y.step), value.pixels
             )
-            for value, first in self._copied
+            for value, first in ((self.inputs[i], first) for i, first in self._copied)
         ]
 
 
@@ -429,7 +430,10 @@ class LayingNode(Node):
 
     def jobs(self, memory: Memory) -> list[Job]:
         (x,), y = self.inputs, self.output
-        pixels = math.prod(x.size)
-        if x.planes is not None:
-            return [laying.to_rows(x.planes.data_ptr(), y.rows, x.shape[0], pixels, x.channels)]
-        return [laying.to_planes(x.rows, y.rows.address, x.shape[0], pixels, x.channels)]
+        planes = None if x.planes is None else x.planes.data_ptr()
+        if planes is None and len(y.shape) == 4:
+            planes = x.rows.address
+        if planes is not None:
+            number, channels = y.shape[:2]
+            return [laying.to_rows(planes, y.rows, number, math.prod(y.size), channels)]
+        return [laying.to_planes(x.rows, y.rows.address, x.shape[0], math.prod(x.size), x.channels)]
