@@ -21,11 +21,19 @@ LINE = 16
 """How many numbers a line of the cache has: each array begins with one."""
 
 
+SCRATCH = 2**21
+"""How many numbers a scratch has at least."""
+
+
 class Memory(Protocol):
     """What has memory for numbers."""
 
     def take(self, count: int) -> Tensor:
         """Return so many zeros."""
+        ...
+
+    def scratch(self, count: int) -> Tensor:
+        """Return so many numbers that anybody may write over: all who ask have the same."""
         ...
 
 
@@ -35,6 +43,10 @@ class Anywhere:
     def take(self, count: int) -> Tensor:
         """Return so many zeros."""
         return torch.zeros(count, dtype=torch.float32)
+
+    def scratch(self, count: int) -> Tensor:
+        """Return so many numbers that are not anybody else's."""
+        return self.take(count)
 
 
 ANYWHERE = Anywhere()
@@ -48,7 +60,7 @@ class LargePages:
     """
 
     def __init__(self) -> None:
-        self._left = torch.empty(0, dtype=torch.float32)
+        self._scratch = self._left = torch.empty(0, dtype=torch.float32)
 
     def take(self, count: int) -> Tensor:
         """Return so many zeros."""
@@ -57,6 +69,12 @@ class LargePages:
             self._left = _chunk(max(whole, min(CHUNK, 4 * whole)))
         found, self._left = self._left[:count], self._left[whole:]
         return found
+
+    def scratch(self, count: int) -> Tensor:
+        """Return so many numbers that anybody may write over: it stays in the cache."""
+        if len(self._scratch) < count:
+            self._scratch = self.take(max(count, SCRATCH))
+        return self._scratch[:count]
 
 
 def _chunk(count: int) -> Tensor:

@@ -20,6 +20,7 @@ from ..compiled import llvm
 from ..compiled.tiles import FromOtherForm, ToOtherForm
 from ..memory.blob import Shape
 from ..pytorch import torch
+from .winograd_operators import Change, OtherForm, changed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -120,10 +121,10 @@ def pays(
     tiles = number * math.ceil(outputs[0] / m) * math.ceil(outputs[1] / m)
     pairs = math.prod(weight[:2])
     products = places * tiles * pairs
-    changed = places * (tiles * (channels + weight[0]) + pairs)
+    numbers = places * (tiles * (channels + weight[0]) + pairs)
     is_compiled = not by_operators and all(map(llvm.width_for, (channels, weight[0])))
     changing = CHANGING_COMPILED if is_compiled else CHANGING
-    return products + changing * changed <= slower * direct
+    return products + changing * numbers <= slower * direct
 
 
 def _evenly(count: int, most: int) -> int:
@@ -156,13 +157,13 @@ def in_other_form(weight: Tensor, bias: Tensor | None, m: int) -> tuple[Tensor, 
     """
     outputs, inputs, size = weight.shape[:3]
     _, g, _ = _as_tensors(matrices(m, size), weight.dtype)
-    changed = _changed(g, weight.permute(2, 3, 0, 1).reshape(size, size, -1)).float()
+    weights = changed(g, weight.permute(2, 3, 0, 1).reshape(size, size, -1)).float()
     across = m + size - 1
     biases = weight.new_zeros(across**2, outputs)
     if bias is not None:
         # At the point 1 every result takes part with a factor of 1.
         biases[across + 1] = bias
-    return changed.view(-1, outputs, inputs), biases.float()
+    return weights.view(-1, outputs, inputs), biases.float()
 
 
 def _whole_and_rest(first: int, stop: int, m: int, size: int) -> Iterator[tuple[range, int]]:
@@ -367,8 +368,8 @@ class Winograd:
     ) -> _Way:
         """Return how pieces of so many pictures and these rows run."""
         m, places = self._tiles.m, piece.shape[:3]
-        form = _OtherForm(self._inputs, tuple(piece.shape[:4]), spaces)
-        change = _Change(self._results, (math.prod(places), self._channels), *spaces)
+        form = OtherForm(self._inputs, tuple(piece.shape[:4]), spaces)
+        change = Change(self._results, (math.prod(places), self._channels), *spaces)
         made = change.result.view(*places, m, m, -1)
         puts = list(self._tiles.puts(made, found, rows))
         return _Way(form, self._products, change, self._finish, puts)
@@ -378,9 +379,9 @@ class Winograd:
 class _Way:
     """How some pieces run by PyTorch's operators, with all of their memory."""
 
-    form: _OtherForm
+    form: OtherForm
     products: _Products
-    change: _Change
+    change: Change
     finish: Callable[[Tensor], object]
     puts: Sequence[tuple[Tensor, Tensor]]
 
@@ -461,13 +462,13 @@ def weight_gradient(diff: Tensor, x: Tensor, size: int, pad: Shape, group: int) 
     theirs, ours = ((x.new_empty(work.numbers), x.new_empty(work.numbers)) for _ in range(2))
     inputs_of_group, outputs_of_group = x.shape[1] // group, diff.shape[1] // group
     sums = x.new_zeros(group, work.across**2, outputs_of_group, inputs_of_group)
-    ways: dict[Shape, tuple[_OtherForm, _OtherForm]] = {}
+    ways: dict[Shape, tuple[OtherForm, OtherForm]] = {}
     for piece in work.pieces():
         places = tuple(read[piece].shape[:3])
         if places not in ways:
             ways[places] = (
-                _OtherForm(inputs, (*places, x.shape[1]), theirs, by_place=True),
-                _OtherForm(kernels, (*places, diff.shape[1]), ours, by_place=True),
+                OtherForm(inputs, (*places, x.shape[1]), theirs, by_place=True),
+                OtherForm(kernels, (*places, diff.shape[1]), ours, by_place=True),
             )
         xs, ys = ways[places]
         xs(read[piece])
@@ -477,83 +478,8 @@ def weight_gradient(diff: Tensor, x: Tensor, size: int, pad: Shape, group: int) 
         ):
             total.baddbmm_(other.transpose(1, 2), part)
     products = sums.transpose(0, 1).reshape(work.across, work.across, -1)
-    found = _changed(results, products)
+    found = changed(results, products)
     return found.view(size, size, diff.shape[1], inputs_of_group).permute(2, 3, 0, 1)
-
-
-class _Change:
-    """A product of both axes of squares of numbers, (number, place, place, channel), with a matrix.
-
-    Parameters
-    ----------
-    matrix : Tensor
-        (places made, places).
-    shape : tuple of int
-        How many squares of how many channels there are.
-    half, space : Tensor
-        Where one axis's products, and then both's, are put. What is multiplied may lie in `space`.
-    """
-
-    def __init__(self, matrix: Tensor, shape: Shape, half: Tensor, space: Tensor) -> None:
-        (number, channels), (rows, size) = shape, matrix.shape
-        self._is_one = number == 1
-        if self._is_one:
-            # As many products as there are places across are quicker than one that is so wide.
-            self._shape, halves = (size, size, channels), _in(half, size, rows, channels)
-            self._halves, self._turned = halves, halves.transpose(0, 1)
-            number = size
-        else:
-            self._shape = number, size, size * channels
-            self._halves = _in(half, number, rows, size * channels)
-            self._turned = self._halves.view(number * rows, size, channels)
-        self.result = _in(space, len(self._turned), rows, channels)
-        self._down, self._across = (
-            matrix.expand(n, rows, size) for n in (number, len(self._turned))
-        )
-
-    def __call__(self, x: Tensor) -> None:
-        squares = x.view(self._shape)
-        torch.bmm(
-            self._down, squares.transpose(0, 1) if self._is_one else squares, out=self._halves
-        )
-        torch.bmm(self._across, self._turned, out=self.result)
-
-
-class _OtherForm:
-    """Tiles of one shape in the other form, in the first of two spaces.
-
-    It lies (tile, place, channel), or (place, tile, channel) by place.
-    """
-
-    def __init__(
-        self, matrix: Tensor, shape: Shape, spaces: tuple[Tensor, Tensor], by_place: bool = False
-    ) -> None:
-        (here, there), (rows, size), tiles = spaces, matrix.shape, math.prod(shape[:3])
-        self._order = (4, 5, 0, 1, 2, 3) if by_place else (0, 1, 2, 4, 5, 3)
-        squares = (1, tiles * shape[3]) if by_place else (tiles, shape[3])
-        lying = (size, size, *shape) if by_place else (*shape[:3], size, size, shape[3])
-        self._gathered = _in(here, *lying)
-        self._change = _Change(matrix, squares, there, here)
-        whole = (rows**2, tiles, shape[3]) if by_place else (tiles, rows**2, shape[3])
-        self.result = self._change.result.view(whole)
-
-    def __call__(self, tiles: Tensor) -> None:
-        self._gathered.copy_(tiles.permute(self._order))
-        self._change(self._gathered)
-
-
-def _changed(matrix: Tensor, x: Tensor) -> Tensor:
-    """Return the product of both of the first axes of `x` with a matrix."""
-    rows, (size, _, count) = len(matrix), x.shape
-    spaces = x.new_empty(size * rows * count), x.new_empty(rows * rows * count)
-    change = _Change(matrix, (1, count), *spaces)
-    change(x.contiguous())
-    return change.result.view(rows, rows, count)
-
-
-def _in(space: Tensor, *shape: int) -> Tensor:
-    """The first numbers of some memory, in a shape."""
-    return space[: math.prod(shape)].view(shape)
 
 
 def _as_tensors(rows: Sequence[list[list[float]]], dtype: torch.dtype) -> list[Tensor]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...compiled import llvm as compiler
 from ...compiled.llvm import Job, Program
-from ...compiled.memory import ANYWHERE, LargePages, Memory
+from ...compiled.memory import LargePages, Memory
 from ...layers import winograd
 from ...layers.layer import Layer
 from ...memory.blob import Shape
@@ -273,8 +273,9 @@ def _quickest(nodes: Sequence[Node], memory: Memory) -> list[list[Job]]:
     tried = [i for i, node in enumerate(nodes) if len(node.ways) > 1]
     least: dict[int, list[float]] = {i: [] for i in tried}
     for way in range(max((len(nodes[i].ways) for i in tried), default=0)):
+        others = LargePages()
         for i in tried:
-            programs[i] = Program(nodes[i].ways[way](ANYWHERE))
+            programs[i] = Program(nodes[i].ways[way](others))
         times = _timed(programs)
         for i in tried:
             least[i].append(times[i])

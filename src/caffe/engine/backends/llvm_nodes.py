@@ -295,8 +295,9 @@ class ConvolutionNode(Linear):
             Products(w, b, Finish(), piece, memory)
             for w, b in zip(weights.chunk(group, 1), biases.chunk(group, 1), strict=True)
         ]
+        sizes = [piece * places * n for n in (x.channels, outputs)]
         read, made = (
-            memory.take(piece * places * n).view(piece, places, n) for n in (x.channels, outputs)
+            part.view(piece, places, -1) for part in memory.scratch(sum(sizes)).split(sizes)
         )
         spare = made.new_empty(outputs * torch.get_num_threads())
         self._kept += [to, back, products, read, made, spare]
