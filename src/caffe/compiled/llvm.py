@@ -82,46 +82,89 @@ class Program:
         self._jobs = list(jobs)
         table = [x for j in jobs for x in (j.function.value or 0, ctypes.addressof(j.given))]
         self._table = (ctypes.c_int64 * len(table))(*table)
-        (barrier,) = _addresses("GOMP_barrier")
-        fields = (ctypes.addressof(self._table), len(jobs), barrier)
-        self._whole = Kernel(_PROGRAM).job(*fields)
+        (yields,) = _addresses("sched_yield")
+        self._kernel = Kernel(_PROGRAM)
+        self._fields = (ctypes.addressof(self._table), len(jobs), yields)
         # There is memory for no more than each of them was made for.
-        self._whole.threads = min([self._whole.threads, *(job.threads for job in jobs)])
+        self._threads = min((job.threads for job in jobs), default=0)
 
     def run(self) -> None:
         """Run all of them, in as many threads as PyTorch has."""
         if self._jobs:
-            self._whole.run()
+            # How many threads have arrived, and how often all have, is counted anew for each run:
+            # a process may have been forked in the midst of another.
+            whole = self._kernel.job(*self._fields, 0, 0)
+            whole.threads = min(whole.threads, self._threads)
+            whole.run()
 
 
 _PROGRAM = """
+declare void @llvm.x86.sse2.pause()
+
 define void @kernel(ptr %given) {
 entry:
-  %place = getelementptr i64, ptr %given, i64 2
-  %table = load ptr, ptr %place
-  %place1 = getelementptr i64, ptr %given, i64 3
-  %count = load i64, ptr %place1
-  %place2 = getelementptr i64, ptr %given, i64 4
-  %barrier = load ptr, ptr %place2
+  %numbers.at = getelementptr i64, ptr %given, i64 1
+  %numbers = load ptr, ptr %numbers.at
+  %table.at = getelementptr i64, ptr %given, i64 2
+  %table = load ptr, ptr %table.at
+  %count.at = getelementptr i64, ptr %given, i64 3
+  %count = load i64, ptr %count.at
+  %yields.at = getelementptr i64, ptr %given, i64 4
+  %yields = load ptr, ptr %yields.at
+  %arrived = getelementptr i64, ptr %given, i64 5
+  %passed = getelementptr i64, ptr %given, i64 6
+  %threads.short = call i32 %numbers()
+  %threads = zext i32 %threads.short to i64
   br label %job
 job:
-  %i = phi i64 [0, %entry], [%next, %job]
+  %i = phi i64 [0, %entry], [%next, %behind]
   %first = shl i64 %i, 1
   %second = or i64 %first, 1
-  %where = getelementptr ptr, ptr %table, i64 %first
-  %function = load ptr, ptr %where
-  %whither = getelementptr ptr, ptr %table, i64 %second
-  %fields = load ptr, ptr %whither
+  %function.at = getelementptr ptr, ptr %table, i64 %first
+  %function = load ptr, ptr %function.at
+  %fields.at = getelementptr ptr, ptr %table, i64 %second
+  %fields = load ptr, ptr %fields.at
   call void %function(ptr %fields)
-  call void %barrier()
+  %before = load atomic i64, ptr %passed acquire, align 8
+  %others = atomicrmw add ptr %arrived, i64 1 acq_rel
+  %all = add i64 %others, 1
+  %is_last = icmp eq i64 %all, %threads
+  br i1 %is_last, label %open, label %wait
+open:
+  store atomic i64 0, ptr %arrived release, align 8
+  %after = add i64 %before, 1
+  store atomic i64 %after, ptr %passed release, align 8
+  br label %behind
+wait:
+  %turn = phi i64 [0, %job], [%turned, %again]
+  %now = load atomic i64, ptr %passed acquire, align 8
+  %is_open = icmp ne i64 %now, %before
+  br i1 %is_open, label %behind, label %turns
+turns:
+  %turned = add i64 %turn, 1
+  %is_patient = icmp ult i64 %turn, PATIENCE
+  br i1 %is_patient, label %pause, label %give
+pause:
+  call void @llvm.x86.sse2.pause()
+  br label %again
+give:
+  %ignored = call i32 %yields()
+  br label %again
+again:
+  br label %wait
+behind:
   %next = add i64 %i, 1
   %more = icmp ult i64 %next, %count
   br i1 %more, label %job, label %end
 end:
   ret void
 }
+""".replace("PATIENCE", "2000")
+"""Calls the functions of a table, one at least, and waits for all threads behind each.
+
+Threads turn some 20 us while they wait, and then let others have the CPU: there are a hundred jobs
+in a millisecond, so that OpenMP's own barrier, whose threads may sleep at once, takes longer.
 """
-"""Calls the functions of a table, one at least, and waits for all threads behind each."""
 
 
 def is_allowed() -> bool:
