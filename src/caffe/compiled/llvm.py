@@ -82,9 +82,9 @@ class Program:
         self._jobs = list(jobs)
         table = [x for j in jobs for x in (j.function.value or 0, ctypes.addressof(j.given))]
         self._table = (ctypes.c_int64 * len(table))(*table)
-        (sleeps,) = _addresses("usleep")
+        (yields,) = _addresses("sched_yield")
         self._kernel = Kernel(_PROGRAM)
-        self._fields = (ctypes.addressof(self._table), len(jobs), sleeps)
+        self._fields = (ctypes.addressof(self._table), len(jobs), yields)
         # There is memory for no more than each of them was made for.
         self._threads = min((job.threads for job in jobs), default=0)
 
@@ -109,8 +109,8 @@ entry:
   %table = load ptr, ptr %table.at
   %count.at = getelementptr i64, ptr %given, i64 3
   %count = load i64, ptr %count.at
-  %sleeps.at = getelementptr i64, ptr %given, i64 4
-  %sleeps = load ptr, ptr %sleeps.at
+  %yields.at = getelementptr i64, ptr %given, i64 4
+  %yields = load ptr, ptr %yields.at
   %arrived = getelementptr i64, ptr %given, i64 5
   %passed = getelementptr i64, ptr %given, i64 6
   %threads.short = call i32 %numbers()
@@ -148,7 +148,7 @@ pause:
   call void @llvm.x86.sse2.pause()
   br label %again
 give:
-  %ignored = call i32 %sleeps(i32 1)
+  %ignored = call i32 %yields()
   br label %again
 again:
   br label %wait
@@ -159,12 +159,12 @@ behind:
 end:
   ret void
 }
-""".replace("PATIENCE", "20000")
+""".replace("PATIENCE", "2000")
 """Calls the functions of a table, one at least, and waits for all threads behind each.
 
-Threads turn some 0.2 ms while they wait, and then sleep for as little as they can: there are a
-hundred jobs in a millisecond, so that OpenMP's own barrier, whose threads may sleep at once, takes
-longer. Who sleeps wakes where a CPU is free: two that turn may have one for both of them.
+Threads turn some 20 us while they wait, and then let others have the CPU: there are a hundred jobs
+in a millisecond, so that OpenMP's own barrier, whose threads may sleep at once, takes longer. Who
+sleeps beside a busy process is woken behind the other's whole share of time, at each job.
 """
 
 
