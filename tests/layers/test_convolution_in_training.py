@@ -83,7 +83,6 @@ def test_only_what_is_needed_is_found() -> None:
 def always_by_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Winograd's algorithm wherever it can be, however long it takes."""
     monkeypatch.setattr(winograd, "CHANGING", 0)
-    monkeypatch.setattr(winograd, "CHANGING_COMPILED", 0)
     monkeypatch.setattr(winograd, "LEAST_TRAINED", 0)
 
 
@@ -146,7 +145,6 @@ def test_the_same_shapes_go_the_same_way_whatever_the_time(
     ways = []
     for changing in (0, 10**6):
         monkeypatch.setattr(winograd, "CHANGING", changing)
-        monkeypatch.setattr(winograd, "CHANGING_COMPILED", changing)
         ways.append([convolved.by_tiles(x, weight, bias) is None for _ in range(3)])
     assert ways == [[False] * 3, [True] * 3]
 

@@ -151,23 +151,5 @@ def test_it_is_used_in_training_where_it_spares_much(
     group: int,
     slower: float,
     expected: bool,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(llvm, "width", lambda: 0)
     assert pays(shape, weight, pad, group, slower) is expected
-
-
-@pytest.mark.parametrize(
-    ("shape", "weight", "expected"),
-    [
-        ((16, 64, 56, 56), (64, 64, 3, 3), True),
-        # Kernels of our own know no such numbers of channels.
-        ((16, 66, 56, 56), (66, 66, 3, 3), False),
-        ((1, 512, 7, 7), (512, 512, 3, 3), False),
-    ],
-)
-def test_it_is_used_more_where_the_ways_to_and_fro_are_compiled(
-    shape: tuple[int, ...], weight: tuple[int, ...], expected: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(llvm, "width", lambda: 8)
-    assert pays(shape, weight, (1, 1), 1) is expected

@@ -58,15 +58,12 @@ class Convolved:
         firsts = y[:, :: y.shape[1] // self.group]
         return y if are_finite(firsts) and are_finite(weight) else None
 
-    def pays(
-        self, x: Tensor, weight: Shape, slower: float = 1.0, by_operators: bool = False
-    ) -> bool:
+    def pays(self, x: Tensor, weight: Shape, slower: float = 1.0) -> bool:
         """Whether Winograd's algorithm knows such a convolution of pictures, and is worth it."""
         is_close = self.stride == self.dilation == (1, 1) and not self.transposed
         if not is_close or self.is_exact or not self._lies_by_rows(x):
             return False
-        shapes = tuple(x.shape), tuple(weight)
-        return winograd.pays(*shapes, self.pad, self.group, slower, by_operators)
+        return winograd.pays(tuple(x.shape), tuple(weight), self.pad, self.group, slower)
 
     def gradients(
         self, diff: Tensor, x: Tensor, weight: Tensor, bias: bool, needs: Sequence[bool]
@@ -109,7 +106,7 @@ class Convolved:
             return rows.view(weight.shape)
         if self._is_first(diff, weight):
             return _by_windows(diff, x, weight.shape, self.stride, self.pad)
-        if not self.pays(x, weight.shape, SLOWER, by_operators=True):
+        if not self.pays(x, weight.shape, SLOWER):
             return None
         found = winograd.weight_gradient(diff, x, weight.shape[2], self.pad, self.group)
         return found if are_finite(found) else None
