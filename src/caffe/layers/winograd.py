@@ -52,8 +52,8 @@ LEAST_TRAINED = 2**29
 CHANGING, CHANGING_COMPILED = 150, 40
 """How many multiply-adds take the time in which a number is brought into the other form.
 
-By PyTorch's operators, and by kernels of our own where weights are ready. In training they never are:
-by the smaller number CIFAR-10's quick net would take a tenth longer.
+By PyTorch's operators, and by kernels of our own where weights are ready. In training they never
+are: by the smaller number CIFAR-10's quick net would take a tenth longer.
 """
 
 
