@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..pytorch import torch
 from . import laying
 from .code import Code, Number, Vector
-from .memory import Memory
+from .memory import LINE, Memory
 from .rows import Rows
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 CACHED = 2**19
 """How many bytes of rows are multiplied by all columns before those behind them are read."""
-
-LINE = 64
-"""How many bytes a line of the cache has."""
 
 SHAPES = {16: ((14, 2), (13, 2), (10, 2), (7, 4)), 8: ((6, 2), (5, 2), (4, 3)), 4: ((6, 2),)}
 """How many rows and vectors of columns blocks may have, by the vectors' width.
@@ -197,24 +194,46 @@ class Block:
         for start, step, is_written in places:
             for r in range(self.rows):
                 line = code.add(start, code.multiply(code.add(first, r), step))
-                for offset in range(0, 4 * self.columns, LINE):
+                for offset in range(0, 4 * self.columns, 4 * LINE):
                     code.prefetch(code.add(line, offset), is_written)
 
     def put_down(
         self,
         code: Code,
         sums: Sequence[Vector],
-        targets: Sequence[Number],
-        added: Sequence[Number],
+        rows: Sequence[Number],
+        count: Number,
+        found: Number,
+        column: Number,
+        nowhere: Number,
         finish: Finish,
         columns: Number | None,
     ) -> None:
-        """Put sums down, finished; `columns` is how many there are, where not all are."""
-        for r, target in enumerate(targets):
+        """Put sums down, finished, where rows of these numbers belong.
+
+        Parameters
+        ----------
+        rows : sequence of Number
+            The rows' numbers, of which those from `count` on are none, and go `nowhere`.
+        found, column : Number
+            Where the first row's columns lie, and how many bytes they are from its beginning; the
+            fields say how far the others are.
+        columns : Number or None
+            How many columns there are, where not all are.
+        """
+        given = code.given
+        added = code.add(given["added"], column) if finish.has_added else None
+        for r, row in enumerate(rows):
+            there = code.add(found, code.multiply(row, given["found_bytes"]))
+            target = code.where([code.is_within(row, count)], there, nowhere)
+            other = None
+            if added is not None:
+                inside = code.clamped(row, count)
+                other = code.add(added, code.multiply(inside, given["added_bytes"]))
             for v in range(self.vectors):
                 offset = self._offset(v)
-                other = code.add(added[r], offset) if added else None
-                value = finish.write(code, sums[r * self.vectors + v], other)
+                beside = None if other is None else code.add(other, offset)
+                value = finish.write(code, sums[r * self.vectors + v], beside)
                 left = None if columns is None else code.subtract(columns, self.width * v)
                 code.store(value, code.add(target, offset), left)
 
@@ -224,7 +243,7 @@ class Block:
         parts = code.least(given["parts"], code.threads)
         mine, part = code.divide(code.thread, parts)
         sharers = code.divide(code.threads, parts)[0]
-        blocks = code.divide(code.add(given["outputs"], self.columns - 1), self.columns)[0]
+        blocks = code.covering(given["outputs"], self.columns)
         first, last = code.share(blocks, part, parts)
         start, stop = code.share(groups, mine, sharers)
         # Threads beyond a whole number of sharers have nothing to do.

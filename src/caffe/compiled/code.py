@@ -86,6 +86,11 @@ class Code:
         """Return how often b goes into a, and what is left."""
         return Number(self._value(f"udiv i64 {a}, {b}")), Number(self._value(f"urem i64 {a}, {b}"))
 
+    def covering(self, count: Number, size: Number | int) -> Number:
+        """Return how many pieces of a size it takes for so many."""
+        whole = self.add(count, self.subtract(size, 1))
+        return self.divide(whole, size)[0]
+
     def is_within(self, a: Number | int, size: Number | int) -> Condition:
         """Return whether 0 <= a < size."""
         return Condition(self._value(f"icmp ult i64 {a}, {size}"))

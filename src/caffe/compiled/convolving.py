@@ -238,11 +238,8 @@ def _is_line(code: Code, window: _Window, line: Number) -> Condition:
 def _text(shape: Block, is_whole: bool, finish: Finish, is_checked: bool) -> str:
     code = Code(FIELDS, shape.width)
     given, size, columns = code.given, shape.rows, shape.columns
-    blocks = code.divide(code.add(given["rows"], size - 1), size)[0]
-    groups = code.divide(
-        code.add(blocks, code.subtract(given["group"], 1)), given["group"]
-    )[0]  # fmt: skip
-    share = shape.share_of(code, groups)
+    blocks = code.covering(given["rows"], size)
+    share = shape.share_of(code, code.covering(blocks, given["group"]))
     window_size = code.multiply(given["outer_count"], given["inner_count"])
     numbers_of_window = code.multiply(window_size, given["inputs"])
     block_bytes = code.multiply(numbers_of_window, 4 * columns)
@@ -262,21 +259,9 @@ def _text(shape: Block, is_whole: bool, finish: Finish, is_checked: bool) -> str
                 code.add(block, block_bytes), code.multiply(code.subtract(k, begin), onward)
             )
             ahead = Ahead(next_block, code.divide(onward, numbers_of_window)[0])
-            shape.prefetch_results(code, code.add(given["found"], column), column, k, finish)
+            found, count = code.add(given["found"], column), given["rows"]
+            shape.prefetch_results(code, found, column, k, finish)
             made = _sums(code, windows, block, sums, ahead, is_checked, shape)
-            found, added = (code.add(given[name], column) for name in ("found", "added"))
-            targets = [
-                code.where(
-                    [window.exists],
-                    code.add(found, code.multiply(n, given["found_bytes"])),
-                    nowhere,
-                )
-                for window, n in zip(windows, numbers, strict=True)
-            ]
-            others = [
-                code.add(added, code.multiply(code.clamped(n, given["rows"]), given["added_bytes"]))
-                for n in (numbers if finish.has_added else [])
-            ]
             left = None if is_whole else code.subtract(given["outputs"], code.multiply(j, columns))
-            shape.put_down(code, made, targets, others, finish, left)
+            shape.put_down(code, made, numbers, count, found, column, nowhere, finish, left)
     return code.text

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..pytorch import torch
 from .blocks import Finish
-from .code import Code
+from .code import Code, Condition, Number
 from .convolving import Windows
 from .llvm import Job, Kernel, width_for
 from .rows import Rows
@@ -72,6 +73,22 @@ class Depthwise:
         )  # fmt: skip
 
 
+def _addresses(
+    code: Code, line: Number, is_line: Condition, x: Number, offsets: Sequence[int]
+) -> dict[int, Number]:
+    """Where the pixels of a line lie that are so far from x: zeros for those outside."""
+    given = code.given
+    places = {offset: code.add(x, offset) for offset in offsets}
+    return {
+        offset: code.where(
+            [is_line, code.is_within(place, given["width"])],
+            code.add(line, code.multiply(place, given["step"])),
+            given["zeros"],
+        )
+        for offset, place in places.items()
+    }
+
+
 @functools.cache
 def _text(
     kernel: tuple[int, int],
@@ -107,18 +124,7 @@ def _text(
             # The last ones are computed again where they are fewer.
             column = code.least(start, code.subtract(given["columns"], beside))
             x = code.subtract(code.multiply(column, given["across"]), given["left"])
-            places = {offset: code.add(x, offset) for offset in needed}
-            window = [
-                {
-                    offset: code.where(
-                        [is_line, code.is_within(place, given["width"])],
-                        code.add(line, code.multiply(place, given["step"])),
-                        given["zeros"],
-                    )
-                    for offset, place in places.items()
-                }
-                for line, is_line in lines
-            ]
+            window = [_addresses(code, line, is_line, x, needed) for line, is_line in lines]
             target = code.add(found, code.multiply(column, given["found_step"]))
             with code.loop(0, given["bytes"], 4 * width) as channel:
                 totals = [code.load(code.add(given["biases"], channel))] * beside

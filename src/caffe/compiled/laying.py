@@ -6,14 +6,12 @@ import functools
 
 from .code import Code
 from .llvm import Job, Kernel
+from .memory import LINE
 from .rows import Rows
 
 FIELDS = ("rows", "step", "planes", "pictures", "pixels", "channels")
 """What the kernels are given: pixels that lie channels last, and how many bytes are from one to the
 next; the same as planes; how many pictures there are, of how many pixels and channels."""
-
-BESIDE = 16
-"""How many numbers a line of the cache has."""
 
 SOFTMAX_FIELDS = ("rows", "step", "found", "found_step", "count", "channels")
 """What the softmax is given: rows and results, how many bytes are from one to the next; how many
@@ -34,7 +32,7 @@ def _job(
     rows: Rows, planes: int, number: int, pixels: int, channels: int, is_to_planes: bool
 ) -> Job:
     fields = (rows.address, 4 * rows.step, planes, number, pixels, channels)
-    beside = BESIDE if pixels >= BESIDE else 1
+    beside = LINE if pixels >= LINE else 1
     return Kernel(_laying(beside, is_to_planes)).job(*fields)
 
 
@@ -49,7 +47,7 @@ def _laying(beside: int, is_to_planes: bool) -> str:
     """The kernel for `beside` pixels at a time: a line of the cache, so that each is read once."""
     code = Code(FIELDS, 1)
     given = code.given
-    groups = code.divide(code.add(given["pixels"], beside - 1), beside)[0]
+    groups = code.covering(given["pixels"], beside)
     with code.shared(code.multiply(given["pictures"], groups)) as i:
         picture, group = code.divide(i, groups)
         # The last ones are put once more where they are fewer.

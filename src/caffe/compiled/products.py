@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING
 
 from .blocks import Ahead, Block, Finish, Sharing
-from .code import Code, Number
+from .code import Code
 from .llvm import Job, Kernel, width
 from .memory import ANYWHERE, Memory
 from .rows import Rows
@@ -91,10 +91,8 @@ class Products:
 def _text(shape: Block, is_whole: bool, finish: Finish) -> str:
     code = Code(FIELDS, shape.width)
     given, size, columns = code.given, shape.rows, shape.columns
-    blocks = code.divide(code.add(given["count"], size - 1), size)[0]
-    groups = code.divide(
-        code.add(blocks, code.subtract(given["group"], 1)), given["group"]
-    )[0]  # fmt: skip
+    blocks = code.covering(given["count"], size)
+    groups = code.covering(blocks, given["group"])
     share = shape.share_of(code, code.multiply(given["batches"], groups))
     nowhere = shape.nowhere(code)
     with code.loop(share.start, share.stop) as i:
@@ -115,13 +113,16 @@ def _text(shape: Block, is_whole: bool, finish: Finish) -> str:
             block = code.add(weights, code.multiply(column, given["inputs"]))
             left = None if is_whole else code.subtract(given["outputs"], code.multiply(j, columns))
             sums = shape.biases(code, code.add(bias, column))
-            count = code.subtract(end, begin)
             block_bytes = code.multiply(given["inputs"], 4 * columns)
-            onward = code.divide(block_bytes, count)[0]
+            onward = code.divide(block_bytes, code.subtract(end, begin))[0]
             with code.loop(begin, end) as k:
                 numbers = [code.add(code.multiply(k, size), r) for r in range(size)]
-                inside = [code.clamped(n, given["count"]) for n in numbers]
-                sources = [code.add(rows, code.multiply(n, given["row_bytes"])) for n in inside]
+                sources = [
+                    code.add(
+                        rows, code.multiply(code.clamped(n, given["count"]), given["row_bytes"])
+                    )
+                    for n in numbers
+                ]
                 next_rows = code.multiply(given["row_bytes"], size)
                 next_row = code.add(rows, code.multiply(code.add(k, 1), next_rows))
                 next_block = code.add(
@@ -132,21 +133,9 @@ def _text(shape: Block, is_whole: bool, finish: Finish) -> str:
                     Ahead(next_row, code.divide(next_rows, given["inputs"])[0]),
                     Ahead(next_block, code.divide(onward, given["inputs"])[0]),
                 ]
-                shape.prefetch_results(code, code.add(found, column), column, k, finish)
+                place = code.add(found, column)
+                shape.prefetch_results(code, place, column, k, finish)
                 made = shape.add_products(code, sources, block, given["inputs"], sums, ahead)
-                targets: list[Number] = [
-                    code.where(
-                        [code.is_within(n, given["count"])],
-                        code.add(code.add(found, column), code.multiply(n, given["found_bytes"])),
-                        nowhere,
-                    )
-                    for n in numbers
-                ]
-                others = [
-                    code.add(
-                        code.add(given["added"], column), code.multiply(n, given["added_bytes"])
-                    )
-                    for n in (inside if finish.has_added else [])
-                ]
-                shape.put_down(code, made, targets, others, finish, left)
+                count = given["count"]
+                shape.put_down(code, made, numbers, count, place, column, nowhere, finish, left)
     return code.text

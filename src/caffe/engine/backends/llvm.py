@@ -169,7 +169,7 @@ class _Graph:
         )  # fmt: skip
         self._note(*(one for one in (factor, summand) if one is not None))
         node = x.maker
-        if isinstance(node, Linear) and node.is_plain and x.readers == 1 and not x.is_wanted:
+        if isinstance(node, Linear) and node.is_plain and x.is_passed_on:
             node.fold(factor, summand)
             node.make(top)
         else:

@@ -162,7 +162,7 @@ def _not_by_numbers(layer: Any, shape: Shape) -> str | None:
 def _activated(layer: Any, graph: Graph, top: Value, x: Value) -> None:
     activation = layer.activation
     node = x.maker
-    if node is None or not node.is_plain_but_for_sums or x.readers != 1 or x.is_wanted:
+    if node is None or not node.is_plain_but_for_sums or not x.is_passed_on:
         node = PointwiseNode([x], top)
         graph.add(node)
     node.finish = replace(
@@ -189,8 +189,12 @@ def _eltwise(layer: Eltwise, graph: Graph, top: Value, *xs: Value) -> None:
     if operation == EltwiseParameter.SUM:
         for x, other in (xs, xs[::-1]):
             node = x.maker
-            may = isinstance(node, Linear) and node.is_plain and not _is_depthwise(node)
-            if may and isinstance(node, Linear) and x.readers == 1 and not x.is_wanted:
+            if (
+                isinstance(node, Linear)
+                and node.is_plain
+                and not _is_depthwise(node)
+                and x.is_passed_on
+            ):
                 node.add(other, top)
                 graph.moves_last(node)
                 return

@@ -58,6 +58,11 @@ class Value:
         self._maker = weakref.ref(node)
 
     @property
+    def is_passed_on(self) -> bool:
+        """Whether nobody but one layer reads it: that may be joined with what computes it."""
+        return self.readers == 1 and not self.is_wanted
+
+    @property
     def channels(self) -> int:
         """How many numbers a row has."""
         return self.shape[1]
