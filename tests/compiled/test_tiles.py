@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from caffe.compiled import llvm
+from caffe.compiled.blocks import Finish
 from caffe.compiled.tiles import FromOtherForm, ToOtherForm
 from caffe.layers.winograd import Tiles, matrices
 
@@ -50,13 +51,13 @@ def test_results_are_put_where_they_belong(
     matrix = matrices(tiles.m, size)[0]
     grid, across = tiles.grid, tiles.across
     made = torch.randn(number * grid[0] * grid[1], across**2, channels)
-    back = FromOtherForm(matrix, channels)
+    back = FromOtherForm(matrix, channels, Finish(slope=slope))
     # The pictures are a part of larger ones, whose other channels stay as they were.
     whole = torch.full((number, *tiles.outputs, channels + 4), 7.0)
     found = whole[..., :channels]
     middle = len(made) // 3
-    back(made[:middle], grid, 0, slope, found)
-    back(made[middle:], grid, middle, slope, found)
+    back(made[:middle], grid, 0, found)
+    back(made[middle:], grid, middle, found)
     a = torch.tensor(matrix, dtype=torch.float64)
     squares = made.double().view(number, *grid, across, across, channels)
     results = torch.einsum("pi,ntxijc,qj->ntpxqc", a, squares, a)

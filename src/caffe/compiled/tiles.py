@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..pytorch import torch
+from .blocks import PLAIN, Finish
 from .code import Code, Condition, Factors, Number, Vector
 from .llvm import Job, Kernel, width_for
 from .rows import Rows
@@ -134,15 +134,15 @@ class FromOtherForm:
         (pixels, places), of a tile's rows and columns.
     channels : int
         How many the pictures have.
+    finish : Finish
+        What becomes of the results; nothing is added.
     """
 
-    def __init__(self, matrix: Factors, channels: int) -> None:
-        text = _from_other_form(tuple(map(tuple, matrix)), width_for(channels))
+    def __init__(self, matrix: Factors, channels: int, finish: Finish = PLAIN) -> None:
+        text = _from_other_form(tuple(map(tuple, matrix)), width_for(channels), finish)
         self._kernel = Kernel(text)
 
-    def __call__(
-        self, tiles: Tensor, grid: tuple[int, int], first: int, slope: float, found: Tensor
-    ) -> None:
+    def __call__(self, tiles: Tensor, grid: tuple[int, int], first: int, found: Tensor) -> None:
         """Write tiles, (tile, place, channel), as pixels of `found`.
 
         Parameters
@@ -153,8 +153,6 @@ class FromOtherForm:
             How many tiles a picture has down and across.
         first : int
             Which tile is the first one that is given.
-        slope : float
-            What numbers below 0 are multiplied by: 0 makes a ReLU of it, 1 nothing.
         found : Tensor
             Pictures, (number, height, width, channels), that tiles may reach beyond.
         """
@@ -162,14 +160,13 @@ class FromOtherForm:
         # A place for each thread: they would wait for each other's writes.
         spare = found.new_empty(found.shape[3] * torch.get_num_threads())
         rows = Rows(found.data_ptr(), found.stride(2))
-        self.job(tiles, grid, first, slope, rows, (height, width), spare).run()
+        self.job(tiles, grid, first, rows, (height, width), spare).run()
 
     def job(
         self,
         tiles: Tensor,
         grid: tuple[int, int],
         first: int,
-        slope: float,
         found: Rows,
         size: tuple[int, int],
         spare: Tensor,
@@ -178,10 +175,9 @@ class FromOtherForm:
 
         `spare` has a number for each channel and thread, and is kept by who keeps the job.
         """
-        (bits,) = struct.unpack("<i", struct.pack("<f", slope))
         return self._kernel.job(
             tiles.data_ptr(), first, len(tiles), *size, *grid, 0, 0,
-            found.address, 4 * found.step, spare.data_ptr(), 4 * tiles.shape[2], bits,
+            found.address, 4 * found.step, spare.data_ptr(), 4 * tiles.shape[2],
         )  # fmt: skip
 
 
@@ -207,11 +203,10 @@ def _to_other_form(matrix: Factors, m: int, width: int) -> str:
 
 
 @functools.cache
-def _from_other_form(matrix: Factors, width: int) -> str:
+def _from_other_form(matrix: Factors, width: int, finish: Finish) -> str:
     m, size = len(matrix), len(matrix[0])
-    code = Code([*FIELDS, "slope"], width)
+    code = Code(FIELDS, width)
     given = code.given
-    slope, zero = code.everywhere(given["slope"]), code.constant(0.0)
     spare = code.add(given["outside"], code.multiply(code.thread, given["bytes"]))
     with code.shared(given["count"]) as i:
         places = _Places(code, code.add(i, given["first"]), m, m, spare)
@@ -227,8 +222,7 @@ def _from_other_form(matrix: Factors, width: int) -> str:
             rows = zip(*columns, strict=True)
             for values, addresses in zip(rows, places.addresses, strict=True):
                 for value, address in zip(_of_pairs(code, matrix, values), addresses, strict=True):
-                    finished = code.larger(value, zero, value, code.times(value, slope))
-                    code.store(finished, code.add(address, channel))
+                    code.store(finish.write(code, value, None), code.add(address, channel))
     return code.text
 
 

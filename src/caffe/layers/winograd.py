@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import onednn
 from ..compiled import llvm
+from ..compiled.blocks import Finish
 from ..compiled.tiles import FromOtherForm, ToOtherForm
 from ..memory.blob import Shape
 from ..pytorch import torch
@@ -310,8 +311,9 @@ class Winograd:
         a, _, b = _as_tensors(matrices(tiles.m, size), torch.float32)
         self._results, self._inputs = a, b
         weights, biases = in_other_form(weight, bias, tiles.m)
-        self._kernels = None if slope is None else _kernels(tiles.m, size, shape[1], outputs)
-        self._slope = slope
+        self._kernels = None
+        if slope is not None:
+            self._kernels = _kernels(tiles.m, size, shape[1], outputs, slope)
         if self._kernels is not None:
             count, numbers = shape[0] * math.prod(tiles.grid), shape[1] + outputs
             self._at_once = piece_of(count, tiles.across**2, numbers)
@@ -339,7 +341,7 @@ class Winograd:
             some = slice(count - first)
             to(x, grid, self._pad, first, tiles[some])
             products = self._products(tiles).view(len(tiles), places, -1)
-            back(products[some], grid, first, self._slope or 0.0, found)
+            back(products[some], grid, first, found)
 
     def _by_operators(self, x: Tensor, found: Tensor) -> None:
         work = self._tiles
@@ -431,13 +433,14 @@ class _Products:
 
 
 def _kernels(
-    m: int, size: int, inputs: int, outputs: int
+    m: int, size: int, inputs: int, outputs: int, slope: float
 ) -> tuple[ToOtherForm, FromOtherForm] | None:
     """Return what brings tiles into the other form and back in one pass each, if anything does."""
     if not (llvm.width_for(inputs) and llvm.width_for(outputs)):
         return None
     results, _, matrix = matrices(m, size)
-    return ToOtherForm(matrix, m, inputs), FromOtherForm(results, outputs)
+    back = FromOtherForm(results, outputs, Finish(slope=slope))
+    return ToOtherForm(matrix, m, inputs), back
 
 
 def weight_gradient(diff: Tensor, x: Tensor, size: int, pad: Shape, group: int) -> Tensor:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...compiled import laying
 from ...compiled.average_pooling import AveragePooling
-from ...compiled.blocks import Finish
+from ...compiled.blocks import PLAIN, Finish
 from ...compiled.convolving import Convolving, Windows
 from ...compiled.depthwise import Depthwise
 from ...compiled.dots import AT_ONCE, Dots
@@ -36,7 +36,7 @@ FEW_ROWS = 2
 READING = 24
 """How many multiply-adds take the time in which a number is read from memory."""
 
-PLAIN = 0.5
+CLEAR = 0.5
 """Which share of the time, by reckoning, is so small that none is measured."""
 
 MOST_PLANES = 4
@@ -72,7 +72,7 @@ class Node(ABC):
 
     def __init__(self, inputs: Sequence[Value], output: Value) -> None:
         self.inputs = list(inputs)
-        self.finish = Finish()
+        self.finish: Finish = PLAIN
         self.make(output)
         self._kept: list[Any] = []
 
@@ -84,12 +84,12 @@ class Node(ABC):
     @property
     def is_plain(self) -> bool:
         """Whether nothing follows its sums yet."""
-        return self.can_finish and self.finish == Finish()
+        return self.can_finish and self.finish == PLAIN
 
     @property
     def is_plain_but_for_sums(self) -> bool:
         """Whether an activation can follow."""
-        return self.can_finish and replace(self.finish, has_added=False) == Finish()
+        return self.can_finish and replace(self.finish, has_added=False) == PLAIN
 
     @property
     def ways(self) -> list[Way]:
@@ -191,8 +191,8 @@ class ConvolutionNode(Linear):
     def ways(self) -> list[Way]:
         if self.reads_planes or self.is_depthwise or not self._may_use_tiles:
             return [self.jobs]
-        is_plain = self._share_by_tiles <= PLAIN
-        return [self._by_tiles] if is_plain else [self.jobs, self._by_tiles]
+        is_clear = self._share_by_tiles <= CLEAR
+        return [self._by_tiles] if is_clear else [self.jobs, self._by_tiles]
 
     @property
     def _share_by_tiles(self) -> float:
@@ -286,13 +286,15 @@ class ConvolutionNode(Linear):
         places = (m + size - 1) ** 2
         grid = math.ceil(y.size[0] / m), math.ceil(y.size[1] / m)
         results, _, matrix = winograd.matrices(m, size)
-        to, back = ToOtherForm(matrix, m, x.channels), FromOtherForm(results, outputs)
+        # What is added comes before an activation.
+        finish = PLAIN if self.finish.has_added else self.finish
+        to, back = ToOtherForm(matrix, m, x.channels), FromOtherForm(results, outputs, finish)
         weights, biases = winograd.in_other_form(self.weight.double(), self.bias.double(), m)
         group = self._group
         count = y.shape[0] * math.prod(grid)
         piece = winograd.piece_of(count, places, x.channels + outputs)
         products = [
-            Products(w, b, Finish(), piece, memory)
+            Products(w, b, PLAIN, piece, memory)
             for w, b in zip(weights.chunk(group, 1), biases.chunk(group, 1), strict=True)
         ]
         sizes = [piece * places * n for n in (x.channels, outputs)]
@@ -301,9 +303,7 @@ class ConvolutionNode(Linear):
         )
         spare = made.new_empty(outputs * torch.get_num_threads())
         self._kept += [to, back, products, read, made, spare]
-        jobs, slope, rest = [], self.finish.slope, replace(self.finish, slope=1.0)
-        if rest != Finish():
-            slope, rest = 1.0, self.finish
+        jobs = []
         for first in range(0, count, piece):
             some = slice(min(piece, count - first))
             jobs.append(to.job(x.rows, x.size, grid, pad, first, read[some]))
@@ -316,14 +316,12 @@ class ConvolutionNode(Linear):
                         len(read[some]),
                     )
                 )
-            jobs.append(back.job(made[some], grid, first, slope, y.rows, y.size, spare))
-        return jobs if rest == Finish() else [*jobs, self._finished(rest)]
+            jobs.append(back.job(made[some], grid, first, y.rows, y.size, spare))
+        return [*jobs, self._sum()] if self.finish.has_added else jobs
 
-    def _finished(self, rest: Finish) -> Job:
-        """What the way back leaves undone."""
-        y = self.output
-        other = "sum" if rest.has_added else ""
-        how = How(other=other, finish=replace(rest, has_added=False))
+    def _sum(self) -> Job:
+        """What adds to the result, and finishes it."""
+        y, how = self.output, How(other="sum", finish=replace(self.finish, has_added=False))
         pointwise: Pointwise = self.keep(Pointwise(how, y.channels))
         return pointwise.job(y.rows, y.rows, y.pixels, self.added)
 
