@@ -42,21 +42,24 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def rows(*shape: int, between: int = READ_BEHIND) -> Tensor:
+def rows(*shape: int, between: int = READ_BEHIND, short: bool = False) -> Tensor:
     """Random numbers whose rows are farther apart than they are long, and matrices yet farther."""
     *matrices, count, length = shape
     whole = torch.randn(*matrices, count + 1, length + between)
-    return whole[..., :count, :length]
+    return (whole.bfloat16() if short else whole)[..., :count, :length]
 
 
 def lying(x: Tensor) -> Rows:
     """Where rows lie, or pixels of pictures (number, height, width, channel)."""
-    return Rows(x.data_ptr(), x.stride(-2), x.stride(0))
+    return Rows(x.data_ptr(), x.stride(-2), x.stride(0), x.itemsize)
 
 
-def pictures(number: int, height: int, width: int, channels: int) -> Tensor:
+def pictures(
+    number: int, height: int, width: int, channels: int, short: bool = False
+) -> Tensor:  # fmt: skip
     """Random pixels, channels last, in each of which there are more channels than are read."""
-    return _shaped(rows(number * height * width, channels), (number, height, width, channels))
+    pixels = rows(number * height * width, channels, short=short)
+    return _shaped(pixels, (number, height, width, channels))
 
 
 def beside_nothing(*shape: int, is_before: bool) -> Tensor:
@@ -100,11 +103,12 @@ class Inside:
         Of the shape that was asked for: rows, matrices of them, or pixels of pictures.
     """
 
-    def __init__(self, *shape: int, matrices: int = 0) -> None:
+    def __init__(self, *shape: int, matrices: int = 0, short: bool = False) -> None:
         *counts, length = shape
         count = math.prod(counts)
         others = (matrices,) if matrices else ()
         self._whole = torch.full((*others, count + 2, length + 9), OTHERS)
+        self._whole = self._whole.bfloat16() if short else self._whole
         part = self._whole[..., 1:-1, 3:-6]
         self.place = part if matrices else _shaped(part, shape)
 

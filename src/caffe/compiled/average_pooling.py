@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FIELDS = (
-    *("pixels", "height", "width", "step", "bytes", "top", "left", "down", "across"),
+    *("pixels", "height", "width", "step", "channels", "top", "left", "down", "across"),
     *("kernel_down", "kernel_across", "found", "found_step", "rows", "columns", "count", "shares"),
 )
 """What the kernel is given: see `depthwise.FIELDS`; and by what each of a picture's sums is
@@ -32,26 +32,30 @@ class AveragePooling:
         A factor for each of a picture's results.
     channels : int
         How many the pictures have; `width_for` knows them.
+    short : bool
+        Whether they are short numbers.
     """
 
-    def __init__(self, windows: Windows, shares: Tensor, channels: int) -> None:
+    def __init__(
+        self, windows: Windows, shares: Tensor, channels: int, short: bool = False
+    ) -> None:  # fmt: skip
         self._windows, self._channels = windows, channels
-        self._kernel = Kernel(_text(width_for(channels)))
+        self._kernel = Kernel(_text(width_for(channels), short))
         self._shares = shares.float().contiguous()
 
     def job(self, x: Rows, size: tuple[int, int], number: int, found: Rows) -> Job:
         """Return what pools so many pictures of a height and width."""
         windows = self._windows
         return self._kernel.job(
-            x.address, *size, 4 * x.step, 4 * self._channels, *windows.pad, *windows.stride,
-            *windows.kernel, found.address, 4 * found.step, *windows.results,
+            x.address, *size, x.step_bytes, self._channels, *windows.pad, *windows.stride,
+            *windows.kernel, found.address, found.step_bytes, *windows.results,
             number * windows.results[0], self._shares.data_ptr(),
         )  # fmt: skip
 
 
 @functools.cache
-def _text(width: int) -> str:
-    code = Code(FIELDS, width)
+def _text(width: int, short: bool) -> str:
+    code = Code(FIELDS, width, short)
     given = code.given
 
     def inside(first: Number, kernel: str, size: str) -> tuple[Number, Number]:
@@ -74,14 +78,15 @@ def _text(width: int) -> str:
             share = code.spread(code.add(given["shares"], code.multiply(place, 4)))
             result = code.add(code.multiply(i, given["columns"]), column)
             target = code.add(given["found"], code.multiply(result, given["found_step"]))
-            with code.loop(0, given["bytes"], 4 * width) as channel:
+            with code.loop(0, given["channels"], width) as number:
+                channel = code.multiply(number, code.bytes)
                 with code.adding_up(height, [code.constant(0.0)]) as down:
                     below = code.multiply(down.index, code.multiply(given["width"], given["step"]))
                     first_of_line = code.add(code.add(corner, below), channel)
                     with code.adding_up(across, down.values) as beside:
                         offset = code.multiply(beside.index, given["step"])
-                        value = code.load(code.add(first_of_line, offset))
+                        value = code.value(code.add(first_of_line, offset))
                         beside.values = [code.plus(beside.values[0], value)]
                     down.values = beside.values
-                code.store(code.times(down.values[0], share), code.add(target, channel))
+                code.put(code.times(down.values[0], share), code.add(target, channel))
     return code.text

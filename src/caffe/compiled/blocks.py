@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..pytorch import torch
+from ..pytorch import F, torch
 from . import laying
 from .code import Code, Number, Vector
 from .memory import LINE, Memory
@@ -49,7 +49,7 @@ class Finish:
         What is no number stays so, as it does in PyTorch.
         """
         if self.has_added and added is not None:
-            value = code.plus(value, code.load(added))
+            value = code.plus(value, code.value(added))
         if self.slope != 1:
             zero = code.constant(0.0)
             below = zero if self.slope == 0 else code.scaled(value, self.slope)
@@ -85,16 +85,19 @@ class Block:
         How many rows it has, and how many vectors of columns.
     width : int
         How many columns a vector has.
+    short : bool
+        Whether rows and weights are short numbers, which are multiplied two at a time.
     """
 
     rows: int
     vectors: int
     width: int
+    short: bool = False
 
     @classmethod
-    def best(cls, rows: int, columns: int, width: int) -> Block:
+    def best(cls, rows: int, columns: int, width: int, short: bool = False) -> Block:
         """Return the shape of blocks that cover so many rows and columns in the least time."""
-        blocks = [cls(*shape, width) for shape in SHAPES[width]]
+        blocks = [cls(*shape, width, short) for shape in SHAPES[width]]
 
         def work(block: Block) -> float:
             covered = block.down(rows) * block.rows * block.across(columns) * block.columns
@@ -119,7 +122,12 @@ class Block:
         return math.ceil(columns / self.columns)
 
     def packed(self, weights: Tensor, memory: Memory) -> Tensor:
-        """Return weights, (..., output, input), as (..., block, input, column)."""
+        """Return weights, (..., output, input), as (..., block, step, column).
+
+        A step is an input, or two of them.
+        """
+        if self.short:
+            weights = paired(weights)
         *others, outputs, inputs = weights.shape
         blocks, whole = self.across(outputs), weights
         if outputs % self.columns:
@@ -154,11 +162,14 @@ class Block:
         count: Number,
         sums: Sequence[Vector],
         ahead: Sequence[Ahead] = (),
+        is_odd: bool = False,
     ) -> list[Vector]:
-        """Add the products of `count` numbers of each row with the columns to the sums.
+        """Add the products of a row's numbers, in `count` steps, with the columns to the sums.
 
-        Returns the sums. What is read next is brought into the cache meanwhile.
+        Returns the sums. What is read next is brought into the cache meanwhile. Where short numbers
+        are odd, what lies beside the last one is read, and counts as 0.
         """
+        multiplied = code.plus_pairs if self.short else code.plus_product
         with code.adding_up(count, sums) as loop:
             place = code.add(weights, code.multiply(loop.index, 4 * self.columns))
             columns = [code.load(code.add(place, self._offset(v))) for v in range(self.vectors)]
@@ -166,11 +177,16 @@ class Block:
                 further = code.multiply(loop.index, next_one.step)
                 code.prefetch(code.add(next_one.address, further))
             offset = code.multiply(loop.index, 4)
+            if is_odd:
+                is_last = code.is_within(code.subtract(count, code.add(loop.index, 1)), 1)
+                kept = code.everywhere(code.where([is_last], Number("65535"), Number("-1")))
             for r, row in enumerate(rows):
                 value = code.spread(code.add(row, offset))
+                if is_odd:
+                    value = code.both(value, kept)
                 for v, column in enumerate(columns):
                     k = r * self.vectors + v
-                    loop.values[k] = code.plus_product(loop.values[k], value, column)
+                    loop.values[k] = multiplied(loop.values[k], value, column)
         return loop.values
 
     def biases(self, code: Code, address: Number) -> list[Vector]:
@@ -194,7 +210,7 @@ class Block:
         for start, step, is_written in places:
             for r in range(self.rows):
                 line = code.add(start, code.multiply(code.add(first, r), step))
-                for offset in range(0, 4 * self.columns, 4 * LINE):
+                for offset in range(0, code.bytes * self.columns, 4 * LINE):
                     code.prefetch(code.add(line, offset), is_written)
 
     def put_down(
@@ -231,11 +247,11 @@ class Block:
                 inside = code.clamped(row, count)
                 other = code.add(added, code.multiply(inside, given["added_bytes"]))
             for v in range(self.vectors):
-                offset = self._offset(v)
+                offset = code.bytes * self.width * v
                 beside = None if other is None else code.add(other, offset)
                 value = finish.write(code, sums[r * self.vectors + v], beside)
                 left = None if columns is None else code.subtract(columns, self.width * v)
-                code.store(value, code.add(target, offset), left)
+                code.put(value, code.add(target, offset), left)
 
     def share_of(self, code: Code, groups: Number) -> Share:
         """Write which of so many groups, and of all columns, are the thread's own."""
@@ -256,6 +272,13 @@ class Block:
 
     def _offset(self, vector: int) -> int:
         return 4 * self.width * vector
+
+
+def paired(weights: Tensor) -> Tensor:
+    """Return weights, (..., input), as short numbers, two in each place; a 0 may be the last."""
+    if weights.shape[-1] % 2:
+        weights = F.pad(weights, (0, 1))
+    return weights.bfloat16().contiguous().view(torch.float32)
 
 
 @dataclass

@@ -37,6 +37,8 @@ class Code:
         What the whole numbers are called that the kernel is given.
     width : int
         How many float32 numbers its vectors have.
+    short : bool
+        Whether values, what `value` and `put` are for, are bfloat16 in memory.
 
     Examples
     --------
@@ -48,8 +50,10 @@ class Code:
     define void @kernel(ptr %given) {
     """
 
-    def __init__(self, fields: Sequence[str], width: int) -> None:
+    def __init__(self, fields: Sequence[str], width: int, short: bool = False) -> None:
         self.width = width
+        self._short = short
+        self.bytes = 2 if short else 4
         self.type = f"<{width} x float>"
         self._lines: list[str] = []
         self._count = 0
@@ -188,6 +192,31 @@ class Code:
 
     # Vectors.
 
+    def value(self, address: Number) -> Vector:
+        """Return the values that lie at an address."""
+        if not self._short:
+            return self.load(address)
+        pointer = self._value(f"inttoptr i64 {address} to ptr")
+        short = f"<{self.width} x bfloat>"
+        loaded = self._value(f"load {short}, ptr {pointer}, align 2")
+        return Vector(self._value(f"fpext {short} {loaded} to {self.type}"))
+
+    def put(self, values: Vector, address: Number, count: Number | None = None) -> None:
+        """Put values to an address: all or the first `count`, rounded where they are short."""
+        if not self._short:
+            self.store(values, address, count)
+            return
+        short = self._value(f"fptrunc {self.type} {values} to <{self.width} x bfloat>")
+        bits = self._value(f"bitcast <{self.width} x bfloat> {short} to <{self.width} x i16>")
+        self._store(bits, "i16", 2, address, count)
+
+    def move(self, source: Number, target: Number) -> None:
+        """Put the one value that lies at an address to another."""
+        bits = f"i{8 * self.bytes}"
+        pointers = [self._value(f"inttoptr i64 {address} to ptr") for address in (source, target)]
+        value = self._value(f"load {bits}, ptr {pointers[0]}, align {self.bytes}")
+        self._lines.append(f"  store {bits} {value}, ptr {pointers[1]}, align {self.bytes}")
+
     def load(self, address: Number) -> Vector:
         """Return the numbers that lie at an address."""
         pointer = self._value(f"inttoptr i64 {address} to ptr")
@@ -200,15 +229,21 @@ class Code:
         self._lines.append(f"  call void @llvm.prefetch.p0(ptr {pointer}, {how})")
 
     def spread(self, address: Number) -> Vector:
-        """Return the one number that lies at an address, in all of a vector's places."""
+        """Return the number, or the two short ones, at an address, in all of a vector's places."""
         pointer = self._value(f"inttoptr i64 {address} to ptr")
-        return self._splat(self._value(f"load float, ptr {pointer}"))
+        return self._splat(self._value(f"load float, ptr {pointer}, align {self.bytes}"))
 
     def store(self, values: Vector, address: Number, count: Number | None = None) -> None:
         """Put numbers to an address: the first `count`, which may be more than there are."""
+        self._store(values, "float", 4, address, count)
+
+    def _store(
+        self, values: str, kind: str, size: int, address: Number, count: Number | None
+    ) -> None:
         pointer = self._value(f"inttoptr i64 {address} to ptr")
+        vector = f"<{self.width} x {kind}>"
         if count is None:
-            self._lines.append(f"  store {self.type} {values}, ptr {pointer}, align 4")
+            self._lines.append(f"  store {vector} {values}, ptr {pointer}, align {size}")
             return
         places = ", ".join(f"i64 {i}" for i in range(self.width))
         numbers = f"<{self.width} x i64>"
@@ -219,8 +254,8 @@ class Code:
         )
         mask = self._value(f"icmp slt {numbers} <{places}>, {every}")
         self._lines.append(
-            f"  call void @llvm.masked.store.v{self.width}f32.p0({self.type} {values}, "
-            f"ptr {pointer}, i32 4, <{self.width} x i1> {mask})"
+            f"  call void @llvm.masked.store.v{self.width}{kind[0]}{8 * size}.p0("
+            f"{vector} {values}, ptr {pointer}, i32 {size}, <{self.width} x i1> {mask})"
         )
 
     def everywhere(self, bits: Number) -> Vector:
@@ -258,6 +293,14 @@ class Code:
         numbers = ", ".join(f"{self.type} {x}" for x in (a, b, sum))
         return Vector(self._value(f"call {self.type} @llvm.fma.v{self.width}f32({numbers})"))
 
+    def plus_pairs(self, sum: Vector, a: Vector, b: Vector) -> Vector:
+        """Return sum + a0 * b0 + a1 * b1, where each place of a and b holds two short numbers."""
+        pairs = f"<{2 * self.width} x bfloat>"
+        numbers = [self._value(f"bitcast {self.type} {x} to {pairs}") for x in (a, b)]
+        name = f"@llvm.x86.avx512bf16.dpbf16ps.{32 * self.width}"
+        given = f"{self.type} {sum}, {pairs} {numbers[0]}, {pairs} {numbers[1]}"
+        return Vector(self._value(f"call {self.type} {name}({given})"))
+
     def over(self, a: Vector, b: Vector) -> Vector:
         """Return a / b."""
         return self._of("fdiv", a, b)
@@ -285,6 +328,13 @@ class Code:
         holds = self._value(f"fcmp ogt {self.type} {a}, {b}")
         both = f"{self.type} {then}, {self.type} {otherwise}"
         return Vector(self._value(f"select <{self.width} x i1> {holds}, {both}"))
+
+    def both(self, a: Vector, b: Vector) -> Vector:
+        """Return the bits that both have."""
+        numbers = f"<{self.width} x i32>"
+        bits = [self._value(f"bitcast {self.type} {x} to {numbers}") for x in (a, b)]
+        found = self._value(f"and {numbers} {bits[0]}, {bits[1]}")
+        return Vector(self._value(f"bitcast {numbers} {found} to {self.type}"))
 
     def total(self, factors: Sequence[float], values: Sequence[Vector]) -> Vector:
         """Return the sum of the values, each times its factor; one at least is not 0."""

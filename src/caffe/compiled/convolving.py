@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..pytorch import torch
+from ..pytorch import F, torch
 from .blocks import Ahead, Block, Finish, Sharing
 from .code import Code, Condition, Number, Vector
 from .llvm import Job, Kernel, width
@@ -21,7 +22,7 @@ FIELDS = (
     *("pixels", "height", "width", "step", "line", "picture", "weights", "biases"),
     *("found", "found_bytes", "added", "added_bytes", "rows", "outputs", "results_down"),
     *("results_across", "top", "left", "stride_down", "stride_across", "outer", "outer_count"),
-    *("outer_rows", "inner", "inner_count", "inner_columns", "inputs", "group", "parts"),
+    *("outer_rows", "inner", "inner_count", "inner_columns", "steps", "group", "parts"),
     *("zeros", "spare"),
 )
 """What the kernel is given.
@@ -31,9 +32,10 @@ and picture to the next; weights and biases; where results lie, and how many byt
 the next; what is added; how many results there are in all pictures, of how many channels, and how
 many a picture has down and across; by how much the first window begins before the picture, and how
 many pixels lie from one to the next; of both loops over a window how many bytes each step goes on,
-how many there are, and how many lines or columns that is; how many numbers lie side by side; how
-many blocks of rows stay in the cache together, and into how many parts the columns are parted;
-zeros for what is outside; and memory for rows that are none.
+how many there are, and how many lines or columns that is; how many steps there are over what lies
+side by side, each a number or two short ones; how many blocks of rows stay in the cache together,
+and into how many parts the columns are parted; zeros for what is outside; and memory for rows that
+are none.
 """
 
 
@@ -86,6 +88,9 @@ class Convolving:
         zeros around them that are as wide as the padding; 0 where they lie channels last.
     memory : Memory
         Where its weights lie.
+    short : bool
+        Whether pictures, results and what is added are short numbers. An odd number of them side by
+        side in planes is followed by one that is finite.
     """
 
     def __init__(
@@ -97,20 +102,26 @@ class Convolving:
         number: int,
         plane: int = 0,
         memory: Memory = ANYWHERE,
+        short: bool = False,
     ) -> None:
         outputs, inputs, height, across = weights.shape
         self._outputs, self._windows = outputs, windows
         self._count = number * windows.results[0] * windows.results[1]
-        self._block = block = Block.best(self._count, outputs, width())
-        self._kernel = Kernel(_text(block, outputs % block.columns == 0, finish, not plane))
-        order = (0, 1, 2, 3) if plane else (0, 2, 3, 1)
-        rows = weights.permute(order).reshape(outputs, -1)
-        self._weights, self._biases = block.packed(rows, memory), block.padded(bias)
+        self._block = block = Block.best(self._count, outputs, width(), short)
         # Of two loops the inner one goes over numbers that lie side by side.
-        self._inputs = across if plane else inputs
+        side_by_side = across if plane else inputs
+        self._steps = math.ceil(side_by_side / 2) if short else side_by_side
+        is_odd = short and not plane and side_by_side % 2 == 1
+        is_whole = outputs % block.columns == 0
+        self._kernel = Kernel(_text(block, is_whole, finish, not plane, is_odd))
+        rows = weights.permute((0, 1, 2, 3) if plane else (0, 2, 3, 1))
+        if short:
+            rows = F.pad(rows, (0, side_by_side % 2))
+        self._weights = block.packed(rows.reshape(outputs, -1), memory)
+        self._biases = block.padded(bias)
         self._counts = (inputs, height) if plane else (height, across)
         self._plane = plane
-        self._zeros = torch.zeros(self._inputs, dtype=torch.float32)
+        self._zeros = torch.zeros(self._steps, dtype=torch.float32)
         self._spare = block.spare()
 
     def job(self, x: Pictures, found: Rows, added: Rows | None = None) -> Job:
@@ -119,7 +130,7 @@ class Convolving:
         (down, across), (dilated, dilated_across) = windows.results, windows.dilation
         # Windows that lie beside each other have most of their lines' numbers in common.
         apart = min(windows.stride[1], windows.kernel[1])
-        row_bytes = 4 * block.rows * apart * x.step * windows.kernel[0]
+        row_bytes = x.bytes * block.rows * apart * x.step * windows.kernel[0]
         blocks = block.down(self._count), 1, block.across(self._outputs)
         sharing = Sharing.of(*blocks, row_bytes, 4 * self._weights[0].numel())
         other = added or Rows(0, 0)
@@ -128,12 +139,12 @@ class Convolving:
             (dilated * x.line, 0) if self._plane else (dilated_across * x.step, dilated_across)
         )
         return self._kernel.job(
-            x.address, *x.size, 4 * x.step, 4 * x.line, 4 * x.picture,
+            x.address, *x.size, *(x.bytes * n for n in (x.step, x.line, x.picture)),
             self._weights.data_ptr(), self._biases.data_ptr(),
-            found.address, 4 * found.step, other.address, 4 * other.step,
+            found.address, found.step_bytes, other.address, other.step_bytes,
             self._count, self._outputs, down, across, *windows.pad, *windows.stride,
-            4 * outer, self._counts[0], outer_rows, 4 * inner, self._counts[1], columns_on,
-            self._inputs, sharing.group, sharing.parts,
+            x.bytes * outer, self._counts[0], outer_rows,
+            x.bytes * inner, self._counts[1], columns_on, self._steps, sharing.group, sharing.parts,
             self._zeros.data_ptr(), self._spare.data_ptr(),
         )  # fmt: skip
 
@@ -189,16 +200,17 @@ def _sums(
     sums: list[Vector],
     weights_ahead: Ahead,
     is_checked: bool,
+    is_odd: bool,
     shape: Block,
 ) -> list[Vector]:
     """The sums over whole windows."""
     given = code.given
-    step = code.multiply(given["inputs"], 4 * shape.columns)
+    step = code.multiply(given["steps"], 4 * shape.columns)
     # As far as the next results' windows are from these, if they are in the same line.
     further = code.multiply(
         code.multiply(given["stride_across"], given["step"]), len(windows)
     )  # fmt: skip
-    share = code.divide(further, given["inputs"])[0]
+    share = code.divide(further, given["steps"])[0]
     with code.adding_up(given["outer_count"], sums) as outer:
         offset = code.multiply(outer.index, given["outer"])
         weights = code.add(
@@ -218,13 +230,13 @@ def _sums(
                 rows.append(row)
             place = code.add(weights, code.multiply(inner.index, step))
             done = code.add(code.multiply(outer.index, given["inner_count"]), inner.index)
-            passed = code.multiply(code.multiply(done, given["inputs"]), weights_ahead.step)
+            passed = code.multiply(code.multiply(done, given["steps"]), weights_ahead.step)
             ahead = [
                 Ahead(code.add(lines[0][1], code.add(onward, further)), share),
                 Ahead(code.add(weights_ahead.address, passed), weights_ahead.step),
             ]
             inner.values = shape.add_products(
-                code, rows, place, given["inputs"], inner.values, ahead
+                code, rows, place, given["steps"], inner.values, ahead, is_odd
             )  # fmt: skip
         outer.values = inner.values
     return outer.values
@@ -235,13 +247,15 @@ def _is_line(code: Code, window: _Window, line: Number) -> Condition:
 
 
 @functools.cache
-def _text(shape: Block, is_whole: bool, finish: Finish, is_checked: bool) -> str:
-    code = Code(FIELDS, shape.width)
+def _text(
+    shape: Block, is_whole: bool, finish: Finish, is_checked: bool, is_odd: bool
+) -> str:  # fmt: skip
+    code = Code(FIELDS, shape.width, shape.short)
     given, size, columns = code.given, shape.rows, shape.columns
     blocks = code.covering(given["rows"], size)
     share = shape.share_of(code, code.covering(blocks, given["group"]))
     window_size = code.multiply(given["outer_count"], given["inner_count"])
-    numbers_of_window = code.multiply(window_size, given["inputs"])
+    numbers_of_window = code.multiply(window_size, given["steps"])
     block_bytes = code.multiply(numbers_of_window, 4 * columns)
     nowhere = shape.nowhere(code)
     with code.loop(share.start, share.stop) as i, code.loop(share.first, share.last) as j:
@@ -259,9 +273,10 @@ def _text(shape: Block, is_whole: bool, finish: Finish, is_checked: bool) -> str
                 code.add(block, block_bytes), code.multiply(code.subtract(k, begin), onward)
             )
             ahead = Ahead(next_block, code.divide(onward, numbers_of_window)[0])
-            found, count = code.add(given["found"], column), given["rows"]
-            shape.prefetch_results(code, found, column, k, finish)
-            made = _sums(code, windows, block, sums, ahead, is_checked, shape)
+            result_column = code.multiply(j, code.bytes * columns)
+            found, count = code.add(given["found"], result_column), given["rows"]
+            shape.prefetch_results(code, found, result_column, k, finish)
+            made = _sums(code, windows, block, sums, ahead, is_checked, is_odd, shape)
             left = None if is_whole else code.subtract(given["outputs"], code.multiply(j, columns))
-            shape.put_down(code, made, numbers, count, found, column, nowhere, finish, left)
+            shape.put_down(code, made, numbers, count, found, result_column, nowhere, finish, left)
     return code.text

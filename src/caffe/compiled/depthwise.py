@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FIELDS = (
-    *("pixels", "height", "width", "step", "bytes", "top", "left", "down", "across"),
+    *("pixels", "height", "width", "step", "channels", "top", "left", "down", "across"),
     *("found", "found_step", "rows", "columns", "count", "weights", "biases", "zeros"),
 )
 """What the kernel of a depthwise convolution is given.
 
 The pixels, how many are below and beside each other, how many bytes are from one to the next, and
-how many its channels take; by how much the first window begins before them, and how many pixels lie
-from one to the next; the results, how many bytes are from one to the next, how many are below and
-beside each other, and how many rows of them all pictures have; weights, biases, and zeros for what
-is outside.
+how many channels they have; by how much the first window begins before them, and how many pixels
+lie from one to the next; the results, how many bytes are from one to the next, how many are below
+and beside each other, and how many rows of them all pictures have; weights, biases, and zeros for
+what is outside.
 """
 
 MOST_PIXELS = 49
@@ -50,14 +50,25 @@ class Depthwise:
         Which.
     finish : Finish
         What becomes of the sums; nothing is added.
+    short : bool
+        Whether pictures and results are short numbers.
     """
 
-    def __init__(self, weights: Tensor, bias: Tensor, windows: Windows, finish: Finish) -> None:
+    def __init__(
+        self,
+        weights: Tensor,
+        bias: Tensor,
+        windows: Windows,
+        finish: Finish,
+        short: bool = False,
+    ) -> None:
         self._channels, self._windows = len(weights), windows
         vectors = width_for(self._channels)
         beside = min(BESIDE, windows.results[1])
         self._kernel = Kernel(
-            _text(windows.kernel, windows.dilation, windows.stride[1], beside, vectors, finish)
+            _text(
+                windows.kernel, windows.dilation, windows.stride[1], beside, vectors, finish, short
+            )
         )
         self._weights = weights.flatten(1).t().contiguous()
         self._bias = bias.contiguous()
@@ -67,8 +78,8 @@ class Depthwise:
         """Return what convolves so many pictures of a height and width."""
         windows = self._windows
         return self._kernel.job(
-            x.address, *size, 4 * x.step, 4 * self._channels, *windows.pad, *windows.stride,
-            found.address, 4 * found.step, *windows.results, number * windows.results[0],
+            x.address, *size, x.step_bytes, self._channels, *windows.pad, *windows.stride,
+            found.address, found.step_bytes, *windows.results, number * windows.results[0],
             self._weights.data_ptr(), self._bias.data_ptr(), self._zeros.data_ptr(),
         )  # fmt: skip
 
@@ -97,13 +108,15 @@ def _text(
     beside: int,
     width: int,
     finish: Finish,
+    short: bool,
 ) -> str:
     """The kernel for `beside` results beside each other at a time."""
-    code = Code(FIELDS, width)
+    code = Code(FIELDS, width, short)
     given = code.given
     # Each pixel is read once for all of the windows that have it.
     offsets = [[stride * b + dilation[1] * k for k in range(kernel[1])] for b in range(beside)]
     needed = sorted({offset for window in offsets for offset in window})
+    weights_bytes = code.multiply(given["channels"], 4)
     line_bytes = code.multiply(given["width"], given["step"])
     with code.shared(given["count"]) as i:
         picture, row = code.divide(i, given["rows"])
@@ -126,22 +139,23 @@ def _text(
             x = code.subtract(code.multiply(column, given["across"]), given["left"])
             window = [_addresses(code, line, is_line, x, needed) for line, is_line in lines]
             target = code.add(found, code.multiply(column, given["found_step"]))
-            with code.loop(0, given["bytes"], 4 * width) as channel:
-                totals = [code.load(code.add(given["biases"], channel))] * beside
-                weight = code.add(given["weights"], channel)
+            with code.loop(0, given["channels"], width) as channel:
+                channels, parameter = (code.multiply(channel, size) for size in (code.bytes, 4))
+                totals = [code.load(code.add(given["biases"], parameter))] * beside
+                weight = code.add(given["weights"], parameter)
                 for addresses in window:
                     pixels = {
-                        offset: code.load(code.add(address, channel))
+                        offset: code.value(code.add(address, channels))
                         for offset, address in addresses.items()
                     }
                     for k in range(kernel[1]):
                         factor = code.load(weight)
-                        weight = code.add(weight, given["bytes"])
+                        weight = code.add(weight, weights_bytes)
                         totals = [
                             code.plus_product(total, pixels[offsets[b][k]], factor)
                             for b, total in enumerate(totals)
                         ]
                 for b, total in enumerate(totals):
                     place = code.add(target, code.multiply(given["found_step"], b))
-                    code.store(finish.write(code, total, None), code.add(place, channel))
+                    code.put(finish.write(code, total, None), code.add(place, channels))
     return code.text

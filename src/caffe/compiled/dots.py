@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from .blocks import Finish
+from .blocks import Finish, paired
 from .code import Code, Number
 from .llvm import Job, Kernel, width_for
 from .rows import Rows
@@ -23,34 +23,41 @@ AT_ONCE = 4
 
 
 class Dots:
-    """Rows times weights plus biases, finished, without a copy of the weights.
+    """Rows times weights plus biases, finished, without a copy of weights that are float32.
 
     Parameters
     ----------
     weights : Tensor
-        (output, input), float32; `width_for` knows the inputs, and four divides the outputs.
+        (output, input), float32; `width_for` knows the steps of an input, or of two short ones, and
+        four divides the outputs.
     bias : Tensor
         (output,).
     finish : Finish
         What becomes of the sums; nothing is added.
+    short : bool
+        Whether rows and results are short numbers.
     """
 
-    def __init__(self, weights: Tensor, bias: Tensor, finish: Finish) -> None:
-        self._weights, self._bias = weights.contiguous(), bias.contiguous()
-        self._kernel = Kernel(_text(width_for(weights.shape[1]), finish))
+    def __init__(
+        self, weights: Tensor, bias: Tensor, finish: Finish, short: bool = False
+    ) -> None:  # fmt: skip
+        self._weights = paired(weights) if short else weights.contiguous()
+        self._bias = bias.contiguous()
+        self._kernel = Kernel(_text(width_for(self._weights.shape[1]), finish, short))
 
     def job(self, rows: Rows, found: Rows, count: int) -> Job:
         """Return what multiplies so many rows."""
-        outputs, inputs = self._weights.shape
+        outputs, steps = self._weights.shape
         return self._kernel.job(
-            rows.address, 4 * rows.step, self._weights.data_ptr(), self._bias.data_ptr(),
-            found.address, 4 * found.step, count, 4 * inputs, outputs // AT_ONCE,
+            rows.address, rows.step_bytes, self._weights.data_ptr(), self._bias.data_ptr(),
+            found.address, found.step_bytes, count, 4 * steps, outputs // AT_ONCE,
         )  # fmt: skip
 
 
 @functools.cache
-def _text(width: int, finish: Finish) -> str:
-    code = Code(FIELDS, width)
+def _text(width: int, finish: Finish, short: bool) -> str:
+    code = Code(FIELDS, width, short)
+    multiplied = code.plus_pairs if short else code.plus_product
     given = code.given
     with code.shared(given["groups"]) as i:
         first = code.multiply(i, AT_ONCE)
@@ -65,13 +72,14 @@ def _text(width: int, finish: Finish) -> str:
                 offset = code.multiply(sums.index, 4 * width)
                 x = code.load(code.add(row, offset))
                 sums.values = [
-                    code.plus_product(total, x, code.load(code.add(place, offset)))
+                    multiplied(total, x, code.load(code.add(place, offset)))
                     for total, place in zip(sums.values, weights, strict=True)
                 ]
             found = code.add(given["found"], code.multiply(n, given["found_step"]))
             for k, total in enumerate(sums.values):
-                place = code.multiply(code.add(first, k), 4)
-                bias = code.spread(code.add(given["biases"], place))
+                number = code.add(first, k)
+                bias = code.spread(code.add(given["biases"], code.multiply(number, 4)))
                 value = code.plus(code.all_together(total), bias)
-                code.store(finish.write(code, value, None), code.add(found, place), Number("1"))
+                place = code.add(found, code.multiply(number, code.bytes))
+                code.put(finish.write(code, value, None), place, Number("1"))
     return code.text

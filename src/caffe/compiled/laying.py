@@ -31,21 +31,22 @@ def to_rows(planes: int, rows: Rows, number: int, pixels: int, channels: int) ->
 def _job(
     rows: Rows, planes: int, number: int, pixels: int, channels: int, is_to_planes: bool
 ) -> Job:
-    fields = (rows.address, 4 * rows.step, planes, number, pixels, channels)
-    beside = LINE if pixels >= LINE else 1
-    return Kernel(_laying(beside, is_to_planes)).job(*fields)
+    fields = (rows.address, rows.step_bytes, planes, number, pixels, channels)
+    line = 4 * LINE // rows.bytes
+    beside = line if pixels >= line else 1
+    return Kernel(_laying(beside, is_to_planes, rows.bytes == 2)).job(*fields)
 
 
 def softmax(rows: Rows, found: Rows, count: int, channels: int) -> Job:
     """Return what makes of each row numbers that are positive, and of which the sum is 1."""
-    fields = (rows.address, 4 * rows.step, found.address, 4 * found.step, count, channels)
-    return Kernel(_softmax()).job(*fields)
+    fields = (rows.address, rows.step_bytes, found.address, found.step_bytes, count, channels)
+    return Kernel(_softmax(rows.bytes == 2)).job(*fields)
 
 
 @functools.cache
-def _laying(beside: int, is_to_planes: bool) -> str:
+def _laying(beside: int, is_to_planes: bool, short: bool) -> str:
     """The kernel for `beside` pixels at a time: a line of the cache, so that each is read once."""
-    code = Code(FIELDS, 1)
+    code = Code(FIELDS, 1, short)
     given = code.given
     groups = code.covering(given["pixels"], beside)
     with code.shared(code.multiply(given["pictures"], groups)) as i:
@@ -57,36 +58,40 @@ def _laying(beside: int, is_to_planes: bool) -> str:
         number = code.add(code.multiply(picture, given["pixels"]), first)
         row = code.add(given["rows"], code.multiply(number, given["step"]))
         planes = code.multiply(code.multiply(picture, given["channels"]), given["pixels"])
-        plane = code.add(given["planes"], code.multiply(code.add(planes, first), 4))
+        plane = code.add(given["planes"], code.multiply(code.add(planes, first), code.bytes))
+        line_bytes = code.multiply(given["pixels"], code.bytes)
         with code.loop(0, given["channels"]) as channel:
-            column = code.add(row, code.multiply(channel, 4))
-            line = code.add(plane, code.multiply(code.multiply(channel, given["pixels"]), 4))
+            column = code.add(row, code.multiply(channel, code.bytes))
+            line = code.add(plane, code.multiply(line_bytes, channel))
             for k in range(beside):
-                places = code.add(column, code.multiply(given["step"], k)), code.add(line, 4 * k)
+                places = (
+                    code.add(column, code.multiply(given["step"], k)),
+                    code.add(line, code.bytes * k),
+                )
                 source, target = places if is_to_planes else reversed(places)
-                code.store(code.load(source), target)
+                code.move(source, target)
     return code.text
 
 
 @functools.cache
-def _softmax() -> str:
-    code = Code(SOFTMAX_FIELDS, 1)
+def _softmax(short: bool) -> str:
+    code = Code(SOFTMAX_FIELDS, 1, short)
     given = code.given
     with code.shared(given["count"]) as i:
         row, found = (
             code.add(given[name], code.multiply(i, given[step]))
             for name, step in (("rows", "step"), ("found", "found_step"))
         )
-        with code.adding_up(given["channels"], [code.load(row)]) as most:
-            value = code.load(code.add(row, code.multiply(most.index, 4)))
+        with code.adding_up(given["channels"], [code.value(row)]) as most:
+            value = code.value(code.add(row, code.multiply(most.index, code.bytes)))
             most.values = [code.larger(value, most.values[0], value, most.values[0])]
         with code.adding_up(given["channels"], [code.constant(0.0)]) as total:
-            offset = code.multiply(total.index, 4)
-            value = code.minus(code.load(code.add(row, offset)), most.values[0])
+            offset = code.multiply(total.index, code.bytes)
+            value = code.minus(code.value(code.add(row, offset)), most.values[0])
             power = code.exponential(value)
-            code.store(power, code.add(found, offset))
+            code.put(power, code.add(found, offset))
             total.values = [code.plus(total.values[0], power)]
-        with code.loop(0, code.multiply(given["channels"], 4), 4) as channel:
+        with code.loop(0, code.multiply(given["channels"], code.bytes), code.bytes) as channel:
             place = code.add(found, channel)
-            code.store(code.over(code.load(place), total.values[0]), place)
+            code.put(code.over(code.value(place), total.values[0]), place)
     return code.text

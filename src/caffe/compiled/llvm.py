@@ -200,6 +200,16 @@ def width_for(channels: int) -> int:
 
 
 @functools.cache
+def has_short_numbers() -> bool:
+    """Return whether kernels may have bfloat16 numbers: the processor multiplies pairs of them."""
+    if width() != 16:
+        return False
+    from llvmlite import binding
+
+    return bool(binding.get_host_cpu_features().get("avx512bf16"))
+
+
+@functools.cache
 def _asked() -> tuple[int, ...]:
     """The addresses of what tells a thread its number, and how many there are."""
     return _addresses("omp_get_thread_num", "omp_get_num_threads")

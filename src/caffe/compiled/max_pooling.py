@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FIELDS = (
-    *("pixels", "height", "width", "step", "bytes", "top", "left", "down", "across"),
+    *("pixels", "height", "width", "step", "channels", "top", "left", "down", "across"),
     *("found", "found_step", "rows", "columns", "count"),
 )
 """What the kernel is given.
 
 The pixels, how many are below and beside each other, how many bytes are from one to the next, and
-how many its channels take; by how much the first window begins before them, and how many pixels lie
-from one to the next; the maxima, how many bytes are from one to the next, how many are below and
-beside each other, and how many rows of them all pictures have.
+how many channels they have; by how much the first window begins before them, and how many pixels
+lie from one to the next; the maxima, how many bytes are from one to the next, how many are below
+and beside each other, and how many rows of them all pictures have.
 """
 
 MOST_PIXELS = 25
@@ -38,6 +38,8 @@ class MaxPooling:
         Down and across; each window has a pixel of the picture.
     channels : int
         How many the pictures have; `width_for` knows them.
+    short : bool
+        Whether they are short numbers.
     """
 
     def __init__(
@@ -46,8 +48,9 @@ class MaxPooling:
         stride: tuple[int, int],
         pad: tuple[int, int],
         channels: int,
+        short: bool = False,
     ) -> None:
-        self._kernel = Kernel(_text(kernel, width_for(channels)))
+        self._kernel = Kernel(_text(kernel, width_for(channels), short))
         self._stride, self._pad, self._channels = stride, pad, channels
 
     def __call__(self, x: Tensor, rows: int, columns: int) -> Tensor:
@@ -63,14 +66,14 @@ class MaxPooling:
     ) -> Job:
         """Return what pools so many pictures of a height and width to so many results."""
         return self._kernel.job(
-            x.address, *size, 4 * x.step, 4 * self._channels, *self._pad, *self._stride,
-            found.address, 4 * found.step, *results, number * results[0],
+            x.address, *size, x.step_bytes, self._channels, *self._pad, *self._stride,
+            found.address, found.step_bytes, *results, number * results[0],
         )  # fmt: skip
 
 
 @functools.cache
-def _text(kernel: tuple[int, int], width: int) -> str:
-    code = Code(FIELDS, width)
+def _text(kernel: tuple[int, int], width: int, short: bool) -> str:
+    code = Code(FIELDS, width, short)
     given = code.given
     lowest = code.constant(torch.finfo(torch.float32).min)
     row_bytes = code.multiply(given["width"], given["step"])
@@ -98,10 +101,11 @@ def _text(kernel: tuple[int, int], width: int) -> str:
             ]
             window = [code.add(line, place) for line in lines for place in places]
             target = code.add(found, code.multiply(column, given["found_step"]))
-            with code.loop(0, given["bytes"], 4 * width) as channel:
+            with code.loop(0, given["channels"], width) as first:
+                channel = code.multiply(first, code.bytes)
                 most = lowest
                 for address in window:
-                    value = code.load(code.add(address, channel))
+                    value = code.value(code.add(address, channel))
                     most = code.larger(value, most, value, most)
-                code.store(most, code.add(target, channel))
+                code.put(most, code.add(target, channel))
     return code.text

@@ -13,9 +13,9 @@ from .rows import Rows
 if TYPE_CHECKING:
     from torch import Tensor
 
-FIELDS = ("pixels", "step", "found", "found_step", "count", "bytes", "constant", "factor")
+FIELDS = ("pixels", "step", "found", "found_step", "count", "channels", "constant", "factor")
 """What the kernel is given: the pixels, and the results, and how many bytes are from one to the
-next; how many there are, and how many bytes the channels of one take; the bits of what is added to
+next; how many there are, and of how many channels; the bits of what is added to
 the sums, and multiplied before."""
 
 MOST_CHANNELS = 2**13
@@ -33,10 +33,14 @@ class Normalizing:
         As in the formula.
     channels : int
         How many the pictures have; `width_for` knows them.
+    short : bool
+        Whether they are short numbers.
     """
 
-    def __init__(self, size: int, alpha: float, k: float, channels: int) -> None:
-        self._kernel = Kernel(_text(size, width_for(channels)))
+    def __init__(
+        self, size: int, alpha: float, k: float, channels: int, short: bool = False
+    ) -> None:  # fmt: skip
+        self._kernel = Kernel(_text(size, width_for(channels), short))
         self._channels = channels
         self._bits = [struct.unpack("<i", struct.pack("<f", x))[0] for x in (k, alpha / size)]
 
@@ -48,37 +52,40 @@ class Normalizing:
     def job(self, pixels: Rows, found: Rows, count: int) -> Job:
         """Return what normalizes so many pixels."""
         return self._kernel.job(
-            pixels.address, 4 * pixels.step, found.address, 4 * found.step,
-            count, 4 * self._channels, *self._bits,
+            pixels.address, pixels.step_bytes, found.address, found.step_bytes,
+            count, self._channels, *self._bits,
         )  # fmt: skip
 
 
 @functools.cache
-def _text(size: int, width: int) -> str:
-    code = Code(FIELDS, width)
+def _text(size: int, width: int, short: bool) -> str:
+    code = Code(FIELDS, width, short)
     given = code.given
     step, before = 4 * width, 4 * (size // 2)
     constant, factor = code.everywhere(given["constant"]), code.everywhere(given["factor"])
     # Zeros stand beside the channels, so that every window is whole.
-    squares = code.memory(code.add(given["bytes"], 2 * before + step))
+    squares_bytes = code.multiply(given["channels"], 4)
+    squares = code.memory(code.add(squares_bytes, 2 * before + step))
     zeros = code.constant(0.0)
     code.store(zeros, squares)
-    code.store(zeros, code.add(code.add(squares, given["bytes"]), before))
+    code.store(zeros, code.add(code.add(squares, squares_bytes), before))
     with code.shared(given["count"]) as i:
         pixel, found = (
             code.add(given[name], code.multiply(i, given[step]))
             for name, step in (("pixels", "step"), ("found", "found_step"))
         )
-        with code.loop(0, given["bytes"], step) as channel:
-            x = code.load(code.add(pixel, channel))
-            code.store(code.times(x, x), code.add(code.add(squares, channel), before))
-        with code.loop(0, given["bytes"], step) as channel:
-            first = code.add(squares, channel)
+        with code.loop(0, given["channels"], width) as channel:
+            x = code.value(code.add(pixel, code.multiply(channel, code.bytes)))
+            place = code.add(squares, code.multiply(channel, 4))
+            code.store(code.times(x, x), code.add(place, before))
+        with code.loop(0, given["channels"], width) as channel:
+            first = code.add(squares, code.multiply(channel, 4))
+            place = code.multiply(channel, code.bytes)
             near = [code.load(code.add(first, 4 * k)) for k in range(size)]
             base = code.plus(constant, code.times(code.total([1.0] * size, near), factor))
             root = code.root(base)
             # Roots and a division cost less than a power.
             power = code.times(root, code.root(root))
-            x = code.load(code.add(pixel, channel))
-            code.store(code.over(x, power), code.add(found, channel))
+            x = code.value(code.add(pixel, place))
+            code.put(code.over(x, power), code.add(found, place))
     return code.text

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FIELDS = (
-    *("rows", "step", "other", "other_step", "found", "found_step", "count", "bytes"),
+    *("rows", "step", "other", "other_step", "found", "found_step", "count", "channels"),
     *("factors", "summands"),
 )
 """What the kernel is given: of rows, others and results where they lie, and how many bytes are from
-one to the next; how many there are, and how many bytes one takes; and factors and summands."""
+one to the next; how many there are, and of how many channels; and factors and summands."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,19 @@ class Pointwise:
         How many numbers a row has; `width_for` knows them.
     factor, summand : Tensor, optional
         For each channel, where it is affine.
+    short : bool
+        Whether all others are short numbers.
     """
 
     def __init__(
-        self, how: How, channels: int, factor: Tensor | None = None, summand: Tensor | None = None
+        self,
+        how: How,
+        channels: int,
+        factor: Tensor | None = None,
+        summand: Tensor | None = None,
+        short: bool = False,
     ) -> None:
-        self._kernel = Kernel(_text(how, width_for(channels)))
+        self._kernel = Kernel(_text(how, width_for(channels), short))
         self._channels = channels
         self._kept = [None if x is None else x.contiguous() for x in (factor, summand)]
 
@@ -68,39 +75,40 @@ class Pointwise:
         """Return what changes so many rows."""
         beside = other or Rows(0, 0)
         return self._kernel.job(
-            rows.address, 4 * rows.step, beside.address, 4 * beside.step,
-            found.address, 4 * found.step, count, 4 * self._channels,
+            rows.address, rows.step_bytes, beside.address, beside.step_bytes,
+            found.address, found.step_bytes, count, self._channels,
             *(0 if x is None else x.data_ptr() for x in self._kept),
         )  # fmt: skip
 
 
 @functools.cache
-def _text(how: How, width: int) -> str:
-    code = Code(FIELDS, width)
+def _text(how: How, width: int, short: bool) -> str:
+    code = Code(FIELDS, width, short)
     given = code.given
     with code.shared(given["count"]) as i:
         row, other, found = (
             code.add(given[name], code.multiply(i, given[step]))
             for name, step in (("rows", "step"), ("other", "other_step"), ("found", "found_step"))
         )
-        with code.loop(0, given["bytes"], 4 * width) as channel:
-            value = code.load(code.add(row, channel))
+        with code.loop(0, given["channels"], width) as channel:
+            place, parameter = (code.multiply(channel, size) for size in (code.bytes, 4))
+            value = code.value(code.add(row, place))
             if how.is_affine:
                 factor, summand = (
-                    code.load(code.add(given[name], channel)) for name in ("factors", "summands")
+                    code.load(code.add(given[name], parameter)) for name in ("factors", "summands")
                 )
                 value = code.plus(code.times(value, factor), summand)
             if how.has_slopes:
                 zero = code.constant(0.0)
-                below = code.times(value, code.load(code.add(given["factors"], channel)))
+                below = code.times(value, code.load(code.add(given["factors"], parameter)))
                 value = code.larger(zero, value, below, value)
             if how.other:
-                beside = code.load(code.add(other, channel))
+                beside = code.value(code.add(other, place))
                 if how.other == "sum":
                     value = code.plus(value, beside)
                 elif how.other == "product":
                     value = code.times(value, beside)
                 else:
                     value = code.larger(value, beside, value, beside)
-            code.store(how.finish.write(code, value, None), code.add(found, channel))
+            code.put(how.finish.write(code, value, None), code.add(found, place))
     return code.text

@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 FIELDS = (
     *("rows", "row_bytes", "row_batch", "weights", "weights_batch", "biases", "biases_batch"),
     *("found", "found_bytes", "found_batch", "added", "added_bytes"),
-    *("count", "inputs", "outputs", "batches", "group", "parts", "spare"),
+    *("count", "steps", "outputs", "batches", "group", "parts", "spare"),
 )
 """What the kernel is given.
 
 Of rows, weights, biases and results where they lie and how many bytes are from one to the next, and
-from one matrix to the next; what is added; how many rows, inputs and outputs a matrix has, and how
-many matrices there are; how many blocks of rows stay in the cache together, and into how many parts
-the columns are parted; and memory for rows that are none.
+from one matrix to the next; what is added; how many rows a matrix has, of how many steps, each an
+input or two short ones, and outputs, and how many matrices there are; how many blocks of rows stay
+in the cache together, and into how many parts the columns are parted; and memory for rows that are
+none.
 """
 
 
@@ -43,6 +44,8 @@ class Products:
         How many rows of a matrix there will be.
     memory : Memory
         Where its weights lie.
+    short : bool
+        Whether rows, results and what is added are short numbers.
     """
 
     def __init__(
@@ -52,12 +55,16 @@ class Products:
         finish: Finish,
         rows: int,
         memory: Memory = ANYWHERE,
+        short: bool = False,
     ) -> None:
-        self._batches, self._outputs, self._inputs = weights.shape
+        self._batches, self._outputs, inputs = weights.shape
         self._rows = rows
-        self._block = block = Block.best(rows, self._outputs, width())
+        self._block = block = Block.best(rows, self._outputs, width(), short)
         self._weights, self._biases = block.packed(weights, memory), block.padded(bias)
-        self._kernel = Kernel(_text(block, self._outputs % block.columns == 0, finish))
+        self._steps = self._weights.shape[-2]
+        is_odd = short and inputs % 2 == 1
+        is_whole = self._outputs % block.columns == 0
+        self._kernel = Kernel(_text(block, is_whole, finish, is_odd))
         self._spare = block.spare()
 
     def job(
@@ -73,23 +80,23 @@ class Products:
             block.down(count),
             self._batches,
             block.across(self._outputs),
-            4 * self._inputs * block.rows,
-            4 * self._inputs * block.columns,
+            4 * self._steps * block.rows,
+            4 * self._steps * block.columns,
         )
         other = added or Rows(0, 0)
         return self._kernel.job(
-            rows.address, 4 * rows.step, 4 * rows.batch,
+            rows.address, rows.step_bytes, rows.batch_bytes,
             self._weights.data_ptr(), 4 * self._weights[0].numel(),
             self._biases.data_ptr(), 4 * self._biases[0].numel(),
-            found.address, 4 * found.step, 4 * found.batch, other.address, 4 * other.step,
-            count, self._inputs, self._outputs, self._batches, sharing.group, sharing.parts,
+            found.address, found.step_bytes, found.batch_bytes, other.address, other.step_bytes,
+            count, self._steps, self._outputs, self._batches, sharing.group, sharing.parts,
             self._spare.data_ptr(),
         )  # fmt: skip
 
 
 @functools.cache
-def _text(shape: Block, is_whole: bool, finish: Finish) -> str:
-    code = Code(FIELDS, shape.width)
+def _text(shape: Block, is_whole: bool, finish: Finish, is_odd: bool) -> str:
+    code = Code(FIELDS, shape.width, shape.short)
     given, size, columns = code.given, shape.rows, shape.columns
     blocks = code.covering(given["count"], size)
     groups = code.covering(blocks, given["group"])
@@ -110,10 +117,11 @@ def _text(shape: Block, is_whole: bool, finish: Finish) -> str:
         )
         with code.loop(share.first, share.last) as j:
             column = code.multiply(j, 4 * columns)
-            block = code.add(weights, code.multiply(column, given["inputs"]))
+            result_column = code.multiply(j, code.bytes * columns)
+            block = code.add(weights, code.multiply(column, given["steps"]))
             left = None if is_whole else code.subtract(given["outputs"], code.multiply(j, columns))
             sums = shape.biases(code, code.add(bias, column))
-            block_bytes = code.multiply(given["inputs"], 4 * columns)
+            block_bytes = code.multiply(given["steps"], 4 * columns)
             onward = code.divide(block_bytes, code.subtract(end, begin))[0]
             with code.loop(begin, end) as k:
                 numbers = [code.add(code.multiply(k, size), r) for r in range(size)]
@@ -130,12 +138,16 @@ def _text(shape: Block, is_whole: bool, finish: Finish) -> str:
                     code.multiply(code.subtract(k, begin), onward),
                 )
                 ahead = [
-                    Ahead(next_row, code.divide(next_rows, given["inputs"])[0]),
-                    Ahead(next_block, code.divide(onward, given["inputs"])[0]),
+                    Ahead(next_row, code.divide(next_rows, given["steps"])[0]),
+                    Ahead(next_block, code.divide(onward, given["steps"])[0]),
                 ]
-                place = code.add(found, column)
-                shape.prefetch_results(code, place, column, k, finish)
-                made = shape.add_products(code, sources, block, given["inputs"], sums, ahead)
+                place = code.add(found, result_column)
+                shape.prefetch_results(code, place, result_column, k, finish)
+                made = shape.add_products(
+                    code, sources, block, given["steps"], sums, ahead, is_odd
+                )  # fmt: skip
                 count = given["count"]
-                shape.put_down(code, made, numbers, count, place, column, nowhere, finish, left)
+                shape.put_down(
+                    code, made, numbers, count, place, result_column, nowhere, finish, left
+                )
     return code.text

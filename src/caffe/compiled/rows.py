@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass
@@ -15,11 +15,28 @@ class Rows:
     ----------
     batch : int
         How far the next matrix's are.
+    bytes : int
+        How many a number takes: 2 where they are short, bfloat16; 4 where they are float32.
     """
 
     address: int
     step: int
     batch: int = 0
+    bytes: int = 4
+
+    @property
+    def step_bytes(self) -> int:
+        """How many bytes are from one row to the next."""
+        return self.step * self.bytes
+
+    @property
+    def batch_bytes(self) -> int:
+        """How many bytes are from one matrix to the next."""
+        return self.batch * self.bytes
+
+    def behind(self, columns: int) -> Rows:
+        """Return what lies in the same rows behind so many columns."""
+        return replace(self, address=self.address + columns * self.bytes)
 
 
 @dataclass
@@ -32,6 +49,8 @@ class Pictures:
         The height and the width.
     step, line, picture : int
         How many numbers are from one pixel, line and picture to the next.
+    bytes : int
+        How many a number takes.
     """
 
     address: int
@@ -39,10 +58,11 @@ class Pictures:
     step: int
     line: int
     picture: int
+    bytes: int = 4
 
     @classmethod
     def of(cls, pixels: Rows, size: tuple[int, int]) -> Pictures:
         """Return pictures of a height and width that lie channels last, one behind the other."""
         height, width = size
         line = width * pixels.step
-        return cls(pixels.address, size, pixels.step, line, height * line)
+        return cls(pixels.address, size, pixels.step, line, height * line, pixels.bytes)

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 FIELDS = (
     *("tiles", "first", "count", "height", "width", "down", "across", "top", "left"),
-    *("pixels", "step", "outside", "bytes"),
+    *("pixels", "step", "outside", "channels"),
 )
 """What a kernel is given.
 
 The tiles, (tile, place, channel), with the number of the first one and how many there are; the
 pictures' size, how many tiles they have down and across, and by how much these begin before them;
 the pixels, and how many bytes lie from one to the next; what stands for pixels outside the
-pictures; and how many bytes the channels take.
+pictures; and how many channels there are.
 """
 
 
@@ -80,10 +80,12 @@ class ToOtherForm:
         How many pixels lie from a tile to the next.
     channels : int
         How many the pictures have.
+    short : bool
+        Whether these are short numbers.
     """
 
-    def __init__(self, matrix: Factors, m: int, channels: int) -> None:
-        text = _to_other_form(tuple(map(tuple, matrix)), m, width_for(channels))
+    def __init__(self, matrix: Factors, m: int, channels: int, short: bool = False) -> None:
+        text = _to_other_form(tuple(map(tuple, matrix)), m, width_for(channels), short)
         self._kernel = Kernel(text)
         self._zeros = torch.zeros(channels, dtype=torch.float32)
 
@@ -121,7 +123,7 @@ class ToOtherForm:
         """Return what does so, from pictures of a height and width."""
         return self._kernel.job(
             found.data_ptr(), first, len(found), *size, *grid, *pad,
-            x.address, 4 * x.step, self._zeros.data_ptr(), 4 * len(self._zeros),
+            x.address, x.step_bytes, self._zeros.data_ptr(), len(self._zeros),
         )  # fmt: skip
 
 
@@ -136,10 +138,14 @@ class FromOtherForm:
         How many the pictures have.
     finish : Finish
         What becomes of the results; nothing is added.
+    short : bool
+        Whether these are short numbers.
     """
 
-    def __init__(self, matrix: Factors, channels: int, finish: Finish = PLAIN) -> None:
-        text = _from_other_form(tuple(map(tuple, matrix)), width_for(channels), finish)
+    def __init__(
+        self, matrix: Factors, channels: int, finish: Finish = PLAIN, short: bool = False
+    ) -> None:
+        text = _from_other_form(tuple(map(tuple, matrix)), width_for(channels), finish, short)
         self._kernel = Kernel(text)
 
     def __call__(self, tiles: Tensor, grid: tuple[int, int], first: int, found: Tensor) -> None:
@@ -177,52 +183,56 @@ class FromOtherForm:
         """
         return self._kernel.job(
             tiles.data_ptr(), first, len(tiles), *size, *grid, 0, 0,
-            found.address, 4 * found.step, spare.data_ptr(), 4 * tiles.shape[2],
+            found.address, found.step_bytes, spare.data_ptr(), tiles.shape[2],
         )  # fmt: skip
 
 
 @functools.cache
-def _to_other_form(matrix: Factors, m: int, width: int) -> str:
+def _to_other_form(matrix: Factors, m: int, width: int, short: bool) -> str:
     size = len(matrix)
-    code = Code(FIELDS, width)
+    code = Code(FIELDS, width, short)
     given = code.given
+    place_bytes = code.multiply(given["channels"], 4)
     with code.shared(given["count"]) as i:
         places = _Places(code, code.add(i, given["first"]), m, size, given["outside"])
-        found = code.add(given["tiles"], code.multiply(i, code.multiply(given["bytes"], size**2)))
-        with code.loop(0, given["bytes"], 4 * width) as channel:
+        found = code.add(given["tiles"], code.multiply(i, code.multiply(place_bytes, size**2)))
+        with code.loop(0, given["channels"], width) as channel:
+            pixel = code.multiply(channel, code.bytes)
             squares = [
-                [code.load(code.add(place, channel)) for place in row] for row in places.addresses
+                [code.value(code.add(place, pixel)) for place in row] for row in places.addresses
             ]
             columns = [_products(code, matrix, column) for column in zip(*squares, strict=True)]
-            place = code.add(found, channel)
+            place = code.add(found, code.multiply(channel, 4))
             for row in zip(*columns, strict=True):
                 for value in _products(code, matrix, row):
                     code.store(value, place)
-                    place = code.add(place, given["bytes"])
+                    place = code.add(place, place_bytes)
     return code.text
 
 
 @functools.cache
-def _from_other_form(matrix: Factors, width: int, finish: Finish) -> str:
+def _from_other_form(matrix: Factors, width: int, finish: Finish, short: bool) -> str:
     m, size = len(matrix), len(matrix[0])
-    code = Code(FIELDS, width)
+    code = Code(FIELDS, width, short)
     given = code.given
-    spare = code.add(given["outside"], code.multiply(code.thread, given["bytes"]))
+    place_bytes = code.multiply(given["channels"], 4)
+    spare = code.add(given["outside"], code.multiply(code.thread, place_bytes))
     with code.shared(given["count"]) as i:
         places = _Places(code, code.add(i, given["first"]), m, m, spare)
-        tile = code.add(given["tiles"], code.multiply(i, code.multiply(given["bytes"], size**2)))
-        with code.loop(0, given["bytes"], 4 * width) as channel:
-            place = code.add(tile, channel)
+        tile = code.add(given["tiles"], code.multiply(i, code.multiply(place_bytes, size**2)))
+        with code.loop(0, given["channels"], width) as channel:
+            place = code.add(tile, code.multiply(channel, 4))
+            pixel = code.multiply(channel, code.bytes)
             squares: list[list[Vector]] = [[] for _ in range(size)]
             for row in squares:
                 for _ in range(size):
                     row.append(code.load(place))
-                    place = code.add(place, given["bytes"])
+                    place = code.add(place, place_bytes)
             columns = [_of_pairs(code, matrix, column) for column in zip(*squares, strict=True)]
             rows = zip(*columns, strict=True)
             for values, addresses in zip(rows, places.addresses, strict=True):
                 for value, address in zip(_of_pairs(code, matrix, values), addresses, strict=True):
-                    code.store(finish.write(code, value, None), code.add(address, channel))
+                    code.put(finish.write(code, value, None), code.add(address, pixel))
     return code.text
 
 

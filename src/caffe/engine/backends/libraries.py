@@ -43,18 +43,22 @@ class Library(ABC):
     ----------
     packages : tuple of str
         The modules that it takes.
-    has_float32_alone : bool
-        Whether it computes in nothing else.
+    precisions : tuple of torch.dtype
+        What it can compute in here.
     """
 
     name = ""
     needs_torch = False
     packages: ClassVar[tuple[str, ...]]
-    has_float32_alone: ClassVar[bool] = True
     gentler: Backend | None = None
 
     def __init__(self, precision: torch.dtype) -> None:
         self._precision = precision
+
+    @property
+    def precisions(self) -> tuple[torch.dtype, ...]:
+        """What it can compute in here."""
+        return (torch.float32,)
 
     @classmethod
     def is_installed(cls) -> bool:
@@ -63,8 +67,8 @@ class Library(ABC):
 
     def refusal(self, operation: Operation) -> str | None:
         """Say why an operation has no form for it; None where it has one."""
-        if self.has_float32_alone and self._precision != torch.float32:
-            return "it computes in float32 alone"
+        if self._precision not in self.precisions:
+            return f"it does not compute in {name_of(self._precision)}"
         return next((why for part in operation.parts if (why := self._refusal(part))), None)
 
     @abstractmethod
@@ -109,6 +113,11 @@ class CleanErrors:
         if isinstance(error, Exception) and not isinstance(error, CaffeError):
             hint = f"as {self._library} says; use caffe.set_engine('torch')"
             raise as_caffe_error(error, self._label, hint) from error
+
+
+def name_of(precision: torch.dtype) -> str:
+    """Return what `caffe.set_precision` calls it."""
+    return str(precision).removeprefix("torch.")
 
 
 def refusal(part: Part, rules: Rules[Any]) -> str | None:

@@ -20,8 +20,8 @@ from ...layers.layer import Layer
 from ...memory.blob import Shape
 from ...pytorch import torch
 from ..plan.operation import Operation, Part
-from .libraries import CleanErrors, FromArrays, Library, are_finite, refusal
-from .llvm_layers import llvm
+from .libraries import CleanErrors, FromArrays, Library, are_finite, name_of, refusal
+from .llvm_layers import SHORT, llvm
 from .llvm_nodes import ConvolutionNode, LayingNode, Linear, Node, PointwiseNode, Tiles
 from .llvm_values import Arena, Value
 
@@ -34,6 +34,10 @@ TURNS = 3
 
 LONG = 0.2
 """After how many seconds it is timed no more, if it has been once."""
+
+
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.1}
+"""By how much of the largest value results may differ, by precision."""
 
 
 class LLVM(Library):
@@ -49,10 +53,10 @@ class LLVM(Library):
 
     name = "LLVM"
     packages = ("llvmlite",)
-    tolerance = 1e-4
 
     def __init__(self, precision: torch.dtype, is_gentle: bool = False) -> None:
         super().__init__(precision)
+        self.tolerance = TOLERANCE.get(precision, 0.0)
         self._tiles = winograd.SMALL_TILES if is_gentle else winograd.TILES
         if is_gentle:
             self.name = "LLVM with small tiles"
@@ -64,17 +68,28 @@ class LLVM(Library):
         """Tell whether kernels can be compiled here."""
         return bool(compiler.width())
 
+    @property
+    def precisions(self) -> tuple[torch.dtype, ...]:
+        """What it can compute in here."""
+        short = (torch.bfloat16,) if compiler.has_short_numbers() else ()
+        return torch.float32, *short
+
     def _refusal(self, part: Part) -> str | None:
         if not all(len(shape) in (2, 4) for shape in (*part.read_shapes, *part.shapes)):
             return "a bottom or a top that has not two or four axes"
         if part.layer.is_affine and not compiler.width_for(part.shapes[0][1]):
             return "channels that are no multiple of four"
-        return refusal(part, llvm)
+        why = refusal(part, llvm)
+        is_made = not (part.layer.passes_on or part.layer.is_affine)
+        if why is None and is_made and self._precision != torch.float32:
+            return None if type(part.layer) in SHORT else f"not in {name_of(self._precision)}"
+        return why
 
     def _compiled(
         self, operations: Sequence[Operation], inputs: Mapping[int, Shape], outputs: list[int]
     ) -> CompiledProgram:
-        return CompiledProgram(operations, inputs, outputs, self._tiles)
+        short = self._precision == torch.bfloat16
+        return CompiledProgram(operations, inputs, outputs, self._tiles, short)
 
 
 class CompiledProgram(FromArrays):
@@ -90,6 +105,8 @@ class CompiledProgram(FromArrays):
         The memories whose final values are wanted.
     tiles : mapping of int to sequence of int
         What tiles Winograd's algorithm may have, see `ConvolutionNode`.
+    short : bool
+        Whether values are bfloat16; float32 otherwise.
     """
 
     def __init__(
@@ -98,15 +115,28 @@ class CompiledProgram(FromArrays):
         inputs: Mapping[int, Shape],
         outputs: list[int],
         tiles: Tiles = winograd.TILES,
+        short: bool = False,
     ) -> None:
-        self._graph = graph = _Graph(operations, inputs, outputs, tiles)
-        super().__init__(inputs, outputs, graph.has_odd_params)
+        self._graph = graph = _Graph(operations, inputs, outputs, tiles, short)
+        # NumPy has no short numbers.
+        super().__init__({} if short else inputs, outputs, graph.has_odd_params)
         for key in inputs:
             # Zeros may lie around them.
             self.inputs[key] = inside = graph.inputs[key].inside.view(inputs[key])
-            self._arrays[key] = inside.numpy()
+            if not short:
+                self._arrays[key] = inside.numpy()
         self._program = Program(graph.jobs())
         self._results = {key: graph.values[key].tensor() for key in outputs}
+
+    def take(self, values: Mapping[int, Tensor]) -> bool:
+        """Take the inputs' values; returns whether they can be computed from."""
+        is_finite = super().take(values)
+        if self._arrays:
+            return is_finite
+        for key, numbers in self.inputs.items():
+            numbers.copy_(values[key])
+        sums = (float(numbers.sum(dtype=torch.float32)) for numbers in self.inputs.values())
+        return is_finite and all(map(math.isfinite, sums))
 
     def run(self) -> dict[int, Tensor]:
         """Compute from the inputs; the results are overwritten by the next run."""
@@ -123,11 +153,12 @@ class _Graph:
         inputs: Mapping[int, Shape],
         outputs: list[int],
         tiles: Tiles,
+        short: bool,
     ) -> None:
-        self.tiles = tiles
+        self.tiles, self._short = tiles, short
         self._nodes: list[Node] = []
         self.has_odd_params = False
-        self.inputs = {key: Value(_laid(shape)) for key, shape in inputs.items()}
+        self.inputs = {key: Value(_laid(shape), short) for key, shape in inputs.items()}
         self.values = dict(self.inputs)
         for value in self.inputs.values():
             value.planes = torch.empty(0)
@@ -148,7 +179,7 @@ class _Graph:
             return bottoms, []
         for bottom in bottoms:
             bottom.readers += 1
-        tops = [Value(shape) for shape in part.shapes]
+        tops = [Value(shape, self._short) for shape in part.shapes]
         self.values.update(zip(part.writes, tops, strict=True))
         return bottoms, tops
 
@@ -198,7 +229,7 @@ class _Graph:
             return x
         if len(shape) == 4:
             x = self.shaped(x, (1, math.prod(shape)))
-        found = Value(shape)
+        found = Value(shape, x.short)
         self.add(LayingNode([x], found))
         return found
 
@@ -228,10 +259,13 @@ class _Graph:
             elif pads:
                 value.pad = max(p[0] for p in pads), max(p[1] for p in pads)
             sizes = [n + 2 * p for n, p in zip(value.size, value.pad, strict=True)]
-            value.planes = torch.zeros(*value.shape[:2], *sizes, dtype=torch.float32)
+            shape = *value.shape[:2], *sizes
+            # Behind the last one another may be read.
+            whole = torch.zeros(math.prod(shape) + 1, dtype=value.dtype)
+            value.planes = whole[:-1].view(shape)
 
     def _lay_rows(self, value: Value, readers: Sequence[Node]) -> None:
-        rows = Value(value.shape)
+        rows = Value(value.shape, value.short)
         self._nodes.insert(0, LayingNode([value], rows))
         for node in readers:
             node.inputs = [rows if x is value else x for x in node.inputs]

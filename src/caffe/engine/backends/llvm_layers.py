@@ -40,6 +40,14 @@ from .llvm_values import Value
 MOST_GROUPS = 8
 """How many groups of channels a convolution may have: each is a product by itself."""
 
+SHORT = frozenset(
+    (
+        *(Convolution, PaddedConvolution, ConvolutionDepthwise, InnerProduct, Pooling, LRN),
+        *(ReLU, BoundedReLU, ReLU6, Clip, PReLU, Eltwise, Concat, Softmax),
+    )
+)
+"""The layers whose kernels know short numbers."""
+
 
 class Graph(Protocol):
     """The values and nodes of some layers, as far as the rules need it."""

@@ -82,6 +82,11 @@ class Node(ABC):
         output.maker = self
 
     @property
+    def short(self) -> bool:
+        """Whether the values are short numbers."""
+        return self.output.short
+
+    @property
     def is_plain(self) -> bool:
         """Whether nothing follows its sums yet."""
         return self.can_finish and self.finish == PLAIN
@@ -145,11 +150,12 @@ class InnerProductNode(Linear):
         x, y, (outputs, inputs) = self.inputs[0], self.output, self.weight.shape
         count = x.pixels
         is_read_once = not self.finish.has_added and outputs % AT_ONCE == 0
-        if count <= FEW_ROWS and is_read_once and width_for(inputs):
-            dots: Dots = self.keep(Dots(self.weight, self.bias, self.finish))
+        steps = math.ceil(inputs / 2) if self.short else inputs
+        if count <= FEW_ROWS and is_read_once and inputs % 2 == 0 and width_for(steps):
+            dots: Dots = self.keep(Dots(self.weight, self.bias, self.finish, self.short))
             return [dots.job(x.rows, y.rows, count)]
         products = self.keep(
-            Products(self.weight[None], self.bias[None], self.finish, count, memory)
+            Products(self.weight[None], self.bias[None], self.finish, count, memory, self.short)
         )
         return [products.job(x.rows, y.rows, added=self.added)]
 
@@ -213,7 +219,7 @@ class ConvolutionNode(Linear):
     def _by_channel(self) -> Job:
         x, y = self.inputs[0], self.output
         depthwise: Depthwise = self.keep(
-            Depthwise(self.weight, self.bias, self._windows, self.finish)
+            Depthwise(self.weight, self.bias, self._windows, self.finish, self.short)
         )
         return depthwise.job(x.rows, x.size, y.shape[0], y.rows)
 
@@ -223,14 +229,22 @@ class ConvolutionNode(Linear):
         height, width = (n + 2 * p for n, p in zip(x.size, x.pad, strict=True))
         # It begins as far inside the zeros as others want more of them.
         inside = [p - own for p, own in zip(x.pad, windows.pad, strict=True)]
-        address = x.planes.data_ptr() + 4 * (inside[0] * width + inside[1])
+        size = x.dtype.itemsize
+        address = x.planes.data_ptr() + size * (inside[0] * width + inside[1])
         pictures = Pictures(
-            address, (height, width), 1, width, x.channels * height * width
+            address, (height, width), 1, width, x.channels * height * width, size
         )  # fmt: skip
         unpadded = replace(windows, pad=(0, 0))
         convolving: Convolving = self.keep(
             Convolving(
-                self.weight, self.bias, unpadded, self.finish, number, height * width, memory
+                self.weight,
+                self.bias,
+                unpadded,
+                self.finish,
+                number,
+                height * width,
+                memory,
+                self.short,
             )
         )
         return convolving.job(pictures, self.output.rows, self.added)
@@ -242,12 +256,19 @@ class ConvolutionNode(Linear):
         for rows, found, added, weight, bias in self._groups(x.rows, y.rows):
             if is_product:
                 products = self.keep(
-                    Products(weight.flatten(1)[None], bias[None], self.finish, y.pixels, memory)
-                )  # fmt: skip
+                    Products(
+                        weight.flatten(1)[None],
+                        bias[None],
+                        self.finish,
+                        y.pixels,
+                        memory,
+                        self.short,
+                    )
+                )
                 jobs.append(products.job(rows, found, added=added))
                 continue
             convolving = self.keep(
-                Convolving(weight, bias, windows, self.finish, y.shape[0], 0, memory)
+                Convolving(weight, bias, windows, self.finish, y.shape[0], 0, memory, self.short)
             )
             jobs.append(convolving.job(Pictures.of(rows, x.size), found, added))
         return jobs
@@ -258,9 +279,9 @@ class ConvolutionNode(Linear):
         added = self.added
         return [
             (
-                Rows(x.address + 4 * i * inputs, x.step),
-                Rows(y.address + 4 * i * outputs, y.step),
-                None if added is None else Rows(added.address + 4 * i * outputs, added.step),
+                x.behind(i * inputs),
+                y.behind(i * outputs),
+                None if added is None else added.behind(i * outputs),
                 self.weight[i * outputs : (i + 1) * outputs],
                 self.bias[i * outputs : (i + 1) * outputs],
             )
@@ -288,7 +309,8 @@ class ConvolutionNode(Linear):
         results, _, matrix = winograd.matrices(m, size)
         # What is added comes before an activation.
         finish = PLAIN if self.finish.has_added else self.finish
-        to, back = ToOtherForm(matrix, m, x.channels), FromOtherForm(results, outputs, finish)
+        to = ToOtherForm(matrix, m, x.channels, self.short)
+        back = FromOtherForm(results, outputs, finish, self.short)
         weights, biases = winograd.in_other_form(self.weight.double(), self.bias.double(), m)
         group = self._group
         count = y.shape[0] * math.prod(grid)
@@ -322,7 +344,7 @@ class ConvolutionNode(Linear):
     def _sum(self) -> Job:
         """What adds to the result, and finishes it."""
         y, how = self.output, How(other="sum", finish=replace(self.finish, has_added=False))
-        pointwise: Pointwise = self.keep(Pointwise(how, y.channels))
+        pointwise: Pointwise = self.keep(Pointwise(how, y.channels, short=self.short))
         return pointwise.job(y.rows, y.rows, y.pixels, self.added)
 
 
@@ -336,9 +358,10 @@ class PoolingNode(Node):
     def jobs(self, memory: Memory) -> list[Job]:
         (x,), y, windows = self.inputs, self.output, self._windows
         if self._shares is not None:
-            average = self.keep(AveragePooling(windows, self._shares, x.channels))
+            average = self.keep(AveragePooling(windows, self._shares, x.channels, self.short))
             return [average.job(x.rows, x.size, y.shape[0], y.rows)]
-        most = self.keep(MaxPooling(windows.kernel, windows.stride, windows.pad, x.channels))
+        kernel, stride, pad = windows.kernel, windows.stride, windows.pad
+        most = self.keep(MaxPooling(kernel, stride, pad, x.channels, self.short))
         return [most.job(x.rows, x.size, y.shape[0], y.rows, y.size)]
 
 
@@ -347,7 +370,7 @@ class NormalizingNode(Node):
 
     def __init__(self, x: Value, output: Value, size: int, alpha: float, k: float) -> None:
         super().__init__([x], output)
-        self._normalizing = Normalizing(size, alpha, k, x.channels)
+        self._normalizing = Normalizing(size, alpha, k, x.channels, x.short)
 
     def jobs(self, memory: Memory) -> list[Job]:
         (x,) = self.inputs
@@ -385,7 +408,8 @@ class PointwiseNode(Node):
         is_affine = self._affine[1] is not None
         has_slopes = self._affine[0] is not None and not is_affine
         how = How(is_affine, has_slopes, self._other, self.finish)
-        changed = self.keep(Pointwise(how, x.channels, *self._affine))
+        factor, summand = self._affine
+        changed = self.keep(Pointwise(how, x.channels, factor, summand, self.short))
         other = others[0].rows if others else None
         return [changed.job(x.rows, self.output.rows, x.pixels, other)]
 
@@ -407,8 +431,8 @@ class ConcatNode(Node):
     def jobs(self, memory: Memory) -> list[Job]:
         y = self.output.rows
         return [
-            self.keep(Pointwise(How(), value.channels)).job(
-                value.rows, Rows(y.address + 4 * first, y.step), value.pixels
+            self.keep(Pointwise(How(), value.channels, short=self.short)).job(
+                value.rows, y.behind(first), value.pixels
             )
             for value, first in ((self.inputs[i], first) for i, first in self._copied)
         ]

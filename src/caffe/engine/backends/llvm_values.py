@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ...compiled.memory import Memory
 from ...compiled.rows import Rows
 from ...memory.blob import Shape
+from ...pytorch import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from .llvm_nodes import Node
 
 SLACK = 64
-"""How many numbers behind a value may be read, and are not used."""
+"""How many float32 numbers behind a value may be read, and are not used."""
 
 
 @dataclass(eq=False)
@@ -36,9 +37,12 @@ class Value:
         An input's numbers as Caffe has them.
     pad : tuple of int
         How many zeros lie around an input's planes, above and below, and at both sides.
+    short : bool
+        Whether its numbers are bfloat16; float32 otherwise.
     """
 
     shape: Shape
+    short: bool = False
     readers: int = 0
     is_wanted: bool = False
     planes: Tensor | None = None
@@ -97,8 +101,14 @@ class Value:
 
     @property
     def count(self) -> int:
-        """How many numbers of memory it takes."""
-        return self.pixels * self.channels + SLACK
+        """How many float32 numbers' memory it takes."""
+        numbers = self.pixels * self.channels
+        return (math.ceil(numbers / 2) if self.short else numbers) + SLACK
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What its numbers are."""
+        return torch.bfloat16 if self.short else torch.float32
 
     def settle(self, memory: Tensor) -> None:
         """Lie in this memory from now on."""
@@ -109,10 +119,9 @@ class Value:
         """Where it lies."""
         if self._whole is not None:
             whole, first = self._whole
-            rows = whole.rows
-            return Rows(rows.address + 4 * first, rows.step)
+            return whole.rows.behind(first)
         assert self._memory is not None
-        return Rows(self._memory.data_ptr(), self.channels)
+        return Rows(self._memory.data_ptr(), self.channels, bytes=self.dtype.itemsize)
 
     @property
     def inside(self) -> Tensor:
@@ -131,7 +140,8 @@ class Value:
             whole, first = self._whole
             return whole.tensor()[:, first : first + channels]
         assert self._memory is not None
-        rows = self._memory[: self.pixels * channels].view(number, *self.size, channels)
+        numbers = self._memory.view(self.dtype)
+        rows = numbers[: self.pixels * channels].view(number, *self.size, channels)
         pictures = rows.permute(0, 3, 1, 2)
         return pictures if len(self.shape) == 4 else pictures.flatten(1)
 

@@ -17,7 +17,7 @@ from ...layers.translation import Value, openvino
 from ...memory.blob import Shape
 from ...pytorch import torch
 from ..plan.operation import Operation, Part
-from .libraries import CleanErrors, FromArrays, LeftBehind, Library, label, refusal
+from .libraries import CleanErrors, FromArrays, LeftBehind, Library, label, name_of, refusal
 from .translated import Array, TranslatedGraph
 
 if TYPE_CHECKING:
@@ -36,11 +36,15 @@ class OpenVINO(Library):
 
     name = "OpenVINO"
     packages = ("openvino",)
-    has_float32_alone = False
 
     def __init__(self, precision: torch.dtype) -> None:
         super().__init__(precision)
-        self.tolerance = TOLERANCE[str(precision).removeprefix("torch.")]
+        self.tolerance = TOLERANCE[name_of(precision)]
+
+    @property
+    def precisions(self) -> tuple[torch.dtype, ...]:
+        """What it can compute in here."""
+        return torch.float32, torch.bfloat16, torch.float16
 
     def _refusal(self, part: Part) -> str | None:
         return refusal(part, openvino)
@@ -92,7 +96,7 @@ class CompiledModel(FromArrays):
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,
-            "INFERENCE_PRECISION_HINT": PRECISIONS[str(precision).removeprefix("torch.")],
+            "INFERENCE_PRECISION_HINT": PRECISIONS[name_of(precision)],
         }
         self._request = ov.Core().compile_model(model, "CPU", settings).create_infer_request()
         # Inputs are written straight into what OpenVINO reads.

@@ -1,0 +1,76 @@
+"""Kernels of bfloat16 numbers mean what the layers mean, but for these numbers' few digits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import caffe
+from caffe.compiled import llvm
+from tests.helpers.plans import assert_the_layers_blobs, choices_of, run_by
+from tests.helpers.translated import LAYERS, SEVERAL, inputs, one_layer, several
+
+if not llvm.has_short_numbers():
+    pytest.skip("no kernels of short numbers can be compiled here", allow_module_level=True)
+
+fixture = run_by("llvm")
+
+
+@pytest.fixture(autouse=True)
+def in_bfloat16() -> Iterator[None]:
+    caffe.set_precision("bfloat16")
+    yield
+    caffe.set_precision("float32")
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("in_place", [False, True])
+def test_one_layer(name: str, in_place: bool) -> None:
+    net = one_layer(name, in_place)
+    if net is not None:
+        assert_the_layers_blobs(net, 0.04)
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_layers_of_several_bottoms_or_tops(name: str) -> None:
+    assert_the_layers_blobs(several(name), 0.02)
+
+
+def convolution(name: str, bottom: str, how: str) -> str:
+    return f"""layer {{ name: "{name}" type: "Convolution" bottom: "{bottom}" top: "{name}"
+        convolution_param {{ {how} weight_filler {{ type: "msra" }} }} }}"""
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5, 16])
+@pytest.mark.parametrize("group", [1, 2])
+def test_nets_are_run_as_one(channels: int, group: int) -> None:
+    text = (
+        inputs((3, channels, 14, 15))
+        + convolution("one", "a", "num_output: 12 kernel_size: 3 stride: 2")
+        + "layer { name: 'relu' type: 'ReLU' bottom: 'one' top: 'one' }"
+        + convolution("odd", "one", "num_output: 5 kernel_size: 1")
+        + convolution("of odd", "odd", "num_output: 32 kernel_size: 3 pad: 1")
+        + convolution("three", "of odd", f"num_output: 32 kernel_size: 3 pad: 1 group: {group}")
+        + "layer { name: 'all' type: 'Concat' bottom: 'three' bottom: 'one' top: 'all' }"
+        + "layer { name: 'ip' type: 'InnerProduct' bottom: 'all' top: 'ip' inner_product_param"
+        " { num_output: 7 weight_filler { type: 'xavier' } } }"
+        + "layer { name: 'prob' type: 'Softmax' bottom: 'ip' top: 'prob' }"
+    )
+    net = caffe.Net(text, caffe.TEST)
+    assert_the_layers_blobs(net, 0.03)
+    assert len(choices_of(net)) == 1
+    prob = net.forward()["prob"]
+    assert prob.dtype == np.float32
+    np.testing.assert_allclose(prob.sum(1), 1, atol=0.01)
+
+
+def test_a_number_that_is_none_is_no_other() -> None:
+    net = caffe.Net(inputs((1, 4, 4, 4)) + convolution("c", "a", "num_output: 4 kernel_size: 3"), 1)
+    net.blobs["a"].data[...] = 3e38
+    for _ in range(3):
+        assert not np.isfinite(net.forward()["c"]).all()
+    net.blobs["a"].data[...] = 1
+    for _ in range(3):
+        assert np.isfinite(net.forward()["c"]).all()
