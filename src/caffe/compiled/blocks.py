@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..pytorch import F, torch
-from . import laying
+from . import caches, laying
 from .code import Code, Number, Vector
 from .memory import LINE, Memory
 from .rows import Rows
@@ -16,7 +16,7 @@ from .rows import Rows
 if TYPE_CHECKING:
     from torch import Tensor
 
-CACHED = 2**19
+CACHED = caches.second() // 2
 """How many bytes of rows are multiplied by all columns before those behind them are read."""
 
 SHAPES = {16: ((14, 2), (13, 2), (10, 2), (7, 4)), 8: ((6, 2), (5, 2), (4, 3)), 4: ((6, 2),)}

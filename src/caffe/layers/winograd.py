@@ -16,7 +16,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from .. import onednn
-from ..compiled import llvm
+from ..compiled import caches, llvm
 from ..compiled.blocks import Finish
 from ..compiled.tiles import FromOtherForm, ToOtherForm
 from ..memory.blob import Shape
@@ -38,8 +38,11 @@ SMALL_TILES = {3: (3,), 5: (2,)}
 PIECE = 2**21
 """How many numbers a piece has in the other form, at most: they are to stay in the last cache."""
 
-KERNELS_PIECE = 2**22
-"""How many numbers of tiles, read and made, kernels of our own work on at a time."""
+KERNELS_PIECE = min(2**22, caches.last() // 8)
+"""How many numbers of tiles, read and made, kernels of our own work on at a time.
+
+They take half of the last cache.
+"""
 
 LEAST_CHANNELS = 16
 """How many channels a group must read and write, or the products are too small."""
