@@ -45,7 +45,7 @@ def assert_pooled(x: Tensor, kind: Kind, counts_padding: bool) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("channels", [4, 24, 64])
+@pytest.mark.parametrize("channels", [3, 4, 24, 58, 64])
 @pytest.mark.parametrize("counts_padding", [False, True])
 @pytest.mark.usefixtures("threads")
 def test_means_of_windows(kind: Kind, channels: int, counts_padding: bool) -> None:

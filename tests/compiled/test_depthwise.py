@@ -43,7 +43,7 @@ def assert_convolved(x: Tensor, kind: Kind, finish: Finish) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("channels", [4, 24, 64])
+@pytest.mark.parametrize("channels", [3, 4, 24, 58, 64])
 @pytest.mark.parametrize("size", [(5, 7), (4, 18)])
 @pytest.mark.usefixtures("threads")
 def test_each_channel_by_itself(kind: Kind, channels: int, size: tuple[int, int]) -> None:

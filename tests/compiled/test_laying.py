@@ -1,4 +1,4 @@
-"""Pictures in the other order have the same numbers, and the softmax is PyTorch's in float64."""
+"""Pictures in the other order have the same numbers."""
 
 from __future__ import annotations
 
@@ -32,29 +32,3 @@ def test_rows_become_planes(number: int, pixels: int, channels: int) -> None:
     laying.to_planes(lying(x), planes.data_ptr(), number, pixels, channels).run()
     assert torch.equal(planes, x.reshape(number, pixels, channels).transpose(1, 2))
     assert bool((found[[0, -1]] == OTHERS).all())
-
-
-@pytest.mark.parametrize("count", [1, 13, 49])
-@pytest.mark.parametrize("channels", [1, 15, 16, 100])
-@pytest.mark.usefixtures("threads")
-def test_the_softmax_of_rows(count: int, channels: int) -> None:
-    x = 10 * rows(count, channels, between=2)
-    found = Inside(count, channels)
-    laying.softmax(lying(x), found.rows, count, channels).run()
-    found.assert_equal(x.double().softmax(-1))
-
-
-def test_the_softmax_may_lie_where_the_rows_did() -> None:
-    found = Inside(5, 10)
-    found.place[...] = x = rows(5, 10)
-    laying.softmax(found.rows, found.rows, 5, 10).run()
-    found.assert_equal(x.double().softmax(-1))
-
-
-def test_the_softmax_of_huge_numbers_and_of_none() -> None:
-    x = torch.tensor([[3e38, -3e38, 3e38], [0.0, -torch.inf, -200.0], [torch.nan, 1.0, 2.0]])
-    found = Inside(3, 3)
-    laying.softmax(lying(x), found.rows, 3, 3).run()
-    assert found.place[2].isnan().all()
-    found.place[2] = 0.0
-    found.assert_equal(torch.tensor([[0.5, 0.0, 0.5], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]))

@@ -7,6 +7,7 @@ import torch
 
 from caffe.compiled import llvm
 from caffe.compiled.max_pooling import MaxPooling
+from tests.helpers.kernels import Inside, lying, pictures
 
 pytestmark = pytest.mark.skipif(not llvm.width(), reason="no kernels can be compiled here")
 
@@ -46,3 +47,14 @@ def test_what_is_no_number_is_never_the_largest() -> None:
     found = MaxPooling((2, 2), (2, 2), (0, 0), 8)(x, 2, 2)
     expected = torch.tensor([[-5.0, torch.inf], [LOWEST, LOWEST]]).expand(1, 8, 2, 2)
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("channels", [3, 58])
+@pytest.mark.usefixtures("threads")
+def test_channels_that_make_no_whole_vectors(channels: int) -> None:
+    x = pictures(2, 5, 7, channels)
+    expected = torch.max_pool2d(x.permute(0, 3, 1, 2), 3, 2, 1).permute(0, 2, 3, 1)
+    found = Inside(*expected.shape)
+    pooling = MaxPooling((3, 3), (2, 2), (1, 1), channels)
+    pooling.job(lying(x), (5, 7), 2, found.rows, (expected.shape[1], expected.shape[2])).run()
+    found.assert_equal(expected, tolerance=0)

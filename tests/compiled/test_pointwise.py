@@ -30,13 +30,13 @@ def expected(x: Tensor, how: How, affine: list[Tensor], other: Tensor) -> Tensor
 @pytest.mark.parametrize("is_affine", [False, True])
 @pytest.mark.parametrize("other", ["", *OPERATIONS])
 @pytest.mark.parametrize("finish", [PLAIN, FINISHES[1], FINISHES[4]])
-@pytest.mark.parametrize("shape", [(1, 4), (49, 24), (5, 100)])
+@pytest.mark.parametrize("shape", [(1, 4), (49, 24), (5, 100), (7, 21)])
 @pytest.mark.usefixtures("threads")
 def test_numbers_are_changed(
     is_affine: bool, other: str, finish: Finish, shape: tuple[int, int]
 ) -> None:
     how, (count, channels) = How(is_affine, other=other, finish=finish), shape
-    x, beside = rows(count, channels, between=3), rows(count, channels, between=5)
+    x, beside = rows(count, channels, between=16), rows(count, channels, between=18)
     affine = [torch.randn(channels), torch.randn(channels)] if is_affine else []
     found = Inside(count, channels)
     pointwise = Pointwise(how, channels, *affine)
@@ -70,3 +70,13 @@ def test_the_larger_one_of_two_is_the_second_where_either_is_no_number() -> None
     wanted = torch.where(x > other, x, other)
     assert torch.equal(found.place.isnan(), wanted.isnan())
     assert torch.equal(found.place.nan_to_num(), wanted.nan_to_num())
+
+
+@pytest.mark.parametrize("channels", [5, 16])
+@pytest.mark.usefixtures("threads")
+def test_others_may_be_for_several_rows(channels: int) -> None:
+    x, beside = rows(12, channels), rows(3, channels)
+    found = Inside(12, channels)
+    pointwise = Pointwise(How(other="product", is_shared=True), channels)
+    pointwise.job(lying(x), found.rows, 12, lying(beside), each=4).run()
+    found.assert_equal(x.double() * beside.double().repeat_interleave(4, 0))

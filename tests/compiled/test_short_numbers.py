@@ -18,6 +18,7 @@ from caffe.compiled.normalizing import Normalizing
 from caffe.compiled.pointwise import How, Pointwise
 from caffe.compiled.products import Products
 from caffe.compiled.rows import Pictures
+from caffe.compiled.softmax import softmax
 from caffe.compiled.tiles import FromOtherForm, ToOtherForm
 from caffe.layers import winograd
 from tests.helpers.kernels import FINISHES, Inside, finished, lying, pictures, rows
@@ -149,7 +150,7 @@ def test_each_pixel_by_itself(channels: int) -> None:
         local_response_norm(x.double()[..., None], 5, 0.3, 0.75, 1.0)[..., 0], ROUNDED
     )
 
-    laying.softmax(lying(x), found.rows, 30, channels).run()
+    softmax(lying(x), found.rows, 30, channels).run()
     found.assert_equal(x.double().softmax(1), 2 * ROUNDED)
 
 

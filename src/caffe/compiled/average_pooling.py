@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .code import Code, Number
 from .convolving import Windows
-from .llvm import Job, Kernel, width_for
+from .llvm import Job, Kernel, vectors_for
 from .rows import Rows
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class AveragePooling:
     shares : Tensor
         A factor for each of a picture's results.
     channels : int
-        How many the pictures have; `width_for` knows them.
+        How many the pictures have; see `vectors_for`.
     short : bool
         Whether they are short numbers.
     """
@@ -40,7 +40,7 @@ class AveragePooling:
         self, windows: Windows, shares: Tensor, channels: int, short: bool = False
     ) -> None:  # fmt: skip
         self._windows, self._channels = windows, channels
-        self._kernel = Kernel(_text(width_for(channels), short))
+        self._kernel = Kernel(_text(*vectors_for(channels), short))
         self._shares = shares.float().contiguous()
 
     def job(self, x: Rows, size: tuple[int, int], number: int, found: Rows) -> Job:
@@ -54,7 +54,7 @@ class AveragePooling:
 
 
 @functools.cache
-def _text(width: int, short: bool) -> str:
+def _text(width: int, is_whole: bool, short: bool) -> str:
     code = Code(FIELDS, width, short)
     given = code.given
 
@@ -88,5 +88,6 @@ def _text(width: int, short: bool) -> str:
                         value = code.value(code.add(first_of_line, offset))
                         beside.values = [code.plus(beside.values[0], value)]
                     down.values = beside.values
-                code.put(code.times(down.values[0], share), code.add(target, channel))
+                count = None if is_whole else code.subtract(given["channels"], number)
+                code.put(code.times(down.values[0], share), code.add(target, channel), count)
     return code.text

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..pytorch import F, torch
 from . import caches, laying
 from .code import Code, Number, Vector
+from .functions import Function
 from .memory import LINE, Memory
 from .rows import Rows
 
@@ -34,6 +35,8 @@ class Finish:
     ----------
     slope, least, most : float
         What numbers below 0 are multiplied by, and between what they are kept then.
+    function : Function or None
+        What is computed of that.
     has_added : bool
         Whether other numbers are added first.
     """
@@ -42,6 +45,7 @@ class Finish:
     least: float = -math.inf
     most: float = math.inf
     has_added: bool = False
+    function: Function | None = None
 
     def write(self, code: Code, value: Vector, added: Number | None) -> Vector:
         """Write it for one vector; `added` is where the other numbers lie.
@@ -54,13 +58,8 @@ class Finish:
             zero = code.constant(0.0)
             below = zero if self.slope == 0 else code.scaled(value, self.slope)
             value = code.larger(zero, value, below, value)
-        if self.least > -math.inf:
-            least = code.constant(self.least)
-            value = code.larger(least, value, least, value)
-        if self.most < math.inf:
-            most = code.constant(self.most)
-            value = code.larger(value, most, most, value)
-        return value
+        value = code.within(value, self.least, self.most)
+        return value if self.function is None else self.function.write(code, value)
 
 
 PLAIN = Finish()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -245,6 +246,19 @@ class Code:
         if count is None:
             self._lines.append(f"  store {vector} {values}, ptr {pointer}, align {size}")
             return
+        self._lines.append(
+            f"  call void @llvm.masked.store.v{self.width}{kind[0]}{8 * size}.p0("
+            f"{vector} {values}, ptr {pointer}, i32 {size}, "
+            f"<{self.width} x i1> {self._first(count)})"
+        )
+
+    def first(self, count: Number, values: Vector, others: Vector) -> Vector:
+        """Return the first `count` numbers of a vector, and another one's behind them."""
+        both = f"{self.type} {values}, {self.type} {others}"
+        return Vector(self._value(f"select <{self.width} x i1> {self._first(count)}, {both}"))
+
+    def _first(self, count: Number) -> str:
+        """Whether places are among the first `count`."""
         places = ", ".join(f"i64 {i}" for i in range(self.width))
         numbers = f"<{self.width} x i64>"
         first = self._value(f"insertelement {numbers} poison, i64 {count}, i32 0")
@@ -252,11 +266,7 @@ class Code:
             f"shufflevector {numbers} {first}, {numbers} poison, "
             f"<{self.width} x i32> zeroinitializer"
         )
-        mask = self._value(f"icmp slt {numbers} <{places}>, {every}")
-        self._lines.append(
-            f"  call void @llvm.masked.store.v{self.width}{kind[0]}{8 * size}.p0("
-            f"{vector} {values}, ptr {pointer}, i32 {size}, <{self.width} x i1> {mask})"
-        )
+        return self._value(f"icmp slt {numbers} <{places}>, {every}")
 
     def everywhere(self, bits: Number) -> Vector:
         """Return the number whose bits are given, in all of a vector's places."""
@@ -305,14 +315,27 @@ class Code:
         """Return a / b."""
         return self._of("fdiv", a, b)
 
-    def exponential(self, a: Vector) -> Vector:
-        """Return e ** a."""
-        return Vector(self._value(f"call {self.type} @llvm.exp.v{self.width}f32({self.type} {a})"))
+    def power_of_two(self, a: Vector) -> Vector:
+        """Return 2 ** n, n being what the last nine bits of a say, -126 to 127."""
+        bits = f"<{self.width} x i32>"
+        (all_23, all_one) = (
+            "<" + ", ".join([f"i32 {n}"] * self.width) + ">" for n in (23, 127 << 23)
+        )
+        exponent = self._value(
+            f"shl {bits} {self._value(f'bitcast {self.type} {a} to {bits}')}, {all_23}"
+        )
+        biased = self._value(f"add {bits} {exponent}, {all_one}")
+        return Vector(self._value(f"bitcast {bits} {biased} to {self.type}"))
 
     def all_together(self, a: Vector) -> Vector:
         """Return the sum of a vector's numbers, in all places."""
         name = f"@llvm.vector.reduce.fadd.v{self.width}f32"
         return self._splat(self._value(f"call reassoc float {name}(float 0.0, {self.type} {a})"))
+
+    def largest(self, a: Vector) -> Vector:
+        """Return the largest of a vector's numbers, in all places."""
+        name = f"@llvm.vector.reduce.fmax.v{self.width}f32"
+        return self._splat(self._value(f"call float {name}({self.type} {a})"))
 
     def root(self, a: Vector) -> Vector:
         """Return the square root."""
@@ -322,6 +345,15 @@ class Code:
     def scaled(self, a: Vector, factor: float) -> Vector:
         """Return a times a number."""
         return a if factor == 1 else self.times(a, self.constant(factor))
+
+    def within(self, a: Vector, least: float, most: float) -> Vector:
+        """Return a, but at least the one number and at most the other; what is none stays so."""
+        for bound, is_least in ((least, True), (most, False)):
+            if math.isfinite(bound):
+                edge = self.constant(bound)
+                pair = (edge, a) if is_least else (a, edge)
+                a = self.larger(*pair, edge, a)
+        return a
 
     def larger(self, a: Vector, b: Vector, then: Vector, otherwise: Vector) -> Vector:
         """Return `then` where a is larger than b; `otherwise` also where either is no number."""

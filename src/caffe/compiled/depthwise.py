@@ -6,11 +6,11 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..pytorch import torch
+from ..pytorch import F, torch
 from .blocks import Finish
 from .code import Code, Condition, Number
 from .convolving import Windows
-from .llvm import Job, Kernel, width_for
+from .llvm import Job, Kernel, vectors_for
 from .rows import Rows
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Depthwise:
     Parameters
     ----------
     weights : Tensor
-        (channel, 1, height, width), float32; `width_for` knows the channels.
+        (channel, 1, height, width), float32; of the channels see `vectors_for`.
     bias : Tensor
         (channel,).
     windows : Windows
@@ -63,16 +63,18 @@ class Depthwise:
         short: bool = False,
     ) -> None:
         self._channels, self._windows = len(weights), windows
-        vectors = width_for(self._channels)
+        vectors, is_whole = vectors_for(self._channels)
         beside = min(BESIDE, windows.results[1])
         self._kernel = Kernel(
             _text(
-                windows.kernel, windows.dilation, windows.stride[1], beside, vectors, finish, short
+                windows.kernel, windows.dilation, windows.stride[1], beside, vectors, is_whole,
+                finish, short,
             )
-        )
-        self._weights = weights.flatten(1).t().contiguous()
-        self._bias = bias.contiguous()
-        self._zeros = torch.zeros(self._channels, dtype=torch.float32)
+        )  # fmt: skip
+        behind = 0, -self._channels % vectors
+        self._weights = F.pad(weights.flatten(1).t().flatten(), behind)
+        self._bias = F.pad(bias, behind)
+        self._zeros = torch.zeros(self._channels + behind[1], dtype=torch.float32)
 
     def job(self, x: Rows, size: tuple[int, int], number: int, found: Rows) -> Job:
         """Return what convolves so many pictures of a height and width."""
@@ -107,6 +109,7 @@ def _text(
     stride: int,
     beside: int,
     width: int,
+    is_whole: bool,
     finish: Finish,
     short: bool,
 ) -> str:
@@ -155,7 +158,8 @@ def _text(
                             code.plus_product(total, pixels[offsets[b][k]], factor)
                             for b, total in enumerate(totals)
                         ]
+                left = None if is_whole else code.subtract(given["channels"], channel)
                 for b, total in enumerate(totals):
                     place = code.add(target, code.multiply(given["found_step"], b))
-                    code.put(finish.write(code, total, None), code.add(place, channels))
+                    code.put(finish.write(code, total, None), code.add(place, channels), left)
     return code.text

@@ -1,4 +1,4 @@
-"""Pictures brought from one order in memory into the other, and the softmax of rows."""
+"""Pictures brought from one order in memory into the other."""
 
 from __future__ import annotations
 
@@ -12,10 +12,6 @@ from .rows import Rows
 FIELDS = ("rows", "step", "planes", "pictures", "pixels", "channels")
 """What the kernels are given: pixels that lie channels last, and how many bytes are from one to the
 next; the same as planes; how many pictures there are, of how many pixels and channels."""
-
-SOFTMAX_FIELDS = ("rows", "step", "found", "found_step", "count", "channels")
-"""What the softmax is given: rows and results, how many bytes are from one to the next; how many
-there are, and of how many numbers."""
 
 
 def to_planes(rows: Rows, planes: int, number: int, pixels: int, channels: int) -> Job:
@@ -35,12 +31,6 @@ def _job(
     line = 4 * LINE // rows.bytes
     beside = line if pixels >= line else 1
     return Kernel(_laying(beside, is_to_planes, rows.bytes == 2)).job(*fields)
-
-
-def softmax(rows: Rows, found: Rows, count: int, channels: int) -> Job:
-    """Return what makes of each row numbers that are positive, and of which the sum is 1."""
-    fields = (rows.address, rows.step_bytes, found.address, found.step_bytes, count, channels)
-    return Kernel(_softmax(rows.bytes == 2)).job(*fields)
 
 
 @functools.cache
@@ -70,28 +60,4 @@ def _laying(beside: int, is_to_planes: bool, short: bool) -> str:
                 )
                 source, target = places if is_to_planes else reversed(places)
                 code.move(source, target)
-    return code.text
-
-
-@functools.cache
-def _softmax(short: bool) -> str:
-    code = Code(SOFTMAX_FIELDS, 1, short)
-    given = code.given
-    with code.shared(given["count"]) as i:
-        row, found = (
-            code.add(given[name], code.multiply(i, given[step]))
-            for name, step in (("rows", "step"), ("found", "found_step"))
-        )
-        with code.adding_up(given["channels"], [code.value(row)]) as most:
-            value = code.value(code.add(row, code.multiply(most.index, code.bytes)))
-            most.values = [code.larger(value, most.values[0], value, most.values[0])]
-        with code.adding_up(given["channels"], [code.constant(0.0)]) as total:
-            offset = code.multiply(total.index, code.bytes)
-            value = code.minus(code.value(code.add(row, offset)), most.values[0])
-            power = code.exponential(value)
-            code.put(power, code.add(found, offset))
-            total.values = [code.plus(total.values[0], power)]
-        with code.loop(0, code.multiply(given["channels"], code.bytes), code.bytes) as channel:
-            place = code.add(found, channel)
-            code.put(code.over(code.value(place), total.values[0]), place)
     return code.text

@@ -199,6 +199,16 @@ def width_for(channels: int) -> int:
     return most if most >= 4 else 0
 
 
+def vectors_for(channels: int) -> tuple[int, bool]:
+    """Return how many channels of so many to work on at once, and whether all vectors are whole.
+
+    Where they are not, numbers must lie behind the last channels that may be read, for as many as a
+    vector has.
+    """
+    whole = width_for(channels)
+    return whole or width(), bool(whole)
+
+
 @functools.cache
 def has_short_numbers() -> bool:
     """Return whether kernels may have bfloat16 numbers: the processor multiplies pairs of them."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..pytorch import torch
 from .code import Code
-from .llvm import Job, Kernel, width_for
+from .llvm import Job, Kernel, vectors_for
 from .rows import Rows
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class MaxPooling:
     kernel, stride, pad : tuple of int
         Down and across; each window has a pixel of the picture.
     channels : int
-        How many the pictures have; `width_for` knows them.
+        How many the pictures have; see `vectors_for`.
     short : bool
         Whether they are short numbers.
     """
@@ -50,7 +50,7 @@ class MaxPooling:
         channels: int,
         short: bool = False,
     ) -> None:
-        self._kernel = Kernel(_text(kernel, width_for(channels), short))
+        self._kernel = Kernel(_text(kernel, *vectors_for(channels), short))
         self._stride, self._pad, self._channels = stride, pad, channels
 
     def __call__(self, x: Tensor, rows: int, columns: int) -> Tensor:
@@ -72,7 +72,7 @@ class MaxPooling:
 
 
 @functools.cache
-def _text(kernel: tuple[int, int], width: int, short: bool) -> str:
+def _text(kernel: tuple[int, int], width: int, is_whole: bool, short: bool) -> str:
     code = Code(FIELDS, width, short)
     given = code.given
     lowest = code.constant(torch.finfo(torch.float32).min)
@@ -107,5 +107,6 @@ def _text(kernel: tuple[int, int], width: int, short: bool) -> str:
                 for address in window:
                     value = code.value(code.add(address, channel))
                     most = code.larger(value, most, value, most)
-                code.put(most, code.add(target, channel))
+                left = None if is_whole else code.subtract(given["channels"], first)
+                code.put(most, code.add(target, channel), left)
     return code.text

@@ -246,7 +246,8 @@ class Crop(Layer[CropParameter]):
     takes_short_numbers = True
     asks_no_values = True
 
-    def _offsets(self, shape: Shape) -> dict[int, int]:
+    def offsets(self, shape: Shape) -> dict[int, int]:
+        """Return where along each axis that is cut the top begins."""
         first = self.axis(self.param.axis, shape)
         offsets = list(self.param.offset) or [0]
         axes = range(first, len(shape))
@@ -258,7 +259,7 @@ class Crop(Layer[CropParameter]):
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         whole, size = bottoms
-        offsets = self._offsets(whole)
+        offsets = self.offsets(whole)
         if len(size) < len(whole):
             raise ShapeError(f"the second bottom has too few axes; the bottoms are {bottoms}")
         for axis, offset in offsets.items():
@@ -270,12 +271,12 @@ class Crop(Layer[CropParameter]):
         return [tuple(size[i] if i in offsets else n for i, n in enumerate(whole))]
 
     def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
-        offsets = self._offsets(bottom)
+        offsets = self.offsets(bottom)
         starts = [Fraction(offsets.get(axis, 0)) for axis in range(2, len(bottom))]
         return [Reach(start=start) for start in starts]
 
     def forward(self, x: Tensor, size: Tensor) -> Tensor:
-        for axis, offset in self._offsets(tuple(x.shape)).items():
+        for axis, offset in self.offsets(tuple(x.shape)).items():
             x = x.narrow(axis, offset, size.shape[axis])
         return x
 

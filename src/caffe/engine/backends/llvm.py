@@ -16,13 +16,23 @@ from ...compiled import llvm as compiler
 from ...compiled.llvm import Job, Program
 from ...compiled.memory import LargePages, Memory
 from ...layers import winograd
-from ...layers.layer import Layer
+from ...layers.layer import Layer, as_tensors
 from ...memory.blob import Shape
 from ...pytorch import torch
 from ..plan.operation import Operation, Part
+from . import llvm_elementwise, llvm_layers  # noqa: F401 (their rules enter)
 from .libraries import CleanErrors, FromArrays, Library, are_finite, name_of, refusal
-from .llvm_layers import SHORT, llvm
-from .llvm_nodes import ConvolutionNode, LayingNode, Linear, Node, PointwiseNode, Tiles
+from .llvm_nodes import (
+    ConvolutionNode,
+    CopyNode,
+    LayingNode,
+    Linear,
+    Node,
+    PointwiseNode,
+    Tiles,
+)
+from .llvm_rules import ANY_ORDER, llvm
+from .llvm_shapes import FLOAT32_ALONE
 from .llvm_values import Arena, Value
 
 if TYPE_CHECKING:
@@ -75,15 +85,13 @@ class LLVM(Library):
         return torch.float32, *short
 
     def _refusal(self, part: Part) -> str | None:
-        if not all(len(shape) in (2, 4) for shape in (*part.read_shapes, *part.shapes)):
-            return "a bottom or a top that has not two or four axes"
-        if part.layer.is_affine and not compiler.width_for(part.shapes[0][1]):
-            return "channels that are no multiple of four"
-        why = refusal(part, llvm)
-        is_made = not (part.layer.passes_on or part.layer.is_affine)
-        if why is None and is_made and self._precision != torch.float32:
-            return None if type(part.layer) in SHORT else f"not in {name_of(self._precision)}"
-        return why
+        if not all((*part.read_shapes, *part.shapes)):
+            return "a bottom or a top without axes"
+        if part.layer.is_affine and len(part.shapes[0]) not in (2, 4):
+            return "channels that are neither the last axis nor those of pictures"
+        if self._precision != torch.float32 and type(part.layer) in FLOAT32_ALONE:
+            return f"not in {name_of(self._precision)}"
+        return refusal(part, llvm)
 
     def _compiled(
         self, operations: Sequence[Operation], inputs: Mapping[int, Shape], outputs: list[int]
@@ -160,6 +168,7 @@ class _Graph:
         self.has_odd_params = False
         self.inputs = {key: Value(_laid(shape), short) for key, shape in inputs.items()}
         self.values = dict(self.inputs)
+        self._rows: dict[int, Value] = {}
         for value in self.inputs.values():
             value.planes = torch.empty(0)
         parts = [(operation, part) for operation in operations for part in operation.parts]
@@ -186,12 +195,24 @@ class _Graph:
     def _add(self, part: Part, bottoms: list[Value], tops: list[Value]) -> None:
         if not tops:
             return
-        xs = [self.shaped(x, shape) for x, shape in zip(bottoms, part.read_shapes, strict=True)]
         layer = part.layer
-        if layer.is_affine:
+        if not layer.blobs and all(x.constant is not None for x in bottoms):
+            self._add_constants(part, bottoms, tops)
+            return
+        rule = None if layer.is_affine else llvm.get(layer, *part.read_shapes)
+        xs = [self.shaped(x, shape) for x, shape in zip(bottoms, part.read_shapes, strict=True)]
+        if rule not in ANY_ORDER:
+            xs = [self.pictures(x) for x in xs]
+        if rule is None:
             self._add_affine(layer, xs[0], tops[0])
         else:
-            llvm.get(layer, *part.read_shapes)(layer, self, tops[0], *xs)
+            rule(layer, self, tops if len(tops) > 1 else tops[0], *xs)
+
+    def _add_constants(self, part: Part, bottoms: list[Value], tops: list[Value]) -> None:
+        known = [x.constant for x in bottoms if x.constant is not None]
+        given = (x.reshape(shape) for x, shape in zip(known, part.read_shapes, strict=True))
+        for top, made in zip(tops, as_tensors(part.layer.forward(*given)), strict=True):
+            top.be(made)
 
     def _add_affine(self, layer: Layer, x: Value, top: Value) -> None:
         wide = [blob.data_tensor().double() for blob in layer.blobs]
@@ -225,13 +246,35 @@ class _Graph:
 
     def shaped(self, x: Value, shape: Shape) -> Value:
         """Return a value in another shape, of as many numbers in Caffe's order."""
-        if x.shape == shape:
+        return x if x.shape == shape else self.plain(x).seen_as(shape)
+
+    def plain(self, x: Value) -> Value:
+        """Return a value whose numbers lie in Caffe's order, with nothing between them."""
+        x = self.rows(x)
+        if x.is_in_order and x.is_dense:
             return x
-        if len(shape) == 4:
-            x = self.shaped(x, (1, math.prod(shape)))
-        found = Value(shape, x.short)
+        found = x.alike(x.shape, is_plain=True)
+        self.add(LayingNode([x], found) if x.is_of_pictures else CopyNode([x], found))
+        return found
+
+    def pictures(self, x: Value) -> Value:
+        """Return a value whose numbers lie channels last, where it has four axes."""
+        if not x.is_plain or len(x.shape) != 4:
+            return x
+        x, found = self.plain(x), x.alike(x.shape)
+        if found.is_in_order:
+            return x.seen_as(x.shape, is_plain=False)
         self.add(LayingNode([x], found))
         return found
+
+    def rows(self, x: Value) -> Value:
+        """Return a value that has rows, which an input has not."""
+        if x.planes is None:
+            return x
+        if id(x) not in self._rows:
+            self._rows[id(x)] = rows = x.alike(x.shape)
+            self._nodes.insert(0, LayingNode([x], rows))
+        return self._rows[id(x)]
 
     def _note(self, *params: Tensor) -> None:
         if not all(are_finite(values.numpy()) for values in params):
@@ -242,7 +285,10 @@ class _Graph:
     def _lay_inputs(self) -> None:
         """Give inputs their memory, and zeros around what convolutions read as it lies."""
         for value in self.inputs.values():
-            readers = [node for node in self._nodes if value in node.inputs]
+            rows = self._rows.get(id(value))
+            readers = [
+                node for node in self._nodes if value in node.inputs and node.output is not rows
+            ]
             of_planes = [
                 node
                 for node in readers
@@ -252,7 +298,7 @@ class _Graph:
             ]
             pads = [node.pad for node in of_planes]
             others = [node for node in readers if node not in of_planes]
-            if others:
+            if others or rows is not None:
                 # Zeros would be in their way.
                 is_padded = any(map(any, pads))
                 self._lay_rows(value, readers if is_padded else others)
@@ -265,8 +311,7 @@ class _Graph:
             value.planes = whole[:-1].view(shape)
 
     def _lay_rows(self, value: Value, readers: Sequence[Node]) -> None:
-        rows = Value(value.shape, value.short)
-        self._nodes.insert(0, LayingNode([value], rows))
+        rows = self.rows(value)
         for node in readers:
             node.inputs = [rows if x is value else x for x in node.inputs]
 

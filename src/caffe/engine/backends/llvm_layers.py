@@ -1,84 +1,25 @@
-"""What layers are in kernels that LLVM compiles."""
+"""What layers with windows and weights are in kernels that LLVM compiles."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, Protocol
+import math
 
 from ...compiled import depthwise, max_pooling
 from ...compiled.convolving import Windows
 from ...compiled.llvm import width_for
 from ...compiled.normalizing import MOST_CHANNELS
-from ...layers.activation import BoundedReLU, Clip, PReLU, ReLU, ReLU6
 from ...layers.axes import picture_size
 from ...layers.convolution import Convolution, ConvolutionDepthwise, PaddedConvolution
-from ...layers.eltwise import Eltwise
 from ...layers.inner_product import InnerProduct
-from ...layers.layer import Layer
 from ...layers.lrn import LRN
 from ...layers.pooling import AVE, MAX, STOCHASTIC, Pooling
-from ...layers.rules import Rules
-from ...layers.shape import Concat
-from ...layers.softmax import Softmax
 from ...memory.blob import Shape
-from ...proto.caffe_pb2 import EltwiseParameter
-from .llvm_nodes import (
-    ConcatNode,
-    ConvolutionNode,
-    InnerProductNode,
-    Linear,
-    Node,
-    NormalizingNode,
-    PointwiseNode,
-    PoolingNode,
-    SoftmaxNode,
-    Tiles,
-)
+from .llvm_nodes import ConvolutionNode, InnerProductNode, NormalizingNode, PoolingNode
+from .llvm_rules import Graph, in_any_order, llvm, no_vectors
 from .llvm_values import Value
 
 MOST_GROUPS = 8
 """How many groups of channels a convolution may have: each is a product by itself."""
-
-SHORT = frozenset(
-    (
-        *(Convolution, PaddedConvolution, ConvolutionDepthwise, InnerProduct, Pooling, LRN),
-        *(ReLU, BoundedReLU, ReLU6, Clip, PReLU, Eltwise, Concat, Softmax),
-    )
-)
-"""The layers whose kernels know short numbers."""
-
-
-class Graph(Protocol):
-    """The values and nodes of some layers, as far as the rules need it."""
-
-    tiles: Tiles
-
-    def parameters(self, layer: Layer) -> list[Any]:
-        """Return a layer's parameters."""
-        ...
-
-    def add(self, node: Node) -> None:
-        """Add a node behind all others."""
-        ...
-
-    def moves_last(self, node: Node) -> None:
-        """Put a node behind all others."""
-        ...
-
-    def shaped(self, x: Value, shape: Shape) -> Value:
-        """Return a value in another shape."""
-        ...
-
-
-Rule = Callable[..., None]
-
-llvm: Rules[Rule] = Rules("form for LLVM")
-"""How a layer is computed; a rule is given the layer, the graph, the top and the bottoms."""
-
-
-def _no_vectors(channels: int) -> str | None:
-    return None if width_for(channels) else "channels that are no multiple of four"
 
 
 def _not_plain(layer: Convolution, *shapes: Shape) -> str | None:
@@ -90,9 +31,8 @@ def _not_plain(layer: Convolution, *shapes: Shape) -> str | None:
         return "padding of its own for each side"
     group, outputs = layer.param.group, layer.param.num_output
     if 1 < group == layer.channels == outputs:
-        if layer.kernel[0] * layer.kernel[1] > depthwise.MOST_PIXELS:
-            return "large kernels for each channel"
-        return _no_vectors(outputs)
+        is_large = layer.kernel[0] * layer.kernel[1] > depthwise.MOST_PIXELS
+        return "large kernels for each channel" if is_large else None
     return None if group <= MOST_GROUPS else "many groups of channels"
 
 
@@ -107,18 +47,15 @@ def _convolution(layer: Convolution, graph: Graph, top: Value, x: Value) -> None
     graph.add(ConvolutionNode(x, top, weight, bias, windows, layer.param.group, graph.tiles))
 
 
-def _not_of_rows(layer: Any, shape: Shape) -> str | None:
-    if layer.param.transpose:
-        return "its weights are transposed"
-    axis = layer.axis(layer.param.axis, shape)
-    return None if axis == 1 and len(shape) in (2, 4) else "an axis other than the channels'"
-
-
-@llvm.rule(InnerProduct, unless=_not_of_rows)
-def _inner_product(layer: Any, graph: Graph, top: Value, x: Value) -> None:
+@llvm.rule(InnerProduct)
+@in_any_order
+def _inner_product(layer: InnerProduct, graph: Graph, top: Value, x: Value) -> None:
     weight, *biases = graph.parameters(layer)
-    row = graph.shaped(x, (x.shape[0], layer.inputs))
-    graph.add(InnerProductNode(row, top, weight, biases[0] if biases else None))
+    if layer.param.transpose:
+        weight = weight.t().contiguous()
+    rows = graph.shaped(x, (math.prod(x.shape) // layer.inputs, layer.inputs))
+    top.is_plain = True
+    graph.add(InnerProductNode(rows, top, weight, biases[0] if biases else None))
 
 
 def _not_pooled(layer: Pooling, shape: Shape) -> str | None:
@@ -130,7 +67,7 @@ def _not_pooled(layer: Pooling, shape: Shape) -> str | None:
         return "windows in the padding"
     if layer.param.pool == MAX and windows.kernel[0] * windows.kernel[1] > max_pooling.MOST_PIXELS:
         return "large windows"
-    return _no_vectors(shape[1])
+    return None
 
 
 @llvm.rule(Pooling, unless=_not_pooled)
@@ -151,89 +88,10 @@ def _not_across(layer: LRN, shape: Shape) -> str | None:
     vectors = width_for(shape[1])
     if vectors and layer.param.local_size > 2 * vectors:
         return "sums of many channels"
-    return _no_vectors(shape[1])
+    return no_vectors(shape[1])
 
 
 @llvm.rule(LRN, unless=_not_across)
 def _lrn(layer: LRN, graph: Graph, top: Value, x: Value) -> None:
     param = layer.param
     graph.add(NormalizingNode(x, top, param.local_size, param.alpha, param.k))
-
-
-def _not_by_numbers(layer: Any, shape: Shape) -> str | None:
-    if layer.activation is None:
-        return "another order of slope and bounds"
-    return _no_vectors(shape[1])
-
-
-@llvm.rule(ReLU, BoundedReLU, ReLU6, Clip, unless=_not_by_numbers)
-def _activated(layer: Any, graph: Graph, top: Value, x: Value) -> None:
-    activation = layer.activation
-    node = x.maker
-    if node is None or not node.is_plain_but_for_sums or not x.is_passed_on:
-        node = PointwiseNode([x], top)
-        graph.add(node)
-    node.finish = replace(
-        node.finish, slope=activation.slope, least=activation.least, most=activation.most
-    )
-    node.make(top)
-
-
-@llvm.rule(PReLU, unless=lambda layer, shape: _no_vectors(shape[1]))
-def _prelu(layer: PReLU, graph: Graph, top: Value, x: Value) -> None:
-    (slopes,) = graph.parameters(layer)
-    graph.add(PointwiseNode([x], top, slopes=slopes.view(-1)))
-
-
-def _not_of_two(layer: Eltwise, *shapes: Shape) -> str | None:
-    if len(shapes) != 2 or any(c != 1 for c in layer.param.coeff):
-        return "factors, or not two bottoms"
-    return _no_vectors(shapes[0][1])
-
-
-@llvm.rule(Eltwise, unless=_not_of_two)
-def _eltwise(layer: Eltwise, graph: Graph, top: Value, *xs: Value) -> None:
-    operation = layer.param.operation
-    if operation == EltwiseParameter.SUM:
-        for x, other in (xs, xs[::-1]):
-            node = x.maker
-            if (
-                isinstance(node, Linear)
-                and node.is_plain
-                and not _is_depthwise(node)
-                and x.is_passed_on
-            ):
-                node.add(other, top)
-                graph.moves_last(node)
-                return
-    names = {
-        EltwiseParameter.SUM: "sum",
-        EltwiseParameter.PROD: "product",
-        EltwiseParameter.MAX: "most",
-    }
-    graph.add(PointwiseNode(xs, top, names[operation]))
-
-
-def _is_depthwise(node: Node) -> bool:
-    return isinstance(node, ConvolutionNode) and node.is_depthwise
-
-
-def _not_of_channels(layer: Concat, *shapes: Shape) -> str | None:
-    if layer.along(shapes[0]) != 1:
-        return "along another axis than the channels'"
-    return next((why for shape in shapes if (why := _no_vectors(shape[1]))), None)
-
-
-@llvm.rule(Concat, unless=_not_of_channels)
-def _concat(layer: Concat, graph: Graph, top: Value, *xs: Value) -> None:
-    graph.add(ConcatNode(xs, top))
-
-
-@llvm.rule(
-    Softmax,
-    unless=lambda layer, shape: (
-        None if layer.axis(layer.param.axis, shape) == 1 else "an axis other than the channels'"
-    ),
-)
-def _softmax(layer: Softmax, graph: Graph, top: Value, x: Value) -> None:
-    graph.add(SoftmaxNode([x], top))

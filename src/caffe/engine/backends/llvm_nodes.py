@@ -12,6 +12,7 @@ from ...compiled import laying
 from ...compiled.average_pooling import AveragePooling
 from ...compiled.blocks import PLAIN, Finish
 from ...compiled.convolving import Convolving, Windows
+from ...compiled.copying import copying, rows_copied
 from ...compiled.depthwise import Depthwise
 from ...compiled.dots import AT_ONCE, Dots
 from ...compiled.llvm import Job, width_for
@@ -21,6 +22,7 @@ from ...compiled.normalizing import Normalizing
 from ...compiled.pointwise import How, Pointwise
 from ...compiled.products import Products
 from ...compiled.rows import Pictures, Rows
+from ...compiled.softmax import softmax
 from ...compiled.tiles import FromOtherForm, ToOtherForm
 from ...layers import winograd
 from ...pytorch import torch
@@ -378,7 +380,7 @@ class NormalizingNode(Node):
 
 
 class PointwiseNode(Node):
-    """Numbers changed one by one, or by those of another value."""
+    """Numbers changed one by one, or by those of another value, whose rows may be for several."""
 
     can_finish = True
 
@@ -407,11 +409,12 @@ class PointwiseNode(Node):
         x, *others = self.inputs
         is_affine = self._affine[1] is not None
         has_slopes = self._affine[0] is not None and not is_affine
-        how = How(is_affine, has_slopes, self._other, self.finish)
+        each = x.pixels // others[0].pixels if others else 1
+        how = How(is_affine, has_slopes, self._other, each > 1, self.finish)
         factor, summand = self._affine
         changed = self.keep(Pointwise(how, x.channels, factor, summand, self.short))
         other = others[0].rows if others else None
-        return [changed.job(x.rows, self.output.rows, x.pixels, other)]
+        return [changed.job(x.rows, self.output.rows, x.pixels, other, each)]
 
 
 class ConcatNode(Node):
@@ -431,9 +434,7 @@ class ConcatNode(Node):
     def jobs(self, memory: Memory) -> list[Job]:
         y = self.output.rows
         return [
-            self.keep(Pointwise(How(), value.channels, short=self.short)).job(
-                value.rows, y.behind(first), value.pixels
-            )
+            rows_copied(value.rows, y.behind(first), value.pixels, value.channels)
             for value, first in ((self.inputs[i], first) for i, first in self._copied)
         ]
 
@@ -443,20 +444,58 @@ class SoftmaxNode(Node):
 
     def jobs(self, memory: Memory) -> list[Job]:
         (x,), y = self.inputs, self.output
-        return [laying.softmax(x.rows, y.rows, x.pixels, x.channels)]
+        return [softmax(x.rows, y.rows, x.pixels, x.channels)]
 
 
 class LayingNode(Node):
-    """Planes as rows, an input's or those that a row has, or pixels as planes: Caffe's order."""
+    """Planes, an input's or those of another value, as rows, or pixels as planes: Caffe's order."""
 
     makes_rows = False
 
     def jobs(self, memory: Memory) -> list[Job]:
         (x,), y = self.inputs, self.output
-        planes = None if x.planes is None else x.planes.data_ptr()
-        if planes is None and len(y.shape) == 4:
-            planes = x.rows.address
-        if planes is not None:
+        if x.planes is not None or y.is_of_pictures:
+            planes = x.rows.address if x.planes is None else x.planes.data_ptr()
             number, channels = y.shape[:2]
             return [laying.to_rows(planes, y.rows, number, math.prod(y.size), channels)]
         return [laying.to_planes(x.rows, y.rows.address, x.shape[0], math.prod(x.size), x.channels)]
+
+
+Views = Callable[["Tensor", "Tensor"], "tuple[Tensor, Tensor]"]
+"""Returns two tensors without numbers, whose strides tell where these lie, in the same shape."""
+
+
+class CopyNode(Node):
+    """Numbers in other places.
+
+    Parameters
+    ----------
+    inputs : sequence of Value
+        What is copied.
+    output : Value
+        Where to.
+    views : sequence of Views, optional
+        For each input which of its numbers belong where in the output.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[Value],
+        output: Value,
+        views: Sequence[Views] = (lambda x, y: (x, y),),
+    ) -> None:
+        super().__init__(inputs, output)
+        self._views = views
+
+    def jobs(self, memory: Memory) -> list[Job]:
+        jobs, y = [], self.output
+        for x, views in zip(self.inputs, self._views, strict=True):
+            source, target = views(x.places, y.places)
+            assert source.shape == target.shape
+            start, belongs = (
+                value.rows.behind(int(places.storage_offset())).address
+                for value, places in ((x, source), (y, target))
+            )
+            steps = source.stride(), target.stride()
+            jobs.append(copying(start, belongs, source.shape, *steps, self.short))
+        return jobs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ...compiled.memory import Memory
@@ -23,12 +23,15 @@ SLACK = 64
 
 @dataclass(eq=False)
 class Value:
-    """One value: rows of channels, one for each pixel of each picture.
+    """One value: pictures as rows of channels, one for each pixel, or numbers in Caffe's order.
 
     Attributes
     ----------
     shape : tuple of int
-        The blob's: (number, channels), or (number, channels, height, width).
+        The blob's. Pictures have four axes.
+    is_plain : bool
+        Whether a value of four axes is no pictures, but lies in Caffe's order, as all others do:
+        their rows are along the last axis.
     readers : int
         How many layers read it.
     is_wanted : bool
@@ -43,6 +46,7 @@ class Value:
 
     shape: Shape
     short: bool = False
+    is_plain: bool = False
     readers: int = 0
     is_wanted: bool = False
     planes: Tensor | None = None
@@ -50,7 +54,10 @@ class Value:
     # The nodes have the values: a cycle would keep all weights until it is found.
     _maker: weakref.ref[Node] | None = None
     _whole: tuple[Value, int] | None = None
+    _same: Value | None = None
+    _is_seen_whole: bool = False
     _memory: Tensor | None = field(default=None, repr=False)
+    _constant: Tensor | None = field(default=None, repr=False)
 
     @property
     def maker(self) -> Node | None:
@@ -67,9 +74,14 @@ class Value:
         return self.readers == 1 and not self.is_wanted
 
     @property
+    def is_of_pictures(self) -> bool:
+        """Whether it is rows of channels, one for each pixel."""
+        return len(self.shape) == 4 and not self.is_plain
+
+    @property
     def channels(self) -> int:
         """How many numbers a row has."""
-        return self.shape[1]
+        return self.shape[1 if self.is_of_pictures else -1]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -79,7 +91,17 @@ class Value:
     @property
     def pixels(self) -> int:
         """How many rows there are."""
-        return self.shape[0] * math.prod(self.size)
+        return math.prod(self.shape) // self.channels
+
+    @property
+    def is_in_order(self) -> bool:
+        """Whether its numbers lie in Caffe's order, be there something between the rows or not."""
+        return not self.is_of_pictures or self.channels == 1 or math.prod(self.size) == 1
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether nothing lies between its rows."""
+        return self._whole is None
 
     @property
     def may_lie_in_another(self) -> bool:
@@ -88,15 +110,32 @@ class Value:
         What is wanted may be changed in its place.
         """
         is_free = self.maker is not None and self.maker.makes_rows and not self.is_wanted
-        return is_free and self._whole is None
+        return is_free and self._whole is None and not self._is_seen_whole
 
     def lie_in(self, whole: Value, first: int) -> None:
         """Be the channels from `first` on of another value."""
         self._whole = whole, first
 
+    def alike(self, shape: Shape, is_plain: bool = False) -> Value:
+        """Return another value of such numbers."""
+        return Value(shape, self.short, is_plain)
+
+    def see(self, other: Value) -> None:
+        """Be the numbers of another value, between whose rows nothing lies, as they lie."""
+        other._is_seen_whole = True
+        self._same = other
+
+    def seen_as(self, shape: Shape, is_plain: bool = True) -> Value:
+        """Return a value of another shape that is this one's numbers, as they lie."""
+        found = self.alike(shape, is_plain)
+        found.see(self)
+        return found
+
     @property
     def root(self) -> Value:
         """The value in which it lies in the end."""
+        if self._same is not None:
+            return self._same.root
         return self if self._whole is None else self._whole[0].root
 
     @property
@@ -120,8 +159,24 @@ class Value:
         if self._whole is not None:
             whole, first = self._whole
             return whole.rows.behind(first)
+        if self._same is not None:
+            return replace(self._same.rows, step=self.channels)
         assert self._memory is not None
         return Rows(self._memory.data_ptr(), self.channels, bytes=self.dtype.itemsize)
+
+    def strides(self, step: int) -> list[int]:
+        """Return how far the next number along each axis is, where the next row is so far."""
+        if self.is_of_pictures:
+            height, width = self.size
+            return [height * width * step, 1, width * step, step]
+        rows = [step * math.prod(self.shape[i + 1 : -1]) for i in range(len(self.shape) - 1)]
+        return [*rows, 1]
+
+    @property
+    def places(self) -> Tensor:
+        """A tensor without numbers, of its shape, and whose strides are those in memory."""
+        strides = self.strides(self.rows.step)
+        return torch.empty_strided(self.shape, strides, dtype=torch.float32, device="meta")
 
     @property
     def inside(self) -> Tensor:
@@ -131,19 +186,28 @@ class Value:
         inside = self.planes[:, :, top : top + height, left : left + width]
         return inside if len(self.shape) == 4 else inside.flatten(1)
 
+    @property
+    def constant(self) -> Tensor | None:
+        """What it is where that is known before anything runs."""
+        return self._constant
+
+    def be(self, constant: Tensor) -> None:
+        """Be what is known now."""
+        self.is_plain, self._constant = True, constant
+        memory = torch.zeros(self.count, dtype=torch.float32)
+        memory.view(self.dtype)[: constant.numel()] = constant.flatten()
+        self.settle(memory)
+
     def tensor(self) -> Tensor:
         """Return it as a tensor of its shape, which the next run overwrites."""
-        number, channels, *_ = self.shape
         if self.planes is not None:
             return self.inside
-        if self._whole is not None:
-            whole, first = self._whole
-            return whole.tensor()[:, first : first + channels]
-        assert self._memory is not None
-        numbers = self._memory.view(self.dtype)
-        rows = numbers[: self.pixels * channels].view(number, *self.size, channels)
-        pictures = rows.permute(0, 3, 1, 2)
-        return pictures if len(self.shape) == 4 else pictures.flatten(1)
+        memory = self.root._memory
+        assert memory is not None
+        numbers = memory.view(self.dtype)
+        first = (self.rows.address - memory.data_ptr()) // self.dtype.itemsize
+        strides = self.strides(self.rows.step)
+        return numbers.as_strided(self.shape, strides, numbers.storage_offset() + first)
 
 
 class Arena:

@@ -55,7 +55,7 @@ def _reshape(layer: Reshape, graph: OnnxGraph, x: Value) -> Value:
 def _crop(layer: Crop, graph: OnnxGraph, x: Value, like: Value) -> Value:
     whole = graph.shape(x)
     (top,) = layer.top_shapes(whole, graph.shape(like))
-    for axis, offset in layer._offsets(whole).items():
+    for axis, offset in layer.offsets(whole).items():
         if top[axis] != whole[axis]:
             x = graph.cut(x, axis, offset, offset + top[axis])
     return x

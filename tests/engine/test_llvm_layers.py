@@ -1,0 +1,235 @@
+"""Each layer that kernels know is, by them, what the layer itself computes."""
+
+from __future__ import annotations
+
+import pytest
+
+import caffe
+from caffe.compiled import llvm
+from tests.helpers.plans import assert_the_layers_blobs, plan_of, run_by
+from tests.helpers.translated import inputs
+
+if not llvm.width():
+    pytest.skip("no kernels can be compiled here", allow_module_level=True)
+
+fixture = run_by("llvm")
+
+
+def layer(kind: str, bottoms: str, tops: str, how: str = "") -> str:
+    named = [f'bottom: "{name}"' for name in bottoms.split()]
+    named += [f'top: "{name}"' for name in tops.split()]
+    return f'layer {{ name: "{tops}" type: "{kind}" {" ".join(named)} {how} }}\n'
+
+
+def convolution(bottom: str, top: str, outputs: int) -> str:
+    how = f"num_output: {outputs} kernel_size: 1 weight_filler {{ type: 'gaussian' std: 0.5 }}"
+    return layer("Convolution", bottom, top, f"convolution_param {{ {how} }}")
+
+
+def assert_they_run_it(text: str, tolerance: float = 1e-5) -> caffe.Net:
+    """Compare blobs with those of the layers, and see that nothing is left to PyTorch."""
+    net = caffe.Net(text, caffe.TEST)
+    assert_the_layers_blobs(net, tolerance)
+    (stretch,) = plan_of(net)._stretches
+    assert stretch.choice is not None
+    return net
+
+
+ACTIVATIONS = {
+    "AbsVal": "",
+    "BNLL": "",
+    "Clip": "clip_param { min: -0.5 max: 0.7 }",
+    "ELU": "elu_param { alpha: 0.4 }",
+    "HardSigmoid": "hard_sigmoid_param { alpha: 0.3 }",
+    "HardSwish": "",
+    "Mish": "",
+    "Power": "power_param { power: 3 scale: 0.5 shift: 1 }",
+    "PReLU": "prelu_param { filler { type: 'gaussian' } }",
+    "ReLU": "relu_param { negative_slope: 0.1 }",
+    "Sigmoid": "",
+    "Swish": "swish_param { beta: 1.5 }",
+    "TanH": "",
+    "Threshold": "threshold_param { threshold: 0.3 }",
+}
+
+
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+@pytest.mark.parametrize("channels", [5, 24])
+def test_activations_behind_a_convolution_and_elsewhere(kind: str, channels: int) -> None:
+    how = ACTIVATIONS[kind]
+    text = inputs((2, channels, 5, 3)) + convolution("a", "c", channels)
+    text += layer(kind, "c", "by_it", how) + layer(kind, "a", "of_an_input", how)
+    # By two layers, so that it cannot be joined with the convolution.
+    text += convolution("c", "d", 8) + layer(kind, "by_it", "of_another", how)
+    assert_they_run_it(text)
+
+
+@pytest.mark.parametrize("shape", [(7,), (2, 3, 4), (2, 3, 2, 2, 3)])
+@pytest.mark.parametrize("kind", ["Sigmoid", "Power"])
+def test_activations_of_any_axes(shape: tuple[int, ...], kind: str) -> None:
+    assert_they_run_it(inputs(shape) + layer(kind, "a", "b", ACTIVATIONS[kind]))
+
+
+@pytest.mark.parametrize(
+    "how", ["", "scale: 0.5 shift: -1", "power: 2", "power: 0", "scale: 0 shift: 2 power: 3"]
+)
+@pytest.mark.parametrize("is_behind", [False, True])
+def test_powers(how: str, is_behind: bool) -> None:
+    text = inputs((2, 6, 3, 5)) + (convolution("a", "c", 6) if is_behind else "")
+    text += layer("Power", "c" if is_behind else "a", "p", f"power_param {{ {how} }}")
+    assert_they_run_it(text + convolution("p", "d", 4))
+
+
+SUMS = ["", "coeff: 2 coeff: 1 coeff: -0.5", "coeff: 2 coeff: 3 coeff: -0.5", "operation: MAX"]
+
+
+@pytest.mark.parametrize("how", [*SUMS, "operation: PROD"])
+@pytest.mark.parametrize("channels", [5, 24])
+def test_three_joined_by_eltwise(how: str, channels: int) -> None:
+    shape = (2, channels, 5, 3)
+    text = inputs(shape, shape) + convolution("a", "c", channels) + convolution("b", "d", channels)
+    text += layer("Eltwise", "c a d", "e", f"eltwise_param {{ {how} }}")
+    assert_they_run_it(text)
+
+
+def test_eltwise_of_one_and_of_the_same() -> None:
+    text = inputs((2, 6, 5, 3)) + convolution("a", "c", 6)
+    text += layer("Eltwise", "c", "one", "eltwise_param { coeff: -3 }")
+    text += layer("Eltwise", "c c", "twice") + layer("Eltwise", "one twice twice", "more")
+    assert_they_run_it(text)
+
+
+@pytest.mark.parametrize("channels", [6, 32])
+@pytest.mark.parametrize("kind", ["Scale", "Bias"])
+def test_factors_and_summands_from_a_bottom(kind: str, channels: int) -> None:
+    how = f"{kind.lower()}_param {{ axis: %d }}"
+    text = inputs((3, channels, 5, 4)) + convolution("a", "c", channels)
+    text += layer("Pooling", "c", "p", "pooling_param { pool: AVE global_pooling: true }")
+    text += layer("Flatten", "p", "f") + layer("Sigmoid", "f", "s")
+    text += layer(kind, "c s", "of_each", how % 0) + layer(kind, "c a", "alike", how % 0)
+    assert_they_run_it(text)
+
+
+def test_squeeze_and_excitation() -> None:
+    text = inputs((3, 12, 5, 4)) + convolution("a", "c", 12)
+    text += layer("Pooling", "c", "p", "pooling_param { pool: AVE global_pooling: true }")
+    text += convolution("p", "q", 3) + layer("ReLU", "q", "q2") + convolution("q2", "r", 12)
+    text += layer("Sigmoid", "r", "s") + layer("Axpy", "s c a", "x")
+    text += layer("Mul", "c s", "m") + layer("Add", "s m", "n")
+    assert_they_run_it(text)
+
+
+@pytest.mark.parametrize("transpose", ["true", "false"])
+@pytest.mark.parametrize("axis", [1, 2, 3])
+def test_products_along_any_axis(transpose: str, axis: int) -> None:
+    how = f"inner_product_param {{ num_output: 8 axis: {axis} transpose: {transpose} %s }}"
+    text = inputs((2, 6, 5, 3)) + convolution("a", "c", 6)
+    text += layer("InnerProduct", "c", "p", how % "weight_filler { type: 'gaussian' }")
+    assert_they_run_it(text + layer("TanH", "p", "t"))
+
+
+HEADS = inputs((2, 8, 5, 3)) + "".join(
+    convolution("a", f"c{i}", outputs)
+    + layer("Permute", f"c{i}", f"p{i}", "permute_param { order: 0 order: 2 order: 3 order: 1 }")
+    + layer("Flatten", f"p{i}", f"f{i}", "flatten_param { axis: 1 }")
+    for i, outputs in enumerate((6, 9, 12))
+)
+
+
+def test_heads_of_a_detector() -> None:
+    text = HEADS + layer("Concat", "f0 f1 f2", "all", "concat_param { axis: 1 }")
+    text += layer("Reshape", "all", "apart", "reshape_param { shape { dim: 0 dim: -1 dim: 3 } }")
+    text += layer("Softmax", "apart", "prob", "softmax_param { axis: 2 }")
+    text += layer("Flatten", "prob", "flat", "flatten_param { axis: 1 }")
+    priors = "prior_box_param { min_size: 3 max_size: 7 aspect_ratio: 2 flip: true }"
+    text += "".join(layer("PriorBox", f"c{i} a", f"b{i}", priors) for i in range(2))
+    text += layer("Concat", "b0 b1", "boxes", "concat_param { axis: 2 }")
+    assert_they_run_it(text)
+
+
+@pytest.mark.parametrize("axis", range(4))
+@pytest.mark.parametrize("channels", [5, 16])
+def test_softmax_and_cutting_and_joining_along_any_axis(axis: int, channels: int) -> None:
+    text = inputs((4, channels, 6, 4)) + convolution("a", "c", channels)
+    text += layer("Softmax", "c", "prob", f"softmax_param {{ axis: {axis} }}")
+    text += layer("Slice", "c", "first second", f"slice_param {{ axis: {axis} slice_point: 1 }}")
+    text += layer("Concat", "second a first", "joined", f"concat_param {{ axis: {axis} }}")
+    text += layer("ReLU", "second", "behind") + layer("TanH", "joined", "end")
+    assert_they_run_it(text)
+
+
+def test_parts_are_read_where_they_lie() -> None:
+    text = inputs((2, 24, 6, 5)) + convolution("a", "c", 24) + layer("Slice", "c", "l r")
+    text += layer("ConvolutionDepthwise", "l", "d", "convolution_param { kernel_size: 3 pad: 1 }")
+    text += layer("Concat", "d r", "both") + layer("Slice", "both", "s t u v")
+    text += layer("Concat", "v s", "e") + layer("Flatten", "t", "flat")
+    text += layer("Slice", "a", "x y") + layer("Eltwise", "x y u", "z").replace("u", "l")
+    assert_they_run_it(text)
+
+
+ORDERS = [(0, 2, 3, 1), (0, 3, 1, 2), (0, 1, 3, 2), (3, 2, 1, 0), (0, 2, 1, 3), (1, 0, 2, 3)]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_axes_in_another_order(order: tuple[int, ...]) -> None:
+    how = "permute_param { " + " ".join(f"order: {i}" for i in order) + " }"
+    text = inputs((2, 5, 4, 3)) + convolution("a", "c", 6)
+    text += layer("Permute", "c", "turned", how) + layer("Sigmoid", "turned", "s")
+    text += layer("Permute", "turned", "again", how) + convolution("turned", "d", 4)
+    text += layer("Permute", "a", "of_an_input", how)
+    assert_they_run_it(text)
+
+
+def test_three_axes_in_another_order() -> None:
+    text = inputs((2, 5, 4)) + layer("Permute", "a", "p", "permute_param { order: 0 order: 2 }")
+    text += layer("Softmax", "p", "s") + layer("Softmax", "a", "t", "softmax_param { axis: 0 }")
+    assert_they_run_it(text)
+
+
+REARRANGED = {
+    "ShuffleChannel": "shuffle_channel_param { group: 4 }",
+    "Reorg": "reorg_param { stride: 2 }",
+    "Reorg back": "reorg_param { stride: 2 reverse: true }",
+    "PixelShuffle": "pixel_shuffle_param { upscale_factor: 2 }",
+    "PassThrough": "pass_through_param { block_height: 2 block_width: 3 }",
+    "DepthToSpace": "depth_to_space_param { block_size: 2 data_format: 'DCR' }",
+    "DepthToSpace CRD": "depth_to_space_param { block_size: 2 data_format: 'CRD' }",
+    "DepthToSpace NHWC": "depth_to_space_param { block_size: 1 }",
+    "Tile": "tile_param { axis: 1 tiles: 3 }",
+    "Tile down": "tile_param { axis: 2 tiles: 2 }",
+    "Upsample": "upsample_param { scale: 3 }",
+    "Upsample apart": "upsample_param { scale_h: 1 scale_w: 2 }",
+    "UpsampleDarknet": "upsample_darknet_param { stride: 2 }",
+    "Transpose": "transpose_param { dim: 0 dim: 3 dim: 1 dim: 2 }",
+}
+
+
+@pytest.mark.parametrize("name", REARRANGED)
+def test_numbers_put_elsewhere(name: str) -> None:
+    text = inputs((2, 3, 4, 6)) + convolution("a", "c", 8)
+    text += layer(name.split()[0], "c", "l", REARRANGED[name]) + convolution("l", "d", 5)
+    assert_they_run_it(text)
+
+
+def test_cropping() -> None:
+    text = inputs((2, 6, 7, 9), (2, 6, 4, 5)) + convolution("a", "c", 7)
+    text += layer("Crop", "c b", "d", "crop_param { axis: 2 offset: 1 offset: 3 }")
+    text += layer("Crop", "a b", "e", "crop_param { axis: 2 }") + layer("Eltwise", "e b", "f")
+    assert_they_run_it(text)
+
+
+@pytest.mark.skipif(not llvm.has_short_numbers(), reason="no kernels of short numbers here")
+def test_numbers_may_be_short() -> None:
+    text = inputs((2, 24, 5, 4)) + convolution("a", "c", 24) + layer("Sigmoid", "c", "s")
+    text += layer("Slice", "c", "l r")
+    text += layer("Eltwise", "l r l", "e", "eltwise_param { coeff: 1 coeff: 2 coeff: 1 }")
+    text += layer("UpsampleDarknet", "s", "u", "upsample_darknet_param { stride: 2 }")
+    text += layer("Crop", "u c", "d", "crop_param { offset: 1 }")
+    text += layer("Permute", "e", "p", "permute_param { order: 0 order: 2 order: 3 order: 1 }")
+    text += layer("Flatten", "p", "f") + layer("Concat", "f f", "all")
+    text += layer("Softmax", "c", "q", "softmax_param { axis: 2 }")
+    caffe.set_precision("bfloat16")
+    try:
+        assert_they_run_it(text, 0.02)
+    finally:
+        caffe.set_precision("float32")
