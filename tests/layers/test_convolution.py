@@ -6,14 +6,18 @@ import itertools
 import math
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import torch
 
 import caffe
+from caffe import onednn
 from caffe.errors import CaffeError, NetError
 from tests.helpers.places import REPOSITORY
-from tests.helpers.running import SEEDS, close, feed, layer_net, run
+from tests.helpers.precision import needs_bfloat16
+from tests.helpers.running import SEEDS, close, feed, layer_net, lone_layer, run
 
 
 def convolve(
@@ -275,6 +279,70 @@ def test_padding_given_twice_is_refused() -> None:
     text = 'type: "Convolution" convolution_param { num_output: 1 kernel_size: 3 pad: 1 pad_l: 1 }'
     with pytest.raises(NetError, match="not both"):
         run(text, np.ones((1, 1, 5, 5)))
+
+
+# Those of which oneDNN's kernels for AVX-512 take other numbers than those of the windows.
+ONE_COLUMN = [
+    # Channels, height and width, kernel, stride, pad.
+    (1, (11, 3), (2, 2), (1, 3), (0, 0)),
+    (1, (9, 4), (5, 2), (1, 5), (2, 0)),
+    (1, (10, 1), (3, 3), (1, 2), (0, 1)),
+]
+
+
+@pytest.fixture(params=["layerwise", "torch", "onednn", "openvino"])
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    if request.param == "openvino":
+        pytest.importorskip("openvino")
+    if request.param == "onednn" and not onednn.joins_graphs():
+        pytest.skip("this PyTorch hands no graphs to oneDNN")
+    caffe.set_engine(request.param)
+    yield request.param
+    caffe.set_engine("auto")
+    caffe.set_precision("float32")
+
+
+def one_column(rng: np.random.Generator, geometry: tuple) -> tuple[np.ndarray, np.ndarray, str]:
+    """Pictures, weights and the layer's text."""
+    channels, spatial, kernel, stride, pad = geometry
+    x = rng.normal(size=(7, channels, *spatial))
+    weight = rng.normal(size=(4, channels, *kernel)) / math.sqrt(channels * math.prod(kernel))
+    sizes = (("kernel", kernel), ("stride", stride), ("pad", pad))
+    text = " ".join(f"{name}_h: {size[0]} {name}_w: {size[1]}" for name, size in sizes)
+    text = f"convolution_param {{ num_output: 4 bias_term: false {text} }}"
+    return x, weight, text
+
+
+@pytest.mark.parametrize("geometry", ONE_COLUMN)
+def test_results_of_one_column_at_a_stride(geometry: tuple, engine: str) -> None:
+    _, _, _, stride, pad = geometry
+    x, weight, text = one_column(np.random.default_rng(0), geometry)
+    (found,) = run(f'type: "Convolution" {text}', x, params=[weight])
+    close(found, np.stack([convolve(one, weight, stride, pad, (1, 1), 1) for one in x]))
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("geometry", [*ONE_COLUMN, (16, (4, 4), (2, 4), (2, 4), (0, 0))])
+def test_results_of_one_column_in_short_numbers(geometry: tuple, engine: str) -> None:
+    if engine == "onednn":
+        pytest.skip("it computes in float32 alone")
+    _, _, _, stride, pad = geometry
+    x, weight, text = one_column(np.random.default_rng(0), geometry)
+    caffe.set_precision("bfloat16")
+    (found,) = run(f'type: "Convolution" {text}', x, params=[weight])
+    wanted = np.stack([convolve(one, weight, stride, pad, (1, 1), 1) for one in x])
+    np.testing.assert_allclose(found, wanted, atol=0.02 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("geometry", ONE_COLUMN)
+def test_results_of_one_column_of_pictures_by_rows(geometry: tuple) -> None:
+    _, _, _, stride, pad = geometry
+    x, weight, text = one_column(np.random.default_rng(0), geometry)
+    text = f'name: "layer" type: "Convolution" bottom: "x" top: "y" {text}'
+    layer = lone_layer(text, [x.shape])
+    rows = torch.from_numpy(x.transpose(0, 2, 3, 1).astype("f4")).permute(0, 3, 1, 2)
+    (found,) = layer.forward(rows, torch.from_numpy(weight).float())
+    close(found.numpy(), np.stack([convolve(one, weight, stride, pad, (1, 1), 1) for one in x]))
 
 
 IN_PADDING = """

@@ -48,6 +48,21 @@ def test_gradients_are_those_of_autograd(case: str, is_last: bool) -> None:
         torch.testing.assert_close(gradient, wanted, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("channels", [1, 4])
+def test_gradients_of_what_spreads_one_column(channels: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(7, 10, 1, channels, generator=generator).permute(0, 3, 1, 2).requires_grad_()
+    weight = torch.randn(channels, 1, 2, 3, generator=generator, requires_grad=True)
+    y = F.conv_transpose2d(x.double(), weight.double(), None, (1, 2))
+    diff = torch.randn(7, 11, 3, 1, generator=generator).permute(0, 3, 1, 2)
+    expected = torch.autograd.grad(y, (x, weight), diff.double())
+    convolved = Convolved((1, 2), (0, 0), (1, 1), 1, transposed=True)
+    given = diff, x.detach(), weight.detach()
+    *found, _ = convolved.gradients(*given, False, [True, True, False])
+    for gradient, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(gradient, wanted, rtol=1e-5, atol=1e-4)
+
+
 @pytest.mark.parametrize("most", [0, 2**18, 2**24])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_first_layers_windows_are_laid_out_as_many_at_a_time_as_fit(

@@ -13,7 +13,7 @@ from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import LayerParameter
 from ..pytorch import F, torch
-from .convolution_in_training import Convolved
+from .convolution_in_training import Convolved, spreading
 from .layer import Layer, Parameter, Tensors, register
 from .reach import Alignment, Along, Reach
 from .translation import Graph, Value, openvino
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 KNOWN_AXES = (1, 2, 3)
 """Over how many axes PyTorch has a convolution of its own."""
+
+MISREAD_CHANNELS = 32
+"""How many channels of a window oneDNN reads right, however wide the results are."""
 
 
 class Kernels(Windowed[C]):
@@ -142,8 +145,8 @@ class Convolution(Kernels[C]):
     def apply(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if len(self.kernel) in KNOWN_AXES:
             convolve = (F.conv1d, F.conv2d, F.conv3d)[len(self.kernel) - 1]
-            x, pad = self._padded(self.reaching(x))
-            return convolve(x, weight, bias, self.stride, pad, self.dilation, self.param.group)
+            x, stride, pad = self._placed(self.reaching(x))
+            return convolve(x, weight, bias, stride, pad, self.dilation, self.param.group)
         # Any other number of axes (none among them): as a product with the windows.
         group, axes = self.param.group, len(self.kernel)
         windows = self.windows(x)
@@ -162,12 +165,30 @@ class Convolution(Kernels[C]):
         """
         return any(p >= e for p, e in zip(self.pad, self.extent, strict=True))
 
-    def _padded(self, x: Tensor) -> tuple[Tensor, Shape]:
-        """Return what is convolved, and the padding that it still needs."""
-        if not self.has_windows_in_padding:
-            return x, self.pad
-        sides = [p for pad in reversed(self.pad) for p in (pad, pad)]
-        return F.pad(x, sides), (0,) * len(self.pad)
+    def _placed(self, x: Tensor) -> tuple[Tensor, Shape, Shape]:
+        """Return what is convolved, with which strides, and the padding that it still needs."""
+        stride, pad = self.stride, self.pad
+        if self.has_windows_in_padding:
+            x = F.pad(x, [p for n in reversed(pad) for p in (n, n)])
+            pad = (0,) * len(pad)
+        if stride and stride[-1] > max(1, x.shape[-1] + 2 * pad[-1] - self.extent[-1]):
+            # One column takes no stride: see `is_misread`.
+            sides = pad[-1], self.extent[-1] - pad[-1] - x.shape[-1]
+            x = F.pad(x, sides) if any(sides) else x
+            stride, pad = (*stride[:-1], 1), (*pad[:-1], 0)
+        return x, stride, pad
+
+    def is_misread(self, bottom: Shape) -> bool:
+        """Whether oneDNN, which OpenVINO has too, takes other numbers than those of the windows.
+
+        With AVX-512 and channels last it does where the results are one column wide at a stride:
+        of one channel, and in short numbers of some more.
+        """
+        if len(self.stride) < 2 or self.stride[-1] == 1 or self.out_sizes(bottom[2:])[-1] > 1:
+            return False
+        if mode.precision() != torch.float32:
+            return self.channels // self.param.group < MISREAD_CHANNELS
+        return self.channels == self.stride[-2] == 1
 
 
 class PaddedConvolution(Convolution):
@@ -271,7 +292,7 @@ def _not_convolution(layer: Convolution, *bottoms: Shape) -> str | None:
     if has_some and (any(d > 1 for d in layer.dilation) or layer.weight_shape()[1] == 1):
         # Of one channel, OpenVINO computes otherwise what lies far from the picture.
         return "windows in the padding"
-    return None
+    return "results of one column at a stride" if layer.is_misread(bottoms[0]) else None
 
 
 @openvino.rule(Convolution, PaddedConvolution, ConvolutionDepthwise, unless=_not_convolution)
@@ -339,7 +360,8 @@ class Deconvolution(Kernels):
         group, axes = self.param.group, len(self.kernel)
         if axes in KNOWN_AXES:
             deconvolve = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[axes - 1]
-            return deconvolve(x, weight, bias, self.stride, self.pad, 0, group, self.dilation)
+            stride = spreading(self.stride, x)
+            return deconvolve(x, weight, bias, stride, self.pad, 0, group, self.dilation)
         # Any other number of axes (none among them): each product added where its window lies.
         sizes = x.shape[2:]
         columns = torch.matmul(

@@ -116,9 +116,10 @@ class Convolved:
     ) -> list[Tensor | None]:
         if not any(needs):
             return [None] * len(needs)
+        stride = spreading(self.stride, x) if self.transposed else self.stride
         found = torch.ops.aten.convolution_backward.default(
             *(diff, x, weight, [diff.shape[1]] if bias else None),
-            *(self.stride, self.pad, self.dilation),
+            *(stride, self.pad, self.dilation),
             *(self.transposed, [0] * len(self.stride), self.group, list(needs)),
         )
         # Some of PyTorch's kernels give more than what was asked for.
@@ -153,6 +154,14 @@ class Convolved:
             and math.prod(weight.shape[2:]) > 1
             and weight.shape[1] >= MANY_CHANNELS
         )
+
+
+def spreading(stride: Shape, x: Tensor) -> Shape:
+    """Return a transposed convolution's strides: it takes none from a single column.
+
+    Its gradient would be misread, see `Convolution.is_misread`.
+    """
+    return (*stride[:-1], 1) if x.shape[-1] == 1 else stride
 
 
 def _rows(x: Tensor) -> Tensor:

@@ -207,6 +207,8 @@ def _not_plain(layer: Convolution, step: Step, settings: Settings) -> str | None
         return "padding of its own for each side"
     if layer.has_windows_in_padding and any(d > 1 for d in layer.dilation):
         return "dilated windows in the padding"
+    if settings.store is None and layer.is_misread(step.bottoms[0].shape):
+        return "results of one column at a stride"
     sizes = zip(
         step.bottoms[0].shape[2:], step.tops[0].shape[2:], layer.pad, layer.extent, layer.stride,
         strict=True,
