@@ -218,6 +218,66 @@ def test_cropping() -> None:
     assert_they_run_it(text)
 
 
+DECONVOLUTIONS = {
+    "doubling": "num_output: 5 kernel_size: 4 stride: 2 pad: 1",
+    "of odd kernels": "num_output: 5 kernel_size: 3 stride: 2 pad: 1 bias_term: false",
+    "of other sides": "num_output: 8 kernel_h: 5 kernel_w: 2 stride_h: 2 stride_w: 3 pad_h: 2 pad_w: 0",
+    "of small kernels": "num_output: 4 kernel_size: 1 stride: 3",
+    "without a stride": "num_output: 4 kernel_size: 3 pad: 1",
+    "of groups": "num_output: 8 kernel_size: 4 stride: 2 pad: 1 group: 2",
+    "far": "num_output: 3 kernel_size: 16 stride: 8 pad: 4",
+    "by channel": "num_output: 6 kernel_size: 4 stride: 2 pad: 1 group: 6",
+    "by channel, far": "num_output: 6 kernel_size: 9 stride: 4 group: 6 bias_term: false",
+}
+
+
+@pytest.mark.parametrize("how", DECONVOLUTIONS)
+@pytest.mark.parametrize("size", [(5, 4), (1, 7)])
+def test_deconvolutions(how: str, size: tuple[int, int]) -> None:
+    fillers = "weight_filler { type: 'gaussian' } bias_filler { type: 'gaussian' }"
+    param = f"convolution_param {{ {DECONVOLUTIONS[how]} {fillers} }}"
+    text = inputs((2, 6, *size)) + convolution("a", "c", 6)
+    text += layer("Deconvolution", "c", "d", param) + layer("Deconvolution", "a", "e", param)
+    assert_they_run_it(text + layer("Eltwise", "d e", "s") + layer("ReLU", "d", "r"))
+
+
+RESIZED = {
+    "Interp": "interp_param { zoom_factor: 3 }",
+    "Interp smaller": "interp_param { shrink_factor: 2 pad_beg: -1 }",
+    "Interp to a size": "interp_param { height: 9 width: 1 pad_end: -2 }",
+    "ResizeBilinear": "resize_bilinear_param { %s align_corners: true }",
+    "ResizeBilinear of halves": "resize_bilinear_param { %s half_pixel_centers: true }",
+    "ResizeNearestNeighbor": "resize_nearest_neighbor_param { %s }",
+}
+
+
+@pytest.mark.parametrize("name", RESIZED)
+@pytest.mark.parametrize("channels", [5, 16])
+def test_pictures_of_another_size(name: str, channels: int) -> None:
+    how = RESIZED[name].replace("%s", "data_format: 'NCHW' output_height: 7 output_width: 11")
+    text = inputs((2, 3, 5, 6)) + convolution("a", "c", channels)
+    assert_they_run_it(text + layer(name.split()[0], "c", "l", how))
+
+
+@pytest.mark.parametrize("across", ["true", "false"])
+@pytest.mark.parametrize("shared", ["true", "false"])
+def test_normalizing(across: str, shared: str) -> None:
+    how = f"across_spatial: {across} channel_shared: {shared} scale_filler {{ type: 'gaussian' }}"
+    text = inputs((2, 12, 5, 3)) + convolution("a", "c", 12) + layer("Slice", "c", "l r")
+    text += "".join(
+        layer("Normalize", bottom, f"of_{bottom}", f"norm_param {{ {how} }}") for bottom in "cla"
+    )
+    assert_they_run_it(text)
+
+
+@pytest.mark.parametrize("kernel", ["kernel_size: 13 stride: 1 pad: 6", "global_pooling: true"])
+def test_maxima_of_large_windows(kernel: str) -> None:
+    text = inputs((2, 6, 17, 9)) + convolution("a", "c", 6)
+    text += layer("Pooling", "c", "p", f"pooling_param {{ {kernel} }}")
+    how = "pooling_param { kernel_h: 7 kernel_w: 5 stride_h: 3 stride_w: 2 pad_h: 0 pad_w: 1 }"
+    assert_they_run_it(text + layer("Pooling", "c", "q", how))
+
+
 @pytest.mark.skipif(not llvm.has_short_numbers(), reason="no kernels of short numbers here")
 def test_numbers_may_be_short() -> None:
     text = inputs((2, 24, 5, 4)) + convolution("a", "c", 24) + layer("Sigmoid", "c", "s")

@@ -114,6 +114,11 @@ class Code:
         start, stop = (self.divide(bound, parts)[0] for bound in bounds)
         return start, stop
 
+    def number(self, address: Number) -> Number:
+        """Return the whole number that lies at an address."""
+        pointer = self._value(f"inttoptr i64 {address} to ptr")
+        return Number(self._value(f"load i64, ptr {pointer}"))
+
     def clamped(self, a: Number | int, size: Number) -> Number:
         """Return a, or of 0 to size - 1 what is next to it."""
         return self.least(self.most(a, 0), self.subtract(size, 1))

@@ -390,17 +390,22 @@ class ResizeBilinear(Resize[ResizeBilinearParameter]):
             points = points * self.step(old, new)
         return points
 
+    def between(self, old: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return between which two places the top's lie, and the second one's share."""
+        points = self._points(old, new)
+        below = np.floor(points)
+        lower = np.clip(below, 0, None).astype(np.int64)
+        upper = np.minimum(np.ceil(points).astype(np.int64), old - 1)
+        return lower, upper, points - below
+
     def forward(self, x: Tensor) -> Tensor:
         for axis, new in self.sizes(tuple(x.shape)).items():
-            old = x.shape[axis]
-            points = self._points(old, new)
-            below = np.floor(points)
-            lower = torch.from_numpy(np.clip(below, 0, None).astype(np.int64)).to(x.device)
-            upper = np.minimum(np.ceil(points).astype(np.int64), old - 1)
-            share = torch.from_numpy(points - below).to(x)
-            share = share.view(-1, *[1] * (x.dim() - axis - 1))
-            first = x.index_select(axis, lower)
-            second = x.index_select(axis, torch.from_numpy(upper).to(x.device))
+            lower, upper, shares = self.between(x.shape[axis], new)
+            share = torch.from_numpy(shares).to(x).view(-1, *[1] * (x.dim() - axis - 1))
+            first, second = (
+                x.index_select(axis, torch.from_numpy(places).to(x.device))
+                for places in (lower, upper)
+            )
             x = first + (second - first) * share
         return x
 
@@ -411,14 +416,18 @@ class ResizeNearestNeighbor(Resize[ResizeNearestNeighborParameter]):
 
     message = "resize_nearest_neighbor_param"
 
-    def forward(self, x: Tensor) -> Tensor:
+    def between(self, old: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return which places the top has, twice, and none for the second one's share."""
         half = np.float32(0.5)
+        index = np.arange(new, dtype=np.float32)
+        points = (index + half * self.param.half_pixel_centers) * self.step(old, new)
+        if self.param.align_corners:
+            points = points + half
+        places = np.clip(np.floor(points).astype(np.int64), 0, old - 1)
+        return places, places, np.zeros(new, np.float32)
+
+    def forward(self, x: Tensor) -> Tensor:
         for axis, new in self.sizes(tuple(x.shape)).items():
-            old = x.shape[axis]
-            index = np.arange(new, dtype=np.float32)
-            points = (index + half * self.param.half_pixel_centers) * self.step(old, new)
-            if self.param.align_corners:
-                points = points + half
-            places = np.clip(np.floor(points).astype(np.int64), 0, old - 1)
+            places, *_ = self.between(x.shape[axis], new)
             x = x.index_select(axis, torch.from_numpy(places).to(x.device))
         return x

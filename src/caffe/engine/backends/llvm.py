@@ -20,17 +20,10 @@ from ...layers.layer import Layer, as_tensors
 from ...memory.blob import Shape
 from ...pytorch import torch
 from ..plan.operation import Operation, Part
-from . import llvm_elementwise, llvm_layers  # noqa: F401 (their rules enter)
+from . import llvm_elementwise, llvm_enlarging, llvm_layers  # noqa: F401 (their rules enter)
 from .libraries import CleanErrors, FromArrays, Library, are_finite, name_of, refusal
-from .llvm_nodes import (
-    ConvolutionNode,
-    CopyNode,
-    LayingNode,
-    Linear,
-    Node,
-    PointwiseNode,
-    Tiles,
-)
+from .llvm_nodes import ConvolutionNode, Linear, Node, PointwiseNode, Tiles
+from .llvm_places import CopyNode, LayingNode
 from .llvm_rules import ANY_ORDER, llvm
 from .llvm_shapes import FLOAT32_ALONE
 from .llvm_values import Arena, Value

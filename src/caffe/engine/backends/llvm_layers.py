@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from ...compiled import depthwise, max_pooling
 from ...compiled.convolving import Windows
@@ -12,14 +13,20 @@ from ...layers.axes import picture_size
 from ...layers.convolution import Convolution, ConvolutionDepthwise, PaddedConvolution
 from ...layers.inner_product import InnerProduct
 from ...layers.lrn import LRN
+from ...layers.normalization import Normalize
 from ...layers.pooling import AVE, MAX, STOCHASTIC, Pooling
 from ...memory.blob import Shape
-from .llvm_nodes import ConvolutionNode, InnerProductNode, NormalizingNode, PoolingNode
-from .llvm_rules import Graph, in_any_order, llvm, no_vectors
+from .llvm_nodes import (
+    ConvolutionNode,
+    InnerProductNode,
+    LengthNode,
+    NormalizingNode,
+    PointwiseNode,
+    PoolingNode,
+)
+from .llvm_places import CopyNode
+from .llvm_rules import MOST_GROUPS, Graph, in_any_order, llvm, no_vectors
 from .llvm_values import Value
-
-MOST_GROUPS = 8
-"""How many groups of channels a convolution may have: each is a product by itself."""
 
 
 def _not_plain(layer: Convolution, *shapes: Shape) -> str | None:
@@ -65,7 +72,7 @@ def _not_pooled(layer: Pooling, shape: Shape) -> str | None:
     windows = layer.windows(height, width)
     if not bool((windows.counts(height, width, padding_counts=False) > 0).all()):
         return "windows in the padding"
-    if layer.param.pool == MAX and windows.kernel[0] * windows.kernel[1] > max_pooling.MOST_PIXELS:
+    if layer.param.pool == MAX and max(windows.kernel) > max_pooling.MOST_PIXELS:
         return "large windows"
     return None
 
@@ -77,7 +84,27 @@ def _pooling(layer: Pooling, graph: Graph, top: Value, x: Value) -> None:
     shares = None
     if layer.param.pool != MAX:
         shares = 1 / found.counts(*x.size, padding_counts=layer.param.pool == AVE).double()
+    elif math.prod(found.kernel) > max_pooling.MOST_PIXELS:
+        # Each window's lines first, and then the lines' maxima.
+        lines = x.alike((*x.shape[:3], top.shape[3]))
+        down, across = (
+            replace(
+                windows,
+                kernel=_along(axis, found.kernel, 1),
+                stride=_along(axis, found.stride, 1),
+                pad=_along(axis, found.pad, 0),
+                results=one.size,
+            )
+            for axis, one in ((0, top), (1, lines))
+        )
+        graph.add(PoolingNode(x, lines, across, None))
+        x, windows = lines, down
     graph.add(PoolingNode(x, top, windows, shares))
+
+
+def _along(axis: int, pair: tuple[int, int], other: int) -> tuple[int, int]:
+    """A pair of which one is another number, but for the axis."""
+    return (pair[0], other) if axis == 0 else (other, pair[1])
 
 
 def _not_across(layer: LRN, shape: Shape) -> str | None:
@@ -95,3 +122,27 @@ def _not_across(layer: LRN, shape: Shape) -> str | None:
 def _lrn(layer: LRN, graph: Graph, top: Value, x: Value) -> None:
     param = layer.param
     graph.add(NormalizingNode(x, top, param.local_size, param.alpha, param.k))
+
+
+def _has_no_lengths(layer: Normalize, shape: Shape) -> str | None:
+    is_known = len(shape) in (2, 4)
+    return None if is_known else "channels that are neither the last axis nor those of pictures"
+
+
+@llvm.rule(Normalize, unless=_has_no_lengths)
+def _normalized(layer: Normalize, graph: Graph, top: Value, x: Value) -> None:
+    factors = graph.parameters(layer)[0].reshape(-1).expand(x.channels)
+    if not layer.param.across_spatial:
+        graph.add(LengthNode(x, top, layer.param.eps, factors))
+        return
+    x = graph.rows(x)
+    if not x.is_dense:
+        dense = x.alike(x.shape)
+        graph.add(CopyNode([x], dense))
+        x = dense
+    # In which order a picture's numbers lie makes no difference.
+    whole = x.seen_as((x.shape[0], math.prod(x.shape[1:])))
+    made, same = whole.alike(whole.shape), x.alike(x.shape)
+    graph.add(LengthNode(whole, made, layer.param.eps, factors.new_ones(whole.channels)))
+    same.see(made)
+    graph.add(PointwiseNode([same], top, "", factors))

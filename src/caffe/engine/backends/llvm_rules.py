@@ -47,6 +47,9 @@ class Graph(Protocol):
         ...
 
 
+MOST_GROUPS = 8
+"""How many groups of channels a convolution may have: each is a product by itself."""
+
 Rule = Callable[..., None]
 
 llvm: Rules[Rule] = Rules("form for LLVM")

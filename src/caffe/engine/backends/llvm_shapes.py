@@ -20,7 +20,8 @@ from ...layers.shape import Concat, Crop, Slice, Tile
 from ...layers.softmax import Softmax
 from ...memory.blob import Shape
 from ...pytorch import torch
-from .llvm_nodes import ConcatNode, CopyNode, SoftmaxNode
+from .llvm_nodes import SoftmaxNode
+from .llvm_places import ConcatNode, CopyNode
 from .llvm_rules import Graph, in_any_order, llvm
 from .llvm_values import Value
 
