@@ -129,6 +129,14 @@ def test_what_is_done_to_each_channel(channels: int, step: int) -> None:
     found.assert_equal(wanted.permute(0, 2, 3, 1), ROUNDED)
 
 
+def test_the_largest_of_no_numbers_is_finite() -> None:
+    x = torch.full((1, 3, 3, 16), torch.nan, dtype=torch.bfloat16)
+    found = Inside(1, 1, 1, 16, short=True)
+    most = MaxPooling((3, 3), (1, 1), (0, 0), 16, short=True)
+    most.job(lying(x), (3, 3), 1, found.rows, (1, 1)).run()
+    assert (found.place == torch.finfo(torch.bfloat16).min).all()
+
+
 @pytest.mark.parametrize("channels", [4, 8, 48])
 def test_each_pixel_by_itself(channels: int) -> None:
     x, other = rows(30, channels, short=True), rows(30, channels, short=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 import caffe
 from caffe.errors import CaffeError
+from tests.helpers.precision import needs_bfloat16
 from tests.helpers.running import SEEDS, close, feed, layer_net, run
 
 LOWEST = -np.finfo(np.float32).max
@@ -96,6 +98,34 @@ def test_max_passes_over_what_is_not_a_number(settings: str) -> None:
     rest = net.blobs["t1"].data != 1
     assert (net.blobs["t1"].data[rest] == -1).all()
     assert (net.blobs["t0"].data[rest] == LOWEST).all()
+
+
+@pytest.fixture
+def in_bfloat16() -> Iterator[None]:
+    caffe.set_precision("bfloat16")
+    yield
+    caffe.set_precision("float32")
+
+
+@needs_bfloat16
+@pytest.mark.filterwarnings("ignore::caffe.CaffeWarning")
+@pytest.mark.usefixtures("in_bfloat16")
+@pytest.mark.parametrize(
+    "settings", ["kernel_size: 3 stride: 2", "kernel_size: 2 stride: 3", "kernel_size: 2 pad_r: 1"]
+)
+def test_the_largest_of_short_numbers(settings: str) -> None:
+    layer = f'type: "Pooling" pooling_param {{ {settings} }}'
+    net = layer_net(layer, [(1, 1, 36, 36)], tops=2)
+    x = np.random.default_rng(0).permutation(36 * 36).reshape(36, 36) % 255
+    net.blobs["b0"].data[...] = x
+    net.forward()
+    values, places = net.blobs["t0"].data, net.blobs["t1"].data.astype(int)
+    # The last windows of a stride that is longer than they are lie behind the picture.
+    assert (places >= 0).mean() > 0.8
+    assert (x.flatten()[places] == values)[places >= 0].all()
+    net.blobs["b0"].data[...] = np.nan
+    net.forward()
+    assert np.isfinite(net.blobs["t0"].data).all()
 
 
 def test_infinity_beside_nan_is_the_largest_and_gets_the_gradient() -> None:

@@ -30,7 +30,7 @@ MOST_PIXELS = 25
 
 
 class MaxPooling:
-    """The largest number in each window: -FLT_MAX, or any that is larger; NaN is not.
+    """The largest number in each window: the lowest finite one, or any that is larger; NaN is not.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class MaxPooling:
 def _text(kernel: tuple[int, int], width: int, is_whole: bool, short: bool) -> str:
     code = Code(FIELDS, width, short)
     given = code.given
-    lowest = code.constant(torch.finfo(torch.float32).min)
+    lowest = code.constant(torch.finfo(torch.bfloat16 if short else torch.float32).min)
     row_bytes = code.multiply(given["width"], given["step"])
     with code.shared(given["count"]) as i:
         picture, row = code.divide(i, given["rows"])

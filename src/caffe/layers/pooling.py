@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MAX, AVE, STOCHASTIC = PoolingParameter.MAX, PoolingParameter.AVE, PoolingParameter.STOCHASTIC
 LOWEST = -float(np.finfo(np.float32).max)
-"""What MAX starts from: a window without any larger value gives this."""
+"""What MAX starts from: a window without any larger value gives this; see `lowest`."""
 
 SMALLEST = float(np.finfo(np.float32).tiny)
 
@@ -88,12 +88,18 @@ class Windows:
         return sides[0][:, None] * sides[1][None, :]
 
 
+def lowest(x: Tensor) -> float:
+    """Return what MAX starts from among such numbers: the short ones do not go so far."""
+    return max(LOWEST, torch.finfo(x.dtype).min)
+
+
 def max_pool(x: Tensor, windows: Windows) -> tuple[Tensor, Tensor]:
     """Return each window's largest value, and its place (h * width + w; -1 for no place)."""
     height, width = x.shape[2:]
+    least = lowest(x)
     is_asked_later = put_off() is not None
     if is_asked_later:
-        x = torch.where(x > LOWEST, x, LOWEST)
+        x = torch.where(x > least, x, least)
     if windows.suits_torch(height, width):
         values, places = F.max_pool2d(
             x,
@@ -104,25 +110,30 @@ def max_pool(x: Tensor, windows: Windows) -> tuple[Tensor, Tensor]:
             return_indices=True,
         )
     else:
-        fitted = windows.fitted(x, LOWEST)
+        fitted = windows.fitted(x, least)
         values, places = F.max_pool2d(fitted, windows.kernel, windows.stride, return_indices=True)
         row = places.div(fitted.shape[3], rounding_mode="floor") - windows.pad[0]
         column = places % fitted.shape[3] - windows.pad[1]
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-        places = torch.where(inside & (values > LOWEST), row * width + column, -1)
+        places = torch.where(inside & (values > least), row * width + column, -1)
     if is_asked_later:
-        return values, torch.where(values > LOWEST, places, -1)
+        return values, torch.where(values > least, places, -1)
     # Whoever records this (torch.export) shows no values.
     if not torch.compiler.is_compiling() and not _are_numbers(values):
         # Caffe's comparison passes over what is not a number, and over minus infinity.
-        values, places = max_pool(torch.where(x > LOWEST, x, LOWEST), windows)
-        places = torch.where(values > LOWEST, places, -1)
+        values, places = max_pool(torch.where(x > least, x, least), windows)
+        places = torch.where(values > least, places, -1)
     return values, places
+
+
+def _as_numbers(places: Tensor, x: Tensor) -> Tensor:
+    """Places as a top of such numbers: the short ones cannot tell those behind 256 apart."""
+    return places.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _are_numbers(values: Tensor) -> bool:
     """Whether no value is NaN or minus infinity, by their least: a mask would be written first."""
-    return not values.numel() or bool(values.detach().amin() >= LOWEST)
+    return not values.numel() or bool(values.detach().amin() >= lowest(values))
 
 
 def average_pool(x: Tensor, windows: Windows, padding_counts: bool = True) -> Tensor:
@@ -256,7 +267,7 @@ class Pooling(Layer[PoolingParameter]):
         windows = self.windows(*x.shape[2:])
         if self.param.pool == MAX:
             values, places = max_pool(x, windows)
-            return values if len(self.layer_param.top) < 2 else (values, places.to(x.dtype))
+            return values if len(self.layer_param.top) < 2 else (values, _as_numbers(places, x))
         if self.param.pool == STOCHASTIC:
             return self._stochastic(x, windows, self.runs_again)
         return average_pool(x, windows, padding_counts=self.param.pool == AVE)
@@ -345,7 +356,7 @@ class PaddedPooling(Pooling):
         sides = self._sides(height, width)
         rows, columns = self._out_sizes(height, width)
         kept = (..., slice(rows), slice(columns))
-        padded = F.pad(x, sides, value=LOWEST if self.param.pool == MAX else 0)
+        padded = F.pad(x, sides, value=lowest(x) if self.param.pool == MAX else 0)
         windows = self.windows(*padded.shape[2:])
         if self.param.pool == MAX:
             values, places = max_pool(padded, windows)
@@ -354,7 +365,7 @@ class PaddedPooling(Pooling):
             row = places.div(padded.shape[3], rounding_mode="floor") - sides[2]
             column = places % padded.shape[3] - sides[0]
             inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-            places = torch.where(inside, row * width + column, -1).to(x.dtype)
+            places = _as_numbers(torch.where(inside, row * width + column, -1), x)
             return values[kept], places[kept]
         mean = average_pool(padded, windows)
         if self.param.pool == AVE:

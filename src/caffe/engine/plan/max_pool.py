@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ...compiled.llvm import width_for
 from ...compiled.max_pooling import MOST_PIXELS, MaxPooling
 from ...layers.layer import as_tensors
-from ...layers.pooling import LOWEST, MAX, Pooling
+from ...layers.pooling import MAX, Pooling, lowest
 from ...pytorch import torch
 from ..steps import Step
 from .builder import Builder
@@ -42,8 +42,9 @@ class MaxPoolOperation(Operation):
         x = self.bottom(values, values[self.reads[0]].dtype)
         if self._store is not None:
             # To ask for the least value would make this thread wait for the GPU.
+            least = lowest(x)
             values[self.writes[0]] = torch.max_pool2d(
-                torch.where(x > LOWEST, x, LOWEST), *self._arguments
+                torch.where(x > least, x, least), *self._arguments
             )
             return
         if self._kernel is None and self._may_compile:
@@ -70,7 +71,7 @@ class MaxPoolOperation(Operation):
     def _by_operator(self, x: Tensor) -> Tensor:
         y = torch.max_pool2d(x, *self._arguments)
         # A minimum is one pass over the values, and not a number if one of them is not.
-        if not y.amin().item() >= LOWEST:
+        if not y.amin().item() >= lowest(y):
             # What is not a number, or minus infinity, the layer itself knows how to treat.
             y = as_tensors(self._layer.forward(x))[0]
         return y
