@@ -66,6 +66,14 @@ def test_nets_are_run_as_one(channels: int, group: int) -> None:
     np.testing.assert_allclose(prob.sum(1), 1, atol=0.01)
 
 
+def test_weights_of_one_output_that_lie_transposed() -> None:
+    text = inputs((3, 6)) + (
+        "layer { name: 'ip' type: 'InnerProduct' bottom: 'a' top: 'ip' inner_product_param {"
+        " num_output: 1 transpose: true weight_filler { type: 'gaussian' } } }"
+    )
+    assert_the_layers_blobs(caffe.Net(text, caffe.TEST), 0.02)
+
+
 def test_a_number_that_is_none_is_no_other() -> None:
     net = caffe.Net(inputs((1, 4, 4, 4)) + convolution("c", "a", "num_output: 4 kernel_size: 3"), 1)
     net.blobs["a"].data[...] = 3e38

@@ -277,7 +277,8 @@ def paired(weights: Tensor) -> Tensor:
     """Return weights, (..., input), as short numbers, two in each place; a 0 may be the last."""
     if weights.shape[-1] % 2:
         weights = F.pad(weights, (0, 1))
-    return weights.bfloat16().contiguous().view(torch.float32)
+    numbers = weights.bfloat16().flatten().view(torch.float32)
+    return numbers.view(*weights.shape[:-1], -1)
 
 
 @dataclass
