@@ -95,6 +95,7 @@ def test_three_joined_by_eltwise(how: str, channels: int) -> None:
 def test_eltwise_of_one_and_of_the_same() -> None:
     text = inputs((2, 6, 5, 3)) + convolution("a", "c", 6)
     text += layer("Eltwise", "c", "one", "eltwise_param { coeff: -3 }")
+    text += layer("Eltwise", "c", "same", "eltwise_param { coeff: 1 }")
     text += layer("Eltwise", "c c", "twice") + layer("Eltwise", "one twice twice", "more")
     assert_they_run_it(text)
 
@@ -221,7 +222,7 @@ def test_cropping() -> None:
 DECONVOLUTIONS = {
     "doubling": "num_output: 5 kernel_size: 4 stride: 2 pad: 1",
     "of odd kernels": "num_output: 5 kernel_size: 3 stride: 2 pad: 1 bias_term: false",
-    "of other sides": "num_output: 8 kernel_h: 5 kernel_w: 2 stride_h: 2 stride_w: 3 pad_h: 2 pad_w: 0",
+    "of other sides": "num_output: 8 kernel_h: 5 kernel_w: 2 stride_h: 2 stride_w: 3 pad_h: 2",
     "of small kernels": "num_output: 4 kernel_size: 1 stride: 3",
     "without a stride": "num_output: 4 kernel_size: 3 pad: 1",
     "of groups": "num_output: 8 kernel_size: 4 stride: 2 pad: 1 group: 2",

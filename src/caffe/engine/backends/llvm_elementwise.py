@@ -131,7 +131,7 @@ def _add_up(graph: Graph, top: Value, xs: Sequence[Value], factors: Sequence[flo
     """Sum values, each times its factor; one whose factor is 1 comes first, if there is any."""
     pairs = zip(xs, factors, strict=True)
     (total, factor), *others = sorted(pairs, key=lambda pair: pair[1] != 1)
-    if factor != 1:
+    if factor != 1 or not others:
         made = top.alike(top.shape) if others else top
         _finished(graph, made, total, function=Function("power", (1, factor, 0.0)))
         total = made
