@@ -64,7 +64,7 @@ def bilinear(array: Tensor, filler: FillerParameter) -> None:
     width = array.shape[3]
     factor = math.ceil(width / 2)
     centre = (2 * factor - 1 - factor % 2) / (2 * factor)
-    ramp = 1 - (torch.arange(width) / factor - centre).abs()
+    ramp = 1 - (torch.arange(width, dtype=torch.float32) / factor - centre).abs()
     array.copy_(torch.outer(ramp, ramp).expand_as(array))
 
 
@@ -89,7 +89,7 @@ def filler_for(shape: Sequence[int], filler: FillerParameter) -> Callable[[Tenso
         )
     write = FILLERS[filler.type]
     if write is bilinear and (len(shape) != 4 or shape[2] != shape[3]):
-        write(torch.empty(tuple(shape)), filler)
+        write(torch.empty(tuple(shape), dtype=torch.float32), filler)
 
     _check_bounds(write, filler)
     if write is gaussian and filler.sparse >= 0 and not shape:

@@ -152,7 +152,7 @@ def put_items(blob: Blob, items: Sequence[Items]) -> None:
             slot[...] = item.cpu() if isinstance(item, torch.Tensor) else item
         values[len(items) :] = 0
         return
-    sent = torch.zeros(blob.shape, device=store.device)
+    sent = torch.zeros(blob.shape, dtype=torch.float32, device=store.device)
     for place, item in zip(sent, items, strict=False):
         place.copy_(item if isinstance(item, torch.Tensor) else torch.from_numpy(item))
     blob.put_data(sent, store)

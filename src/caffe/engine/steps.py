@@ -274,7 +274,7 @@ class Step:
     def _compute(self, store: Store | None) -> None:
         if self.is_of_nothing:
             for top in self.tops:
-                top.put_data(torch.zeros(top.shape))
+                top.put_data(torch.zeros(top.shape, dtype=torch.float32))
             return
         dtype = self.dtype
         inputs = self.inputs(store, dtype)
@@ -417,7 +417,7 @@ class Step:
 
     @staticmethod
     def _set_loss_weight(top: Blob, weight: float) -> None:
-        top.put_diff(torch.full(top.shape, weight))
+        top.put_diff(torch.full(top.shape, weight, dtype=torch.float32))
 
 
 def channels_last(x: Tensor) -> Tensor:

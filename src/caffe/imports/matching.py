@@ -148,7 +148,7 @@ def copy_weights(net: Net, source: PathLike | Mapping[str, Any], by: str = "name
     _put(copies)
     for _, place in pairs:
         if place.count is not None:
-            place.count.put_data(torch.ones(place.count.shape))
+            place.count.put_data(torch.ones(place.count.shape, dtype=torch.float32))
     return matched
 
 

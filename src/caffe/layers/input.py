@@ -88,7 +88,7 @@ def _one_each(values: list[T], count: int, what: str) -> list[T]:
 
 
 def _fill(top: Blob, filler: FillerParameter) -> None:
-    values = torch.empty(top.shape)
+    values = torch.empty(top.shape, dtype=torch.float32)
     filler_for(top.shape, filler)(values.view(-1))
     top.put_data(values)
 

@@ -49,7 +49,8 @@ def _works_on(device: torch.device) -> bool:
     if importlib.util.find_spec("triton") is None:
         return False
     try:
-        found = forward(torch.ones(1, 2, 1, 1, device=device), LRNParameter(local_size=1, alpha=1))
+        ones = torch.ones(1, 2, 1, 1, dtype=torch.float32, device=device)
+        found = forward(ones, LRNParameter(local_size=1, alpha=1))
         return bool((found - 2**-USUAL).abs().amax() < 1e-6)
     except Exception:
         # Triton raises what its compiler, the system's and the driver raise.

@@ -141,7 +141,7 @@ class Recurrent(Layer[RecurrentParameter]):
         self._check(*bottoms)
         self._steps = bottoms[0][0]
         self._sizes = self._input_sizes(*bottoms)
-        self._memory = [torch.zeros(0) for _ in range(self.states)]
+        self._memory = [torch.zeros(0, dtype=torch.float32) for _ in range(self.states)]
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         self._check(*bottoms)

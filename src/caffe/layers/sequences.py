@@ -53,7 +53,7 @@ class ContinuationIndicator(Layer[ContinuationIndicatorParameter]):
         return [(self.param.time_step, count)]
 
     def forward(self, *xs: Tensor) -> Tensor:
-        like = xs[0] if xs else torch.zeros(())
+        like = xs[0] if xs else torch.zeros((), dtype=torch.float32)
         top = like.new_ones(self.top_shapes(*(tuple(x.shape) for x in xs))[0])
         top[0] = 0
         return top

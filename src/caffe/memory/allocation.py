@@ -33,7 +33,7 @@ def empty(count: int) -> Tensor:
     A large one lies in large pages where the system has them, see `pages.allocate`.
     """
     if count < LARGE:
-        return torch.empty(count)
+        return torch.empty(count, dtype=torch.float32)
     return torch.frombuffer(pages.allocate(4 * count), dtype=torch.float32, count=count)
 
 

@@ -140,7 +140,7 @@ class SyncedMemory:
         """
         compute, fill = self._compute, self._fill
         with memory_told():
-            values = torch.zeros(self.count) if compute is None else compute()
+            values = torch.zeros(self.count, dtype=torch.float32) if compute is None else compute()
             if fill is not None:
                 fill(values)
         if self.head is Head.UNINITIALIZED and self._compute is compute:
@@ -193,7 +193,7 @@ class SyncedMemory:
             self._store, self._compute, self.head = store, None, Head.AT_GPU
         if self.is_clear:
             with memory_told():
-                self._gpu = torch.zeros(self.count, device=store.device)
+                self._gpu = torch.zeros(self.count, dtype=torch.float32, device=store.device)
             self._store, self.head = store, Head.AT_GPU
         if self.head in (Head.UNINITIALIZED, Head.AT_CPU):
             values = self.cpu()
@@ -258,7 +258,7 @@ class SyncedMemory:
     def clear(self) -> None:
         """Take zeros as the newest values, which are made once somebody asks for them."""
         if self.is_lent:
-            self.put(torch.zeros(self.count), None)
+            self.put(torch.zeros(self.count, dtype=torch.float32), None)
             return
         self.about_to_change()
         self.head = Head.UNINITIALIZED

@@ -56,7 +56,9 @@ class Update:
     ) -> None:
         self._param, self._method, self._learnable = param, method, learnable
         self.history = [
-            torch.zeros(entry.blob.shape) for _ in method.remembers for entry in learnable
+            torch.zeros(entry.blob.shape, dtype=torch.float32)
+            for _ in method.remembers
+            for entry in learnable
         ]
         self.local = LocalRates(param, len(learnable))
         self._moved: set[int] = set()
@@ -176,7 +178,7 @@ class Update:
                 list(histories),
                 fused=True,
                 # To copy a number to a GPU would be to wait for it.
-                grad_scale=torch.full((), divisor, device=histories[0].device),
+                grad_scale=histories[0].new_full((), divisor),
                 weight_decay=decay * own,
                 momentum=self._method.momentum,
                 lr=1.0,

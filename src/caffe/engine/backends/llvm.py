@@ -163,7 +163,7 @@ class _Graph:
         self.values = dict(self.inputs)
         self._rows: dict[int, Value] = {}
         for value in self.inputs.values():
-            value.planes = torch.empty(0)
+            value.planes = torch.empty(0, dtype=torch.float32)
         parts = [(operation, part) for operation in operations for part in operation.parts]
         made = [self._described(part) for _, part in parts]
         for key in outputs:

@@ -125,7 +125,7 @@ def _axes(shape: Shape, steps: Sequence[int]) -> list[tuple[int, int]]:
 @in_any_order
 def _prior_box(layer: PriorBox, graph: Graph, top: Value, *xs: Value) -> None:
     """The boxes depend on the bottoms' shapes alone."""
-    top.be(layer.forward(*(torch.zeros(x.shape) for x in xs)))
+    top.be(layer.forward(*(torch.zeros(x.shape, dtype=torch.float32) for x in xs)))
 
 
 def _shuffled(layer: ShuffleChannel, x: Tensor, y: Tensor) -> Both:

@@ -138,5 +138,7 @@ class PriorBox(Layer[PriorBoxParameter]):
 @openvino.rule(PriorBox)
 def _prior_box(layer: PriorBox, graph: Graph, *bottoms: Value) -> Value:
     """The boxes depend on the bottoms' shapes alone."""
-    boxes = layer.forward(*(torch.zeros(graph.shape(bottom)) for bottom in bottoms))
+    boxes = layer.forward(
+        *(torch.zeros(graph.shape(bottom), dtype=torch.float32) for bottom in bottoms)
+    )
     return graph.constant(boxes.numpy())
