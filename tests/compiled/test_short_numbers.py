@@ -161,6 +161,10 @@ def test_each_pixel_by_itself(channels: int) -> None:
     softmax(lying(x), found.rows, 30, channels).run()
     found.assert_equal(x.double().softmax(1), 2 * ROUNDED)
 
+    found = Inside(30, channels)
+    softmax(lying(x), found.rows, 30, channels).run()
+    found.assert_equal(x.double().softmax(1))
+
 
 @pytest.mark.parametrize("pixels", [1, 20, 70])
 def test_planes_and_pixels(pixels: int) -> None:

@@ -63,7 +63,17 @@ def test_nets_are_run_as_one(channels: int, group: int) -> None:
     assert len(choices_of(net)) == 1
     prob = net.forward()["prob"]
     assert prob.dtype == np.float32
-    np.testing.assert_allclose(prob.sum(1), 1, atol=0.01)
+    np.testing.assert_allclose(prob.sum(1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_probabilities_have_all_digits(axis: int) -> None:
+    how = f"softmax_param {{ axis: {axis} }}"
+    softmax = f"layer {{ name: 'p' type: 'Softmax' bottom: 'a' top: 'p' {how} }}"
+    net = caffe.Net(inputs((2, 24, 5, 3)) + softmax, caffe.TEST)
+    assert_the_layers_blobs(net, 0.01)
+    prob = net.forward()["p"]
+    np.testing.assert_allclose(prob.sum(axis), 1, atol=1e-6)
 
 
 def test_weights_of_one_output_that_lie_transposed() -> None:

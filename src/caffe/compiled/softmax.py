@@ -18,16 +18,18 @@ there are, and of how many numbers."""
 def softmax(rows: Rows, found: Rows, count: int, channels: int) -> Job:
     """Return what makes of each row numbers that are positive, and of which the sum is 1.
 
-    Behind the last row numbers must lie that may be read, for as many as a vector has.
+    Where rows are short numbers results may be float32 ones. Behind the last row numbers must lie
+    that may be read, for as many as a vector has.
     """
     fields = (rows.address, rows.step_bytes, found.address, found.step_bytes, count, channels)
-    return Kernel(_text(width(), rows.bytes == 2)).job(*fields)
+    return Kernel(_text(width(), rows.bytes == 2, found.bytes == 2)).job(*fields)
 
 
 @functools.cache
-def _text(width: int, short: bool) -> str:
+def _text(width: int, short: bool, gives_short: bool) -> str:
     code = Code(FIELDS, width, short)
-    step = code.bytes * width
+    put, made = (code.put, code.value) if gives_short else (code.store, code.load)
+    step, found_step = code.bytes * width, (2 if gives_short else 4) * width
     given = code.given
     vectors = code.covering(given["channels"], width)
     zero = code.constant(0.0)
@@ -44,13 +46,13 @@ def _text(width: int, short: bool) -> str:
         largest = code.largest(most.values[0])
         with code.adding_up(vectors, [zero]) as total:
             left = code.subtract(given["channels"], code.multiply(total.index, width))
-            offset = code.multiply(total.index, step)
-            power = exponential(code, code.minus(code.value(code.add(row, offset)), largest))
-            code.put(power, code.add(found, offset), left)
+            value = code.value(code.add(row, code.multiply(total.index, step)))
+            power = exponential(code, code.minus(value, largest))
+            put(power, code.add(found, code.multiply(total.index, found_step)), left)
             total.values = [code.plus(total.values[0], code.first(left, power, zero))]
         whole = code.all_together(total.values[0])
         with code.loop(0, vectors) as vector:
             left = code.subtract(given["channels"], code.multiply(vector, width))
-            place = code.add(found, code.multiply(vector, step))
-            code.put(code.over(code.value(place), whole), place, left)
+            place = code.add(found, code.multiply(vector, found_step))
+            put(code.over(made(place), whole), place, left)
     return code.text

@@ -87,6 +87,8 @@ def _crop(layer: Crop, graph: Graph, top: Value, x: Value, size: Value) -> None:
 @in_any_order
 def _softmax(layer: Softmax, graph: Graph, top: Value, x: Value) -> None:
     axis = layer.axis(layer.param.axis, x.shape)
+    # Probabilities that a person is given have all digits.
+    top.short = x.short and top.readers > 0
     if axis == 1:
         x = graph.pictures(x)
     if axis == _row_axis(x):
@@ -94,7 +96,7 @@ def _softmax(layer: Softmax, graph: Graph, top: Value, x: Value) -> None:
         graph.add(SoftmaxNode([x], top))
         return
     order = [*(i for i in range(len(x.shape)) if i != axis), axis]
-    last, made = (x.alike(tuple(x.shape[i] for i in order), is_plain=True) for _ in range(2))
+    last, made = (one.alike(tuple(x.shape[i] for i in order), is_plain=True) for one in (x, top))
     graph.add(CopyNode([x], last, [lambda x, y: (x.permute(order), y)]))
     graph.add(SoftmaxNode([last], made))
     graph.add(CopyNode([made], top, [lambda x, y: (x, y.permute(order))]))
