@@ -39,7 +39,7 @@ LONG = 0.2
 """After how many seconds it is timed no more, if it has been once."""
 
 
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.1}
+TOLERANCE = {"float32": 1e-4, "bfloat16": 0.1}
 """By how much of the largest value results may differ, by precision."""
 
 
@@ -59,7 +59,7 @@ class LLVM(Library):
 
     def __init__(self, precision: torch.dtype, is_gentle: bool = False) -> None:
         super().__init__(precision)
-        self.tolerance = TOLERANCE.get(precision, 0.0)
+        self.tolerance = TOLERANCE.get(name_of(precision), 0.0)
         self._tiles = winograd.SMALL_TILES if is_gentle else winograd.TILES
         if is_gentle:
             self.name = "LLVM with small tiles"
