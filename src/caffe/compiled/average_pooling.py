@@ -17,8 +17,14 @@ FIELDS = (
     *("pixels", "height", "width", "step", "channels", "top", "left", "down", "across"),
     *("kernel_down", "kernel_across", "found", "found_step", "rows", "columns", "count", "shares"),
 )
-"""What the kernel is given: see `depthwise.FIELDS`; and by what each of a picture's sums is
-multiplied."""
+"""What the kernel is given.
+
+The pixels, how many are below and beside each other, how many bytes are from one to the next, and
+how many channels they have; by how much the first window begins before them, and how many pixels
+lie from one to the next; how many pixels one has down and across; the results, how many bytes are
+from one to the next, how many are below and beside each other, and how many rows of them all
+pictures have; and by what each of a picture's sums is multiplied.
+"""
 
 
 class AveragePooling:

@@ -1,14 +1,16 @@
-"""Convolutions of each channel by itself, and means of windows, channels last."""
+"""Convolutions of each channel by itself, channels last."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import itertools
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..pytorch import F, torch
 from .blocks import Finish
-from .code import Code, Condition, Number
+from .code import Code, Number, Vector
 from .convolving import Windows
 from .llvm import Job, Kernel, vectors_for
 from .rows import Rows
@@ -16,25 +18,25 @@ from .rows import Rows
 if TYPE_CHECKING:
     from torch import Tensor
 
-FIELDS = (
-    *("pixels", "height", "width", "step", "channels", "top", "left", "down", "across"),
-    *("found", "found_step", "rows", "columns", "count", "weights", "biases", "zeros"),
-)
-"""What the kernel of a depthwise convolution is given.
+FIELDS = ("pixels", "number", "found", "weights", "biases", "zeros")
+"""What the kernel is given.
 
-The pixels, how many are below and beside each other, how many bytes are from one to the next, and
-how many channels they have; by how much the first window begins before them, and how many pixels
-lie from one to the next; the results, how many bytes are from one to the next, how many are below
-and beside each other, and how many rows of them all pictures have; weights, biases, and zeros for
-what is outside.
+The pixels of so many pictures, and the results; weights and biases; and zeros for what is outside,
+where there are windows that have no line of the picture. All else is in its text.
 """
 
 MOST_PIXELS = 49
-"""How many pixels a window may have: all of them are in the text."""
+"""How many pixels a window may have."""
 
+CHUNK = 64
+"""How many channels are worked on before the next line of results.
 
-BESIDE = 4
-"""How many results beside each other are computed together."""
+The lines of pictures that the next one reads, too, are still in the cache then; fewer at a time are
+not read as quickly.
+"""
+
+BESIDE = 7
+"""How many results beside each other are computed together: widths are often multiples of it."""
 
 
 class Depthwise:
@@ -62,104 +64,204 @@ class Depthwise:
         finish: Finish,
         short: bool = False,
     ) -> None:
-        self._channels, self._windows = len(weights), windows
-        vectors, is_whole = vectors_for(self._channels)
-        beside = min(BESIDE, windows.results[1])
-        self._kernel = Kernel(
-            _text(
-                windows.kernel, windows.dilation, windows.stride[1], beside, vectors, is_whole,
-                finish, short,
-            )
-        )  # fmt: skip
-        behind = 0, -self._channels % vectors
+        self._channels, self._windows, self._finish = len(weights), windows, finish
+        self._short = short
+        self._vectors, _ = vectors_for(self._channels)
+        behind = 0, -self._channels % self._vectors
         self._weights = F.pad(weights.flatten(1).t().flatten(), behind)
         self._bias = F.pad(bias, behind)
-        self._zeros = torch.zeros(self._channels + behind[1], dtype=torch.float32)
+        self._zeros: Tensor | None = None
 
     def job(self, x: Rows, size: tuple[int, int], number: int, found: Rows) -> Job:
         """Return what convolves so many pictures of a height and width."""
-        windows = self._windows
-        return self._kernel.job(
-            x.address, *size, x.step_bytes, self._channels, *windows.pad, *windows.stride,
-            found.address, found.step_bytes, *windows.results, number * windows.results[0],
-            self._weights.data_ptr(), self._bias.data_ptr(), self._zeros.data_ptr(),
+        bytes_apart = x.step_bytes, found.step_bytes
+        shape = _Shape(self._windows, size, self._channels, bytes_apart, self._short)
+        if shape.has_empty_windows:
+            self._zeros = torch.zeros(size[1] * x.step + self._vectors, dtype=torch.float32)
+        zeros = 0 if self._zeros is None else self._zeros.data_ptr()
+        return Kernel(_text(shape, self._vectors, self._finish)).job(
+            x.address, number, found.address,
+            self._weights.data_ptr(), self._bias.data_ptr(), zeros,
         )  # fmt: skip
 
 
-def _addresses(
-    code: Code, line: Number, is_line: Condition, x: Number, offsets: Sequence[int]
-) -> dict[int, Number]:
-    """Where the pixels of a line lie that are so far from x: zeros for those outside."""
-    given = code.given
-    places = {offset: code.add(x, offset) for offset in offsets}
-    return {
-        offset: code.where(
-            [is_line, code.is_within(place, given["width"])],
-            code.add(line, code.multiply(place, given["step"])),
-            given["zeros"],
+Taps = list[tuple[int, list[tuple[int, int]]]]
+"""Pixels of a line, and in which results they take part at which place of the kernel."""
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What is known of a kernel's pictures.
+
+    Attributes
+    ----------
+    windows : Windows
+        Of which pixels the results are made.
+    size : tuple of int
+        The pictures' height and width.
+    channels : int
+        How many they have.
+    apart : tuple of int
+        How many bytes are from one pixel to the next, and from one result to the next.
+    short : bool
+        Whether both are short numbers.
+    """
+
+    windows: Windows
+    size: tuple[int, int]
+    channels: int
+    apart: tuple[int, int]
+    short: bool
+
+    @property
+    def has_empty_windows(self) -> bool:
+        """Whether there is a window of which no line is in the picture."""
+        windows = self.windows
+        (kernel, _), (stride, _), (pad, _), (dilation, _) = (
+            windows.kernel, windows.stride, windows.pad, windows.dilation
+        )  # fmt: skip
+        firsts = (row * stride - pad for row in range(windows.results[0]))
+        return not all(
+            any(0 <= y + k * dilation < self.size[0] for k in range(kernel)) for y in firsts
         )
-        for offset, place in places.items()
-    }
+
+    def taps(self, start: int, beside: int) -> Taps:
+        """Return which pixels of a line are read for some results, and which take part where.
+
+        Each with how far it is from the first window's, and with the results and places of the
+        kernel; those outside the picture take no part.
+        """
+        (_, kernel), (_, stride), (_, pad), (_, dilation) = (
+            self.windows.kernel, self.windows.stride, self.windows.pad, self.windows.dilation
+        )  # fmt: skip
+        found: dict[int, list[tuple[int, int]]] = {}
+        for b, k in itertools.product(range(beside), range(kernel)):
+            offset = b * stride + k * dilation
+            if 0 <= start * stride - pad + offset < self.size[1]:
+                found.setdefault(offset, []).append((b, k))
+        return sorted(found.items())
+
+    def parted(self, beside: int) -> tuple[list[int], range]:
+        """Return where groups of results begin, and of those whose windows lie in the picture.
+
+        The last group begins so that it ends with the line.
+        """
+        columns, kernel = self.windows.results[1], self.windows.kernel[1]
+        starts = list(range(0, columns - beside + 1, beside))
+        whole = [
+            start
+            for start in starts
+            if sum(len(taken) for _, taken in self.taps(start, beside)) == beside * kernel
+        ]
+        if columns % beside:
+            starts.append(columns - beside)
+        inner = range(whole[0], whole[-1] + 1, beside) if whole else range(0)
+        return [start for start in starts if start not in inner], inner
 
 
 @functools.cache
-def _text(
-    kernel: tuple[int, int],
-    dilation: tuple[int, int],
-    stride: int,
-    beside: int,
-    width: int,
-    is_whole: bool,
-    finish: Finish,
-    short: bool,
-) -> str:
-    """The kernel for `beside` results beside each other at a time."""
-    code = Code(FIELDS, width, short)
-    given = code.given
-    # Each pixel is read once for all of the windows that have it.
-    offsets = [[stride * b + dilation[1] * k for k in range(kernel[1])] for b in range(beside)]
-    needed = sorted({offset for window in offsets for offset in window})
-    weights_bytes = code.multiply(given["channels"], 4)
-    line_bytes = code.multiply(given["width"], given["step"])
-    with code.shared(given["count"]) as i:
-        picture, row = code.divide(i, given["rows"])
-        y = code.subtract(code.multiply(row, given["down"]), given["top"])
-        first = code.add(code.multiply(picture, given["height"]), y)
-        corner = code.add(given["pixels"], code.multiply(first, line_bytes))
-        lines = [
-            (
-                code.add(corner, code.multiply(line_bytes, k * dilation[0])),
-                code.is_within(code.add(y, k * dilation[0]), given["height"]),
-            )
-            for k in range(kernel[0])
-        ]
-        found = code.add(
-            given["found"], code.multiply(code.multiply(i, given["columns"]), given["found_step"])
-        )
-        with code.loop(0, given["columns"], beside) as start:
-            # The last ones are computed again where they are fewer.
-            column = code.least(start, code.subtract(given["columns"], beside))
-            x = code.subtract(code.multiply(column, given["across"]), given["left"])
-            window = [_addresses(code, line, is_line, x, needed) for line, is_line in lines]
-            target = code.add(found, code.multiply(column, given["found_step"]))
-            with code.loop(0, given["channels"], width) as channel:
-                channels, parameter = (code.multiply(channel, size) for size in (code.bytes, 4))
-                totals = [code.load(code.add(given["biases"], parameter))] * beside
-                weight = code.add(given["weights"], parameter)
-                for addresses in window:
-                    pixels = {
-                        offset: code.value(code.add(address, channels))
-                        for offset, address in addresses.items()
-                    }
-                    for k in range(kernel[1]):
-                        factor = code.load(weight)
-                        weight = code.add(weight, weights_bytes)
-                        totals = [
-                            code.plus_product(total, pixels[offsets[b][k]], factor)
-                            for b, total in enumerate(totals)
-                        ]
-                left = None if is_whole else code.subtract(given["channels"], channel)
-                for b, total in enumerate(totals):
-                    place = code.add(target, code.multiply(given["found_step"], b))
-                    code.put(finish.write(code, total, None), code.add(place, channels), left)
+def _text(shape: _Shape, width: int, finish: Finish) -> str:
+    """The kernel for vectors of a width."""
+    code = Code(FIELDS, width, shape.short)
+    given, (rows, columns) = code.given, shape.windows.results
+    beside, result_bytes = min(BESIDE, columns), shape.apart[1]
+    vectors = math.ceil(shape.channels / width)
+    chunk = min(CHUNK // width, vectors)
+    lines = code.multiply(given["number"], rows)
+    with code.shared(code.multiply(lines, math.ceil(vectors / chunk))) as i:
+        part, line = code.divide(i, lines)
+        window = _window(code, shape, line)
+        target = code.add(given["found"], code.multiply(line, columns * result_bytes))
+        first = code.multiply(part, chunk)
+        bounds = first, code.least(code.add(first, chunk), vectors)
+
+        def write(start: Number | int, taps: Taps) -> None:
+            """Write some results beside each other, of the chunk's channels."""
+            with code.loop(*bounds) as vector:
+                sums = _sums(code, shape, window, vector, start, taps, beside)
+                channel = code.multiply(vector, width * code.bytes)
+                left = None
+                if shape.channels % width:
+                    left = code.subtract(shape.channels, code.multiply(vector, width))
+                for b, value in enumerate(sums):
+                    result = code.multiply(code.add(start, b), result_bytes)
+                    place = code.add(code.add(target, result), channel)
+                    code.put(finish.write(code, value, None), place, left)
+
+        edges, inner = shape.parted(beside)
+        for start in edges:
+            write(start, shape.taps(start, beside))
+        if inner:
+            with code.loop(inner.start, inner.stop, beside) as place:
+                write(place, shape.taps(inner.start, beside))
     return code.text
+
+
+@dataclass
+class _Window:
+    """The lines of the windows of a line of results that are in the picture.
+
+    Attributes
+    ----------
+    line : Number
+        Where the first one begins, of the first channel.
+    count : Number
+        How many there are, one at least.
+    weights, bias : Number
+        Where the first one's weights lie, and the bias.
+    """
+
+    line: Number
+    count: Number
+    weights: Number
+    bias: Number
+
+
+def _window(code: Code, shape: _Shape, number: Number) -> _Window:
+    """What the windows of a line of results of all pictures read."""
+    given, windows, (height, across) = code.given, shape.windows, shape.size
+    kernel, dilation = windows.kernel[0], windows.dilation[0]
+    picture, row = code.divide(number, windows.results[0])
+    y = code.subtract(code.multiply(row, windows.stride[0]), windows.pad[0])
+    above = code.covering(code.most(code.subtract(0, y), 0), dilation)
+    first = code.least(above, kernel - 1)
+    inside = code.covering(code.most(code.subtract(height, y), 0), dilation)
+    count = code.subtract(code.least(inside, kernel), above)
+    top = code.add(y, code.multiply(first, dilation))
+    place = code.multiply(code.add(top, code.multiply(picture, height)), across * shape.apart[0])
+    line = code.add(given["pixels"], place)
+    if shape.has_empty_windows:
+        line = code.where([code.is_within(code.subtract(count, 1), kernel)], line, given["zeros"])
+        count = code.most(count, 1)
+    weights = code.multiply(first, 4 * windows.kernel[1] * shape.channels)
+    return _Window(line, count, code.add(given["weights"], weights), given["biases"])
+
+
+def _sums(
+    code: Code,
+    shape: _Shape,
+    window: _Window,
+    vector: Number,
+    start: Number | int,
+    taps: Taps,
+    beside: int,
+) -> list[Vector]:
+    """The sums of some results beside each other, from one of the line on."""
+    windows, step = shape.windows, shape.apart[0]
+    channel, parameter = (code.multiply(vector, code.width * n) for n in (code.bytes, 4))
+    column = code.subtract(code.multiply(start, windows.stride[1]), windows.pad[1])
+    first = code.add(code.add(window.line, channel), code.multiply(column, step))
+    line_bytes = windows.dilation[0] * shape.size[1] * step
+    weight_bytes = 4 * shape.channels
+    used = {k for _, taken in taps for _, k in taken}
+    bias = code.load(code.add(window.bias, parameter))
+    with code.adding_up(window.count, [bias] * beside) as sums:
+        line = code.add(first, code.multiply(sums.index, line_bytes))
+        passed = code.multiply(sums.index, windows.kernel[1] * weight_bytes)
+        weights = code.add(code.add(window.weights, parameter), passed)
+        factors = {k: code.load(code.add(weights, k * weight_bytes)) for k in sorted(used)}
+        for offset, taken in taps:
+            pixel = code.value(code.add(line, offset * step))
+            for b, k in taken:
+                sums.values[b] = code.plus_product(sums.values[b], pixel, factors[k])
+    return sums.values
