@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+import caffe
+from caffe.engine.backends.choice import LIBRARIES
 from caffe.layers import lrn
 from tests.helpers.running import feed, layer_net
 
@@ -42,6 +44,25 @@ def test_lrn_of_short_numbers_whose_squares_they_do_not_hold() -> None:
     found, expected = layer.forward(x.half()), layer.forward(x)
     assert found.dtype == torch.float16
     torch.testing.assert_close(found.float(), expected, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("engine", ["torch", *LIBRARIES])
+@pytest.mark.parametrize(("number", "channels"), [(2, 6), (40, 32)])
+@pytest.mark.parametrize("beta", [0.75, 0.9])
+def test_lrn_of_numbers_whose_squares_nothing_holds(
+    beta: float, number: int, channels: int, engine: str
+) -> None:
+    if engine in LIBRARIES and not LIBRARIES[engine].is_installed():
+        pytest.skip("it is not installed")
+    x = np.random.default_rng(0).normal(size=(number, channels, 9, 10))
+    x[0, 0, 0], x[1, 5, 3, 3], x[1, 2, 2, 2] = 1e20, -3e19, 3e38
+    found = []
+    for one in ("layerwise", engine):
+        caffe.set_engine(one)
+        text = f'type: "LRN" lrn_param {{ alpha: 1 beta: {beta} }}'
+        found += feed(layer_net(text, [x.shape]), x)
+    caffe.set_engine("auto")
+    np.testing.assert_allclose(found[1], found[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("piece", [1, 150, 190])

@@ -21,6 +21,9 @@ from .translation import Graph, Value, openvino
 if TYPE_CHECKING:
     from torch import Tensor
 
+LARGEST = 1e19
+"""The largest number, about, that has a square."""
+
 PIECE = 2**19
 """How many numbers LRN takes at a time on the CPU, of many: it goes over them a dozen times."""
 
@@ -120,7 +123,8 @@ class LRN(Layer[LRNParameter]):
 def band(channels: int, size: int, alpha: float) -> NDArray[np.float64]:
     """Return kernels, (channels, channels, 1, 1), that add up alpha / size of channels nearby.
 
-    A convolution by them is quicker in some libraries than LRN is, and more exact.
+    A convolution by them is quicker in some libraries than LRN is, and more exact. Numbers above
+    `LARGEST` are to be brought down to it first: 0 times infinity is no number.
     """
     places = np.arange(channels)
     is_near = np.abs(places[:, None] - places) <= size // 2

@@ -21,7 +21,7 @@ from ...layers.convolution import Convolution, ConvolutionDepthwise, PaddedConvo
 from ...layers.eltwise import Eltwise
 from ...layers.inner_product import InnerProduct
 from ...layers.layer import Layer, as_tensors
-from ...layers.lrn import LRN, band
+from ...layers.lrn import LARGEST, LRN, band
 from ...layers.pooling import Pooling, average_pool
 from ...layers.rules import Rules
 from ...layers.shape import Concat, Slice
@@ -269,6 +269,7 @@ def _lrn(layer: LRN, x: Tensor) -> Tensor:
     # By numpy, or a recording would compute it each time.
     kernels = band(channels, param.local_size, param.alpha).astype(np.float32)
     summand = np.full(channels, param.k, np.float32)
+    x = x.clamp(-LARGEST, LARGEST)
     base = F.conv2d(x * x, torch.from_numpy(kernels), torch.from_numpy(summand))
     if param.beta != 0.75:
         return x * base.pow(-param.beta)

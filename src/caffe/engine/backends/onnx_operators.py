@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...layers.lrn import band
+from ...layers.lrn import LARGEST, band
 from ...memory.blob import Shape
 from .onnx_model import Model, Value
 
@@ -197,6 +197,7 @@ class OnnxOperators:
         assert x.shape is not None
         kernels = self._model.constant(band(x.shape[1], size, alpha))
         summand = self._model.constant(np.full(x.shape[1], bias))
+        x = self.clamp(x, -LARGEST, LARGEST)
         base = self._one("Conv", self.multiply(x, x), kernels, summand, shape=x.shape)
         if beta != 0.75:
             return self._of_each("Div", x, self.power(base, self._model.constant(beta)))

@@ -129,9 +129,9 @@ class Pieces:
                 base.add_(square)
         torch.add(self._one, base, alpha=param.alpha / param.local_size, out=base)
         if param.beta == 0.75:
-            # Two roots and a division cost less than one power.
-            torch.rsqrt(base, out=top)
-            top.rsqrt_().div_(base).mul_(x)
+            # Two roots and a division cost less than one power; of infinity they make 0.
+            torch.rsqrt(base.rsqrt_(), out=top)
+            torch.div(base, top, out=top).mul_(x)
         else:
             torch.mul(base.pow_(-param.beta), x, out=top)
 
