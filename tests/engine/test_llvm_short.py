@@ -76,6 +76,25 @@ def test_probabilities_have_all_digits(axis: int) -> None:
     np.testing.assert_allclose(prob.sum(axis), 1, atol=1e-6)
 
 
+def test_places_in_pictures_have_all_digits() -> None:
+    text = inputs((1, 4, 5, 6), (1, 3, 300, 300), (1, 2, 480)) + convolution(
+        "c", "a", "num_output: 4 kernel_size: 1"
+    )
+    for name in ("one", "two"):
+        text += f"layer {{ name: '{name}' type: 'PriorBox' bottom: 'c' bottom: 'b' top: '{name}'"
+        text += " prior_box_param { min_size: 30 max_size: 70 aspect_ratio: 2 flip: true } }"
+    text += "layer { name: 'boxes' type: 'Concat' bottom: 'one' bottom: 'two' top: 'boxes'"
+    text += " concat_param { axis: 2 } }"
+    text += "layer { name: 'moved' type: 'Eltwise' bottom: 'one' bottom: 'f' top: 'moved' }"
+    text += convolution("end", "c", "num_output: 4 kernel_size: 3")
+    net = caffe.Net(text, caffe.TEST)
+    assert_the_layers_blobs(net, 0.02)
+    assert len(choices_of(net)) == 1
+    boxes = net.forward()["boxes"].copy()
+    caffe.set_engine("layerwise")
+    assert (net.forward()["boxes"] == boxes).all()
+
+
 def test_weights_of_one_output_that_lie_transposed() -> None:
     text = inputs((3, 6)) + (
         "layer { name: 'ip' type: 'InnerProduct' bottom: 'a' top: 'ip' inner_product_param {"

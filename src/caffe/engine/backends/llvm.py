@@ -20,12 +20,16 @@ from ...layers.layer import Layer, as_tensors
 from ...memory.blob import Shape
 from ...pytorch import torch
 from ..plan.operation import Operation, Part
-from . import llvm_elementwise, llvm_enlarging, llvm_layers  # noqa: F401 (their rules enter)
+from . import (  # noqa: F401 (their rules enter)
+    llvm_elementwise,
+    llvm_enlarging,
+    llvm_layers,
+    llvm_shapes,
+)
 from .libraries import CleanErrors, FromArrays, Library, are_finite, name_of, refusal
 from .llvm_nodes import ConvolutionNode, Linear, Node, PointwiseNode, Tiles
 from .llvm_places import CopyNode, LayingNode
 from .llvm_rules import ANY_ORDER, llvm
-from .llvm_shapes import FLOAT32_ALONE
 from .llvm_values import Arena, Value
 
 if TYPE_CHECKING:
@@ -82,8 +86,6 @@ class LLVM(Library):
             return "a bottom or a top without axes"
         if part.layer.is_affine and len(part.shapes[0]) not in (2, 4):
             return "channels that are neither the last axis nor those of pictures"
-        if self._precision != torch.float32 and type(part.layer) in FLOAT32_ALONE:
-            return f"not in {name_of(self._precision)}"
         return refusal(part, llvm)
 
     def _compiled(
@@ -192,6 +194,8 @@ class _Graph:
         if not layer.blobs and all(x.constant is not None for x in bottoms):
             self._add_constants(part, bottoms, tops)
             return
+        if self._short:
+            bottoms = [x if x.constant is None else x.rounded() for x in bottoms]
         rule = None if layer.is_affine else llvm.get(layer, *part.read_shapes)
         xs = [self.shaped(x, shape) for x, shape in zip(bottoms, part.read_shapes, strict=True)]
         if rule not in ANY_ORDER:

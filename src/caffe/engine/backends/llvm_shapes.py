@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 Both = tuple["Tensor", "Tensor"]
 
-FLOAT32_ALONE = frozenset((PriorBox,))
-"""Layers whose numbers need more digits than bfloat16 has: places in pictures."""
-
 
 def _row_axis(x: Value) -> int:
     """The axis whose numbers lie side by side."""

@@ -192,8 +192,18 @@ class Value:
         return self._constant
 
     def be(self, constant: Tensor) -> None:
-        """Be what is known now."""
-        self.is_plain, self._constant = True, constant
+        """Be what is known now, in all its digits: it may be places in pictures."""
+        self._be(constant, short=False)
+
+    def rounded(self) -> Value:
+        """Return what is known in short numbers, as kernels read it beside others."""
+        assert self._constant is not None
+        found = self.alike(self.shape)
+        found._be(self._constant, short=True)
+        return found
+
+    def _be(self, constant: Tensor, short: bool) -> None:
+        self.short, self.is_plain, self._constant = short, True, constant
         memory = torch.zeros(self.count, dtype=torch.float32)
         memory.view(self.dtype)[: constant.numel()] = constant.flatten()
         self.settle(memory)
