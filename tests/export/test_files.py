@@ -84,6 +84,19 @@ def test_source_needs_pytorch_alone(tmp_path: Path) -> None:
     assert not run.differences([np.load(tmp_path / "y.npy")])
 
 
+def test_numbers_are_float32_whatever_pytorch_makes(tmp_path: Path) -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        run = Run(NET, 0)
+        for name in ("net.onnx", "net.pt2"):
+            caffe.export.save(run.net, tmp_path / name)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert not run.differences(run_onnx(str(tmp_path / "net.onnx"), run.given))
+    program = torch.export.load(tmp_path / "net.pt2").module()
+    assert not run.differences(run_torch(program, [run.given["data"]]))
+
+
 def test_weights_alone(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 

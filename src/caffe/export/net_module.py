@@ -196,7 +196,7 @@ class NetModule(nn.Module):
 
     def example(self) -> tuple[Tensor, ...]:
         """Return inputs of the net's own shapes, zeros."""
-        return tuple(torch.zeros(shape) for shape in self.input_shapes)
+        return tuple(torch.zeros(shape, dtype=torch.float32) for shape in self.input_shapes)
 
 
 def _value(blob: Blob, index: int, step: Any, values: dict[int, Tensor]) -> Tensor:

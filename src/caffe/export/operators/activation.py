@@ -116,7 +116,7 @@ def _threshold(layer: Threshold, graph: OnnxGraph, x: Value) -> Value:
 def _power(layer: Power, graph: OnnxGraph, x: Value) -> Value:
     power, scale, shift = layer.param.power, layer.param.scale, layer.param.shift
     if scale * power == 0:
-        fixed = float(layer.forward(torch.zeros(1)))
+        fixed = float(layer.forward(torch.zeros(1, dtype=torch.float32)))
         return graph.op("Add", graph.times(x, 0), graph.constant(np.float32(fixed)))
     inner = graph.plus(graph.times(x, scale), shift)
     if power != 1:

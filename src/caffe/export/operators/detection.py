@@ -16,7 +16,7 @@ from ..onnx_graph import LAST, LOWEST, OnnxGraph, Value, onnx
 def _prior_box(layer: PriorBox, graph: OnnxGraph, *bottoms: Value) -> Value:
     """The boxes depend on the bottoms' shapes alone."""
     # One picture's do for any batch.
-    zeros = (torch.zeros(1, 1, *graph.shape(bottom)[2:]) for bottom in bottoms)
+    zeros = (torch.zeros(1, 1, *graph.shape(bottom)[2:], dtype=torch.float32) for bottom in bottoms)
     return graph.constant(layer.forward(*zeros).numpy())
 
 

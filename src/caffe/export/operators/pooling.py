@@ -100,7 +100,7 @@ def mean(graph: OnnxGraph, x: Value, places: Places, formula: Callable[[Tensor],
 
 def _divisors(places: Places, formula: Callable[[Tensor], Tensor]) -> np.ndarray:
     """What a window's sum by its whole size is multiplied by to be Caffe's mean."""
-    ones = torch.ones(1, 1, *places.size)
+    ones = torch.ones(1, 1, *places.size, dtype=torch.float32)
     caffes = formula(ones).double().numpy()
     inside = np.ones(())
     axes = zip(places.size, places.kernel, places.stride, places.before, places.out, strict=True)
