@@ -7,7 +7,7 @@ import torch
 
 from caffe.compiled import llvm
 from caffe.compiled.softmax import softmax
-from tests.helpers.kernels import Inside, lying, rows
+from tests.helpers.kernels import OTHERS, READ_BEHIND, Inside, lying, rows
 
 pytestmark = pytest.mark.skipif(not llvm.width(), reason="no kernels can be compiled here")
 
@@ -37,3 +37,24 @@ def test_the_softmax_of_huge_numbers_and_of_none() -> None:
     assert found.place[2].isnan().all()
     found.place[2] = 0.0
     found.assert_equal(torch.tensor([[0.5, 0.0, 0.5], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]))
+
+
+@pytest.mark.parametrize("count", [1, 13, 16, 49])
+@pytest.mark.parametrize("channels", [1, 2, 4, 8])
+@pytest.mark.usefixtures("threads")
+def test_rows_of_which_several_make_a_vector(count: int, channels: int) -> None:
+    x = 10 * torch.randn(count * channels + READ_BEHIND)[: count * channels].view(count, channels)
+    whole = torch.full((count * channels + READ_BEHIND,), OTHERS)
+    found = whole[: count * channels].view(count, channels)
+    softmax(lying(x), lying(found), count, channels).run()
+    torch.testing.assert_close(found.double(), x.double().softmax(-1), rtol=0, atol=1e-6)
+    assert bool((whole[count * channels :] == OTHERS).all())
+
+
+def test_one_of_several_rows_that_is_no_number() -> None:
+    x = torch.zeros(16, 2)
+    x[5, 1] = torch.nan
+    found = torch.empty(16, 2)
+    softmax(lying(x), lying(found), 16, 2).run()
+    assert found.isnan().any(1).nonzero().tolist() == [[5]]
+    assert found[5].isnan().all()

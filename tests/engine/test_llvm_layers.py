@@ -189,6 +189,7 @@ def test_three_axes_in_another_order() -> None:
 
 REARRANGED = {
     "ShuffleChannel": "shuffle_channel_param { group: 4 }",
+    "ShuffleChannel of pairs": "shuffle_channel_param { group: 2 }",
     "Reorg": "reorg_param { stride: 2 }",
     "Reorg back": "reorg_param { stride: 2 reverse: true }",
     "PixelShuffle": "pixel_shuffle_param { upscale_factor: 2 }",
@@ -294,3 +295,11 @@ def test_numbers_may_be_short() -> None:
         assert_they_run_it(text, 0.02)
     finally:
         caffe.set_precision("float32")
+
+
+@pytest.mark.parametrize("groups", [1, 3, 15])
+@pytest.mark.parametrize("shape", [(2, 90, 3, 5), (4, 15), (2, 30, 7)])
+def test_channels_are_shuffled(groups: int, shape: tuple[int, ...]) -> None:
+    how = f"shuffle_channel_param {{ group: {groups} }}"
+    text = inputs(shape) + layer("TanH", "a", "t") + layer("ShuffleChannel", "t", "s", how)
+    assert_they_run_it(text + layer("ShuffleChannel", "a", "of_an_input", how))

@@ -273,6 +273,12 @@ class Code:
         )
         return self._value(f"icmp slt {numbers} <{places}>, {every}")
 
+    def picked(self, a: Vector, b: Vector, places: Sequence[int]) -> Vector:
+        """Return the numbers at these places of a and, behind them, b."""
+        mask = ", ".join(f"i32 {place}" for place in places)
+        both = f"{self.type} {a}, {self.type} {b}"
+        return Vector(self._value(f"shufflevector {both}, <{len(places)} x i32> <{mask}>"))
+
     def everywhere(self, bits: Number) -> Vector:
         """Return the number whose bits are given, in all of a vector's places."""
         single = self._value(f"bitcast i32 {self._value(f'trunc i64 {bits} to i32')} to float")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 
-from .code import Code
+from .code import Code, Vector
 from .functions import exponential
 from .llvm import Job, Kernel, width
 from .rows import Rows
@@ -22,7 +22,43 @@ def softmax(rows: Rows, found: Rows, count: int, channels: int) -> Job:
     that may be read, for as many as a vector has.
     """
     fields = (rows.address, rows.step_bytes, found.address, found.step_bytes, count, channels)
-    return Kernel(_text(width(), rows.bytes == 2, found.bytes == 2)).job(*fields)
+    short = rows.bytes == 2, found.bytes == 2
+    are_several = channels < width() and width() % channels == 0
+    if are_several and rows.step == found.step == channels:
+        return Kernel(_text_of_several(channels, width(), *short)).job(*fields)
+    return Kernel(_text(width(), *short)).job(*fields)
+
+
+@functools.cache
+def _text_of_several(channels: int, width: int, short: bool, gives_short: bool) -> str:
+    """The kernel for rows of which several make a vector, one behind the other."""
+    code = Code(FIELDS, width, short)
+    given = code.given
+    numbers = code.multiply(given["count"], channels)
+    with code.shared(code.covering(numbers, width)) as i:
+        first = code.multiply(i, width)
+        row, found = (
+            code.add(given[name], code.multiply(first, size))
+            for name, size in (("rows", code.bytes), ("found", 2 if gives_short else 4))
+        )
+        value = code.value(row)
+        most, distance = value, 1
+        while distance < channels:
+            other = _swapped(code, most, distance)
+            most, distance = code.larger(most, other, most, other), 2 * distance
+        power = exponential(code, code.minus(value, most))
+        total, distance = power, 1
+        while distance < channels:
+            total = code.plus(total, _swapped(code, total, distance))
+            distance *= 2
+        put = code.put if gives_short else code.store
+        put(code.over(power, total), found, code.subtract(numbers, first))
+    return code.text
+
+
+def _swapped(code: Code, values: Vector, distance: int) -> Vector:
+    """A vector whose numbers so far from each other are exchanged."""
+    return code.picked(values, values, [place ^ distance for place in range(code.width)])
 
 
 @functools.cache

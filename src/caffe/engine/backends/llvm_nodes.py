@@ -40,6 +40,9 @@ READING = 24
 CLEAR = 0.5
 """Which share of the time, by reckoning, is so small that none is measured."""
 
+MANY = 256
+"""How many numbers make a row that is long enough."""
+
 MOST_PLANES = 4
 """Up to how many channels a convolution reads its pictures as Caffe has them."""
 
@@ -422,10 +425,24 @@ class PointwiseNode(Node):
         has_slopes = self._affine[0] is not None and not is_affine
         each = x.pixels // others[0].pixels if others else 1
         how = How(is_affine, has_slopes, self._other, each > 1, self.finish)
-        factor, summand = self._affine
-        changed = self.keep(Pointwise(how, x.channels, factor, summand, self.short))
-        other = others[0].rows if others else None
-        return [changed.job(x.rows, self.output.rows, x.pixels, other, each)]
+        places = [value.rows for value in (x, self.output, *others)]
+        times = 1 if each > 1 else _together(x, places)
+        factor, summand = (None if one is None else one.repeat(times) for one in self._affine)
+        channels = times * x.channels
+        rows, found, *beside = (replace(place, step=place.step * times) for place in places)
+        changed = self.keep(Pointwise(how, channels, factor, summand, self.short))
+        count = x.pixels // times
+        return [changed.job(rows, found, count, beside[0] if beside else None, each)]
+
+
+def _together(x: Value, places: Sequence[Rows]) -> int:
+    """How many rows to take as one, where nothing lies between them: short ones fill no vector."""
+    if any(place.step != x.channels for place in places):
+        return 1
+    times = 1
+    while times * x.channels < MANY and x.pixels % (2 * times) == 0:
+        times *= 2
+    return times
 
 
 class SoftmaxNode(Node):

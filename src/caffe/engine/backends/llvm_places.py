@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...compiled import laying
 from ...compiled.copying import copying, rows_copied
+from ...compiled.interleaving import interleaved
 from ...compiled.llvm import Job
 from ...compiled.memory import Memory
 from .llvm_nodes import Node
@@ -91,3 +92,15 @@ class CopyNode(Node):
             steps = source.stride(), target.stride()
             jobs.append(copying(start, belongs, source.shape, *steps, self.short))
         return jobs
+
+
+class InterleavingNode(Node):
+    """Rows' channels, of so many groups in turns."""
+
+    def __init__(self, x: Value, output: Value, groups: int) -> None:
+        super().__init__([x], output)
+        self._groups = groups
+
+    def jobs(self, memory: Memory) -> list[Job]:
+        (x,), y = self.inputs, self.output
+        return [interleaved(x.rows, y.rows, x.pixels, x.channels, self._groups)]

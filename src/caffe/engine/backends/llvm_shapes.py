@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ...compiled.interleaving import MOST_GROUPS
 from ...layers.detection.prior_box import PriorBox
 from ...layers.permute import Permute, Reorg
 from ...layers.rearranging import (
@@ -21,7 +22,7 @@ from ...layers.softmax import Softmax
 from ...memory.blob import Shape
 from ...pytorch import torch
 from .llvm_nodes import SoftmaxNode
-from .llvm_places import ConcatNode, CopyNode
+from .llvm_places import ConcatNode, CopyNode, InterleavingNode
 from .llvm_rules import Graph, in_any_order, llvm
 from .llvm_values import Value
 
@@ -127,8 +128,16 @@ def _prior_box(layer: PriorBox, graph: Graph, top: Value, *xs: Value) -> None:
     top.be(layer.forward(*(torch.zeros(x.shape, dtype=torch.float32) for x in xs)))
 
 
-def _shuffled(layer: ShuffleChannel, x: Tensor, y: Tensor) -> Both:
+@llvm.rule(ShuffleChannel)
+def _shuffled(layer: ShuffleChannel, graph: Graph, top: Value, x: Value) -> None:
     group = layer.param.group
+    if group <= MOST_GROUPS and _row_axis(x) == 1:
+        graph.add(InterleavingNode(x, top, group))
+    else:
+        graph.add(CopyNode([x], top, [partial(_in_turns, group=group)]))
+
+
+def _in_turns(x: Tensor, y: Tensor, group: int) -> Both:
     return x.unflatten(1, (group, -1)).transpose(1, 2), y.unflatten(1, (-1, group))
 
 
@@ -190,7 +199,6 @@ def _rearranging(
         graph.add(CopyNode([x], top, [partial(views, layer)]))
 
 
-_rearranging(_shuffled, ShuffleChannel)
 _rearranging(_upsampled, UpsampleDarknet)
 _rearranging(_upsampled, Upsample, unless=_not_repeated)
 _rearranging(_of_neighbours, PixelShuffle)
