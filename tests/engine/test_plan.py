@@ -16,6 +16,7 @@ from caffe.engine.backends.choice import PATIENCE
 from tests.helpers.plans import plan_of
 from tests.helpers.precision import needs_bfloat16
 from tests.helpers.second_store import CountingStore, use_store
+from tests.helpers.translated import inputs
 
 NET = """
 layer { name: "data" type: "Input" top: "data"
@@ -360,6 +361,23 @@ def test_bfloat16_gives_float32_blobs_near_float32s(net: caffe.Net) -> None:
     assert_close(found, expected, 0.05)
     caffe.set_precision("float32")
     assert_close(net.forward()["prob"], expected)
+
+
+@needs_bfloat16
+@pytest.mark.filterwarnings("ignore::caffe.CaffeWarning")
+def test_places_in_pictures_keep_their_digits_in_bfloat16() -> None:
+    text = inputs((1, 4, 5, 6), (1, 3, 300, 300))
+    for name in "cd":
+        text += f"layer {{ name: '{name}' type: 'PriorBox' bottom: 'a' bottom: 'b'"
+        text += f" top: '{name}' prior_box_param {{ min_size: 30 }} }}"
+    text += "layer { name: 'all' type: 'Concat' bottom: 'c' bottom: 'd' top: 'all'"
+    text += " concat_param { axis: 2 } }"
+    net = caffe.Net(text, caffe.TEST)
+    expected = net.forward()["all"].copy()
+    caffe.set_precision("bfloat16")
+    found = net.forward()["all"].copy()
+    caffe.set_precision("float32")
+    assert np.array_equal(found, expected)
 
 
 @pytest.mark.parametrize("name", ["float64", "half", 3])

@@ -224,7 +224,10 @@ class LayerOperation(Operation):
         self._copies = []
 
     def run(self, values: Values) -> None:
-        inputs = [x.to(self._dtype) for x in self.bottoms(values)]
+        inputs = self.bottoms(values)
+        # Float32 that is only put elsewhere, as PriorBox's places are, keeps its digits.
+        is_kept = self._layer.rearranges and all(x.dtype == torch.float32 for x in inputs)
+        inputs = inputs if is_kept else [x.to(self._dtype) for x in inputs]
         if not self._layer.takes_any_strides:
             inputs = [x.contiguous() for x in inputs]
         for blob, copy in zip(self.params, self._copies, strict=True):
