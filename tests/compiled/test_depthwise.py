@@ -10,7 +10,7 @@ from torch.nn.functional import conv2d
 from caffe.compiled import llvm
 from caffe.compiled.blocks import PLAIN, Finish
 from caffe.compiled.convolving import Windows
-from caffe.compiled.depthwise import Depthwise
+from caffe.compiled.depthwise import Depthwise, takes
 from tests.helpers.kernels import FINISHES, Inside, beside_nothing, finished, lying, pictures
 
 pytestmark = pytest.mark.skipif(not llvm.width(), reason="no kernels can be compiled here")
@@ -28,13 +28,15 @@ KINDS = [
 Kind = tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int]]
 
 
-def assert_convolved(x: Tensor, kind: Kind, finish: Finish) -> None:
-    """Convolve pictures that lie channels last both ways."""
+def assert_convolved(x: Tensor, kind: Kind, finish: Finish, together: int = 1) -> None:
+    """Convolve pictures that lie channels last both ways, so many channels together."""
     number, height, width, channels = x.shape
     kernel, *how = kind
-    weights, bias = torch.randn(channels, 1, *kernel), torch.randn(channels)
+    weights, bias = torch.randn(channels, together, *kernel), torch.randn(channels)
     planes = x.double().permute(0, 3, 1, 2)
-    sums = conv2d(planes, weights.double(), bias.double(), *how, channels).permute(0, 2, 3, 1)
+    sums = conv2d(planes, weights.double(), bias.double(), *how, channels // together).permute(
+        0, 2, 3, 1
+    )
     found = Inside(*sums.shape)
     windows = Windows(*kind, (sums.shape[1], sums.shape[2]))
     depthwise = Depthwise(weights, bias, windows, finish)
@@ -70,3 +72,19 @@ def test_pictures_of_one_pixel(kind: Kind) -> None:
 @pytest.mark.parametrize("is_before", [True, False])
 def test_nothing_beside_pictures_is_read(kind: Kind, is_before: bool) -> None:
     assert_convolved(beside_nothing(2, 4, 5, 8, is_before=is_before), kind, PLAIN)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("together", "channels"), [(2, 12), (4, 32), (8, 40), (16, 64)])
+@pytest.mark.usefixtures("threads")
+def test_some_channels_together(kind: Kind, together: int, channels: int) -> None:
+    if takes(channels, channels, together):
+        assert_convolved(pictures(2, 5, 9, channels), kind, FINISHES[1], together)
+
+
+def test_groups_lie_in_one_vector() -> None:
+    assert takes(64, 64, 8)
+    assert not takes(64, 128, 8)
+    assert not takes(60, 60, 6)
+    assert not takes(66, 66, 2)
+    assert not takes(128, 128, 32)

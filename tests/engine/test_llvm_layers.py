@@ -303,3 +303,12 @@ def test_channels_are_shuffled(groups: int, shape: tuple[int, ...]) -> None:
     how = f"shuffle_channel_param {{ group: {groups} }}"
     text = inputs(shape) + layer("TanH", "a", "t") + layer("ShuffleChannel", "t", "s", how)
     assert_they_run_it(text + layer("ShuffleChannel", "a", "of_an_input", how))
+
+
+@pytest.mark.parametrize(("group", "channels"), [(16, 32), (32, 128), (16, 256), (12, 384)])
+def test_many_groups(group: int, channels: int) -> None:
+    how = "kernel_size: 3 pad: 1 weight_filler { type: 'gaussian' std: 0.1 }"
+    param = f"convolution_param {{ num_output: {channels} group: {group} {how} }}"
+    text = inputs((2, 5, 6, 7)) + convolution("a", "c", channels)
+    text += layer("Convolution", "c", "d", param) + layer("ReLU", "d", "r")
+    assert_they_run_it(text + layer("Eltwise", "r c", "s"))

@@ -1,4 +1,4 @@
-"""Convolutions of each channel by itself, channels last."""
+"""Convolutions of each channel by itself, or of a few together, channels last."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..pytorch import F, torch
 from .blocks import Finish
 from .code import Code, Number, Vector
 from .convolving import Windows
-from .llvm import Job, Kernel, vectors_for
+from .llvm import Job, Kernel, vectors_for, width_for
 from .rows import Rows
 
 if TYPE_CHECKING:
@@ -39,13 +39,24 @@ BESIDE = 7
 """How many results beside each other are computed together: widths are often multiples of it."""
 
 
+def takes(channels: int, outputs: int, group: int) -> bool:
+    """Return whether the kernel knows such a convolution, whose groups have so many inputs.
+
+    Groups' channels are next to each other in one vector.
+    """
+    return outputs == channels and (
+        group == 1 or width_for(channels) % group == 0 < width_for(channels)
+    )
+
+
 class Depthwise:
     """A convolution whose every channel has a kernel of its own, finished.
 
     Parameters
     ----------
     weights : Tensor
-        (channel, 1, height, width), float32; of the channels see `vectors_for`.
+        (channel, input of its group, height, width), float32; of the channels see `vectors_for`,
+        of groups of several `takes`.
     bias : Tensor
         (channel,).
     windows : Windows
@@ -68,14 +79,15 @@ class Depthwise:
         self._short = short
         self._vectors, _ = vectors_for(self._channels)
         behind = 0, -self._channels % self._vectors
-        self._weights = F.pad(weights.flatten(1).t().flatten(), behind)
+        self._group = weights.shape[1]
+        self._weights = F.pad(_by_turn(weights).flatten(), behind)
         self._bias = F.pad(bias, behind)
         self._zeros: Tensor | None = None
 
     def job(self, x: Rows, size: tuple[int, int], number: int, found: Rows) -> Job:
         """Return what convolves so many pictures of a height and width."""
         bytes_apart = x.step_bytes, found.step_bytes
-        shape = _Shape(self._windows, size, self._channels, bytes_apart, self._short)
+        shape = _Shape(self._windows, size, self._channels, bytes_apart, self._short, self._group)
         if shape.has_empty_windows:
             self._zeros = torch.zeros(size[1] * x.step + self._vectors, dtype=torch.float32)
         zeros = 0 if self._zeros is None else self._zeros.data_ptr()
@@ -83,6 +95,17 @@ class Depthwise:
             x.address, number, found.address,
             self._weights.data_ptr(), self._bias.data_ptr(), zeros,
         )  # fmt: skip
+
+
+def _by_turn(weights: Tensor) -> Tensor:
+    """Return weights as (height, turn, width, channel).
+
+    Channels of a group take turns: the first is that of their own number, then come the next ones.
+    """
+    channels, group, *_ = weights.shape
+    turns = (torch.arange(channels)[:, None] + torch.arange(group)) % group
+    taken = turns[..., None, None].expand(weights.shape)
+    return weights.gather(1, taken).permute(2, 1, 3, 0)
 
 
 Taps = list[tuple[int, list[tuple[int, int]]]]
@@ -105,6 +128,8 @@ class _Shape:
         How many bytes are from one pixel to the next, and from one result to the next.
     short : bool
         Whether both are short numbers.
+    group : int
+        How many channels are convolved together.
     """
 
     windows: Windows
@@ -112,6 +137,12 @@ class _Shape:
     channels: int
     apart: tuple[int, int]
     short: bool
+    group: int
+
+    @property
+    def line_weights(self) -> int:
+        """How many weights a kernel's line has, of all channels."""
+        return self.windows.kernel[1] * self.group * self.channels
 
     @property
     def has_empty_windows(self) -> bool:
@@ -233,7 +264,7 @@ def _window(code: Code, shape: _Shape, number: Number) -> _Window:
     if shape.has_empty_windows:
         line = code.where([code.is_within(code.subtract(count, 1), kernel)], line, given["zeros"])
         count = code.most(count, 1)
-    weights = code.multiply(first, 4 * windows.kernel[1] * shape.channels)
+    weights = code.multiply(first, 4 * shape.line_weights)
     return _Window(line, count, code.add(given["weights"], weights), given["biases"])
 
 
@@ -257,11 +288,21 @@ def _sums(
     bias = code.load(code.add(window.bias, parameter))
     with code.adding_up(window.count, [bias] * beside) as sums:
         line = code.add(first, code.multiply(sums.index, line_bytes))
-        passed = code.multiply(sums.index, windows.kernel[1] * weight_bytes)
+        passed = code.multiply(sums.index, 4 * shape.line_weights)
         weights = code.add(code.add(window.weights, parameter), passed)
-        factors = {k: code.load(code.add(weights, k * weight_bytes)) for k in sorted(used)}
-        for offset, taken in taps:
-            pixel = code.value(code.add(line, offset * step))
-            for b, k in taken:
-                sums.values[b] = code.plus_product(sums.values[b], pixel, factors[k])
+        for turn in range(shape.group):
+            own = code.add(weights, turn * windows.kernel[1] * weight_bytes)
+            factors = {k: code.load(code.add(own, k * weight_bytes)) for k in sorted(used)}
+            for offset, taken in taps:
+                pixel = code.value(code.add(line, offset * step))
+                if turn:
+                    pixel = _turned(code, pixel, turn, shape.group)
+                for b, k in taken:
+                    sums.values[b] = code.plus_product(sums.values[b], pixel, factors[k])
     return sums.values
+
+
+def _turned(code: Code, values: Vector, turn: int, group: int) -> Vector:
+    """A vector in whose places those of the same group's numbers are that come so much later."""
+    places = (divmod(place, group) for place in range(code.width))
+    return code.picked(values, values, [n * group + (own + turn) % group for n, own in places])

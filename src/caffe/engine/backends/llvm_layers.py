@@ -28,6 +28,9 @@ from .llvm_places import CopyNode
 from .llvm_rules import MOST_GROUPS, Graph, in_any_order, llvm, no_vectors
 from .llvm_values import Value
 
+WIDE, MOST_WIDE_GROUPS = 24, 64
+"""How many results of a group fill a block, and how many such groups there may be."""
+
 
 def _not_plain(layer: Convolution, *shapes: Shape) -> str | None:
     if len(shapes) != 1 or len(shapes[0]) != 4:
@@ -37,10 +40,12 @@ def _not_plain(layer: Convolution, *shapes: Shape) -> str | None:
     if isinstance(layer, PaddedConvolution) and layer.is_lopsided:
         return "padding of its own for each side"
     group, outputs = layer.param.group, layer.param.num_output
-    if 1 < group == layer.channels == outputs:
+    together = layer.channels // group
+    if group > 1 and depthwise.takes(layer.channels, outputs, together):
         is_large = layer.kernel[0] * layer.kernel[1] > depthwise.MOST_PIXELS
         return "large kernels for each channel" if is_large else None
-    return None if group <= MOST_GROUPS else "many groups of channels"
+    is_wide = outputs // group >= WIDE and group <= MOST_WIDE_GROUPS
+    return None if is_wide or group <= MOST_GROUPS else "many groups of channels"
 
 
 @llvm.rule(Convolution, PaddedConvolution, ConvolutionDepthwise, unless=_not_plain)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ...compiled import depthwise
 from ...compiled.average_pooling import AveragePooling
 from ...compiled.blocks import PLAIN, Finish
 from ...compiled.convolving import Convolving, Windows
-from ...compiled.depthwise import Depthwise
 from ...compiled.dots import AT_ONCE, Dots
 from ...compiled.lengths import ToLength
 from ...compiled.llvm import Job, width_for
@@ -176,8 +176,9 @@ class ConvolutionNode(Linear):
 
     @property
     def is_depthwise(self) -> bool:
-        """Whether each channel is convolved by itself."""
-        return 1 < self._group == len(self.weight) == self.inputs[0].channels
+        """Whether each channel is convolved by itself, or a few of them together."""
+        together, channels = self.weight.shape[1], self.inputs[0].channels
+        return self._group > 1 and depthwise.takes(channels, len(self.weight), together)
 
     @property
     def reads_planes(self) -> bool:
@@ -222,10 +223,10 @@ class ConvolutionNode(Linear):
 
     def _by_channel(self) -> Job:
         x, y = self.inputs[0], self.output
-        depthwise: Depthwise = self.keep(
-            Depthwise(self.weight, self.bias, self._windows, self.finish, self.short)
+        by_channel: depthwise.Depthwise = self.keep(
+            depthwise.Depthwise(self.weight, self.bias, self._windows, self.finish, self.short)
         )
-        return depthwise.job(x.rows, x.size, y.shape[0], y.rows)
+        return by_channel.job(x.rows, x.size, y.shape[0], y.rows)
 
     def _of_planes(self, memory: Memory) -> Job:
         x, windows, number = self.inputs[0], self._windows, self.output.shape[0]
