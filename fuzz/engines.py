@@ -17,7 +17,7 @@ from caffe.engine import remembered
 from caffe.engine.backends import choice
 from caffe.engine.plan import trial
 from caffe.engine.steps import Step
-from caffe.layers import winograd
+from caffe.layers import winograd, winograd_in_training
 from caffe.layers.layer import as_tensors
 
 Arrays = dict[str, NDArray[np.float32]]
@@ -35,7 +35,9 @@ ROUNDING = 30
 def try_everything() -> None:
     """Let this process try on the small nets of chance what pays for large ones."""
     os.environ[remembered.VARIABLE] = "0"
-    winograd.LEAST_CHANNELS, winograd.LEAST_TRAINED, winograd.CHANGING = 1, 0, 0
+    winograd.LEAST_CHANNELS = 1
+    for name in ("LEAST_TRAINED", "CHANGING", "CHANGING_COMPILED"):
+        setattr(winograd_in_training, name, 0)
     trial.LEAST_WORK, trial.PATIENCE, trial.TRIALS, trial.WORTH = 1, 0, 1, math.inf
     choice.LEAST_WORK = 0
 

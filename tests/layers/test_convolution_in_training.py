@@ -11,7 +11,8 @@ import torch.nn.functional as F
 
 import caffe
 from caffe import onednn
-from caffe.layers import convolution_in_training, winograd
+from caffe.compiled import llvm
+from caffe.layers import convolution_in_training, winograd_in_training
 from caffe.layers.convolution_in_training import Convolved
 
 CASES = {
@@ -94,11 +95,13 @@ def test_only_what_is_needed_is_found() -> None:
     assert of_bias is None
 
 
-@pytest.fixture
-def always_by_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(params=["compiled", "by operators"])
+def always_by_tiles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Winograd's algorithm wherever it can be, however long it takes."""
-    monkeypatch.setattr(winograd, "CHANGING", 0)
-    monkeypatch.setattr(winograd, "LEAST_TRAINED", 0)
+    for name in ("CHANGING", "CHANGING_COMPILED", "LEAST_TRAINED"):
+        monkeypatch.setattr(winograd_in_training, name, 0)
+    if request.param == "by operators":
+        monkeypatch.setattr(llvm, "width", lambda: 0)
 
 
 TILED = {"tiles": (32, 48, 3, 1), "tiles in groups": (32, 64, 5, 2)}
@@ -156,10 +159,11 @@ def test_the_same_shapes_go_the_same_way_whatever_the_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     convolved, (x, weight, bias, _) = _tiled("tiles")
-    monkeypatch.setattr(winograd, "LEAST_TRAINED", 0)
+    monkeypatch.setattr(winograd_in_training, "LEAST_TRAINED", 0)
     ways = []
     for changing in (0, 10**6):
-        monkeypatch.setattr(winograd, "CHANGING", changing)
+        for name in ("CHANGING", "CHANGING_COMPILED"):
+            monkeypatch.setattr(winograd_in_training, name, changing)
         ways.append([convolved.by_tiles(x, weight, bias) is None for _ in range(3)])
     assert ways == [[False] * 3, [True] * 3]
 
@@ -185,8 +189,8 @@ def test_the_layerwise_engine_trains_without_tiles() -> None:
         tops.append((net.forward()["y"].copy(), net.params["y"][0].diff.copy()))
         net.clear_param_diffs()
     caffe.set_engine("auto")
-    # Gradients by weights go by tiles only where oneDNN has no quick kernels of them.
-    is_by_tiles = [True, not onednn.has_long_vectors()]
+    # Gradients by weights go by tiles by kernels of our own, or where oneDNN has no quick ones.
+    is_by_tiles = [True, bool(llvm.width()) or not onednn.has_long_vectors()]
     for by_tiles, (one, exact, again) in zip(is_by_tiles, zip(*tops, strict=True), strict=True):
         assert np.array_equal(one, exact) is not by_tiles
         assert np.array_equal(one, again)

@@ -8,9 +8,10 @@ import torch
 from torch.nn import functional as F
 
 from caffe import onednn
-from caffe.compiled import llvm
+from caffe.compiled import llvm, tiled
 from caffe.layers import winograd
-from caffe.layers.winograd import POINTS, Winograd, matrices, pays, saves, weight_gradient
+from caffe.layers.winograd import POINTS, Winograd, matrices, saves
+from caffe.layers.winograd_in_training import pays, weight_gradient
 
 
 @pytest.mark.parametrize("r", [2, 3, 5])
@@ -59,7 +60,7 @@ def test_pieces_of_tiles_make_the_convolution(
 
 
 @pytest.mark.skipif(not llvm.width(), reason="no kernels can be compiled here")
-@pytest.mark.parametrize("piece", [winograd.KERNELS_PIECE, 2**16, 1])
+@pytest.mark.parametrize("piece", [tiled.MOST_PIECE, 2**16, 1])
 @pytest.mark.parametrize(
     ("channels", "outputs", "size", "pad", "group", "pictures"),
     [(16, 32, 3, (1, 1), 1, 1), (24, 16, 3, (0, 2), 2, 5), (32, 48, 5, (1, 0), 2, 2)],
@@ -76,7 +77,7 @@ def test_kernels_make_the_same_convolution_as_operators(
     slope: float,
     piece: int,
 ) -> None:
-    monkeypatch.setattr(winograd, "KERNELS_PIECE", piece)
+    monkeypatch.setattr(tiled, "MOST_PIECE", piece)
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(pictures, channels, 13, 22, generator=generator)
     weight = torch.randn(outputs, channels // group, size, size, generator=generator).double()
@@ -115,11 +116,20 @@ def test_it_is_tried_where_it_spares_products(
 
 
 @pytest.mark.parametrize("piece", [winograd.PIECE, 2**15, 1])
+@pytest.mark.parametrize("is_compiled", [True, False])
 @pytest.mark.parametrize(("size", "pad", "group"), [(3, (1, 0), 1), (5, (2, 3), 2)])
 def test_pieces_of_tiles_make_the_gradient_by_the_weights(
-    monkeypatch: pytest.MonkeyPatch, size: int, pad: tuple[int, int], group: int, piece: int
+    monkeypatch: pytest.MonkeyPatch,
+    size: int,
+    pad: tuple[int, int],
+    group: int,
+    is_compiled: bool,
+    piece: int,
 ) -> None:
     monkeypatch.setattr(winograd, "PIECE", piece)
+    monkeypatch.setattr(tiled, "MOST_PIECE", piece)
+    if not is_compiled:
+        monkeypatch.setattr(llvm, "width", lambda: 0)
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(3, 32, 13, 22, generator=generator)
     weight = torch.zeros(48, 32 // group, size, size, dtype=torch.float64, requires_grad=True)
@@ -145,6 +155,7 @@ def test_pieces_of_tiles_make_the_gradient_by_the_weights(
     ],
 )
 def test_it_is_used_in_training_where_it_spares_much(
+    monkeypatch: pytest.MonkeyPatch,
     shape: tuple[int, ...],
     weight: tuple[int, ...],
     pad: tuple[int, int],
@@ -152,4 +163,26 @@ def test_it_is_used_in_training_where_it_spares_much(
     slower: float,
     expected: bool,
 ) -> None:
+    monkeypatch.setattr(llvm, "width", lambda: 0)
     assert pays(shape, weight, pad, group, slower) is expected
+
+
+@pytest.mark.skipif(not llvm.width(), reason="no kernels can be compiled here")
+@pytest.mark.parametrize(
+    ("shape", "weight", "expected"),
+    [
+        ((16, 64, 56, 56), (64, 64, 3, 3), True),
+        # The convolutions 2 and 3 of CIFAR-10's quick net.
+        ((100, 32, 16, 16), (32, 32, 5, 5), True),
+        ((100, 32, 8, 8), (64, 32, 5, 5), True),
+        ((10, 32, 8, 8), (64, 32, 5, 5), False),
+        ((1, 512, 7, 7), (512, 512, 3, 3), False),
+        # No vector takes such channels.
+        ((16, 66, 56, 56), (64, 66, 3, 3), False),
+    ],
+)
+def test_kernels_make_it_worth_more(
+    shape: tuple[int, ...], weight: tuple[int, ...], expected: bool
+) -> None:
+    pad = weight[2] // 2, weight[3] // 2
+    assert pays(shape, weight, pad, 1) is expected

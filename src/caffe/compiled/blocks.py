@@ -147,10 +147,6 @@ class Block:
         whole[..., :outputs] = biases
         return whole
 
-    def spare(self) -> Tensor:
-        """Return memory for what no thread's rows want, beside each other."""
-        return torch.empty(torch.get_num_threads() * 2 * self.columns, dtype=torch.float32)
-
     # What kernels do with them.
 
     def add_products(
@@ -266,8 +262,8 @@ class Block:
         return Share(start, stop, first, last)
 
     def nowhere(self, code: Code) -> Number:
-        """Return where the thread puts rows that are none."""
-        return code.add(code.given["spare"], code.multiply(code.thread, 8 * self.columns))
+        """Return where the thread puts rows that are none; written before any loop."""
+        return code.memory(Number(str(4 * self.columns)))
 
     def _offset(self, vector: int) -> int:
         return 4 * self.width * vector

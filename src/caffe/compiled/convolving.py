@@ -23,7 +23,7 @@ FIELDS = (
     *("found", "found_bytes", "added", "added_bytes", "rows", "outputs", "results_down"),
     *("results_across", "top", "left", "stride_down", "stride_across", "outer", "outer_count"),
     *("outer_rows", "inner", "inner_count", "inner_columns", "steps", "group", "parts"),
-    *("zeros", "spare"),
+    "zeros",
 )
 """What the kernel is given.
 
@@ -34,8 +34,7 @@ many a picture has down and across; by how much the first window begins before t
 many pixels lie from one to the next; of both loops over a window how many bytes each step goes on,
 how many there are, and how many lines or columns that is; how many steps there are over what lies
 side by side, each a number or two short ones; how many blocks of rows stay in the cache together,
-and into how many parts the columns are parted; zeros for what is outside; and memory for rows that
-are none.
+and into how many parts the columns are parted; and zeros for what is outside.
 """
 
 
@@ -122,7 +121,6 @@ class Convolving:
         self._counts = (inputs, height) if plane else (height, across)
         self._plane = plane
         self._zeros = torch.zeros(self._steps, dtype=torch.float32)
-        self._spare = block.spare()
 
     def job(self, x: Pictures, found: Rows, added: Rows | None = None) -> Job:
         """Return what convolves pictures; see `Products.job` for what is added."""
@@ -145,7 +143,7 @@ class Convolving:
             self._count, self._outputs, down, across, *windows.pad, *windows.stride,
             x.bytes * outer, self._counts[0], outer_rows,
             x.bytes * inner, self._counts[1], columns_on, self._steps, sharing.group, sharing.parts,
-            self._zeros.data_ptr(), self._spare.data_ptr(),
+            self._zeros.data_ptr(),
         )  # fmt: skip
 
 

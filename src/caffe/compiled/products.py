@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .blocks import Ahead, Block, Finish, Sharing
@@ -17,16 +18,33 @@ if TYPE_CHECKING:
 FIELDS = (
     *("rows", "row_bytes", "row_batch", "weights", "weights_batch", "biases", "biases_batch"),
     *("found", "found_bytes", "found_batch", "added", "added_bytes"),
-    *("count", "steps", "outputs", "batches", "group", "parts", "spare"),
+    *("count", "steps", "outputs", "batches", "group", "parts"),
 )
 """What the kernel is given.
 
 Of rows, weights, biases and results where they lie and how many bytes are from one to the next, and
 from one matrix to the next; what is added; how many rows a matrix has, of how many steps, each an
-input or two short ones, and outputs, and how many matrices there are; how many blocks of rows stay
-in the cache together, and into how many parts the columns are parted; and memory for rows that are
-none.
+input or two short ones, and outputs, and how many matrices there are; and how many blocks of rows
+stay in the cache together, and into how many parts the columns are parted.
 """
+
+
+@dataclass
+class Packed:
+    """Weights in the order in which blocks read them.
+
+    Attributes
+    ----------
+    weights : Tensor
+        (matrix, block, step, column).
+    outputs, inputs : int
+        How many there are.
+    """
+
+    block: Block
+    weights: Tensor
+    outputs: int
+    inputs: int
 
 
 class Products:
@@ -34,7 +52,7 @@ class Products:
 
     Parameters
     ----------
-    weights : Tensor
+    weights : Tensor or Packed
         (matrix, output, input), float32.
     bias : Tensor
         (matrix, output).
@@ -50,22 +68,25 @@ class Products:
 
     def __init__(
         self,
-        weights: Tensor,
+        weights: Tensor | Packed,
         bias: Tensor,
         finish: Finish,
         rows: int,
         memory: Memory = ANYWHERE,
         short: bool = False,
     ) -> None:
-        self._batches, self._outputs, inputs = weights.shape
+        if not isinstance(weights, Packed):
+            _, outputs, inputs = weights.shape
+            block = Block.best(rows, outputs, width(), short)
+            weights = Packed(block, block.packed(weights, memory), outputs, inputs)
+        self._weights, self._outputs = weights.weights, weights.outputs
+        self._batches, self._steps = len(self._weights), self._weights.shape[-2]
         self._rows = rows
-        self._block = block = Block.best(rows, self._outputs, width(), short)
-        self._weights, self._biases = block.packed(weights, memory), block.padded(bias)
-        self._steps = self._weights.shape[-2]
-        is_odd = short and inputs % 2 == 1
+        self._block = block = weights.block
+        self._biases = block.padded(bias)
+        is_odd = short and weights.inputs % 2 == 1
         is_whole = self._outputs % block.columns == 0
         self._kernel = Kernel(_text(block, is_whole, finish, is_odd))
-        self._spare = block.spare()
 
     def job(
         self, rows: Rows, found: Rows, count: int | None = None, added: Rows | None = None
@@ -90,7 +111,6 @@ class Products:
             self._biases.data_ptr(), 4 * self._biases[0].numel(),
             found.address, found.step_bytes, found.batch_bytes, other.address, other.step_bytes,
             count, self._steps, self._outputs, self._batches, sharing.group, sharing.parts,
-            self._spare.data_ptr(),
         )  # fmt: skip
 
 

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 FIELDS = (
     *("tiles", "first", "count", "height", "width", "down", "across", "top", "left"),
-    *("pixels", "step", "outside", "channels"),
+    *("pixels", "step", "outside", "channels", "tile", "place"),
 )
 """What a kernel is given.
 
-The tiles, (tile, place, channel), with the number of the first one and how many there are; the
-pictures' size, how many tiles they have down and across, and by how much these begin before them;
-the pixels, and how many bytes lie from one to the next; what stands for pixels outside the
-pictures; and how many channels there are.
+The tiles, with the number of the first one and how many there are; the pictures' size, how many
+tiles they have down and across, and by how much these begin before them; the pixels, and how many
+bytes lie from one to the next; what stands for pixels outside the pictures; how many channels there
+are, and how many bytes from one tile and one place to the next.
 """
 
 
@@ -124,6 +124,7 @@ class ToOtherForm:
         return self._kernel.job(
             found.data_ptr(), first, len(found), *size, *grid, *pad,
             x.address, x.step_bytes, self._zeros.data_ptr(), len(self._zeros),
+            *(4 * n for n in found.stride()[:2]),
         )  # fmt: skip
 
 
@@ -163,10 +164,8 @@ class FromOtherForm:
             Pictures, (number, height, width, channels), that tiles may reach beyond.
         """
         height, width = found.shape[1:3]
-        # A place for each thread: they would wait for each other's writes.
-        spare = found.new_empty(found.shape[3] * torch.get_num_threads())
         rows = Rows(found.data_ptr(), found.stride(2))
-        self.job(tiles, grid, first, rows, (height, width), spare).run()
+        self.job(tiles, grid, first, rows, (height, width)).run()
 
     def job(
         self,
@@ -175,38 +174,34 @@ class FromOtherForm:
         first: int,
         found: Rows,
         size: tuple[int, int],
-        spare: Tensor,
     ) -> Job:
-        """Return what does so, to pictures of a height and width.
-
-        `spare` has a number for each channel and thread, and is kept by who keeps the job.
-        """
+        """Return what does so, to pictures of a height and width."""
         return self._kernel.job(
             tiles.data_ptr(), first, len(tiles), *size, *grid, 0, 0,
-            found.address, found.step_bytes, spare.data_ptr(), tiles.shape[2],
+            found.address, found.step_bytes, 0, tiles.shape[2],
+            *(4 * n for n in tiles.stride()[:2]),
         )  # fmt: skip
 
 
 @functools.cache
 def _to_other_form(matrix: Factors, m: int, width: int, short: bool) -> str:
-    size = len(matrix)
+    size = len(matrix[0])
     code = Code(FIELDS, width, short)
     given = code.given
-    place_bytes = code.multiply(given["channels"], 4)
     with code.shared(given["count"]) as i:
         places = _Places(code, code.add(i, given["first"]), m, size, given["outside"])
-        found = code.add(given["tiles"], code.multiply(i, code.multiply(place_bytes, size**2)))
+        found = code.add(given["tiles"], code.multiply(i, given["tile"]))
         with code.loop(0, given["channels"], width) as channel:
             pixel = code.multiply(channel, code.bytes)
             squares = [
                 [code.value(code.add(place, pixel)) for place in row] for row in places.addresses
             ]
-            columns = [_products(code, matrix, column) for column in zip(*squares, strict=True)]
+            columns = [products(code, matrix, column) for column in zip(*squares, strict=True)]
             place = code.add(found, code.multiply(channel, 4))
             for row in zip(*columns, strict=True):
-                for value in _products(code, matrix, row):
+                for value in products(code, matrix, row):
                     code.store(value, place)
-                    place = code.add(place, place_bytes)
+                    place = code.add(place, given["place"])
     return code.text
 
 
@@ -215,11 +210,11 @@ def _from_other_form(matrix: Factors, width: int, finish: Finish, short: bool) -
     m, size = len(matrix), len(matrix[0])
     code = Code(FIELDS, width, short)
     given = code.given
-    place_bytes = code.multiply(given["channels"], 4)
-    spare = code.add(given["outside"], code.multiply(code.thread, place_bytes))
+    # Each thread has its own: they would wait for each other's writes.
+    spare = code.memory(code.multiply(given["channels"], 4))
     with code.shared(given["count"]) as i:
         places = _Places(code, code.add(i, given["first"]), m, m, spare)
-        tile = code.add(given["tiles"], code.multiply(i, code.multiply(place_bytes, size**2)))
+        tile = code.add(given["tiles"], code.multiply(i, given["tile"]))
         with code.loop(0, given["channels"], width) as channel:
             place = code.add(tile, code.multiply(channel, 4))
             pixel = code.multiply(channel, code.bytes)
@@ -227,7 +222,7 @@ def _from_other_form(matrix: Factors, width: int, finish: Finish, short: bool) -
             for row in squares:
                 for _ in range(size):
                     row.append(code.load(place))
-                    place = code.add(place, place_bytes)
+                    place = code.add(place, given["place"])
             columns = [_of_pairs(code, matrix, column) for column in zip(*squares, strict=True)]
             rows = zip(*columns, strict=True)
             for values, addresses in zip(rows, places.addresses, strict=True):
@@ -236,7 +231,7 @@ def _from_other_form(matrix: Factors, width: int, finish: Finish, short: bool) -
     return code.text
 
 
-def _products(code: Code, matrix: Factors, values: Sequence[Vector]) -> list[Vector]:
+def products(code: Code, matrix: Factors, values: Sequence[Vector]) -> list[Vector]:
     """The product of a matrix with a vector of vectors.
 
     Where two rows, of a point and of its opposite, differ in nothing but the signs of every second

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from .. import onednn
 from ..memory.blob import Shape
 from ..pytorch import F, torch
-from . import winograd
+from . import winograd_in_training as winograd
 from .asking import are_finite
+from .winograd import are_compiled
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# With AVX-512 oneDNN has quick kernels for all gradients by weights: these figures are for others.
+# With AVX-512 oneDNN has quick kernels for gradients by weights: these figures are for others.
 
 MANY_CHANNELS = 48
 """From how many channels of a window on oneDNN is quicker with planes, laying them included."""
@@ -53,10 +54,8 @@ class Convolved:
         """
         if not self.pays(x, weight.shape):
             return None
-        y = winograd.Winograd(weight, bias, tuple(x.shape), self.pad, self.group)(x)
-        # An odd number of a tile is in all channels of its group, an odd weight in all its places.
-        firsts = y[:, :: y.shape[1] // self.group]
-        return y if are_finite(firsts) and are_finite(weight) else None
+        y = winograd.convolved(x, weight, bias, self.pad, self.group)
+        return _if_finite(y, weight, self.group)
 
     def pays(self, x: Tensor, weight: Shape, slower: float = 1.0) -> bool:
         """Whether Winograd's algorithm knows such a convolution of pictures, and is worth it."""
@@ -94,11 +93,13 @@ class Convolved:
         shape = (inputs * self.group, outputs // self.group, *size)
         if min(pad) < 0 or not back.pays(diff, shape):
             return None
-        turned = weight.flip(2, 3).unflatten(0, (self.group, -1)).transpose(1, 2).flatten(0, 1)
-        return back.by_tiles(diff, turned)
+        return _if_finite(winograd.gradient(diff, weight, pad, self.group), weight, self.group)
 
     def _of_weight(self, diff: Tensor, x: Tensor, weight: Tensor) -> Tensor | None:
         """The gradient by the weights as a product of matrices, or by tiles; None for oneDNN's."""
+        of_group = x.shape[1] // self.group, len(weight) // self.group
+        if are_compiled(*of_group) and self.pays(x, weight.shape):
+            return self._by_tiles(diff, x, weight)
         if onednn.has_long_vectors():
             return None
         if self._is_product(weight):
@@ -106,8 +107,10 @@ class Convolved:
             return rows.view(weight.shape)
         if self._is_first(diff, weight):
             return _by_windows(diff, x, weight.shape, self.stride, self.pad)
-        if not self.pays(x, weight.shape, SLOWER):
-            return None
+        return self._by_tiles(diff, x, weight) if self.pays(x, weight.shape, SLOWER) else None
+
+    def _by_tiles(self, diff: Tensor, x: Tensor, weight: Tensor) -> Tensor | None:
+        diff = diff.contiguous(memory_format=torch.channels_last)
         found = winograd.weight_gradient(diff, x, weight.shape[2], self.pad, self.group)
         return found if are_finite(found) else None
 
@@ -162,6 +165,13 @@ def spreading(stride: Shape, x: Tensor) -> Shape:
     Its gradient would be misread, see `Convolution.is_misread`.
     """
     return (*stride[:-1], 1) if x.shape[-1] == 1 else stride
+
+
+def _if_finite(y: Tensor, weight: Tensor, group: int) -> Tensor | None:
+    """Return what was computed by tiles, unless a number that is not finite went into it."""
+    # An odd number of a tile is in all channels of its group, an odd weight in all its places.
+    firsts = y[:, :: y.shape[1] // group]
+    return y if are_finite(firsts) and are_finite(weight) else None
 
 
 def _rows(x: Tensor) -> Tensor:

@@ -16,9 +16,10 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from .. import onednn
-from ..compiled import caches, llvm
-from ..compiled.blocks import Finish
-from ..compiled.tiles import FromOtherForm, ToOtherForm
+from ..compiled import llvm, tiled
+from ..compiled.blocks import PLAIN, Finish
+from ..compiled.memory import ANYWHERE, Memory
+from ..compiled.products import Products
 from ..memory.blob import Shape
 from ..pytorch import torch
 from .winograd_operators import Change, OtherForm, changed
@@ -38,26 +39,16 @@ SMALL_TILES = {3: (3,), 5: (2,)}
 PIECE = 2**21
 """How many numbers a piece has in the other form, at most: they are to stay in the last cache."""
 
-KERNELS_PIECE = min(2**22, caches.last() // 8)
-"""How many numbers of tiles, read and made, kernels of our own work on at a time.
-
-They take half of the last cache.
-"""
-
 LEAST_CHANNELS = 16
 """How many channels a group must read and write, or the products are too small."""
 
 SAVING = 1.5
 """How many times fewer multiplications there must be."""
 
-LEAST_TRAINED = 2**29
-"""How many multiply-adds a convolution must have to be trained so: it rounds ten times as much."""
-
 CHANGING, CHANGING_COMPILED = 150, 40
 """How many multiply-adds take the time in which a number is brought into the other form.
 
-By PyTorch's operators, and by kernels of our own where weights are ready. In training they never
-are: by the smaller number CIFAR-10's quick net would take a tenth longer.
+By PyTorch's operators, and by kernels of our own.
 """
 
 
@@ -92,51 +83,9 @@ def saves(kernel: Shape, weight: Shape, outputs: Shape, group: int) -> bool:
     return size**2 * math.prod(outputs) >= SAVING * (m + size - 1) ** 2 * tiles
 
 
-def pays(shape: Shape, weight: Shape, pad: Shape, group: int, slower: float = 1.0) -> bool:
-    """Tell whether to use the algorithm where nothing is tried out, for inputs of a shape.
-
-    Parameters
-    ----------
-    shape, weight : tuple of int
-        The inputs', and the weights'.
-    pad : tuple of int
-        Down and across.
-    group : int
-        How many groups of channels there are.
-    slower : float
-        How many times a convolution's time the direct way takes.
-    """
-    number, channels, height, width = shape
-    size = weight[2:]
-    outputs = height + 2 * pad[0] - size[0] + 1, width + 2 * pad[1] - size[1] + 1
-    direct = number * math.prod(outputs) * math.prod(weight)
-    if min(outputs) < 1 or direct < LEAST_TRAINED or not saves(size, weight, outputs, group):
-        return False
-    m = tile_for(size[0], outputs)
-    places = (m + size[0] - 1) ** 2
-    tiles = number * math.ceil(outputs[0] / m) * math.ceil(outputs[1] / m)
-    pairs = math.prod(weight[:2])
-    products = places * tiles * pairs
-    numbers = places * (tiles * (channels + weight[0]) + pairs)
-    return products + CHANGING * numbers <= slower * direct
-
-
 def _evenly(count: int, most: int) -> int:
     """Return how large parts are that are as few and as equal as can be, of at most so many."""
     return math.ceil(count / math.ceil(count / most))
-
-
-def piece_of(count: int, places: int, numbers: int) -> int:
-    """Return how many of `count` tiles kernels of our own work on at a time.
-
-    Parameters
-    ----------
-    count, places : int
-        How many tiles there are, and how many places one has in the other form.
-    numbers : int
-        How many numbers are read and made for each place.
-    """
-    return _evenly(count, max(1, KERNELS_PIECE // (places * numbers)))
 
 
 def in_other_form(weight: Tensor, bias: Tensor | None, m: int) -> tuple[Tensor, Tensor]:
@@ -150,7 +99,7 @@ def in_other_form(weight: Tensor, bias: Tensor | None, m: int) -> tuple[Tensor, 
         (place, output).
     """
     outputs, inputs, size = weight.shape[:3]
-    _, g, _ = _as_tensors(matrices(m, size), weight.dtype)
+    _, g, _ = as_tensors(matrices(m, size), weight.dtype)
     weights = changed(g, weight.permute(2, 3, 0, 1).reshape(size, size, -1)).float()
     across = m + size - 1
     biases = weight.new_zeros(across**2, outputs)
@@ -198,6 +147,11 @@ def _coefficients(roots: Sequence[Fraction]) -> list[Fraction]:
     return found
 
 
+def _pair(numbers: Sequence[int]) -> tuple[int, int]:
+    first, second = numbers
+    return first, second
+
+
 class Tiles:
     """Pictures of one shape cut into the tiles of a convolution, some at a time.
 
@@ -228,6 +182,12 @@ class Tiles:
         """How many tiles one piece has, at most."""
         self.numbers = self._pictures * self._rows * row
         """How many numbers one piece has in the other form, at most."""
+
+    @property
+    def cut(self) -> tiled.Cut:
+        """The same for kernels of our own."""
+        number, _, *size = self._shape
+        return tiled.Cut(number, _pair(size), _pair(self.outputs), _pair(self._pad), self.m)
 
     def pieces(self) -> Iterator[tuple[slice, slice]]:
         """Yield which pictures, and which rows of their tiles, are worked on together."""
@@ -311,40 +271,25 @@ class Winograd:
     ) -> None:
         self._tiles = tiles = Tiles(shape, weight.shape[-1], pad, len(weight))
         outputs, size = len(weight), weight.shape[2]
-        a, _, b = _as_tensors(matrices(tiles.m, size), torch.float32)
+        self._finish, self._pad, self._channels = finish, pad, outputs
+        self._compiled: tiled.Tiled | None = None
+        if slope is not None and are_compiled(shape[1], outputs):
+            self._compiled = by_kernels(
+                weight, bias, algorithm(tiles.m, size), tiles.cut, group, Finish(slope=slope)
+            )
+            return
+        a, _, b = as_tensors(matrices(tiles.m, size), torch.float32)
         self._results, self._inputs = a, b
         weights, biases = in_other_form(weight, bias, tiles.m)
-        self._kernels = None
-        if slope is not None:
-            self._kernels = _kernels(tiles.m, size, shape[1], outputs, slope)
-        if self._kernels is not None:
-            count, numbers = shape[0] * math.prod(tiles.grid), shape[1] + outputs
-            self._at_once = piece_of(count, tiles.across**2, numbers)
-        at_once = tiles.tiles if self._kernels is None else self._at_once
-        self._products = _Products(weights, biases, group, at_once)
-        self._finish = finish
-        self._pad, self._channels = pad, outputs
+        self._products = _Products(weights, biases, group, tiles.tiles)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the convolution of `x`, finished, channels last."""
+        if self._compiled is not None:
+            return self._compiled(x.contiguous(memory_format=torch.channels_last))
         found = x.new_empty(len(x), *self._tiles.outputs, self._channels)
-        if self._kernels is None or x.dtype != torch.float32:
-            self._by_operators(x, found)
-        else:
-            self._by_kernels(x, found, *self._kernels)
+        self._by_operators(x, found)
         return found.permute(0, 3, 1, 2)
-
-    def _by_kernels(self, x: Tensor, found: Tensor, to: ToOtherForm, back: FromOtherForm) -> None:
-        x = x.contiguous(memory_format=torch.channels_last)
-        grid, places = self._tiles.grid, self._tiles.across**2
-        count = len(x) * math.prod(grid)
-        # The last piece may have fewer; all of the memory is multiplied.
-        tiles = x.new_zeros(self._at_once, places, x.shape[1])
-        for first in range(0, count, self._at_once):
-            some = slice(count - first)
-            to(x, grid, self._pad, first, tiles[some])
-            products = self._products(tiles).view(len(tiles), places, -1)
-            back(products[some], grid, first, found)
 
     def _by_operators(self, x: Tensor, found: Tensor) -> None:
         work = self._tiles
@@ -435,48 +380,37 @@ class _Products:
         return found.transpose(0, 1).contiguous()
 
 
-def _kernels(
-    m: int, size: int, inputs: int, outputs: int, slope: float
-) -> tuple[ToOtherForm, FromOtherForm] | None:
-    """Return what brings tiles into the other form and back in one pass each, if anything does."""
-    if not (llvm.width_for(inputs) and llvm.width_for(outputs)):
-        return None
-    results, _, matrix = matrices(m, size)
-    back = FromOtherForm(results, outputs, Finish(slope=slope))
-    return ToOtherForm(matrix, m, inputs), back
+def are_compiled(inputs: int, outputs: int) -> bool:
+    """Tell whether kernels of our own know so many channels, read and made."""
+    return bool(llvm.width_for(inputs) and llvm.width_for(outputs))
 
 
-def weight_gradient(diff: Tensor, x: Tensor, size: int, pad: Shape, group: int) -> Tensor:
-    """Return the gradient by a convolution's weights, whose kernels are size x size.
-
-    It is a convolution, too, of each tile that was read with the one that was made of it: tiles of
-    m results have kernels of m places, and size x size results, which are added up.
-    """
-    work = Tiles(tuple(x.shape), size, pad, diff.shape[1])
-    results, kernels, inputs = _as_tensors(matrices(size, work.m), torch.float32)
-    read, made = work.of_inputs(x), work.of_outputs(diff)
-    theirs, ours = ((x.new_empty(work.numbers), x.new_empty(work.numbers)) for _ in range(2))
-    inputs_of_group, outputs_of_group = x.shape[1] // group, diff.shape[1] // group
-    sums = x.new_zeros(group, work.across**2, outputs_of_group, inputs_of_group)
-    ways: dict[Shape, tuple[OtherForm, OtherForm]] = {}
-    for piece in work.pieces():
-        places = tuple(read[piece].shape[:3])
-        if places not in ways:
-            ways[places] = (
-                OtherForm(inputs, (*places, x.shape[1]), theirs, by_place=True),
-                OtherForm(kernels, (*places, diff.shape[1]), ours, by_place=True),
-            )
-        xs, ys = ways[places]
-        xs(read[piece])
-        ys(made[piece])
-        for total, part, other in zip(
-            sums, xs.result.chunk(group, 2), ys.result.chunk(group, 2), strict=True
-        ):
-            total.baddbmm_(other.transpose(1, 2), part)
-    products = sums.transpose(0, 1).reshape(work.across, work.across, -1)
-    found = changed(results, products)
-    return found.view(size, size, diff.shape[1], inputs_of_group).permute(2, 3, 0, 1)
+@functools.cache
+def algorithm(m: int, size: int) -> tiled.Algorithm:
+    """Return the algorithm for tiles of m x m results, and kernels of a size."""
+    return tiled.Algorithm(m, *matrices(m, size))
 
 
-def _as_tensors(rows: Sequence[list[list[float]]], dtype: torch.dtype) -> list[Tensor]:
+def by_kernels(
+    weight: Tensor,
+    bias: Tensor | None,
+    algorithm: tiled.Algorithm,
+    cut: tiled.Cut,
+    group: int,
+    finish: Finish,
+    memory: Memory = ANYWHERE,
+    short: bool = False,
+) -> tiled.Tiled:
+    """Return the convolution by kernels of our own; weights change in the type that they have."""
+    inputs, outputs = weight.shape[1] * group, len(weight)
+    weights, biases = in_other_form(weight, bias, algorithm.m)
+    count = cut.most(algorithm.places, inputs + outputs, math.prod(weight.shape[:2]))
+    products = [
+        Products(w, b, PLAIN, count, memory)
+        for w, b in zip(weights.chunk(group, 1), biases.chunk(group, 1), strict=True)
+    ]
+    return tiled.Tiled(algorithm, cut, inputs, outputs, products, finish, short)
+
+
+def as_tensors(rows: Sequence[list[list[float]]], dtype: torch.dtype) -> list[Tensor]:
     return [torch.tensor(matrix, dtype=dtype) for matrix in rows]

@@ -22,7 +22,7 @@ from ...compiled.pointwise import How, Pointwise
 from ...compiled.products import Products
 from ...compiled.rows import Pictures, Rows
 from ...compiled.softmax import softmax
-from ...compiled.tiles import FromOtherForm, ToOtherForm
+from ...compiled.tiled import Cut, Tiled
 from ...layers import winograd
 from ...pytorch import torch
 from ..plan.convolution import folded
@@ -306,44 +306,18 @@ class ConvolutionNode(Linear):
 
     def _by_tiles(self, memory: Memory) -> list[Job]:
         """By Winograd's algorithm, some tiles at a time."""
-        x, y, outputs = self.inputs[0], self.output, len(self.weight)
-        size, pad = self._windows.kernel[0], self._windows.pad
+        x, y, size = self.inputs[0], self.output, self._windows.kernel[0]
         m = winograd.tile_for(size, y.size, self._tiles)
-        places = (m + size - 1) ** 2
-        grid = math.ceil(y.size[0] / m), math.ceil(y.size[1] / m)
-        results, _, matrix = winograd.matrices(m, size)
+        cut = Cut(y.shape[0], x.size, y.size, self._windows.pad, m)
         # What is added comes before an activation.
         finish = PLAIN if self.finish.has_added else self.finish
-        to = ToOtherForm(matrix, m, x.channels, self.short)
-        back = FromOtherForm(results, outputs, finish, self.short)
-        weights, biases = winograd.in_other_form(self.weight.double(), self.bias.double(), m)
-        group = self._group
-        count = y.shape[0] * math.prod(grid)
-        piece = winograd.piece_of(count, places, x.channels + outputs)
-        products = [
-            Products(w, b, PLAIN, piece, memory)
-            for w, b in zip(weights.chunk(group, 1), biases.chunk(group, 1), strict=True)
-        ]
-        sizes = [piece * places * n for n in (x.channels, outputs)]
-        read, made = (
-            part.view(piece, places, -1) for part in memory.scratch(sum(sizes)).split(sizes)
-        )
-        spare = made.new_empty(outputs * torch.get_num_threads())
-        self._kept += [to, back, products, read, made, spare]
-        jobs = []
-        for first in range(0, count, piece):
-            some = slice(min(piece, count - first))
-            jobs.append(to.job(x.rows, x.size, grid, pad, first, read[some]))
-            for i, product in enumerate(products):
-                inputs, own = x.channels // group, outputs // group
-                jobs.append(
-                    product.job(
-                        Rows(read.data_ptr() + 4 * i * inputs, places * x.channels, x.channels),
-                        Rows(made.data_ptr() + 4 * i * own, places * outputs, outputs),
-                        len(read[some]),
-                    )
-                )
-            jobs.append(back.job(made[some], grid, first, y.rows, y.size, spare))
+        tiled: Tiled = self.keep(
+            winograd.by_kernels(
+                self.weight.double(), self.bias.double(), winograd.algorithm(m, size), cut,
+                self._group, finish, memory, self.short,
+            )
+        )  # fmt: skip
+        jobs = tiled.jobs(x.rows, y.rows, self.keep(memory.scratch(tiled.scratch)))
         return [*jobs, self._sum()] if self.finish.has_added else jobs
 
     def _sum(self) -> Job:

@@ -1,0 +1,65 @@
+"""Whole convolutions by tiles, and both of their gradients, are autograd's in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from caffe.compiled import llvm, tiled
+from caffe.compiled.blocks import Block
+from caffe.compiled.tiled import Cut, Tiled, in_other_form, weight_gradient
+from caffe.layers.winograd import algorithm
+
+pytestmark = pytest.mark.skipif(not llvm.width(), reason="no kernels can be compiled here")
+
+CASES = [(2, 16, 32, 13, 22, 3, (1, 1), 1, 4), (3, 24, 8, 9, 9, 5, (2, 0), 2, 3),
+         (1, 20, 100, 8, 11, 3, (0, 2), 1, 5), (2, 96, 40, 5, 5, 3, (1, 1), 4, 2)]  # fmt: skip
+
+
+@pytest.mark.parametrize("is_turned", [False, True])
+@pytest.mark.parametrize(("outputs", "inputs"), [(32, 16), (33, 7), (5, 100)])
+def test_weights_are_packed_in_the_other_form(outputs: int, inputs: int, is_turned: bool) -> None:
+    weight = torch.randn(outputs, inputs, 3, 3)
+    block = Block.best(100, inputs if is_turned else outputs, llvm.width())
+    matrix = algorithm(4, 3).weights
+    found = in_other_form(block, weight, matrix, is_turned)
+    g = torch.tensor(matrix, dtype=torch.float64)
+    kernels = weight.flip(2, 3).transpose(0, 1) if is_turned else weight
+    changed = torch.einsum("pi,ocij,qj->pqoc", g, kernels.double(), g).flatten(0, 1)
+    own = found.transpose(1, 2).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(own[:, : len(kernels)].double(), changed, rtol=0, atol=1e-6)
+    assert not own[:, len(kernels) :].any()
+
+
+@pytest.mark.parametrize("piece", [tiled.MOST_PIECE, 2**14, 1])
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.usefixtures("threads")
+def test_a_convolution_and_its_gradients(
+    case: tuple[int, int, int, int, int, int, tuple[int, int], int, int],
+    piece: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tiled, "MOST_PIECE", piece)
+    number, channels, outputs, height, width, size, pad, group, m = case
+    last = torch.channels_last
+    x = torch.randn(number, channels, height, width).contiguous(memory_format=last)
+    weight, bias = torch.randn(outputs, channels // group, size, size), torch.randn(outputs)
+    exact = [t.double().requires_grad_() for t in (x, weight, bias)]
+    y = F.conv2d(*exact, 1, pad, 1, group)
+    diff = torch.randn(y.shape).contiguous(memory_format=last)
+    expected = y.detach(), *torch.autograd.grad(y, exact[:2], diff.double())
+
+    _, _, *results = y.shape
+    there = Cut(number, (height, width), (results[0], results[1]), pad, m)
+    back = (size - 1 - pad[0], size - 1 - pad[1])
+    here = Cut(number, (results[0], results[1]), (height, width), back, m)
+    found = (
+        Tiled.of(algorithm(m, size), there, weight, bias, group)(x),
+        Tiled.of(algorithm(m, size), here, weight, None, group, is_turned=True)(diff),
+        weight_gradient(algorithm(size, m), there, diff, x, group),
+    )
+    for values, wanted in zip(found, expected, strict=True):
+        assert values.shape == wanted.shape
+        most = float(wanted.abs().max())
+        torch.testing.assert_close(values.double(), wanted, rtol=0, atol=2e-5 * most)
