@@ -126,7 +126,8 @@ def test_products_along_any_axis(transpose: str, axis: int) -> None:
     how = f"inner_product_param {{ num_output: 8 axis: {axis} transpose: {transpose} %s }}"
     text = inputs((2, 6, 5, 3)) + convolution("a", "c", 6)
     text += layer("InnerProduct", "c", "p", how % "weight_filler { type: 'gaussian' }")
-    assert_they_run_it(text + layer("TanH", "p", "t"))
+    text += layer("Power", "p", "q", "power_param { scale: 2 }")
+    assert_they_run_it(text + layer("TanH", "q", "t"))
 
 
 HEADS = inputs((2, 8, 5, 3)) + "".join(
@@ -192,6 +193,8 @@ REARRANGED = {
     "ShuffleChannel of pairs": "shuffle_channel_param { group: 2 }",
     "Reorg": "reorg_param { stride: 2 }",
     "Reorg back": "reorg_param { stride: 2 reverse: true }",
+    "Padding": "padding_param { pad_l: 1 pad_r: 2 pad_b: 3 pad_value: 0.5 }",
+    "Pad": "pad_param { paddings: [0, 1, 2, 0, 1, 1, 0, 3] constant_values: -1 }",
     "PixelShuffle": "pixel_shuffle_param { upscale_factor: 2 }",
     "PassThrough": "pass_through_param { block_height: 2 block_width: 3 }",
     "DepthToSpace": "depth_to_space_param { block_size: 2 data_format: 'DCR' }",
@@ -312,3 +315,17 @@ def test_many_groups(group: int, channels: int) -> None:
     text = inputs((2, 5, 6, 7)) + convolution("a", "c", channels)
     text += layer("Convolution", "c", "d", param) + layer("ReLU", "d", "r")
     assert_they_run_it(text + layer("Eltwise", "r c", "s"))
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["pad_r: 1 pad_b: 1 stride: 2", "pad_l: 2 pad_t: 1", "pad_type: 1 stride: 2", "pad_b: 3"],
+)
+@pytest.mark.parametrize("channels", [3, 5, 24])
+@pytest.mark.parametrize("is_depthwise", [False, True])
+def test_padding_of_its_own_for_each_side(how: str, channels: int, is_depthwise: bool) -> None:
+    group = f"group: {channels}" if is_depthwise else ""
+    filler = "weight_filler { type: 'gaussian' } bias_filler { type: 'gaussian' }"
+    param = f"convolution_param {{ num_output: {channels} {how} kernel_size: 3 {filler} {group} }}"
+    text = inputs((2, channels, 8, 7)) + layer("Convolution", "a", "c", param)
+    assert_they_run_it(text + layer("Convolution", "c", "d", param))

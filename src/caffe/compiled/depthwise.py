@@ -44,9 +44,8 @@ def takes(channels: int, outputs: int, group: int) -> bool:
 
     Groups' channels are next to each other in one vector.
     """
-    return outputs == channels and (
-        group == 1 or width_for(channels) % group == 0 < width_for(channels)
-    )
+    vectors = width_for(channels)
+    return outputs == channels and (group == 1 or (vectors > 0 and vectors % group == 0))
 
 
 class Depthwise:

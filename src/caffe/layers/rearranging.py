@@ -237,25 +237,25 @@ class Padding(Layer[PaddingParameter]):
         sides = [getattr(self.param, f"pad_{side}") for side in "lrtb"]
         if any(ends) and any(sides):
             raise NetError("give pad_beg and pad_end, or pad_l, pad_r, pad_t and pad_b, not both")
-        self._sides = list(ends) * 2 if any(ends) else sides
-        if min(self._sides) < 0 < max(self._sides):
-            raise NetError(f"the padding must be positive or negative, not both: {self._sides}")
+        self.sides = list(ends) * 2 if any(ends) else sides
+        if min(self.sides) < 0 < max(self.sides):
+            raise NetError(f"the padding must be positive or negative, not both: {self.sides}")
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         *lead, height, width = four_axes(bottoms[0])
-        left, right, top, bottom = self._sides
+        left, right, top, bottom = self.sides
         size = (height + top + bottom, width + left + right)
         if min(size) < 1:
             raise ShapeError(f"nothing is left of a bottom of shape {bottoms[0]}")
         return [(*lead, *size)]
 
     def receptive_field(self, bottom: Shape) -> Sequence[Reach] | None:
-        left, _, top, _ = self._sides
+        left, _, top, _ = self.sides
         return [Reach(start=Fraction(-top)), Reach(start=Fraction(-left))]
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.reshape(four_axes(tuple(x.shape)))
-        return F.pad(x, self._sides, value=self.param.pad_value)
+        return F.pad(x, self.sides, value=self.param.pad_value)
 
 
 @register("Pad")
@@ -274,7 +274,11 @@ class Pad(Layer[PadParameter]):
             )
         return [tuple(n + pads[2 * i] + pads[2 * i + 1] for i, n in enumerate(shape))]
 
+    @property
+    def sides(self) -> list[int]:
+        """The paddings in the order of F.pad: of the last axis first."""
+        pads = list(self.param.paddings)
+        return [n for i in reversed(range(0, len(pads), 2)) for n in pads[i : i + 2]]
+
     def forward(self, x: Tensor) -> Tensor:
-        pads = self.param.paddings
-        sides = [n for i in reversed(range(x.dim())) for n in (pads[2 * i], pads[2 * i + 1])]
-        return F.pad(x, sides, value=self.param.constant_values)
+        return F.pad(x, self.sides, value=self.param.constant_values)

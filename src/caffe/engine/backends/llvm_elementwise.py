@@ -96,6 +96,7 @@ def _power(layer: Power, graph: Graph, top: Value, x: Value) -> None:
     if power * scale == 0:
         top.be(layer.forward(torch.zeros(top.shape, dtype=torch.float32)))
     elif power == 1 and isinstance(node, Linear) and node.is_plain and x.is_passed_on:
+        top.is_plain = x.is_plain
         node.fold(*(torch.full((x.channels,), value).double() for value in (scale, shift)))
         node.make(top)
     else:

@@ -37,8 +37,6 @@ def _not_plain(layer: Convolution, *shapes: Shape) -> str | None:
         return "several bottoms, or none of four axes"
     if len(layer.kernel) != 2 or layer.channel_axis != 1:
         return "no two axes behind channels on axis 1"
-    if isinstance(layer, PaddedConvolution) and layer.is_lopsided:
-        return "padding of its own for each side"
     group, outputs = layer.param.group, layer.param.num_output
     together = layer.channels // group
     if group > 1 and depthwise.takes(layer.channels, outputs, together):
@@ -53,6 +51,10 @@ def _convolution(layer: Convolution, graph: Graph, top: Value, x: Value) -> None
     kernel, stride, pad, dilation = (
         (down, across) for down, across in (layer.kernel, layer.stride, layer.pad, layer.dilation)
     )
+    if isinstance(layer, PaddedConvolution) and layer.is_lopsided:
+        # How much there is below and to the right, the number of results tells.
+        left, _, above, _ = layer.sides(x.size)
+        pad = above, left
     windows = Windows(kernel, stride, pad, dilation, top.size)
     weight, *biases = graph.parameters(layer)
     bias = biases[0] if biases else None

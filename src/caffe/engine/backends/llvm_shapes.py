@@ -11,6 +11,8 @@ from ...layers.detection.prior_box import PriorBox
 from ...layers.permute import Permute, Reorg
 from ...layers.rearranging import (
     DepthToSpace,
+    Pad,
+    Padding,
     PassThrough,
     PixelShuffle,
     ShuffleChannel,
@@ -22,7 +24,7 @@ from ...layers.softmax import Softmax
 from ...memory.blob import Shape
 from ...pytorch import torch
 from .llvm_nodes import SoftmaxNode
-from .llvm_places import ConcatNode, CopyNode, InterleavingNode
+from .llvm_places import ConcatNode, CopyNode, InterleavingNode, Views
 from .llvm_rules import Graph, in_any_order, llvm
 from .llvm_values import Value
 
@@ -177,6 +179,30 @@ def _tiled(layer: Tile, x: Tensor, y: Tensor) -> Both:
     axis = layer.param.axis % x.dim()
     places = y.unflatten(axis, (-1, x.shape[axis]))
     return x.unsqueeze(axis).expand(places.shape), places
+
+
+@llvm.rule(
+    Padding,
+    Pad,
+    unless=lambda layer, shape: (
+        "something cut off, or no four axes" if min(layer.sides) < 0 or len(shape) != 4 else None
+    ),
+)
+def _padded(layer: Padding | Pad, graph: Graph, top: Value, x: Value) -> None:
+    """The padding everywhere, and what is padded in its midst."""
+    number = layer.param.pad_value if isinstance(layer, Padding) else layer.param.constant_values
+    padding = top.alike((1, 1, 1, 1))
+    padding.be(torch.full(padding.shape, float(number)))
+    # From the last axis on.
+    before = [*layer.sides[::2], *[0] * 4][3::-1]
+    views: list[Views] = [lambda x, y: (x.expand(y.shape), y), partial(_amid, before=before)]
+    graph.add(CopyNode([padding, x], top, views))
+
+
+def _amid(x: Tensor, y: Tensor, before: Sequence[int]) -> Both:
+    for axis, first in enumerate(before):
+        y = y.narrow(axis, first, x.shape[axis])
+    return x, y
 
 
 def _not_repeated(layer: Upsample, *shapes: Shape) -> str | None:

@@ -141,7 +141,7 @@ def _padding(layer: Padding, graph: OnnxGraph, x: Value) -> Value:
     shape = graph.shape(x)
     if len(shape) < 4:
         x = graph.reshaped(x, (*shape, *[1] * (4 - len(shape))))
-    left, right, top, bottom = layer._sides
+    left, right, top, bottom = layer.sides
     return graph.padded(x, [(0, 0), (0, 0), (top, bottom), (left, right)], layer.param.pad_value)
 
 
