@@ -24,7 +24,7 @@ from caffe.engine.backends.choice import (
     is_worth_trying,
     stretches,
 )  # fmt: skip
-from caffe.engine.plan.operation import Operation
+from caffe.engine.plan.operation import Operation, Part
 from caffe.engine.plan.settings import Settings
 from tests.helpers.plans import choices_of
 
@@ -36,6 +36,7 @@ class Known:
 
     label = "layer"
     is_held = is_trying = False
+    parts: Sequence[Part] = ()
 
     def __init__(self, takers: str = "") -> None:
         self.takers = takers
@@ -221,16 +222,30 @@ def test_what_gives_wrong_values_is_given_up(value: float, is_told: bool) -> Non
     runs(choice, PATIENCE)
     (made,) = choice._made.values()
     expected = {7: torch.ones(3)}
-    choice.check(made, {7: torch.full((3,), 1.0005)}, expected)
+    choice.check(made, {7: torch.full((3,), 1.0005)}, expected, {})
     assert choice.compiled is None
     assert len(choice._made) == 1
     told = pytest.warns(caffe.CaffeWarning, match="a computes otherwise than PyTorch")
     # What only rounds off too much is nobody's business.
     with told if is_told else nullcontext():
-        choice.check(made, {7: torch.full((3,), value)}, expected)
+        choice.check(made, {7: torch.full((3,), value)}, expected, {})
     runs(choice, TRIAL)
     assert choice.chosen is not None
     assert choice.chosen.name == "b"
+
+
+@pytest.mark.parametrize(("value", "is_used"), [(1.4, True), (1.5, False), (np.nan, False)])
+@pytest.mark.filterwarnings("ignore:a computes otherwise:caffe.CaffeWarning")
+def test_short_numbers_may_be_as_far_from_float32_as_pytorchs_are(
+    value: float, is_used: bool
+) -> None:
+    settings = replace(AUTO, precision=torch.bfloat16)
+    choice = choice_of(Rival("a", 0.1), settings=settings)
+    runs(choice, PATIENCE)
+    (made,) = choice._made.values()
+    found, expected, exact = ({7: torch.full((3,), x)} for x in (value, 0.7, 1.0))
+    choice.check(made, found, expected, exact)
+    assert bool(choice._made) == is_used
 
 
 @pytest.mark.parametrize(("value", "winner"), [(1.002, "gentle a"), (1.02, "b")])
@@ -239,7 +254,7 @@ def test_what_only_rounds_off_too_much_is_tried_in_a_gentler_way(value: float, w
     choice = choice_of(Rival("a", 0.1, Rival("gentle a", 0.3)), Rival("b", 0.5))
     runs(choice, PATIENCE)
     (made,) = choice._made.values()
-    choice.check(made, {7: torch.full((3,), value)}, {7: torch.ones(3)})
+    choice.check(made, {7: torch.full((3,), value)}, {7: torch.ones(3)}, {})
     assert run(choice) == "compiling"
     runs(choice, 2 * TRIAL)
     assert choice.chosen is not None

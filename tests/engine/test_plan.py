@@ -13,6 +13,7 @@ import torch
 import caffe
 from caffe import mode
 from caffe.engine.backends.choice import PATIENCE
+from caffe.engine.plan.operation import in_float32
 from tests.helpers.plans import plan_of
 from tests.helpers.precision import needs_bfloat16
 from tests.helpers.second_store import CountingStore, use_store
@@ -361,6 +362,19 @@ def test_bfloat16_gives_float32_blobs_near_float32s(net: caffe.Net) -> None:
     assert_close(found, expected, 0.05)
     caffe.set_precision("float32")
     assert_close(net.forward()["prob"], expected)
+
+
+@needs_bfloat16
+@pytest.mark.filterwarnings("ignore::caffe.CaffeWarning")
+def test_operations_of_short_numbers_are_known_in_float32(net: caffe.Net) -> None:
+    expected = {name: x.copy() for name, x in net.forward(data=PICTURES[0]).items()}
+    caffe.set_precision("bfloat16")
+    net.forward()
+    keys = {name: id(net.blobs[name].memory) for name in ("data", *expected)}
+    given = {keys["data"]: torch.from_numpy(PICTURES[0])}
+    found = in_float32(plan_of(net)._operations, given, set(keys.values()))
+    for name, values in expected.items():
+        assert_close(found[keys[name]].numpy(), values)
 
 
 @needs_bfloat16

@@ -143,7 +143,7 @@ def test_a_gentler_way_is_remembered_as_such() -> None:
     first = choice_of(Rival("a", 0.1, Rival("gentle a", 0.3)))
     runs(first, PATIENCE)
     (made,) = first._made.values()
-    first.check(made, {7: torch.full((3,), 1.002)}, {7: torch.ones(3)})
+    first.check(made, {7: torch.full((3,), 1.002)}, {7: torch.ones(3)}, {})
     runs(first, TRIAL)
     second = choice_of(Rival("a", 0.1, Rival("gentle a", 0.3)))
     assert runs(second, 2) == ["compiling", "gentle a"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -183,6 +183,37 @@ class Operation:
                 map(values.__getitem__, self.reads), self.read_shapes, strict=True
             )
         ]
+
+
+def in_float32(
+    operations: Sequence[Operation], inputs: Mapping[int, Tensor], wanted: Set[int]
+) -> Values:
+    """Return memories' values as the layers' own forwards compute them.
+
+    Parameters
+    ----------
+    operations : sequence of Operation
+        One after the other.
+    inputs : mapping of int to Tensor
+        What they start from, by memory.
+    wanted : set of int
+        Which memories.
+    """
+    parts = [part for operation in operations for part in operation.parts]
+    last = {read: i for i, part in enumerate(parts) for read in (*part.reads, *part.writes)}
+    values = {read: x.float() for read, x in inputs.items()}
+    for i, part in enumerate(parts):
+        xs = [
+            values[read].reshape(shape).contiguous()
+            for read, shape in zip(part.reads, part.read_shapes, strict=True)
+        ]
+        params = (blob.data_tensor() for blob in part.layer.blobs)
+        tops = xs if part.layer.passes_on else as_tensors(part.layer.forward(*xs, *params))
+        values.update(zip(part.writes, tops, strict=False))
+        for read in {*part.reads, *part.writes} - wanted:
+            if last[read] == i:
+                del values[read]
+    return values
 
 
 MakeOperation = Callable[["Builder", int], Operation | None]

@@ -290,7 +290,7 @@ class Plan:
                 expected[key] = memory.read(None)[: final.count]
         compiled = self._compile(stretch, choice, wanted, inputs)
         if compiled is not None and compiled.take(inputs):
-            choice.check(compiled, compiled.run(), expected)
+            choice.check(compiled, compiled.run(), expected, inputs)
 
     def _run_as_one(
         self,
