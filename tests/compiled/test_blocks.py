@@ -89,8 +89,9 @@ def test_numbers_are_finished(finish: Finish) -> None:
 
 
 @needs_kernels
-def test_others_are_added_first() -> None:
-    finish = Finish(slope=0.5, most=2.0, has_added=True)
+@pytest.mark.parametrize("adds_last", [False, True])
+def test_others_are_added_first_or_last(adds_last: bool) -> None:
+    finish = Finish(slope=0.5, most=2.0, has_added=True, adds_last=adds_last)
     values, added = torch.randn(32), torch.randn(32)
     expected = finished(values.double(), finish, added)
     found = _finished(finish, values, added)

@@ -329,3 +329,25 @@ def test_padding_of_its_own_for_each_side(how: str, channels: int, is_depthwise:
     param = f"convolution_param {{ num_output: {channels} {how} kernel_size: 3 {filler} {group} }}"
     text = inputs((2, channels, 8, 7)) + layer("Convolution", "a", "c", param)
     assert_they_run_it(text + layer("Convolution", "c", "d", param))
+
+
+@pytest.mark.parametrize("kind", ["ReLU", "Swish"])
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("channels", [5, 32])
+def test_sums_behind_activations(kind: str, size: int, channels: int) -> None:
+    how = f"num_output: {channels} kernel_size: {size} pad: {size // 2}"
+    filler = "weight_filler { type: 'gaussian' std: 0.2 }"
+    param = f"convolution_param {{ {how} {filler} }}"
+    text = inputs((1, 5, 24, 24)) + convolution("a", "c", channels)
+    text += (
+        layer("Convolution", "c", "d", param)
+        + layer(kind, "d", "e")
+        + layer("Eltwise", "e c", "sum")
+    )
+    text += layer("Sigmoid", "sum", "s") + layer("Convolution", "s", "f", param)
+    text += (
+        layer("Eltwise", "c f", "first")
+        + layer(kind, "first", "g")
+        + layer("Eltwise", "g c", "second")
+    )
+    assert_they_run_it(text)

@@ -83,6 +83,8 @@ def _shaped(pixels: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def finished(sums: Tensor, finish: Finish, added: Tensor | None = None) -> Tensor:
     """What becomes of sums."""
+    if added is not None and finish.adds_last:
+        return finished(sums, finish) + added.double()
     if added is not None:
         sums = sums + added.double()
     if finish.slope == 0:

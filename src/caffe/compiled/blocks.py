@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..pytorch import F, torch
@@ -38,7 +38,9 @@ class Finish:
     function : Function or None
         What is computed of that.
     has_added : bool
-        Whether other numbers are added first.
+        Whether other numbers are added: before all of that, or behind it.
+    adds_last : bool
+        Whether it is behind.
     """
 
     slope: float = 1.0
@@ -46,20 +48,32 @@ class Finish:
     most: float = math.inf
     has_added: bool = False
     function: Function | None = None
+    adds_last: bool = False
+
+    @property
+    def parted(self) -> tuple[Finish, Finish]:
+        """What becomes of sums before others are added, and what becomes of them then."""
+        alone = replace(self, has_added=False, adds_last=False)
+        return (alone, PLAIN) if self.adds_last else (PLAIN, alone)
 
     def write(self, code: Code, value: Vector, added: Number | None) -> Vector:
         """Write it for one vector; `added` is where the other numbers lie.
 
         What is no number stays so, as it does in PyTorch.
         """
-        if self.has_added and added is not None:
-            value = code.plus(value, code.value(added))
+        first, last = (None, added) if self.adds_last else (added, None)
+        if self.has_added and first is not None:
+            value = code.plus(value, code.value(first))
         if self.slope != 1:
             zero = code.constant(0.0)
             below = zero if self.slope == 0 else code.scaled(value, self.slope)
             value = code.larger(zero, value, below, value)
         value = code.within(value, self.least, self.most)
-        return value if self.function is None else self.function.write(code, value)
+        if self.function is not None:
+            value = self.function.write(code, value)
+        if self.has_added and last is not None:
+            value = code.plus(value, code.value(last))
+        return value
 
 
 PLAIN = Finish()

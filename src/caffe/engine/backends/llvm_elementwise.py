@@ -32,7 +32,7 @@ from ...layers.scale import Bias, Scale
 from ...memory.blob import Shape
 from ...proto.caffe_pb2 import EltwiseParameter
 from ...pytorch import torch
-from .llvm_nodes import ConvolutionNode, Linear, PointwiseNode
+from .llvm_nodes import Linear, PointwiseNode
 from .llvm_rules import Graph, in_any_order, llvm
 from .llvm_values import Value
 
@@ -150,16 +150,11 @@ def _add(graph: Graph, top: Value, *xs: Value) -> None:
     """Add two values: one is added where the other is computed, if that can be."""
     for x, other in (xs, xs[::-1]):
         node = x.maker
-        if isinstance(node, Linear) and _takes_others(node) and x.is_passed_on:
+        if isinstance(node, Linear) and node.can_add and x.is_passed_on:
             node.add(other, top)
             graph.moves_last(node)
             return
     graph.add(PointwiseNode(xs, top, "sum"))
-
-
-def _takes_others(node: Linear) -> bool:
-    is_depthwise = isinstance(node, ConvolutionNode) and node.is_depthwise
-    return node.is_plain and not is_depthwise
 
 
 def _not_for_rows(shape: Shape, other: Shape) -> str | None:

@@ -136,14 +136,19 @@ class Linear(Node):
         self.weight, self.bias = weight.float().view(self.weight.shape), bias.float()
 
     @property
+    def can_add(self) -> bool:
+        """Whether another value can be added to the result."""
+        return not self.finish.has_added
+
+    @property
     def added(self) -> Rows | None:
         """Where the numbers lie that are added."""
         return self.inputs[1].rows if self.finish.has_added else None
 
     def add(self, other: Value, output: Value) -> None:
-        """Add another value to the result."""
+        """Add another value to the result, whatever becomes of it before."""
         self.inputs.append(other)
-        self.finish = replace(self.finish, has_added=True)
+        self.finish = replace(self.finish, has_added=True, adds_last=self.finish != PLAIN)
         self.make(output)
 
 
@@ -179,6 +184,10 @@ class ConvolutionNode(Linear):
         """Whether each channel is convolved by itself, or a few of them together."""
         together, channels = self.weight.shape[1], self.inputs[0].channels
         return self._group > 1 and depthwise.takes(channels, len(self.weight), together)
+
+    @property
+    def can_add(self) -> bool:
+        return super().can_add and not self.is_depthwise
 
     @property
     def reads_planes(self) -> bool:
@@ -309,8 +318,7 @@ class ConvolutionNode(Linear):
         x, y, size = self.inputs[0], self.output, self._windows.kernel[0]
         m = winograd.tile_for(size, y.size, self._tiles)
         cut = Cut(y.shape[0], x.size, y.size, self._windows.pad, m)
-        # What is added comes before an activation.
-        finish = PLAIN if self.finish.has_added else self.finish
+        finish = self.finish.parted[0] if self.finish.has_added else self.finish
         tiled: Tiled = self.keep(
             winograd.by_kernels(
                 self.weight.double(), self.bias.double(), winograd.algorithm(m, size), cut,
@@ -322,7 +330,7 @@ class ConvolutionNode(Linear):
 
     def _sum(self) -> Job:
         """What adds to the result, and finishes it."""
-        y, how = self.output, How(other="sum", finish=replace(self.finish, has_added=False))
+        y, how = self.output, How(other="sum", finish=self.finish.parted[1])
         pointwise: Pointwise = self.keep(Pointwise(how, y.channels, short=self.short))
         return pointwise.job(y.rows, y.rows, y.pixels, self.added)
 
