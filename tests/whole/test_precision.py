@@ -9,16 +9,19 @@ import numpy as np
 import pytest
 
 import caffe
+from caffe.compiled import llvm
 from tests.helpers.golden import trained_net
 from tests.helpers.precision import needs_bfloat16
 
 pytestmark = [needs_bfloat16, pytest.mark.filterwarnings("ignore::caffe.CaffeWarning")]
 
 
-@pytest.fixture(autouse=True, params=["torch", "openvino"])
+@pytest.fixture(autouse=True, params=["torch", "openvino", "llvm"])
 def engine(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.param == "openvino":
         pytest.importorskip("openvino")
+    if request.param == "llvm" and not llvm.has_short_numbers():
+        pytest.skip("no kernels of short numbers can be compiled here")
     caffe.set_engine(request.param)
     yield
     caffe.set_engine("auto")
