@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ...compiled import depthwise, max_pooling
 from ...compiled.convolving import Windows
-from ...compiled.llvm import width_for
+from ...compiled.llvm import width, width_for
 from ...compiled.normalizing import MOST_CHANNELS
 from ...layers.axes import picture_size
 from ...layers.convolution import Convolution, ConvolutionDepthwise, PaddedConvolution
@@ -28,8 +28,8 @@ from .llvm_places import CopyNode
 from .llvm_rules import MOST_GROUPS, Graph, in_any_order, llvm, no_vectors
 from .llvm_values import Value
 
-WIDE, MOST_WIDE_GROUPS = 24, 64
-"""How many results of a group fill a block, and how many such groups there may be."""
+MOST_WIDE_GROUPS = 64
+"""How many there may be where a group's results fill a vector."""
 
 
 def _not_plain(layer: Convolution, *shapes: Shape) -> str | None:
@@ -42,8 +42,8 @@ def _not_plain(layer: Convolution, *shapes: Shape) -> str | None:
     if group > 1 and depthwise.takes(layer.channels, outputs, together):
         is_large = layer.kernel[0] * layer.kernel[1] > depthwise.MOST_PIXELS
         return "large kernels for each channel" if is_large else None
-    is_wide = outputs // group >= WIDE and group <= MOST_WIDE_GROUPS
-    return None if is_wide or group <= MOST_GROUPS else "many groups of channels"
+    most = MOST_WIDE_GROUPS if outputs // group >= width() else MOST_GROUPS
+    return None if group <= most else "many groups of channels"
 
 
 @llvm.rule(Convolution, PaddedConvolution, ConvolutionDepthwise, unless=_not_plain)
