@@ -43,10 +43,16 @@ class Runner:
     ----------
     steps : sequence of Step
         All of the net's, set up.
+
+    Attributes
+    ----------
+    passes : int
+        How many of a training there have been.
     """
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self._steps = steps
+        self.passes = 0
         self._members = [vars(step.layer) for step in steps]
         self._kinds = list({type(step.layer) for step in steps})
         self._forwards = [kind.members["forward"] for kind in self._kinds]
