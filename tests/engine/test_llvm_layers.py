@@ -321,12 +321,16 @@ def test_many_groups(group: int, channels: int) -> None:
     "how",
     ["pad_r: 1 pad_b: 1 stride: 2", "pad_l: 2 pad_t: 1", "pad_type: 1 stride: 2", "pad_b: 3"],
 )
+@pytest.mark.parametrize("kernel", [1, 3])
 @pytest.mark.parametrize("channels", [3, 5, 24])
 @pytest.mark.parametrize("is_depthwise", [False, True])
-def test_padding_of_its_own_for_each_side(how: str, channels: int, is_depthwise: bool) -> None:
+def test_padding_of_its_own_for_each_side(
+    how: str, kernel: int, channels: int, is_depthwise: bool
+) -> None:
     group = f"group: {channels}" if is_depthwise else ""
     filler = "weight_filler { type: 'gaussian' } bias_filler { type: 'gaussian' }"
-    param = f"convolution_param {{ num_output: {channels} {how} kernel_size: 3 {filler} {group} }}"
+    how = f"kernel_size: {kernel} {how} {filler} {group}"
+    param = f"convolution_param {{ num_output: {channels} {how} }}"
     text = inputs((2, channels, 8, 7)) + layer("Convolution", "a", "c", param)
     assert_they_run_it(text + layer("Convolution", "c", "d", param))
 

@@ -265,7 +265,9 @@ class ConvolutionNode(Linear):
 
     def _directly(self, memory: Memory) -> list[Job]:
         x, y, windows = self.inputs[0], self.output, self._windows
-        is_product = windows.kernel == windows.stride == (1, 1) and windows.pad == (0, 0)
+        # Padding may be below and to the right alone.
+        is_padded = windows.pad != (0, 0) or x.size != y.size
+        is_product = windows.kernel == windows.stride == (1, 1) and not is_padded
         jobs = []
         for rows, found, added, weight, bias in self._groups(x.rows, y.rows):
             if is_product:
