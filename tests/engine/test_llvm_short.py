@@ -95,6 +95,17 @@ def test_places_in_pictures_have_all_digits() -> None:
     assert (net.forward()["boxes"] == boxes).all()
 
 
+@pytest.mark.parametrize("name", ["Padding", "Pad"])
+def test_pictures_padded_with_a_number(name: str) -> None:
+    how = {
+        "Padding": "padding_param { pad_l: 1 pad_b: 3 pad_value: 1 }",
+        "Pad": "pad_param { paddings: [0, 1, 2, 0, 1, 1, 0, 3] constant_values: 1 }",
+    }[name]
+    text = inputs((2, 4, 5, 3)) + convolution("c", "a", "num_output: 4 kernel_size: 1")
+    text += f"layer {{ name: 'd' type: '{name}' bottom: 'c' top: 'd' {how} }}"
+    assert_the_layers_blobs(caffe.Net(text, caffe.TEST), 0.02)
+
+
 def test_weights_of_one_output_that_lie_transposed() -> None:
     text = inputs((3, 6)) + (
         "layer { name: 'ip' type: 'InnerProduct' bottom: 'a' top: 'ip' inner_product_param {"

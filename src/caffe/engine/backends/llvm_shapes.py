@@ -192,7 +192,8 @@ def _padded(layer: Padding | Pad, graph: Graph, top: Value, x: Value) -> None:
     """The padding everywhere, and what is padded in its midst."""
     number = layer.param.pad_value if isinstance(layer, Padding) else layer.param.constant_values
     padding = top.alike((1, 1, 1, 1))
-    padding.be(torch.full(padding.shape, float(number)))
+    padding.be(torch.full(padding.shape, float(number), dtype=torch.float32))
+    padding = padding.rounded() if top.short else padding
     # From the last axis on.
     before = [*layer.sides[::2], *[0] * 4][3::-1]
     views: list[Views] = [lambda x, y: (x.expand(y.shape), y), partial(_amid, before=before)]
