@@ -14,13 +14,30 @@ from caffe.layers.winograd import POINTS, Winograd, matrices, saves
 from caffe.layers.winograd_in_training import pays, weight_gradient
 
 
-@pytest.mark.parametrize("r", [2, 3, 5])
+@pytest.mark.parametrize("r", [2, 3, 4, 5])
 def test_the_matrices_make_a_convolution_exactly(r: int) -> None:
-    for m in range(1, len(POINTS) + 3 - r):
+    for m in (count - r + 2 for count in POINTS if count > r - 2):
         a, g, b = (np.array(rows) for rows in matrices(m, r))
         weights, inputs = np.arange(1.0, r + 1), np.arange(2.0, m + r + 1) ** 2
         expected = np.correlate(inputs, weights, "valid")
         np.testing.assert_allclose(a @ ((g @ weights) * (b @ inputs)), expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize("is_compiled", [True, False])
+@pytest.mark.parametrize(("height", "most"), [(16, 9e-7), (9, 7e-7)])
+def test_few_digits_are_lost(
+    height: int, most: float, is_compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not is_compiled:
+        monkeypatch.setattr(llvm, "width", lambda: 0)
+    if height == 9:
+        monkeypatch.setattr(winograd, "TILES", winograd.SMALL_TILES)
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(8, 64, height, height, generator=generator).relu()
+    weight = torch.randn(64, 64, 3, 3, generator=generator).double()
+    found = Winograd(weight, None, tuple(x.shape), (1, 1), 1)(x)
+    exact = F.conv2d(x.double(), weight, padding=1)
+    assert float((found - exact).square().mean().sqrt() / exact.square().mean().sqrt()) < most
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..pytorch import torch
 from . import caches, laying
 from .blocks import PLAIN, Block, Finish
 from .code import Factors
@@ -49,6 +51,12 @@ class Algorithm:
     def places(self) -> int:
         """How many places a tile has in the other form."""
         return len(self.inputs) ** 2
+
+    @functools.cached_property
+    def ones(self) -> Tensor:
+        """Products, place by place, of which every result is 1."""
+        line = torch.linalg.pinv(torch.tensor(self.results, dtype=torch.float64)).sum(1)
+        return torch.outer(line, line).flatten()
 
 
 @dataclass(frozen=True)
@@ -191,8 +199,7 @@ class Tiled:
         block = Block.best(count, outputs, width())
         biases = weight.new_zeros(algorithm.places, group * outputs)
         if bias is not None:
-            # At the point 1 every result takes part with a factor of 1.
-            biases[len(algorithm.inputs) + 1] = bias
+            biases += torch.outer(algorithm.ones.to(bias), bias)
         changed = [in_other_form(block, k, algorithm.weights, is_turned) for k in kernels]
         products = [
             Products(
