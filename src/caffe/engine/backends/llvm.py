@@ -138,7 +138,9 @@ class CompiledProgram(FromArrays):
             return is_finite
         for key, numbers in self.inputs.items():
             numbers.copy_(values[key])
-        sums = (float(numbers.sum(dtype=torch.float32)) for numbers in self.inputs.values())
+        # With the zeros around them, since numbers without gaps are read six times as quickly.
+        whole = (value.planes for value in self._graph.inputs.values())
+        sums = [float(planes.sum()) for planes in whole if planes is not None]
         return is_finite and all(map(math.isfinite, sums))
 
     def run(self) -> dict[int, Tensor]:
