@@ -22,6 +22,7 @@ RUNS = 10
 LIBRARIES = {
     "Recaffe": "torch",
     "torch engine": "torch",
+    "llvm engine": "torch",
     "ONNX Runtime": "onnxruntime",
     "OpenVINO": "openvino",
     "OpenCV": "cv2",
@@ -53,7 +54,7 @@ def _recaffe(options: argparse.Namespace) -> Callable[[], Any]:
     import caffe
 
     torch.set_num_threads(options.threads)
-    caffe.set_engine("auto" if options.child == "Recaffe" else "torch")
+    caffe.set_engine(options.child.removesuffix(" engine") if "engine" in options.child else "auto")
     return caffe.Net(options.prototxt, caffe.TEST, weights=options.caffemodel).forward
 
 
@@ -105,6 +106,7 @@ def _zeros(shape: Sequence[int]) -> Any:
 _MAKERS = {
     "Recaffe": _recaffe,
     "torch engine": _recaffe,
+    "llvm engine": _recaffe,
     "ONNX Runtime": _onnx_runtime,
     "OpenVINO": _openvino,
     "OpenCV": _opencv,

@@ -52,6 +52,9 @@ SMALL_TILES = {3: (3,), 5: (2,)}
 PIECE = 2**21
 """How many numbers a piece has in the other form, at most: they are to stay in the last cache."""
 
+IN_OTHER_FORM = 2**20
+"""How many numbers of weights come into the other form at a time."""
+
 LEAST_CHANNELS = 16
 """How many channels a group must read and write, or the products are too small."""
 
@@ -113,12 +116,17 @@ def in_other_form(weight: Tensor, bias: Tensor | None, m: int) -> tuple[Tensor, 
     """
     outputs, inputs, size = weight.shape[:3]
     _, g, _ = as_tensors(matrices(m, size), weight.dtype)
-    weights = changed(g, weight.permute(2, 3, 0, 1).reshape(size, size, -1)).float()
     across = m + size - 1
+    weights = weight.new_empty(across**2, outputs, inputs, dtype=torch.float32)
+    # Some at a time: of all of them double numbers would take twice the memory, and more than once.
+    some = max(1, IN_OTHER_FORM // (across**2 * inputs))
+    for kernels, found in zip(weight.split(some), weights.split(some, 1), strict=True):
+        squares = kernels.permute(2, 3, 0, 1).reshape(size, size, -1)
+        found.copy_(changed(g, squares).view(found.shape))
     biases = weight.new_zeros(across**2, outputs)
     if bias is not None:
         biases += torch.outer(algorithm(m, size).ones.to(bias), bias)
-    return weights.view(-1, outputs, inputs), biases.float()
+    return weights, biases.float()
 
 
 def _whole_and_rest(first: int, stop: int, m: int, size: int) -> Iterator[tuple[range, int]]:

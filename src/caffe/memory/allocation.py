@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import platform
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -90,6 +92,30 @@ class FreedMemory:
 @functools.cache
 def _glibc() -> ctypes.CDLL | None:
     return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
+
+
+@contextlib.contextmanager
+def returning_memory() -> Iterator[None]:
+    """Return freed memory to the system at once, even while a plan runs.
+
+    For what is prepared within a run: weights on their way into another form take memory that no
+    run needs again.
+    """
+    give_back_freed_memory()
+    libc = _glibc()
+    if libc is not None:
+        with _runs.lock:
+            libc.mallopt(M_MMAP_MAX, MMAP_MAX)
+            libc.mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD)
+    try:
+        yield
+    finally:
+        give_back_freed_memory()
+        if libc is not None:
+            with _runs.lock:
+                if _runs.count:
+                    libc.mallopt(M_MMAP_MAX, 0)
+                    libc.mallopt(M_TRIM_THRESHOLD, MOST_KEPT)
 
 
 def give_back_freed_memory() -> None:

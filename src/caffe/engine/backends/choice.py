@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import CaffeWarning
+from ...memory.allocation import returning_memory
 from ...pytorch import torch
 from .. import remembered
 from ..plan.operation import Operation, Part, in_float32
@@ -313,7 +314,8 @@ class Choice:
         backend = self.due
         assert backend is not None
         try:
-            made = backend.compile(self._operations, inputs, wanted)
+            with returning_memory():
+                made = backend.compile(self._operations, inputs, wanted)
         except Exception as error:
             if self.is_asked_for:
                 raise

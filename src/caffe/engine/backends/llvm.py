@@ -327,13 +327,32 @@ class _Graph:
         memories: dict[int, Tensor] = {}
         for i, node in enumerate(self._nodes):
             root = node.output.root
+            ended = {
+                key
+                for key in {id(value.root) for value in (*node.inputs, node.output)}
+                if key in roots and last[key] == i and key not in wanted
+            }
             if id(root) not in memories:
-                memories[id(root)] = arena.take(root.count)
+                key = _overwritten(node)
+                if key in ended:
+                    ended.remove(key)
+                    memories[id(root)] = memories[key]
+                else:
+                    memories[id(root)] = arena.take(root.count)
                 root.settle(memories[id(root)])
-            for key in {id(value.root) for value in (*node.inputs, node.output)}:
-                if key in roots and last[key] == i and key not in wanted:
-                    arena.give_back(memories[key])
+            for key in ended:
+                arena.give_back(memories[key])
         return [job for jobs in _quickest(self._nodes, memory) for job in jobs]
+
+
+def _overwritten(node: Node) -> int:
+    """The value in whose place a node may compute its own, by its identity; 0 for none."""
+    value, output = node.overwritten, node.output
+    if value is None or [x.root for x in node.inputs].count(value.root) > 1:
+        return 0
+    is_whole = value.root is value and output.root is output
+    is_alike = (value.shape, value.is_plain) == (output.shape, output.is_plain)
+    return id(value) if is_whole and is_alike else 0
 
 
 def _laid(shape: Shape) -> Shape:
@@ -346,20 +365,26 @@ def _quickest(nodes: Sequence[Node], memory: Memory) -> list[list[Job]]:
 
     So weights are as far away as they will be.
     """
-    jobs = [node.ways[0](memory) if len(node.ways) == 1 else [] for node in nodes]
+    ways = [node.ways for node in nodes]
+    jobs: list[list[Job]] = []
+    for node, (first, *others) in zip(nodes, ways, strict=True):
+        jobs.append([] if others else first(memory))
+        if not others:
+            node.release()
     programs = [Program(made) for made in jobs]
-    tried = [i for i, node in enumerate(nodes) if len(node.ways) > 1]
+    tried = [i for i, several in enumerate(ways) if len(several) > 1]
     least: dict[int, list[float]] = {i: [] for i in tried}
-    for way in range(max((len(nodes[i].ways) for i in tried), default=0)):
-        others = LargePages()
+    for way in range(max((len(ways[i]) for i in tried), default=0)):
+        elsewhere = LargePages()
         for i in tried:
-            programs[i] = Program(nodes[i].ways[way](others))
+            programs[i] = Program(ways[i][way](elsewhere))
         times = _timed(programs)
         for i in tried:
             least[i].append(times[i])
             nodes[i].forget()
     for i in tried:
-        jobs[i] = nodes[i].ways[least[i].index(min(least[i]))](memory)
+        jobs[i] = ways[i][least[i].index(min(least[i]))](memory)
+        nodes[i].release()
     return jobs
 
 

@@ -113,6 +113,14 @@ class Node(ABC):
         """Drop what jobs so far need."""
         self._kept.clear()
 
+    @property
+    def overwritten(self) -> Value | None:
+        """A value that it reads, and in whose place it may compute, number by number."""
+        return None
+
+    def release(self) -> None:  # noqa: B027 - most have nothing of the kind
+        """Drop what jobs do not need that have been made."""
+
     def keep(self, kernel: Any) -> Any:
         """Keep what a job needs for as long as the node."""
         self._kept.append(kernel)
@@ -144,6 +152,13 @@ class Linear(Node):
     def added(self) -> Rows | None:
         """Where the numbers lie that are added."""
         return self.inputs[1].rows if self.finish.has_added else None
+
+    @property
+    def overwritten(self) -> Value | None:
+        return self.inputs[1] if self.finish.has_added else None
+
+    def release(self) -> None:
+        self.weight = self.bias = torch.empty(0, dtype=torch.float32)
 
     def add(self, other: Value, output: Value) -> None:
         """Add another value to the result, whatever becomes of it before."""
@@ -224,6 +239,11 @@ class ConvolutionNode(Linear):
         changed = tiles * (self.inputs[0].channels + y.channels)
         work = places * (tiles * pairs + winograd.CHANGING_COMPILED * changed + READING * pairs)
         return work / (self.weight.numel() * (y.pixels + READING))
+
+    @property
+    def overwritten(self) -> Value | None:
+        # By tiles the whole result is there before anything is added.
+        return None if self._by_tiles in self.ways else super().overwritten
 
     def jobs(self, memory: Memory) -> list[Job]:
         if self.reads_planes:

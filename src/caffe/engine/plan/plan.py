@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import CaffeError
 from ...layers.asking import are_finite
-from ...memory.allocation import FreedMemory, give_back_freed_memory
+from ...memory.allocation import FreedMemory, give_back_freed_memory, returning_memory
 from ...memory.blob import Blob, Layout
 from ...memory.synced import SyncedMemory
 from ...processes import in_forked_child
@@ -387,8 +387,10 @@ class Plan:
     def _refresh(self, numbers: Iterable[int]) -> None:
         """Pack for PyTorch what parameters of these operations have changed."""
         due = {i for i in numbers if i in self._stale} if self._stale else set()
-        self._stale -= {i for i in due if not _refresh(self._operations[i])}
-        self._unpacked -= due
+        if due:
+            with returning_memory():
+                self._stale -= {i for i in due if not _refresh(self._operations[i])}
+            self._unpacked -= due
 
     def _release(self, numbers: Iterable[int]) -> None:
         """Drop what PyTorch has packed and kept for operations that a backend takes over."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ...layers.winograd import Winograd
+from ...memory.allocation import returning_memory
 from .. import remembered
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ class Trial:
         if not self.is_over and self._runs <= PATIENCE:
             return direct(x)
         if self._made is None:
-            self._made = self._make()
+            with returning_memory():
+                self._made = self._make()
         if self.is_over and not self._is_unchecked:
             return self._made(x)
         expected, seconds = _timed(direct, x)
