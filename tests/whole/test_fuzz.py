@@ -8,11 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import caffe
 import fuzz.__main__ as command
 from fuzz.campaign import Campaign
+from fuzz.engines import differences
 from fuzz.targets import READERS_AND_NETS, TARGETS
 
 
@@ -62,6 +64,16 @@ def test_nets_that_everything_is_done_to(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the original runs in forked processes")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_what_the_layers_themselves_round_off_is_no_mistake_of_an_engines(precision: str) -> None:
+    # As MVN of one number everywhere gives: noise by the deviation of noise.
+    noise, zeros = {"a": np.full(4, 3e-5, np.float32)}, {"a": np.zeros(4, np.float32)}
+    rough = None if precision == "float32" else zeros
+    assert not differences(zeros, noise, zeros, precision, rough)
+    assert differences({"a": noise["a"] * 40}, noise, zeros, precision, rough)
+    assert differences(zeros, noise, noise, precision, rough and noise)
+
+
 def test_nets_are_put_to_another_caffe_and_compared() -> None:
     source = Path(caffe.__file__).parents[1]
     done = subprocess.run(
