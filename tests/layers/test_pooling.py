@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import caffe
+from caffe.compiled import llvm
 from caffe.errors import CaffeError
 from tests.helpers.precision import needs_bfloat16
 from tests.helpers.running import SEEDS, close, feed, layer_net, run
@@ -150,6 +151,35 @@ def test_of_equal_values_the_first_gets_the_gradient() -> None:
     net.backward()
     # Windows start at -2, -1, 0, 1 and 2; each gives its 1 to its first place in the picture.
     np.testing.assert_array_equal(net.blobs["b0"].diff[0, 0], np.outer([3, 1, 1], [3, 1, 1]))
+
+
+@pytest.mark.skipif(not llvm.width(), reason="no kernels can be compiled here")
+@pytest.mark.parametrize("phase", [caffe.TRAIN, caffe.TEST])
+def test_kernels_have_the_gradient_of_pytorchs_maxima(
+    phase: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = """force_backward: true
+    layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [2, 3, 11, 14] } } }
+    layer { name: "y" type: "Convolution" bottom: "x" top: "y" convolution_param {
+        num_output: 16 kernel_size: 3 weight_filler { type: "msra" } } }
+    layer { name: "relu" type: "ReLU" bottom: "y" top: "y" }
+    layer { name: "z" type: "Pooling" bottom: "y" top: "z"
+        pooling_param { kernel_size: 3 stride: 2 pad: 1 } }"""
+    caffe.set_random_seed(1)
+    net = caffe.Net(text, phase)
+    net.blobs["x"].data[...] = np.random.default_rng(0).normal(size=(2, 3, 11, 14))
+    found = []
+    for width in (llvm.width(), 0):
+        monkeypatch.setattr(llvm, "width", lambda width=width: width)
+        for scale in (1, -2):
+            net.forward()
+            net.blobs["z"].diff[...] = scale
+            net.backward()
+            found.append((net.blobs["z"].data.copy(), net.blobs["y"].diff.copy()))
+    for one, other in zip(found[:2], found[2:], strict=True):
+        for ours, torchs in zip(one, other, strict=True):
+            np.testing.assert_array_equal(ours, torchs)
+    assert found[0][1].any()
 
 
 def test_global_pooling_follows_the_size() -> None:

@@ -372,6 +372,12 @@ class Code:
         both = f"{self.type} {then}, {self.type} {otherwise}"
         return Vector(self._value(f"select <{self.width} x i1> {holds}, {both}"))
 
+    def same(self, a: Vector, b: Vector, then: Vector, otherwise: Vector) -> Vector:
+        """Return `then` where a is equal to b; `otherwise` also where either is no number."""
+        holds = self._value(f"fcmp oeq {self.type} {a}, {b}")
+        both = f"{self.type} {then}, {self.type} {otherwise}"
+        return Vector(self._value(f"select <{self.width} x i1> {holds}, {both}"))
+
     def both(self, a: Vector, b: Vector) -> Vector:
         """Return the bits that both have."""
         numbers = f"<{self.width} x i32>"

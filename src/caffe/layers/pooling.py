@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,9 +17,10 @@ from ..memory.blob import Shape
 from ..phases import TRAIN
 from ..proto.caffe_pb2 import LayerParameter, PoolingParameter, SPPParameter
 from ..pytorch import F, torch
+from . import pooling_in_training
 from .asking import put_off
 from .axes import picture_size
-from .layer import Layer, register
+from .layer import Layer, Tensors, register
 from .reach import Alignment, Reach, all_places
 from .translation import Graph, Value, openvino
 from .windows import SIDES, same_padding
@@ -271,6 +273,23 @@ class Pooling(Layer[PoolingParameter]):
         if self.param.pool == STOCHASTIC:
             return self._stochastic(x, windows, self.runs_again)
         return average_pool(x, windows, padding_counts=self.param.pool == AVE)
+
+    def record(
+        self,
+        inputs: Tensors,
+        needs: Sequence[bool],
+        forward: Callable[..., Tensor | Sequence[Tensor]] | None = None,
+    ) -> tuple[Tensors, Tensors]:
+        if forward is None and self._is_plain_maximum:
+            windows = self.windows(*inputs[0].shape[2:])
+            if pooling_in_training.is_compiled(inputs[0], windows):
+                forward = partial(pooling_in_training.max_pool, windows=windows)
+        return super().record(inputs, needs, forward)
+
+    @property
+    def _is_plain_maximum(self) -> bool:
+        is_ours = type(self).computes_as is Pooling and not self.is_patched
+        return is_ours and self.param.pool == MAX and len(self.layer_param.top) == 1
 
 
 def _not_in_openvino(layer: Pooling, shape: Shape) -> str | None:
