@@ -275,6 +275,19 @@ def test_operations_are_parted_by_who_takes_them() -> None:
     assert stretches([Known(), Known()], []) == [(2, [])]  # type: ignore[list-item]
 
 
+def test_each_backend_is_asked_once_of_each_operation() -> None:
+    asked: list[tuple[str, object]] = []
+
+    class Asked(Rival):
+        def refusal(self, operation: Operation) -> str | None:
+            asked.append((self.name, operation))
+            return super().refusal(operation)
+
+    operations = [Known(takers) for takers in ("ab", "a", "", "b", "ab")]
+    assert stretches(operations, [Asked("a"), Asked("b")])  # type: ignore[arg-type,list-item]
+    assert len(asked) == len(set(asked)) == 10
+
+
 SMALL = """
 layer { name: "data" type: "Input" top: "data"
         input_param { shape { dim: [1, 8, 20, 20] } } }

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .. import switches
 from ..pytorch import torch
 
 VARIABLE = "RECAFFE_COMPILE"
@@ -52,6 +53,9 @@ class Kernel:
 @dataclass
 class Job:
     """A kernel, and the fields that it is given.
+
+    Whoever keeps it keeps the memory whose addresses are among these, the kernel's own as well.
+    What was compiled stays until the process ends.
 
     Attributes
     ----------
@@ -170,7 +174,7 @@ sleeps beside a busy process is woken behind the other's whole share of time, at
 
 def is_allowed() -> bool:
     """Tell whether nobody has forbidden it by `RECAFFE_COMPILE`."""
-    return os.environ.get(VARIABLE, "1").strip().lower() not in ("0", "off", "no", "false")
+    return switches.is_on(VARIABLE)
 
 
 @functools.cache

@@ -10,7 +10,6 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import threading
 import time
@@ -20,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import switches
 from ..atomic import atomic_write
 from ..cache_folder import cache_folder
 from ..compiled import llvm
@@ -74,7 +74,7 @@ class Finding:
 
 def is_on() -> bool:
     """Tell whether findings are kept and believed."""
-    return os.environ.get(VARIABLE, "1").strip().lower() not in ("0", "off", "no", "false")
+    return switches.is_on(VARIABLE)
 
 
 def key_of(facts: object) -> str:

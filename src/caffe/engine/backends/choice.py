@@ -107,35 +107,35 @@ def stretches(
     list of (int, list of Backend)
         Where each run ends, and who takes it.
     """
-    ranked = sorted(
-        backends, key=lambda backend: sum(backend.refusal(made) is not None for made in operations)
-    )
+    takes = {
+        backend: [backend.refusal(made) is None for made in operations] for backend in backends
+    }
+    ranked = sorted(backends, key=lambda backend: takes[backend].count(False))
     found = []
-    for _, end, backend, others in _parted(operations, 0, len(operations), ranked):
+    for _, end, backend, others in _parted(takes, 0, len(operations), ranked):
         takers = [*others, *([] if backend is None else [backend])]
         found.append((end, sorted(takers, key=list(backends).index)))
     return found
 
 
 def _parted(
-    operations: Sequence[Operation], start: int, end: int, backends: Sequence[Backend]
+    takes: Mapping[Backend, Sequence[bool]], start: int, end: int, backends: Sequence[Backend]
 ) -> list[tuple[int, int, Backend | None, list[Backend]]]:
     """Part the operations from `start` to before `end`: starts, ends, who takes them, who else."""
     if not backends:
         return [(start, end, None, [])]
     first, *others = backends
     found: list[tuple[int, int, Backend | None, list[Backend]]] = []
-    takes = [first.refusal(operations[i]) is None for i in range(start, end)]
+    taken = takes[first]
     begin = start
     for i in range(start + 1, end + 1):
-        if i < end and takes[i - start] == takes[begin - start]:
+        if i < end and taken[i] == taken[begin]:
             continue
-        if takes[begin - start]:
-            mine = operations[begin:i]
-            also = [o for o in others if all(o.refusal(made) is None for made in mine)]
+        if taken[begin]:
+            also = [other for other in others if all(takes[other][begin:i])]
             found.append((begin, i, first, also))
         else:
-            found += _parted(operations, begin, i, others)
+            found += _parted(takes, begin, i, others)
         begin = i
     return found
 
