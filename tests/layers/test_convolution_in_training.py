@@ -138,12 +138,12 @@ def test_what_is_done_by_tiles_is_what_autograd_finds(case: str) -> None:
 
 @pytest.mark.usefixtures("always_by_tiles")
 @pytest.mark.parametrize("case", TILED)
-@pytest.mark.parametrize("odd", ["x", "weight", "diff"])
+@pytest.mark.parametrize("odd", ["x", "weight", "bias", "diff"])
 def test_what_is_no_finite_number_stays_where_a_convolution_has_it(odd: str, case: str) -> None:
     convolved, tensors = _tiled(case)
     x, weight, bias, diff = tensors
-    where = {"x": x, "weight": weight, "diff": diff}[odd]
-    where[1, -1, 1, 2] = float("inf")
+    where = {"x": x, "weight": weight, "bias": bias, "diff": diff}[odd]
+    where[-1 if odd == "bias" else (1, -1, 1, 2)] = float("inf")
     if odd != "diff":
         assert convolved.by_tiles(x, weight, bias) is None
     found = convolved.gradients(diff, x, weight, True, [True, True, True])

@@ -54,6 +54,8 @@ class Convolved:
         """
         if not self.pays(x, weight.shape):
             return None
+        if bias is not None and not are_finite(bias):
+            return None
         y = winograd.convolved(x, weight, bias, self.pad, self.group)
         return _if_finite(y, weight, self.group)
 
