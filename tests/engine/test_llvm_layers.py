@@ -335,7 +335,7 @@ def test_padding_of_its_own_for_each_side(
     assert_they_run_it(text + layer("Convolution", "c", "d", param))
 
 
-@pytest.mark.parametrize("kind", ["ReLU", "Swish"])
+@pytest.mark.parametrize("kind", ["ReLU", "HardSwish", "Swish"])
 @pytest.mark.parametrize("size", [1, 3])
 @pytest.mark.parametrize("channels", [5, 32])
 def test_sums_behind_activations(kind: str, size: int, channels: int) -> None:
@@ -355,3 +355,30 @@ def test_sums_behind_activations(kind: str, size: int, channels: int) -> None:
         + layer("Eltwise", "g c", "second")
     )
     assert_they_run_it(text)
+
+
+SWISH = layer("Sigmoid", "c", "s") + layer(
+    "Eltwise", "c s", "x", "eltwise_param { operation: PROD }"
+)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        "",
+        convolution("c", "d", 3),
+        convolution("s", "d", 3),
+        layer("Eltwise", "c s", "d"),
+        layer("Eltwise", "x a", "d"),
+        layer("Eltwise", "s s", "d", "eltwise_param { operation: PROD }"),
+    ],
+)
+def test_numbers_times_their_sigmoid(others: str) -> None:
+    text = inputs((2, 24, 5, 3)) + convolution("a", "c", 24) + SWISH + convolution("x", "y", 5)
+    assert_they_run_it(text + others)
+
+
+def test_a_factor_that_is_another_ones_sigmoid() -> None:
+    text = inputs((2, 24, 5, 3)) + convolution("a", "c", 24) + layer("TanH", "a", "t")
+    text += SWISH.replace('"Eltwise" bottom: "c"', '"Eltwise" bottom: "t"')
+    assert_they_run_it(text + layer("Sigmoid", "x", "z"))

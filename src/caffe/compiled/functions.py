@@ -140,12 +140,23 @@ FUNCTIONS: dict[str, Callable[..., Vector]] = {
 """Each is given the code, a vector, and numbers of its own."""
 
 
+WITHOUT_POWERS = frozenset(
+    ("absolute", "hard sigmoid", "hard swish", "power", "threshold")
+)  # fmt: skip
+"""Those that take few registers, having no exponentials."""
+
+
 @dataclass(frozen=True)
 class Function:
     """One of `FUNCTIONS`, with numbers of its own."""
 
     name: str
     numbers: tuple[float, ...] = ()
+
+    @property
+    def has_powers(self) -> bool:
+        """Whether it has exponentials."""
+        return self.name not in WITHOUT_POWERS
 
     def write(self, code: Code, value: Vector) -> Vector:
         """Write it for one vector; what is no number stays so, but for the threshold."""

@@ -238,6 +238,10 @@ class _Graph:
         """Add a node behind all others."""
         self._nodes.append(node)
 
+    def remove(self, node: Node) -> None:
+        """Do without a node whose value nobody reads."""
+        self._nodes.remove(node)
+
     def moves_last(self, node: Node) -> None:
         """Put a node behind all others."""
         self._nodes.remove(node)

@@ -13,6 +13,7 @@ from ...compiled.average_pooling import AveragePooling
 from ...compiled.blocks import PLAIN, Finish
 from ...compiled.convolving import Convolving, Windows
 from ...compiled.dots import AT_ONCE, Dots
+from ...compiled.functions import Function
 from ...compiled.lengths import ToLength
 from ...compiled.llvm import Job, width_for
 from ...compiled.max_pooling import MaxPooling
@@ -423,6 +424,11 @@ class PointwiseNode(Node):
                 ones if factor is None else factor.float(),
                 zeros if summand is None else summand.float(),
             ]
+
+    def is_just(self, function: Function) -> bool:
+        """Whether it does nothing but compute a function."""
+        is_alone = not self._other and self._affine == [None, None]
+        return is_alone and self.finish == replace(PLAIN, function=function)
 
     def jobs(self, memory: Memory) -> list[Job]:
         x, *others = self.inputs

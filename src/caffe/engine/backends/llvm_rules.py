@@ -26,6 +26,10 @@ class Graph(Protocol):
         """Add a node behind all others."""
         ...
 
+    def remove(self, node: Node) -> None:
+        """Do without a node whose value nobody reads."""
+        ...
+
     def moves_last(self, node: Node) -> None:
         """Put a node behind all others."""
         ...
