@@ -138,6 +138,20 @@ def test_what_is_done_by_tiles_is_what_autograd_finds(case: str) -> None:
 
 @pytest.mark.usefixtures("always_by_tiles")
 @pytest.mark.parametrize("case", TILED)
+def test_gradients_are_the_same_however_the_tops_diff_lies(case: str) -> None:
+    convolved, (x, weight, _, diff) = _tiled(case)
+    by_rows, by_planes = (
+        convolved.gradients(given, x, weight, True, [True, True, True])
+        for given in (diff, diff.contiguous())
+    )
+    for one, other in zip(by_rows, by_planes, strict=True):
+        assert one is not None
+        assert other is not None
+        assert torch.equal(one, other)
+
+
+@pytest.mark.usefixtures("always_by_tiles")
+@pytest.mark.parametrize("case", TILED)
 @pytest.mark.parametrize("odd", ["x", "weight", "bias", "diff"])
 def test_what_is_no_finite_number_stays_where_a_convolution_has_it(odd: str, case: str) -> None:
     convolved, tensors = _tiled(case)

@@ -72,6 +72,8 @@ class Convolved:
         """Return the gradients by x, weight and bias, as far as they are needed."""
         if not self._lies_by_rows(x):
             return self._torchs(diff, x, weight, bias, needs)
+        # It lies as planes where somebody holds it: no gradient is to round otherwise for that.
+        diff = diff.contiguous(memory_format=torch.channels_last)
         of_x = self._of_bottom(diff, weight) if needs[0] else None
         of_weight = self._of_weight(diff, x, weight) if needs[1] else None
         is_known = of_weight is not None
@@ -112,7 +114,6 @@ class Convolved:
         return self._by_tiles(diff, x, weight) if self.pays(x, weight.shape, SLOWER) else None
 
     def _by_tiles(self, diff: Tensor, x: Tensor, weight: Tensor) -> Tensor | None:
-        diff = diff.contiguous(memory_format=torch.channels_last)
         found = winograd.weight_gradient(diff, x, weight.shape[2], self.pad, self.group)
         return found if are_finite(found) else None
 
