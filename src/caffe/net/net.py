@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import mode
+from ..ending import computing
 from ..engine import layerwise
 from ..engine.callbacks import Callback, Callbacks
 from ..engine.debug_info import report_backward, report_forward
@@ -293,7 +294,7 @@ class Net(Views):
     def _forward(self, first: int, last: int) -> Loss:
         store = mode.current_store()
         as_whole = last - first + 1 == len(self._steps)
-        with Working(), NamingSource(self.source), self._surroundings(store):
+        with computing, Working(), NamingSource(self.source), self._surroundings(store):
             if as_whole and not self.debug_info and not self._callbacks.heed_forward:
                 return self._runner.forward(store)
             steps = self._steps[first : last + 1]
@@ -329,7 +330,7 @@ class Net(Views):
             # Whoever asks for gradients once will do so again.
             step.is_recorded = True
         self._runner.goes_back()
-        with Working(), self._surroundings(store):
+        with computing, Working(), self._surroundings(store):
             if as_whole and not self.debug_info and not self._callbacks.heed_backward:
                 self._runner.backward(store)
             else:
