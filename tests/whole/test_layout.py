@@ -13,6 +13,7 @@ TESTS = REPOSITORY / "tests"
 WHOLE = {"goldens", "whole"}
 # What concerns a room as a whole.
 OF_ROOMS = {
+    "compiled/short_numbers",
     "engine/own_layers",
     "layers/gradients",
     "proto/schema",
