@@ -132,7 +132,8 @@ class Code:
 
     def memory(self, size: Number) -> Number:
         """Return the address of some bytes for each thread, before any loop."""
-        space = self._value(f"alloca i8, i64 {size}, align 64")
+        # As stacks are aligned: for more a register is lost to all loops.
+        space = self._value(f"alloca i8, i64 {size}, align 16")
         return Number(self._value(f"ptrtoint ptr {space} to i64"))
 
     # Running.
