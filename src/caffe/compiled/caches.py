@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from ..threads import words_of
 
 SECOND, LAST = 2**20, 2**25
@@ -29,6 +31,7 @@ def last(root: str = "/") -> int:
     return max(_sizes(root).values(), default=LAST)
 
 
+@functools.cache
 def _sizes(root: str) -> dict[str, int]:
     """How many bytes the caches have, by level."""
     found = {}

@@ -369,14 +369,15 @@ class Code:
 
     def larger(self, a: Vector, b: Vector, then: Vector, otherwise: Vector) -> Vector:
         """Return `then` where a is larger than b; `otherwise` also where either is no number."""
-        holds = self._value(f"fcmp ogt {self.type} {a}, {b}")
-        both = f"{self.type} {then}, {self.type} {otherwise}"
-        return Vector(self._value(f"select <{self.width} x i1> {holds}, {both}"))
+        return self._chosen(f"fcmp ogt {self.type} {a}, {b}", then, otherwise)
 
     def same(self, a: Vector, b: Vector, then: Vector, otherwise: Vector) -> Vector:
         """Return `then` where a is equal to b; `otherwise` also where either is no number."""
-        holds = self._value(f"fcmp oeq {self.type} {a}, {b}")
+        return self._chosen(f"fcmp oeq {self.type} {a}, {b}", then, otherwise)
+
+    def _chosen(self, condition: str, then: Vector, otherwise: Vector) -> Vector:
         both = f"{self.type} {then}, {self.type} {otherwise}"
+        holds = self._value(condition)
         return Vector(self._value(f"select <{self.width} x i1> {holds}, {both}"))
 
     def both(self, a: Vector, b: Vector) -> Vector:

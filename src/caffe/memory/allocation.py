@@ -76,8 +76,7 @@ class FreedMemory:
         with _runs.lock:
             _runs.count += 1
             if _runs.count == 1:
-                self._libc.mallopt(M_MMAP_MAX, 0)
-                self._libc.mallopt(M_TRIM_THRESHOLD, MOST_KEPT)
+                _keep_all(self._libc)
 
     def __exit__(self, *error: object) -> None:
         if self._libc is None:
@@ -85,8 +84,19 @@ class FreedMemory:
         with _runs.lock:
             _runs.count -= 1
             if not _runs.count:
-                self._libc.mallopt(M_MMAP_MAX, MMAP_MAX)
-                self._libc.mallopt(M_TRIM_THRESHOLD, self._kept)
+                _keep(self._libc, self._kept)
+
+
+def _keep(libc: ctypes.CDLL, most: int) -> None:
+    """Let large arrays have memory of their own, and so many bytes of others be kept when freed."""
+    libc.mallopt(M_MMAP_MAX, MMAP_MAX)
+    libc.mallopt(M_TRIM_THRESHOLD, most)
+
+
+def _keep_all(libc: ctypes.CDLL) -> None:
+    """Let whatever is freed be kept."""
+    libc.mallopt(M_MMAP_MAX, 0)
+    libc.mallopt(M_TRIM_THRESHOLD, MOST_KEPT)
 
 
 @functools.cache
@@ -105,8 +115,7 @@ def returning_memory() -> Iterator[None]:
     libc = _glibc()
     if libc is not None:
         with _runs.lock:
-            libc.mallopt(M_MMAP_MAX, MMAP_MAX)
-            libc.mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD)
+            _keep(libc, TRIM_THRESHOLD)
     try:
         yield
     finally:
@@ -114,8 +123,7 @@ def returning_memory() -> Iterator[None]:
         if libc is not None:
             with _runs.lock:
                 if _runs.count:
-                    libc.mallopt(M_MMAP_MAX, 0)
-                    libc.mallopt(M_TRIM_THRESHOLD, MOST_KEPT)
+                    _keep_all(libc)
 
 
 def give_back_freed_memory() -> None:

@@ -365,12 +365,8 @@ class Plan:
 
     def _laid_out(self, values: Tensor) -> Tensor:
         layout = self._settings.picture_layout if values.dim() == 4 else torch.contiguous_format
-        copy = torch.empty(
-            values.shape,
-            dtype=self._settings.precision,
-            device=values.device,
-            memory_format=layout,
-        )
+        precision = self._settings.precision
+        copy = torch.empty_like(values, dtype=precision, memory_format=layout)
         return copy.copy_(values)
 
     def _as_blob(self, value: Tensor) -> Tensor:
