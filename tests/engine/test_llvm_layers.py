@@ -111,6 +111,23 @@ def test_factors_and_summands_from_a_bottom(kind: str, channels: int) -> None:
     assert_they_run_it(text)
 
 
+LIKE_CHANNELS = {
+    "Scale": ("axis: 1", (3, 3, 3, 5), (3, 3)),
+    "Bias": ("axis: 2", (2, 3, 2, 3), (2, 3)),
+    "Mul": ("", (2, 3, 1, 1), (2, 3)),
+    "Add": ("", (1, 3), (1, 3, 1, 1)),
+}
+"""Factors and summands that belong to other axes, which are as long as those of channels."""
+
+
+@pytest.mark.parametrize("kind", LIKE_CHANNELS)
+def test_axes_that_are_as_long_as_those_of_channels(kind: str) -> None:
+    how, *shapes = LIKE_CHANNELS[kind]
+    how = f"{kind.lower()}_param {{ {how} }}" if how else ""
+    text = inputs(*shapes) + layer(kind, "a b", "c", how)
+    assert_the_layers_blobs(caffe.Net(text, caffe.TEST))
+
+
 def test_squeeze_and_excitation() -> None:
     text = inputs((3, 12, 5, 4)) + convolution("a", "c", 12)
     text += layer("Pooling", "c", "p", "pooling_param { pool: AVE global_pooling: true }")

@@ -189,9 +189,11 @@ def _not_along_channels(layer: Any, *shapes: Shape) -> str | None:
     if len(shapes) == 1 or layer.blobs:
         return "factors or summands that are not of channels"
     shape, other = shapes
-    if len(other) == 1 and len(shape) in (2, 4) and other[0] == shape[1]:
-        return None if layer.axis(layer.param.axis, shape) == 1 else "another axis"
-    return _not_for_rows(shape, other)
+    is_row = len(shape) in (2, 4) and other == shape[1:2]
+    if not is_row and (reason := _not_for_rows(shape, other)):
+        return reason
+    # Axes may be as long as those of items and channels.
+    return None if layer.axis(layer.param.axis, shape) == int(is_row) else "another axis"
 
 
 @llvm.rule(Scale, unless=_not_along_channels)
@@ -207,7 +209,10 @@ def _bias(layer: Bias, graph: Graph, top: Value, x: Value, summands: Value) -> N
 def _not_of_two(layer: Any, *shapes: Shape) -> str | None:
     if len(shapes) != 2:
         return "learned factors of any shape"
-    return _not_for_rows(*sorted(shapes, key=math.prod, reverse=True))
+    large, small = sorted(shapes, key=math.prod, reverse=True)
+    if len(large) != len(small):
+        return "axes that are counted from the last one"
+    return _not_for_rows(large, small)
 
 
 @llvm.rule(Add, Mul, unless=_not_of_two)
