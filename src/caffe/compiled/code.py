@@ -229,6 +229,22 @@ class Code:
         pointer = self._value(f"inttoptr i64 {address} to ptr")
         return Vector(self._value(f"load {self.type}, ptr {pointer}, align 4"))
 
+    def parts(self, addresses: Sequence[Number]) -> Vector:
+        """Return a vector of equal parts, which lie at these addresses; a power of two of them."""
+        size = self.width // len(addresses)
+        found = []
+        for address in addresses:
+            pointer = self._value(f"inttoptr i64 {address} to ptr")
+            found.append(self._value(f"load <{size} x float>, ptr {pointer}, align 4"))
+        while len(found) > 1:
+            kind, size = f"<{size} x float>", 2 * size
+            places = ", ".join(f"i32 {n}" for n in range(size))
+            found = [
+                self._value(f"shufflevector {kind} {a}, {kind} {b}, <{size} x i32> <{places}>")
+                for a, b in zip(found[::2], found[1::2], strict=True)
+            ]
+        return Vector(found[0])
+
     def prefetch(self, address: Number, is_written: bool = False) -> None:
         """Have what lies at an address brought into the cache; there need be nothing."""
         pointer = self._value(f"inttoptr i64 {address} to ptr")

@@ -24,6 +24,7 @@ from ...compiled.products import Products
 from ...compiled.rows import Pictures, Rows
 from ...compiled.softmax import softmax
 from ...compiled.tiled import Cut, Tiled
+from ...compiled.turned import Turned
 from ...layers import winograd
 from ...pytorch import torch
 from ..plan.convolution import folded
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 FEW_ROWS = 2
 """Up to how many rows an InnerProduct's weights are read as they lie."""
+
+MANY_WEIGHTS = 2**22
+"""From how many weights on they are for more rows, too: a copy would take as much memory again."""
 
 READING = 24
 """How many multiply-adds take the time in which a number is read from memory."""
@@ -179,6 +183,10 @@ class InnerProductNode(Linear):
         if count <= FEW_ROWS and is_read_once and inputs % 2 == 0 and width_for(steps):
             dots: Dots = self.keep(Dots(self.weight, self.bias, self.finish, self.short))
             return [dots.job(x.rows, y.rows, count)]
+        is_large = self.weight.numel() >= MANY_WEIGHTS and not self.short
+        if is_large and not self.finish.has_added and Turned.takes(count, inputs):
+            turned: Turned = self.keep(Turned(self.weight, self.bias, self.finish, count, memory))
+            return turned.jobs(x.rows, y.rows)
         products = self.keep(
             Products(self.weight[None], self.bias[None], self.finish, count, memory, self.short)
         )
