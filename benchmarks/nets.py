@@ -169,10 +169,9 @@ def _fill(net: caffe.Net) -> None:
         blobs = net.params.get(name, [])
         if layer.type == "BatchNorm":
             arriving = net.blobs[net.bottom_names[name][0]].data
-            blobs[0].data[...] = arriving.mean(axis=(0, 2, 3))
-            # A few values' own variance may be next to nothing, and would enlarge every rounding.
-            few = arriving[0, 0].size < 64
-            blobs[1].data[...] = arriving.var() if few else arriving.var(axis=(0, 2, 3))
+            # Of a few values a channel, the mean taken off leaves next to nothing but rounding.
+            axes = None if arriving[0, 0].size < 64 else (0, 2, 3)
+            blobs[0].data[...], blobs[1].data[...] = arriving.mean(axes), arriving.var(axes)
             blobs[2].data[...] = 1
         elif layer.type == "Scale":
             blobs[0].data[...] = rng.uniform(0.8, 1.2, blobs[0].data.shape)
