@@ -33,6 +33,11 @@ def test_activations(text: str, function) -> None:  # type: ignore[no-untyped-de
     close(run(text, x)[0], function(x))
 
 
+@pytest.mark.parametrize("text", ['type: "ReLU6"', 'type: "ReLU" relu_param { relu6: true }'])
+def test_infinity_is_bounded(text: str) -> None:
+    assert run(text, np.array([[-np.inf, np.inf]]))[0].tolist() == [[0, 6]]
+
+
 def test_relu6_runs_in_a_plan_and_in_place() -> None:
     net = caffe.Net(
         """layer { name: "x" type: "Input" top: "x"

@@ -51,8 +51,7 @@ class ReLU(Layer[ReLUParameter]):
         return Activation(self.param.negative_slope)
 
     def forward(self, x: Tensor) -> Tensor:
-        slope = self.param.negative_slope
-        return F.leaky_relu(x, slope) if slope else F.relu(x)
+        return _relu_of(x, self.param.negative_slope)
 
     def backward(
         self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Sequence[bool]
@@ -64,6 +63,11 @@ class ReLU(Layer[ReLUParameter]):
         if slope == 0:
             return [torch.ops.aten.threshold_backward(diffs[0], tops[0], 0)]
         return [torch.ops.aten.leaky_relu_backward(diffs[0], tops[0], slope, True)]
+
+
+def _relu_of(x: Tensor, slope: float) -> Tensor:
+    # 0 times infinity is no number.
+    return F.leaky_relu(x, slope) if slope else F.relu(x)
 
 
 R = TypeVar("R", bound=ReLUParameter | ReLU6Parameter)
@@ -98,7 +102,7 @@ class BoundedReLU(Layer[R]):
 
     def forward(self, x: Tensor) -> Tensor:
         least, most = self.bounds()
-        return F.leaky_relu(x, self.param.negative_slope).clamp(max=most).clamp(min=least)
+        return _relu_of(x, self.param.negative_slope).clamp(max=most).clamp(min=least)
 
     def backward(
         self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Sequence[bool]
