@@ -340,8 +340,7 @@ def test_not_a_number_stays_one_behind_an_activation(activation: str, how: str) 
     )
     net.params["first"][0].data[...] *= 100
     assert_its_blobs(net)
-    # Infinite numbers of both signs are summed; but what is given has a finite sum, or the layers
-    # would compute it themselves.
+    # Infinite numbers of both signs are summed.
     net.blobs["a"].data[0, 0, 4, 3:5] = 1e38
     found = net.forward()["after"].copy()
     caffe.set_engine("layerwise")
@@ -349,6 +348,27 @@ def test_not_a_number_stays_one_behind_an_activation(activation: str, how: str) 
     expected = np.isnan(net.blobs["conv"].data)
     assert expected.any()
     np.testing.assert_array_equal(np.isnan(found), expected)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e19])
+@pytest.mark.filterwarnings("error")
+def test_sums_of_tiles_that_are_infinite(factor: float) -> None:
+    how = "kernel_size: 3 pad: 1"
+    net = caffe.Net(
+        inputs((1, 64, 24, 24))
+        + convolution("first", "a", 64, "kernel_size: 1")
+        + convolution("conv", "first", 64, how),
+        caffe.TEST,
+    )
+    net.params["first"][0].data[...] = factor * np.eye(64).reshape(64, 64, 1, 1)
+    net.params["conv"][0].data[...] *= 0.01
+    signs = np.sign(np.random.default_rng(0).normal(size=(64, 24, 24)))
+    net.blobs["a"].data[...] = 3e38 / factor * signs
+    found = net.forward()["conv"].copy()
+    caffe.set_engine("layerwise")
+    expected = net.forward()["conv"]
+    assert np.isfinite(expected).all()
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("threads", [1, 3, 7])

@@ -102,8 +102,11 @@ def is_any(mask: Tensor) -> bool:
 
 
 def are_finite(values: Tensor) -> bool:
-    """Tell whether values are finite numbers, whose sum can be computed, by reading them once."""
-    return bool(values.sum().isfinite())
+    """Tell whether values are numbers whose squares can be summed up, by reading them once.
+
+    So what is computed of them is most likely finite, too.
+    """
+    return bool(torch.linalg.vector_norm(values).isfinite())
 
 
 def refuse_any(mask: Tensor, error: Callable[[], Exception]) -> None:

@@ -29,8 +29,8 @@ class Compiled(Protocol):
         """Take the inputs' values; returns whether they can be computed from."""
         ...
 
-    def run(self) -> dict[int, Tensor]:
-        """Compute the outputs, which the next run overwrites."""
+    def run(self) -> dict[int, Tensor] | None:
+        """Compute the outputs, which the next run overwrites; None where others are to do it."""
         ...
 
 

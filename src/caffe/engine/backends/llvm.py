@@ -140,11 +140,10 @@ class CompiledProgram(FromArrays):
             numbers.copy_(values[key])
         # With the zeros around them, since numbers without gaps are read six times as quickly.
         whole = (value.planes for value in self._graph.inputs.values())
-        sums = [float(planes.sum()) for planes in whole if planes is not None]
-        return is_finite and all(map(math.isfinite, sums))
+        lengths = [float(torch.linalg.vector_norm(p)) for p in whole if p is not None]
+        return is_finite and all(map(math.isfinite, lengths))
 
-    def run(self) -> dict[int, Tensor]:
-        """Compute from the inputs; the results are overwritten by the next run."""
+    def _computed(self) -> dict[int, Tensor]:
         self._program.run()
         return dict(self._results)
 

@@ -158,8 +158,7 @@ class CompiledSession(FromArrays):
             if shape != value.shape:
                 raise CaffeError(f"MNN makes {shape} of what is {value.shape} in Caffe")
 
-    def run(self) -> dict[int, Tensor]:
-        """Compute from the inputs; the results are overwritten by the next run."""
+    def _computed(self) -> dict[int, Tensor]:
         with CleanErrors(self._label, MNN.name):
             for array, tensor in zip(self._arrays.values(), self._tensors, strict=True):
                 np.copyto(tensor.getNumpyData(), array)

@@ -107,8 +107,7 @@ class CompiledGraph(FromArrays):
             for _ in range(PREPARING):
                 self._run(*self._given)
 
-    def run(self) -> dict[int, Tensor]:
-        """Compute from the inputs."""
+    def _computed(self) -> dict[int, Tensor]:
         with torch.no_grad():
             return dict(zip(self.outputs, self._run(*self._given), strict=True))
 

@@ -137,8 +137,7 @@ class CompiledSession(FromArrays):
             bound = library.OrtValue.ortvalue_from_numpy(array)
             self._binding.bind_ortvalue_output(top.name, bound)
 
-    def run(self) -> dict[int, Tensor]:
-        """Compute from the inputs; the results are overwritten by the next run."""
+    def _computed(self) -> dict[int, Tensor]:
         with CleanErrors(self._label, OnnxRuntime.name):
             self._session.run_with_iobinding(self._binding)
         return self._results

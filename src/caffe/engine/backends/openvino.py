@@ -107,8 +107,7 @@ class CompiledModel(FromArrays):
             for i, key in enumerate(self.outputs)
         }
 
-    def run(self) -> dict[int, Tensor]:
-        """Compute from the inputs; the results are overwritten by the next run."""
+    def _computed(self) -> dict[int, Tensor]:
         with CleanErrors(self._label, OpenVINO.name):
             self._request.start_async()
             self._request.wait()

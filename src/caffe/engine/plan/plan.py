@@ -289,8 +289,8 @@ class Plan:
             if key in wanted and key not in expected and memory is not None:
                 expected[key] = memory.read(None)[: final.count]
         compiled = self._compile(stretch, choice, wanted, inputs)
-        if compiled is not None and compiled.take(inputs):
-            choice.check(compiled, compiled.run(), expected, inputs)
+        if compiled is not None and compiled.take(inputs) and (found := compiled.run()):
+            choice.check(compiled, found, expected, inputs)
 
     def _run_as_one(
         self,
@@ -301,12 +301,12 @@ class Plan:
         values: Values,
     ) -> bool:
         """Run a stretch by a backend; returns whether that was possible."""
-        if not compiled.take(inputs):
+        results = compiled.run() if compiled.take(inputs) else None
+        if results is None:
             return False
         for key in stretch.reads:
             if key in self._survey.sources:
                 self._snapshot.setdefault(key, compiled.inputs[key])
-        results = compiled.run()
         # The results lie in its memory, also when it is given up in this very run.
         self._in_use.append(compiled)
         kept, others = finals
