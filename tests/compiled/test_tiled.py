@@ -14,7 +14,8 @@ from caffe.layers.winograd import algorithm
 pytestmark = pytest.mark.skipif(not llvm.width(), reason="no kernels can be compiled here")
 
 CASES = [(2, 16, 32, 13, 22, 3, (1, 1), 1, 4), (3, 24, 8, 9, 9, 5, (2, 0), 2, 3),
-         (1, 20, 100, 8, 11, 3, (0, 2), 1, 5), (2, 96, 40, 5, 5, 3, (1, 1), 4, 2)]  # fmt: skip
+         (1, 20, 100, 8, 11, 3, (0, 2), 1, 5), (2, 96, 40, 5, 5, 3, (1, 1), 4, 2),
+         (1, 16, 48, 9, 7, 5, (2, 2), 1, 2), (1, 64, 20, 7, 7, 3, (1, 1), 1, 3)]  # fmt: skip
 
 
 @pytest.mark.parametrize("is_turned", [False, True])

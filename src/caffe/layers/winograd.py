@@ -46,7 +46,10 @@ half as many as whole numbers, at no cost. Of six such ones would spare a fifth,
 TILES = {3: (4, 5), 5: (3, 4)}
 """By the kernel's size: how many results a tile may have across."""
 
-SMALL_TILES = {3: (3,), 5: (2,)}
+ALL_TILES = {3: (2, 3, 4, 5), 5: (2, 3, 4)}
+"""The same with those that are for few tiles: less of weights is to be read."""
+
+SMALL_TILES = {3: (2, 3), 5: (2,)}
 """The same for fewer digits lost, where a net is sensitive."""
 
 PIECE = 2**21

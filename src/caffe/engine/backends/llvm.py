@@ -64,7 +64,7 @@ class LLVM(Library):
     def __init__(self, precision: torch.dtype, is_gentle: bool = False) -> None:
         super().__init__(precision)
         self.tolerance = TOLERANCE.get(name_of(precision), 0.0)
-        self._tiles = winograd.SMALL_TILES if is_gentle else winograd.TILES
+        self._tiles = winograd.SMALL_TILES if is_gentle else winograd.ALL_TILES
         if is_gentle:
             self.name = "LLVM with small tiles"
         else:
@@ -117,7 +117,7 @@ class CompiledProgram(FromArrays):
         operations: Sequence[Operation],
         inputs: Mapping[int, Shape],
         outputs: list[int],
-        tiles: Tiles = winograd.TILES,
+        tiles: Tiles = winograd.ALL_TILES,
         short: bool = False,
     ) -> None:
         self._graph = graph = _Graph(operations, inputs, outputs, tiles, short)

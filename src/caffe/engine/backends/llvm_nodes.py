@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -235,19 +236,24 @@ class ConvolutionNode(Linear):
     def ways(self) -> list[Way]:
         if self.reads_planes or self.is_depthwise or not self._may_use_tiles:
             return [self.jobs]
-        is_clear = self._share_by_tiles <= CLEAR
+        is_clear = self._best_tiles[1] <= CLEAR
         return [self._by_tiles] if is_clear else [self.jobs, self._by_tiles]
 
-    @property
-    def _share_by_tiles(self) -> float:
-        """Roughly, which share of the direct way's time it takes by tiles."""
+    @functools.cached_property
+    def _best_tiles(self) -> tuple[int, float]:
+        """How many results across tiles best have, and which share of the direct way's time it is.
+
+        Roughly: of large tiles there are fewer, but each place of one has weights to be read.
+        """
         size, y, pairs = self._windows.kernel[0], self.output, self.weight[..., 0, 0].numel()
-        m = winograd.tile_for(size, y.size, self._tiles)
-        places = (m + size - 1) ** 2
-        tiles = y.shape[0] * math.ceil(y.size[0] / m) * math.ceil(y.size[1] / m)
-        changed = tiles * (self.inputs[0].channels + y.channels)
-        work = places * (tiles * pairs + winograd.CHANGING_COMPILED * changed + READING * pairs)
-        return work / (self.weight.numel() * (y.pixels + READING))
+        changing = winograd.CHANGING_COMPILED * (self.inputs[0].channels + y.channels)
+
+        def work(m: int) -> int:
+            tiles = y.shape[0] * math.ceil(y.size[0] / m) * math.ceil(y.size[1] / m)
+            return (m + size - 1) ** 2 * (tiles * (pairs + changing) + READING * pairs)
+
+        best = min(self._tiles[size], key=work)
+        return best, work(best) / (self.weight.numel() * (y.pixels + READING))
 
     @property
     def overwritten(self) -> Value | None:
@@ -347,7 +353,7 @@ class ConvolutionNode(Linear):
     def _by_tiles(self, memory: Memory) -> list[Job]:
         """By Winograd's algorithm, some tiles at a time."""
         x, y, size = self.inputs[0], self.output, self._windows.kernel[0]
-        m = winograd.tile_for(size, y.size, self._tiles)
+        m = self._best_tiles[0]
         cut = Cut(y.shape[0], x.size, y.size, self._windows.pad, m)
         finish = self.finish.parted[0] if self.finish.has_added else self.finish
         tiled: Tiled = self.keep(
