@@ -40,6 +40,17 @@ assert pooling.torch is torch and pooling.F.relu is torch.nn.functional.relu
 print(hasattr(pytorch.dist, "__path__"), pytorch.dist.is_available.__module__)
 """
 
+COLLECTOR = """
+import gc, sys
+from caffe import pytorch
+if sys.argv[1] == "off":
+    gc.disable()
+if sys.argv[2] == "Recaffe's":
+    pytorch.stay_for_good()
+pytorch.torch.zeros(2)
+print(gc.isenabled(), gc.get_freeze_count() > 10000)
+"""
+
 
 def run(program: str, *arguments: str) -> str:
     done = subprocess.run(
@@ -55,6 +66,20 @@ def test_no_module_loads_pytorch_by_being_imported() -> None:
 
 def test_pytorch_stands_in_every_module_once_one_of_them_has_used_it() -> None:
     assert run(LATER).endswith("torch.distributed")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("on", "a person's"), "True False"),
+        (("off", "a person's"), "False False"),
+        (("on", "Recaffe's"), "True True"),
+    ],
+)
+def test_the_garbage_collector_passes_over_pytorch_in_our_own_programs_alone(
+    arguments: tuple[str, str], expected: str
+) -> None:
+    assert run(COLLECTOR, *arguments) == expected
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from typer.core import TyperGroup
 
+from ..pytorch import stay_for_good
 from ..version import __version__
 from .commands import Command, failures_told, print_anything
 from .help import PlainHelp, write_groups
@@ -171,4 +172,5 @@ def caffe(
 def run_command() -> None:
     """Run the command line that Python was started with, and exit with its status."""
     print_anything()
+    stay_for_good()
     app()

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand
 
 from ..errors import MissingFileError
+from ..pytorch import stay_for_good
 from . import loading
 from .commands import Command
 
@@ -47,6 +48,7 @@ def run_script(
     if not Path(script).is_file():
         raise MissingFileError("there is no such program", script)
     loading.end()
+    stay_for_good(False)
     sys.argv = [script, *(arguments or ())]
     # As Python does it.
     sys.path.insert(0, str(Path(script).resolve().parent))
