@@ -27,9 +27,10 @@ from . import (  # noqa: F401 (their rules enter)
     llvm_shapes,
 )
 from .libraries import CleanErrors, FromArrays, Library, are_finite, name_of, refusal
-from .llvm_nodes import ConvolutionNode, Linear, Node, PointwiseNode, Tiles
+from .llvm_nodes import ConvolutionNode, Linear, Node, PointwiseNode, Tiles, Way
 from .llvm_places import CopyNode, LayingNode
 from .llvm_rules import ANY_ORDER, llvm
+from .llvm_steps import Step, settle, steps_of
 from .llvm_values import Arena, Value
 
 if TYPE_CHECKING:
@@ -319,43 +320,11 @@ class _Graph:
 
     def jobs(self) -> list[Job]:
         """Give all values their places, and return what computes them."""
-        last = {
-            id(value.root): i
-            for i, node in enumerate(self._nodes)
-            for value in (*node.inputs, node.output)
-        }
         memory = LargePages()
-        arena, roots = Arena(memory), {id(n.output.root): n.output.root for n in self._nodes}
         wanted = {id(value.root) for value in self.values.values() if value.is_wanted}
-        memories: dict[int, Tensor] = {}
-        for i, node in enumerate(self._nodes):
-            root = node.output.root
-            ended = {
-                key
-                for key in {id(value.root) for value in (*node.inputs, node.output)}
-                if key in roots and last[key] == i and key not in wanted
-            }
-            if id(root) not in memories:
-                key = _overwritten(node)
-                if key in ended:
-                    ended.remove(key)
-                    memories[id(root)] = memories[key]
-                else:
-                    memories[id(root)] = arena.take(root.count)
-                root.settle(memories[id(root)])
-            for key in ended:
-                arena.give_back(memories[key])
-        return [job for jobs in _quickest(self._nodes, memory) for job in jobs]
-
-
-def _overwritten(node: Node) -> int:
-    """The value in whose place a node may compute its own, by its identity; 0 for none."""
-    value, output = node.overwritten, node.output
-    if value is None or [x.root for x in node.inputs].count(value.root) > 1:
-        return 0
-    is_whole = value.root is value and output.root is output
-    is_alike = (value.shape, value.is_plain) == (output.shape, output.is_plain)
-    return id(value) if is_whole and is_alike else 0
+        steps = steps_of(self._nodes, wanted)
+        settle(steps, wanted, Arena(memory))
+        return _quickest(steps, memory)
 
 
 def _laid(shape: Shape) -> Shape:
@@ -363,14 +332,15 @@ def _laid(shape: Shape) -> Shape:
     return shape if len(shape) in (2, 4) else (1, math.prod(shape))
 
 
-def _quickest(nodes: Sequence[Node], memory: Memory) -> list[list[Job]]:
-    """Return each node's jobs, by the way that takes the least time in a run of all of them.
+def _quickest(steps: Sequence[Step], memory: Memory) -> list[Job]:
+    """Return the jobs of all nodes, each by the way that takes the least time in a run of them all.
 
     So weights are as far away as they will be.
     """
-    ways = [node.ways for node in nodes]
+    nodes = [(node, step) for step in steps for node in step.nodes]
+    ways = [_in_step(node, step) for node, step in nodes]
     jobs: list[list[Job]] = []
-    for node, (first, *others) in zip(nodes, ways, strict=True):
+    for (node, _), (first, *others) in zip(nodes, ways, strict=True):
         jobs.append([] if others else first(memory))
         if not others:
             node.release()
@@ -384,11 +354,30 @@ def _quickest(nodes: Sequence[Node], memory: Memory) -> list[list[Job]]:
         times = _timed(programs)
         for i in tried:
             least[i].append(times[i])
-            nodes[i].forget()
+            nodes[i][0].forget()
     for i in tried:
         jobs[i] = ways[i][least[i].index(min(least[i]))](memory)
-        nodes[i].release()
-    return jobs
+        nodes[i][0].release()
+    found = iter(jobs)
+    return [
+        job
+        for step in steps
+        for job in step.repeated([job for _ in step.nodes for job in next(found)])
+    ]
+
+
+def _in_step(node: Node, step: Step) -> list[Way]:
+    """The ways of computing a node's value for as many pictures as its step takes at a time."""
+
+    def taken(way: Way) -> Way:
+        def made(memory: Memory) -> list[Job]:
+            with step.some():
+                return way(memory)
+
+        return made
+
+    with step.some():
+        return [taken(way) for way in node.ways]
 
 
 def _timed(programs: Sequence[Program]) -> list[float]:

@@ -43,6 +43,9 @@ MANY_WEIGHTS = 2**22
 READING = 24
 """How many multiply-adds take the time in which a number is read from memory."""
 
+IN_TILES = 4
+"""How many times as many weights there are, roughly, where Winograd's algorithm reads them."""
+
 CLEAR = 0.5
 """Which share of the time, by reckoning, is so small that none is measured."""
 
@@ -75,10 +78,13 @@ class Node(ABC):
         Whether it knows.
     makes_rows : bool
         Whether what it computes may lie as some channels of another value.
+    is_by_picture : bool
+        Whether it computes each picture by itself, and would as well compute some of them.
     """
 
     can_finish = False
     makes_rows = True
+    is_by_picture = False
 
     def __init__(self, inputs: Sequence[Value], output: Value) -> None:
         self.inputs = list(inputs)
@@ -105,6 +111,11 @@ class Node(ABC):
     def is_plain_but_for_sums(self) -> bool:
         """Whether an activation can follow."""
         return self.can_finish and replace(self.finish, has_added=False) == PLAIN
+
+    @property
+    def weights_bytes(self) -> int:
+        """Roughly, how many bytes of weights it reads."""
+        return 0
 
     @property
     def ways(self) -> list[Way]:
@@ -137,6 +148,10 @@ class Linear(Node):
     """A product with weights; what follows it by channel is folded into these."""
 
     can_finish = True
+
+    @property
+    def weights_bytes(self) -> int:
+        return self.weight.numel() * self.output.dtype.itemsize
 
     def __init__(self, x: Value, output: Value, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__([x], output)
@@ -197,12 +212,19 @@ class InnerProductNode(Linear):
 class ConvolutionNode(Linear):
     """A convolution of pictures, with what is added to it."""
 
+    is_by_picture = True
+
     def __init__(
         self, x: Value, output: Value, weight: Tensor, bias: Tensor | None, windows: Windows,
         group: int, tiles: Tiles,
     ) -> None:  # fmt: skip
         super().__init__(x, output, weight, bias)
         self._windows, self._group, self._tiles = windows, group, tiles
+
+    @property
+    def weights_bytes(self) -> int:
+        by_tiles = self._may_use_tiles and not self.reads_planes
+        return super().weights_bytes * (IN_TILES if by_tiles else 1)
 
     @property
     def is_depthwise(self) -> bool:
@@ -375,6 +397,8 @@ class ConvolutionNode(Linear):
 class PoolingNode(Node):
     """Windows' maxima, or their means, where `shares` says of how many pixels."""
 
+    is_by_picture = True
+
     def __init__(self, x: Value, output: Value, windows: Windows, shares: Tensor | None) -> None:
         super().__init__([x], output)
         self._windows, self._shares = windows, shares
@@ -391,6 +415,8 @@ class PoolingNode(Node):
 
 class NormalizingNode(Node):
     """Local response normalisation across channels."""
+
+    is_by_picture = True
 
     def __init__(self, x: Value, output: Value, size: int, alpha: float, k: float) -> None:
         super().__init__([x], output)
@@ -417,6 +443,7 @@ class PointwiseNode(Node):
     """Numbers changed one by one, or by those of another value, whose rows may be for several."""
 
     can_finish = True
+    is_by_picture = True
 
     def __init__(
         self,

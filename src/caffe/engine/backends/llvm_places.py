@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 class ConcatNode(Node):
     """Values' channels behind each other: made there, where that can be, or copied."""
 
+    is_by_picture = True
+
     def __init__(self, inputs: Sequence[Value], output: Value) -> None:
         super().__init__(inputs, output)
         first = 0
@@ -96,6 +98,8 @@ class CopyNode(Node):
 
 class InterleavingNode(Node):
     """Rows' channels, of so many groups in turns."""
+
+    is_by_picture = True
 
     def __init__(self, x: Value, output: Value, groups: int) -> None:
         super().__init__([x], output)

@@ -132,6 +132,11 @@ class Value:
         return found
 
     @property
+    def is_seen(self) -> bool:
+        """Whether it is another value's numbers in a shape of its own, or is seen so itself."""
+        return self._same is not None or self._is_seen_whole
+
+    @property
     def root(self) -> Value:
         """The value in which it lies in the end."""
         if self._same is not None:
