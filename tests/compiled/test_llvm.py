@@ -14,7 +14,7 @@ import torch
 
 from caffe.compiled import llvm
 from caffe.compiled.code import Code, Number
-from caffe.compiled.llvm import Kernel, Program, width_for
+from caffe.compiled.llvm import Kernel, Program, width_for, width_within
 from tests.helpers.kernels import threads
 
 needs_kernels = pytest.mark.skipif(not llvm.width(), reason="no kernels can be compiled here")
@@ -47,6 +47,9 @@ def test_vectors_are_as_wide_as_channels_allow() -> None:
     assert width_for(24) == 8
     assert width_for(12) == 4
     assert width_for(6) == width_for(3) == 0
+    assert width_within(50) == width_within(64) == llvm.width()
+    assert width_within(12) == 8
+    assert (width_within(6), width_within(3)) == (4, 0)
 
 
 @needs_kernels
@@ -75,7 +78,7 @@ def test_none_where_llvmlite_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
         kept.cache_clear()
     monkeypatch.setattr(builtins, "__import__", without)
     try:
-        assert width_for(64) == 0
+        assert width_for(64) == width_within(64) == 0
     finally:
         llvm.width.cache_clear()
 

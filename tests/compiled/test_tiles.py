@@ -9,11 +9,12 @@ from caffe.compiled import llvm
 from caffe.compiled.blocks import Finish
 from caffe.compiled.tiles import FromOtherForm, ToOtherForm
 from caffe.layers.winograd import Tiles, matrices
+from tests.helpers.kernels import beside_nothing
 
 pytestmark = pytest.mark.skipif(not llvm.width(), reason="no kernels can be compiled here")
 
 CASES = [(2, 64, 13, 22, 3, (1, 1)), (3, 16, 9, 9, 5, (2, 0)), (1, 24, 8, 31, 3, (0, 2)),
-         (2, 12, 5, 5, 3, (1, 1))]  # fmt: skip
+         (2, 12, 5, 5, 3, (1, 1)), (2, 50, 8, 8, 5, (4, 4)), (1, 6, 7, 7, 3, (0, 0))]  # fmt: skip
 
 
 def described(case: tuple[int, int, int, int, int, tuple[int, int]]) -> tuple[Tiles, torch.Tensor]:
@@ -67,3 +68,14 @@ def test_results_are_put_where_they_belong(
     most = float(expected.abs().max())
     torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-6 * most)
     assert bool((whole[..., channels:] == 7).all())
+
+
+@pytest.mark.parametrize("is_before", [True, False])
+@pytest.mark.parametrize("channels", [6, 50])
+def test_nothing_beside_the_channels_is_read_or_written(channels: int, is_before: bool) -> None:
+    a, _, b = matrices(4, 5)
+    pixels = beside_nothing(1, 9, 9, channels, is_before=is_before)
+    tiles = beside_nothing(4, 64, channels, is_before=is_before)
+    ToOtherForm(b, 4, channels)(pixels.permute(0, 3, 1, 2), (2, 2), (1, 1), 0, tiles)
+    FromOtherForm(a, channels)(tiles, (2, 2), 0, pixels)
+    assert bool(pixels.isfinite().all())

@@ -194,8 +194,9 @@ def test_it_is_used_in_training_where_it_spares_much(
         ((100, 32, 8, 8), (64, 32, 5, 5), True),
         ((10, 32, 8, 8), (64, 32, 5, 5), False),
         ((1, 512, 7, 7), (512, 512, 3, 3), False),
-        # No vector takes such channels.
-        ((16, 66, 56, 56), (64, 66, 3, 3), False),
+        # Channels that make no whole vectors, as of LeNet's convolution 2.
+        ((16, 66, 56, 56), (64, 66, 3, 3), True),
+        ((64, 20, 8, 8), (50, 20, 5, 5), True),
     ],
 )
 def test_kernels_make_it_worth_more(

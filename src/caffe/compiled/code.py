@@ -156,6 +156,16 @@ class Code:
         self._begin(end)
 
     @contextmanager
+    def vectors(self, start: Number | int, stop: Number, step: int) -> Iterator[Number]:
+        """Repeat what is written inside for each vector of what lies from `start` to `stop`.
+
+        There is one vector, `step`, at least. Where the last one would not be whole it begins
+        before: some places are in two of them.
+        """
+        with self.loop(start, stop, step) as place:
+            yield self.least(place, self.subtract(stop, step))
+
+    @contextmanager
     def shared(self, count: Number) -> Iterator[Number]:
         """Repeat what is written inside for each number below `count`, parted among the threads."""
         with self.loop(*self.share(count, self.thread, self.threads)) as i:

@@ -203,6 +203,17 @@ def width_for(channels: int) -> int:
     return most if most >= 4 else 0
 
 
+def width_within(channels: int) -> int:
+    """Return how many channels of so many to work on at once where some may be worked on twice.
+
+    There are 4 at least; 0 for none. See `Code.vectors`.
+    """
+    most = width()
+    while most > channels:
+        most //= 2
+    return most if most >= 4 else 0
+
+
 def vectors_for(channels: int) -> tuple[int, bool]:
     """Return how many channels of so many to work on at once, and whether all vectors are whole.
 

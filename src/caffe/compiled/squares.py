@@ -52,8 +52,8 @@ class ChangingSquares:
     is_turned : bool
         Whether the squares are turned around first, so that the last place comes first.
     width : int
-        How many squares that lie beside each other are changed at once; rows are of whole such
-        numbers.
+        How many squares that lie beside each other are changed at once; a row has as many, at
+        least.
     """
 
     def __init__(self, matrix: Factors, is_turned: bool, width: int) -> None:
@@ -78,7 +78,7 @@ def _text(matrix: Factors, is_turned: bool, width: int) -> str:
             )
             for name, kind in (("squares", "square"), ("found", "found"))
         )
-        with code.loop(0, given["bytes"], 4 * width) as column:
+        with code.vectors(0, given["bytes"], 4 * width) as column:
             place = code.add(squares, column)
             values = []
             for _ in range(size**2):

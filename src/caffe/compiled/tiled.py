@@ -12,7 +12,7 @@ from ..pytorch import torch
 from . import caches, laying
 from .blocks import PLAIN, Block, Finish
 from .code import Factors
-from .llvm import Job, Program, width, width_for
+from .llvm import Job, Program, width, width_within
 from .memory import ANYWHERE, LINE
 from .products import Packed, Products
 from .rows import Rows
@@ -157,7 +157,7 @@ class Tiled:
     cut : Cut
         How the pictures are cut.
     inputs, outputs : int
-        How many channels are read and made; `width_for` knows them.
+        How many channels are read and made; `width_within` knows them.
     products : sequence of Products
         What multiplies the tiles' places, a group of channels each.
     finish : Finish
@@ -276,7 +276,7 @@ def weight_gradient(algorithm: Algorithm, cut: Cut, diff: Tensor, x: Tensor, gro
             jobs.append(product.job(left, right, found, len(piece), places))
     kernels = x.new_empty(size**2, outputs, columns)
     lying, there = (Lying(t.data_ptr(), outputs * columns, columns) for t in (sums, kernels))
-    change = ChangingSquares(algorithm.results, False, width_for(columns))
+    change = ChangingSquares(algorithm.results, False, width_within(columns))
     jobs.append(change.job(lying, there, outputs, 1, columns))
     Program(jobs).run()
     return kernels.view(size, size, outputs, columns).permute(2, 3, 0, 1)

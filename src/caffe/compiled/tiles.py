@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..pytorch import torch
 from .blocks import PLAIN, Finish
 from .code import Code, Condition, Factors, Number, Vector
-from .llvm import Job, Kernel, width_for
+from .llvm import Job, Kernel, width_within
 from .rows import Rows
 
 if TYPE_CHECKING:
@@ -79,13 +79,13 @@ class ToOtherForm:
     m : int
         How many pixels lie from a tile to the next.
     channels : int
-        How many the pictures have.
+        How many the pictures have; `width_within` knows them.
     short : bool
         Whether these are short numbers.
     """
 
     def __init__(self, matrix: Factors, m: int, channels: int, short: bool = False) -> None:
-        text = _to_other_form(tuple(map(tuple, matrix)), m, width_for(channels), short)
+        text = _to_other_form(tuple(map(tuple, matrix)), m, width_within(channels), short)
         self._kernel = Kernel(text)
         self._zeros = torch.zeros(channels, dtype=torch.float32)
 
@@ -136,7 +136,7 @@ class FromOtherForm:
     matrix : sequence of sequences of float
         (pixels, places), of a tile's rows and columns.
     channels : int
-        How many the pictures have.
+        How many the pictures have; `width_within` knows them.
     finish : Finish
         What becomes of the results; nothing is added.
     short : bool
@@ -146,7 +146,7 @@ class FromOtherForm:
     def __init__(
         self, matrix: Factors, channels: int, finish: Finish = PLAIN, short: bool = False
     ) -> None:
-        text = _from_other_form(tuple(map(tuple, matrix)), width_for(channels), finish, short)
+        text = _from_other_form(tuple(map(tuple, matrix)), width_within(channels), finish, short)
         self._kernel = Kernel(text)
 
     def __call__(self, tiles: Tensor, grid: tuple[int, int], first: int, found: Tensor) -> None:
@@ -191,7 +191,7 @@ def _to_other_form(matrix: Factors, m: int, width: int, short: bool) -> str:
     with code.shared(given["count"]) as i:
         places = _Places(code, code.add(i, given["first"]), m, size, given["outside"])
         found = code.add(given["tiles"], code.multiply(i, given["tile"]))
-        with code.loop(0, given["channels"], width) as channel:
+        with code.vectors(0, given["channels"], width) as channel:
             pixel = code.multiply(channel, code.bytes)
             squares = [
                 [code.value(code.add(place, pixel)) for place in row] for row in places.addresses
@@ -215,7 +215,7 @@ def _from_other_form(matrix: Factors, width: int, finish: Finish, short: bool) -
     with code.shared(given["count"]) as i:
         places = _Places(code, code.add(i, given["first"]), m, m, spare)
         tile = code.add(given["tiles"], code.multiply(i, given["tile"]))
-        with code.loop(0, given["channels"], width) as channel:
+        with code.vectors(0, given["channels"], width) as channel:
             place = code.add(tile, code.multiply(channel, 4))
             pixel = code.multiply(channel, code.bytes)
             squares: list[list[Vector]] = [[] for _ in range(size)]

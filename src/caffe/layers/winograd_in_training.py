@@ -24,7 +24,7 @@ from .winograd_operators import OtherForm, changed
 if TYPE_CHECKING:
     from torch import Tensor
 
-LEAST_TRAINED = 2**28
+LEAST_TRAINED = 2**26
 """How many multiply-adds a convolution must have to be trained so: it rounds ten times as much."""
 
 
