@@ -7,7 +7,7 @@ import torch
 
 from caffe.compiled import llvm
 from caffe.compiled.max_pooling import MaxPooling, MaxPoolingGradient
-from tests.helpers.kernels import Inside, lying, pictures
+from tests.helpers.kernels import Inside, beside_nothing, lying, pictures
 
 pytestmark = pytest.mark.skipif(not llvm.width(), reason="no kernels can be compiled here")
 
@@ -24,7 +24,7 @@ LOWEST = torch.finfo(torch.float32).min
         ((5, 4), (2, 3), (2, 2), False),
     ],
 )
-@pytest.mark.parametrize("channels", [4, 24, 64])
+@pytest.mark.parametrize("channels", [4, 24, 50, 64])
 def test_the_largest_of_each_window(
     kernel: tuple[int, int],
     stride: tuple[int, int],
@@ -70,7 +70,7 @@ def test_channels_that_make_no_whole_vectors(channels: int) -> None:
         ((5, 4), (2, 3), (2, 2), False),
     ],
 )
-@pytest.mark.parametrize("channels", [4, 24])
+@pytest.mark.parametrize("channels", [4, 7, 24, 50])
 @pytest.mark.usefixtures("threads")
 def test_gradients_go_to_the_first_of_the_largest(
     kernel: tuple[int, int],
@@ -88,6 +88,17 @@ def test_gradients_go_to_the_first_of_the_largest(
     found = MaxPoolingGradient(kernel, stride, pad, channels)(diff, x.detach())
     assert torch.equal(found, expected)
     assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("is_before", [True, False])
+@pytest.mark.parametrize("channels", [6, 50])
+def test_nothing_beside_the_channels_is_read(channels: int, is_before: bool) -> None:
+    x, diff = (beside_nothing(1, n, n, channels, is_before=is_before) for n in (6, 3))
+    x, diff = x.permute(0, 3, 1, 2), diff.permute(0, 3, 1, 2)
+    geometry = (2, 2), (2, 2), (0, 0), channels
+    assert torch.equal(MaxPooling(*geometry)(x, 3, 3), torch.max_pool2d(x, 2))
+    found = MaxPoolingGradient(*geometry)(diff, x)
+    torch.testing.assert_close(found.sum((2, 3)), diff.sum((2, 3)))
 
 
 def test_a_window_without_a_number_has_no_gradient() -> None:

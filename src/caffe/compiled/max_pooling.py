@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..pytorch import torch
 from .code import Code, Number
-from .llvm import Job, Kernel, vectors_for, width_for
+from .llvm import Job, Kernel, vectors_for, width_within
 from .rows import Rows
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class MaxPooling:
     kernel, stride, pad : tuple of int
         Down and across; each window has a pixel of the picture.
     channels : int
-        How many the pictures have; see `vectors_for`.
+        How many the pictures have; of those that `width_within` does not know, see `vectors_for`.
     short : bool
         Whether they are short numbers.
     """
@@ -63,7 +63,9 @@ class MaxPooling:
         channels: int,
         short: bool = False,
     ) -> None:
-        self._kernel = Kernel(_text(kernel, *vectors_for(channels), short))
+        width = width_within(channels)
+        vectors = (width, True) if width else vectors_for(channels)
+        self._kernel = Kernel(_text(kernel, *vectors, short))
         self._stride, self._pad, self._channels = stride, pad, channels
 
     def __call__(self, x: Tensor, rows: int, columns: int) -> Tensor:
@@ -92,7 +94,7 @@ class MaxPoolingGradient:
     kernel, stride, pad : tuple of int
         As of `MaxPooling`.
     channels : int
-        How many the pictures have; `width_for` knows them.
+        How many the pictures have; `width_within` knows them.
     """
 
     def __init__(
@@ -102,7 +104,8 @@ class MaxPoolingGradient:
         pad: tuple[int, int],
         channels: int,
     ) -> None:
-        self._kernel = Kernel(_gradient(kernel, width_for(channels)))
+        width = width_within(channels)
+        self._kernel = Kernel(_gradient(kernel, width, channels % width == 0))
         self._stride, self._pad = stride, pad
 
     def __call__(self, diff: Tensor, x: Tensor) -> Tensor:
@@ -137,7 +140,8 @@ def _text(kernel: tuple[int, int], width: int, is_whole: bool, short: bool) -> s
             places = _columns(code, x, kernel[1])
             window = [code.add(line, place) for line in lines for place in places]
             target = code.add(found, code.multiply(column, given["found_step"]))
-            with code.loop(0, given["channels"], width) as first:
+            channels = code.vectors if is_whole else code.loop
+            with channels(0, given["channels"], width) as first:
                 channel = code.multiply(first, code.bytes)
                 most = lowest
                 for address in window:
@@ -149,7 +153,7 @@ def _text(kernel: tuple[int, int], width: int, is_whole: bool, short: bool) -> s
 
 
 @functools.cache
-def _gradient(kernel: tuple[int, int], width: int) -> str:
+def _gradient(kernel: tuple[int, int], width: int, is_whole: bool) -> str:
     code = Code(GRADIENT_FIELDS, width)
     given, zero = code.given, code.constant(0.0)
     row_bytes = code.multiply(given["width"], given["step"])
@@ -168,7 +172,7 @@ def _gradient(kernel: tuple[int, int], width: int) -> str:
             )
             until = code.where([is_last], given["height"], until)
             since = code.where([is_first], nothing, since)
-            with code.loop(
+            with code.vectors(
                 code.multiply(since, row_bytes), code.multiply(until, row_bytes), 4 * width
             ) as place:
                 code.store(zero, code.add(found, place))
@@ -183,21 +187,34 @@ def _gradient(kernel: tuple[int, int], width: int) -> str:
                 diff = code.add(
                     given["diff"], code.multiply(code.add(first, column), given["step"])
                 )
-                with code.loop(0, given["step"], 4 * width) as channel:
-                    _give(code, window, *(code.add(a, channel) for a in (pixels, found, diff)))
+                with code.loop(0, given["step"], 4 * width) as begin:
+                    channel = code.least(begin, code.subtract(given["step"], 4 * width))
+                    pixel, target, share = (code.add(a, channel) for a in (pixels, found, diff))
+                    done = code.divide(code.subtract(begin, channel), 4)[0]
+                    _give(code, window, pixel, target, share, None if is_whole else done)
     return code.text
 
 
 def _give(
-    code: Code, window: Sequence[Number], pixels: Number, found: Number, diff: Number
+    code: Code,
+    window: Sequence[Number],
+    pixels: Number,
+    found: Number,
+    diff: Number,
+    done: Number | None,
 ) -> None:
-    """Add a window's gradient where the first of its largest numbers is."""
+    """Add a window's gradient where the first of its largest numbers is.
+
+    The first channels may be `done` already.
+    """
     most, chosen = code.constant(torch.finfo(torch.float32).min), code.constant(-1.0)
     for place, offset in enumerate(window):
         value = code.load(code.add(pixels, offset))
         chosen = code.larger(value, most, code.constant(place), chosen)
         most = code.larger(value, most, value, most)
     gradient, zero = code.load(diff), code.constant(0.0)
+    if done is not None:
+        gradient = code.first(done, zero, gradient)
     for place, offset in enumerate(window):
         target = code.add(found, offset)
         share = code.same(chosen, code.constant(place), gradient, zero)

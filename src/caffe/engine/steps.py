@@ -289,9 +289,8 @@ class Step:
             self.remember(lambda: before)
         # In place and without its bottom a layer's gradient is, as in Caffe, that at its top.
         is_at_top = in_place and not self.layer.keeps_bottom
-        wants_record = self.layer.wants_record and not is_at_top
         is_trained = self.need_backward and self.is_recorded
-        if is_trained and wants_record:
+        if is_trained and not is_at_top and self.layer.wants_record(inputs):
             leaves, kept = self.layer.record(inputs, self.needs())
             record = Record(leaves, kept, store)
             results: Sequence[Tensor] = [result.detach() for result in kept]

@@ -347,9 +347,8 @@ class Layer(Described, Generic[P]):
         finally:
             self.runs_again = False
 
-    @property
-    def wants_record(self) -> bool:
-        """Whether `backward` is quicker where forward was recorded."""
+    def wants_record(self, inputs: Tensors) -> bool:
+        """Tell whether `backward` is quicker where forward was recorded."""
         return type(self).backward is Layer.backward or self.backward_uses_record
 
     @property

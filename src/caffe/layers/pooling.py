@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -274,22 +273,30 @@ class Pooling(Layer[PoolingParameter]):
             return self._stochastic(x, windows, self.runs_again)
         return average_pool(x, windows, padding_counts=self.param.pool == AVE)
 
-    def record(
-        self,
-        inputs: Tensors,
-        needs: Sequence[bool],
-        forward: Callable[..., Tensor | Sequence[Tensor]] | None = None,
-    ) -> tuple[Tensors, Tensors]:
-        if forward is None and self._is_plain_maximum:
-            windows = self.windows(*inputs[0].shape[2:])
-            if pooling_in_training.is_compiled(inputs[0], windows):
-                forward = partial(pooling_in_training.max_pool, windows=windows)
-        return super().record(inputs, needs, forward)
+    def wants_record(self, inputs: Tensors) -> bool:
+        return type(self).backward is Pooling.backward and not self._by_kernels(inputs[0])
 
-    @property
-    def _is_plain_maximum(self) -> bool:
+    def forward_in_training(self, *inputs: Tensor) -> Tensor | Sequence[Tensor]:
+        windows = self._by_kernels(inputs[0])
+        if windows is None:
+            return super().forward_in_training(*inputs)
+        return pooling_in_training.max_pool(inputs[0], windows)
+
+    def backward(
+        self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Sequence[bool]
+    ) -> Sequence[Tensor | None]:
+        windows = self._by_kernels(inputs[0])
+        if windows is None:
+            return super().backward(diffs, tops, inputs, needs)
+        return [pooling_in_training.gradient(diffs[0], inputs[0], windows) if needs[0] else None]
+
+    def _by_kernels(self, x: Tensor) -> Windows | None:
+        """The windows whose maxima kernels of our own find, if they do."""
         is_ours = type(self).computes_as is Pooling and not self.is_patched
-        return is_ours and self.param.pool == MAX and len(self.layer_param.top) == 1
+        if not is_ours or self.param.pool != MAX or len(self.layer_param.top) > 1:
+            return None
+        windows = self.windows(*x.shape[2:])
+        return windows if pooling_in_training.is_compiled(x, windows) else None
 
 
 def _not_in_openvino(layer: Pooling, shape: Shape) -> str | None:

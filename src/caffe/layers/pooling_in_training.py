@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..compiled.llvm import width_for
+from ..compiled.llvm import width_within
 from ..compiled.max_pooling import MOST_PIXELS, MaxPooling, MaxPoolingGradient
 from ..pytorch import torch
 
@@ -13,6 +12,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from .pooling import Windows
+
+    Pair = tuple[int, int]
 
 
 def is_compiled(x: Tensor, windows: Windows) -> bool:
@@ -24,30 +25,20 @@ def is_compiled(x: Tensor, windows: Windows) -> bool:
         and x.is_contiguous(memory_format=torch.channels_last)
         and windows.kernel[0] * windows.kernel[1] <= MOST_PIXELS
         and windows.suits_torch(*x.shape[2:])
-        and bool(width_for(x.shape[1]))
+        and bool(width_within(x.shape[1]))
     )
 
 
 def max_pool(x: Tensor, windows: Windows) -> Tensor:
-    """Return each window's largest value, so that autograd knows its gradient, to the same bit."""
-    found: Tensor = _function().apply(x, windows)
-    return found
+    """Return each window's largest value."""
+    return MaxPooling(*_geometry(x, windows))(x, *windows.out_sizes(*x.shape[2:]))
 
 
-@functools.cache
-def _function() -> type[torch.autograd.Function]:
-    class MaxPool(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, x: Tensor, windows: Windows) -> Tensor:
-            ctx.save_for_backward(x)
-            ctx.geometry = windows.kernel, windows.stride, windows.pad, x.shape[1]
-            return MaxPooling(*ctx.geometry)(x, *windows.out_sizes(*x.shape[2:]))
+def gradient(diff: Tensor, x: Tensor, windows: Windows) -> Tensor:
+    """Return the gradient by `x` for that by the largest values, as autograd's, to the same bit."""
+    rows = diff.contiguous(memory_format=torch.channels_last)
+    return MaxPoolingGradient(*_geometry(x, windows))(rows, x)
 
-        @staticmethod
-        @torch.autograd.function.once_differentiable
-        def backward(ctx: Any, *diffs: Tensor) -> tuple[Tensor | None, ...]:
-            (x,) = ctx.saved_tensors
-            rows = diffs[0].contiguous(memory_format=torch.channels_last)
-            return MaxPoolingGradient(*ctx.geometry)(rows, x), None
 
-    return MaxPool
+def _geometry(x: Tensor, windows: Windows) -> tuple[Pair, Pair, Pair, int]:
+    return windows.kernel, windows.stride, windows.pad, x.shape[1]
