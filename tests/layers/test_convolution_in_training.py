@@ -209,3 +209,63 @@ def test_the_layerwise_engine_trains_without_tiles() -> None:
         assert np.array_equal(one, exact) is not by_tiles
         assert np.array_equal(one, again)
         np.testing.assert_allclose(one, exact, atol=2e-5 * abs(exact).max())
+
+
+FEW = {"one channel": (1, 20, 5, 1, 0), "colours": (3, 32, 5, 1, 2), "in steps": (3, 38, 3, 2, 1)}
+
+
+def _of_few(case: str) -> tuple[Convolved, list[torch.Tensor]]:
+    """A convolution that a first layer is, and its input, weight, bias and top's diff, by rows."""
+    channels, outputs, kernel, stride, pad = FEW[case]
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(16, channels, 33, 34, generator=generator)
+    weight = torch.randn(outputs, channels, kernel, kernel, generator=generator)
+    bias = torch.randn(outputs, generator=generator)
+    diff = torch.randn(F.conv2d(x, weight, bias, stride, pad).shape, generator=generator)
+    rows = torch.channels_last
+    tensors = [x.contiguous(memory_format=rows), weight, bias, diff.contiguous(memory_format=rows)]
+    convolved = Convolved((stride,) * 2, (pad,) * 2, (1, 1), 1, transposed=False)
+    return convolved, tensors
+
+
+@pytest.mark.skipif(not llvm.width(), reason="no kernels can be compiled here")
+@pytest.mark.parametrize("case", FEW)
+def test_first_layers_are_what_autograd_finds(case: str) -> None:
+    convolved, (x, weight, bias, diff) = _of_few(case)
+    exact = [t.double().requires_grad_() for t in (x, weight, bias)]
+    y = F.conv2d(*exact, convolved.stride, convolved.pad)
+    expected = torch.autograd.grad(y, exact, diff.double())
+    top = convolved.by_kernels(x, weight, bias)
+    assert top is not None
+    assert replace(convolved, is_exact=True).by_kernels(x, weight, bias) is None
+    found = convolved.gradients(diff, x, weight, True, [True, True, True])
+    for gradient, wanted in zip((top, *found), (y.detach(), *expected), strict=True):
+        assert gradient is not None
+        assert gradient.shape == wanted.shape
+        assert float((gradient - wanted).abs().max()) < 2e-6 * float(wanted.abs().max())
+    again = convolved.gradients(diff.contiguous(), x, weight, True, [False, True, False])
+    assert again[1] is not None
+    assert found[1] is not None
+    assert torch.equal(again[1], found[1])
+    assert again[2] is None
+
+
+@pytest.mark.parametrize("case", FEW)
+@pytest.mark.parametrize("odd", ["x", "weight", "bias", "diff"])
+def test_first_layers_have_what_is_no_finite_number_where_a_convolution_has_it(
+    odd: str, case: str
+) -> None:
+    convolved, (x, weight, bias, diff) = _of_few(case)
+    where = {"x": x, "weight": weight, "bias": bias, "diff": diff}[odd]
+    where[-1 if odd == "bias" else (1, 0, 0, 0)] = float("inf")
+    top = convolved.by_kernels(x, weight, bias)
+    found = convolved.gradients(diff, x, weight, True, [True, True, True])
+    exact = [t.clone().requires_grad_() for t in (x, weight, bias)]
+    y = F.conv2d(*exact, convolved.stride, convolved.pad)
+    expected = torch.autograd.grad(y, exact, diff)
+    if top is not None:
+        assert torch.equal(top.isfinite(), y.isfinite())
+    for gradient, wanted in zip(found, expected, strict=True):
+        assert gradient is not None
+        assert torch.equal(gradient.isnan(), wanted.isnan())
+        assert torch.equal(gradient.isfinite(), wanted.isfinite())

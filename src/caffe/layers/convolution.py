@@ -137,7 +137,7 @@ class Convolution(Kernels[C]):
     def forward_in_training(self, *inputs: Tensor) -> Tensor | Sequence[Tensor]:
         x, weight, *biases = inputs
         if len(inputs) == 1 + len(self.blobs) and self._is_plain(x):
-            top = self._convolved.by_tiles(x, weight, *biases)
+            top = self._convolved.by_kernels(x, weight, *biases)
             if top is not None:
                 return top
         return super().forward_in_training(*inputs)

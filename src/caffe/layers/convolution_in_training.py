@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from .. import onednn
 from ..memory.blob import Shape
 from ..pytorch import F, torch
+from . import first_convolutions
 from . import winograd_in_training as winograd
 from .asking import are_finite
 from .winograd import are_compiled
@@ -47,6 +48,16 @@ class Convolved:
     transposed: bool
     is_exact: bool = False
 
+    def by_kernels(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
+        """Return the convolution by an algorithm of our own; None where PyTorch's is as quick."""
+        if not self._is_of_few(x, weight.shape):
+            return self.by_tiles(x, weight, bias)
+        stride = self.stride[0], self.stride[1]
+        if any(self.pad) and not are_finite(weight):
+            # Zeros around pictures would make NaN of them.
+            return None
+        return first_convolutions.convolved(x, weight, bias, stride, self.pad)
+
     def by_tiles(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
         """Return the convolution by Winograd's algorithm; None where that does not pay.
 
@@ -75,12 +86,9 @@ class Convolved:
         # It lies as planes where somebody holds it: no gradient is to round otherwise for that.
         diff = diff.contiguous(memory_format=torch.channels_last)
         of_x = self._of_bottom(diff, weight) if needs[0] else None
-        of_weight = self._of_weight(diff, x, weight) if needs[1] else None
-        is_known = of_weight is not None
-        # For a first layer sums on the way take a fifth longer, with AVX-512.
-        is_apart = needs[2] and (is_known or onednn.has_long_vectors())
-        of_bias = diff.sum((0, 2, 3)) if is_apart else None
-        rest = [needs[0] and of_x is None, needs[1] and not is_known, needs[2] and not is_apart]
+        of_weight, of_bias = self._of_parameters(diff, x, weight, needs)
+        ours = of_x, of_weight, of_bias
+        rest = [need and one is None for need, one in zip(needs, ours, strict=True)]
         if rest[1] and self._wants_planes(weight):
             planes = diff.contiguous(), x.contiguous()
             _, of_weight, of_bias = self._torchs(*planes, weight, bias, [False, *rest[1:]])
@@ -98,6 +106,29 @@ class Convolved:
         if min(pad) < 0 or not back.pays(diff, shape):
             return None
         return _if_finite(winograd.gradient(diff, weight, pad, self.group), weight, self.group)
+
+    def _of_parameters(
+        self, diff: Tensor, x: Tensor, weight: Tensor, needs: Sequence[bool]
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """The gradients by weight and bias, as far as neither is left to oneDNN."""
+        if needs[1] and self._is_of_few(x, weight.shape):
+            stride = self.stride[0], self.stride[1]
+            found = first_convolutions.gradients(diff, x, weight.shape, stride, self.pad)
+            # Zeros around pictures make NaN of what is no finite number.
+            if not any(self.pad) or are_finite(found[0]):
+                return found[0], found[1] if needs[2] else None
+        of_weight = self._of_weight(diff, x, weight) if needs[1] else None
+        # For a first layer sums on the way take a fifth longer, with AVX-512.
+        is_apart = needs[2] and (of_weight is not None or onednn.has_long_vectors())
+        return of_weight, diff.sum((0, 2, 3)) if is_apart else None
+
+    def _is_of_few(self, x: Tensor, weight: Shape) -> bool:
+        """Whether kernels of our own know such a convolution of few channels, and pay."""
+        if self.is_exact or self.transposed or self.group > 1 or self.dilation != (1, 1):
+            return False
+        return self._lies_by_rows(x) and first_convolutions.pays(
+            tuple(x.shape), tuple(weight), self.stride, self.pad
+        )
 
     def _of_weight(self, diff: Tensor, x: Tensor, weight: Tensor) -> Tensor | None:
         """The gradient by the weights as a product of matrices, or by tiles; None for oneDNN's."""
