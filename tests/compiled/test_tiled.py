@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from caffe.compiled import llvm, tiled
 from caffe.compiled.blocks import Block
-from caffe.compiled.tiled import Cut, Tiled, in_other_form, weight_gradient
+from caffe.compiled.tiled import Cut, Tiled, gradient, in_other_form, weight_gradient
 from caffe.layers.winograd import algorithm
 
 pytestmark = pytest.mark.skipif(not llvm.width(), reason="no kernels can be compiled here")
@@ -56,6 +56,9 @@ def test_a_convolution_and_its_gradients(
     there = Cut(number, (height, width), (results[0], results[1]), pad, m)
     back = (size - 1 - pad[0], size - 1 - pad[1])
     here = Cut(number, (results[0], results[1]), (height, width), back, m)
+    back_through = gradient(algorithm(m, size), there, diff, weight, group)
+    most = float(expected[1].abs().max())
+    torch.testing.assert_close(back_through.double(), expected[1], rtol=0, atol=2e-5 * most)
     found = (
         Tiled.of(algorithm(m, size), there, weight, bias, group)(x),
         Tiled.of(algorithm(m, size), here, weight, None, group, is_turned=True)(diff),

@@ -7,7 +7,7 @@ import torch
 
 from caffe.compiled import llvm
 from caffe.compiled.blocks import Finish
-from caffe.compiled.tiles import FromOtherForm, ToOtherForm
+from caffe.compiled.tiles import AddingFromOtherForm, FromOtherForm, ToOtherForm
 from caffe.layers.winograd import Tiles, matrices
 from tests.helpers.kernels import beside_nothing
 
@@ -78,4 +78,6 @@ def test_nothing_beside_the_channels_is_read_or_written(channels: int, is_before
     tiles = beside_nothing(4, 64, channels, is_before=is_before)
     ToOtherForm(b, 4, channels)(pixels.permute(0, 3, 1, 2), (2, 2), (1, 1), 0, tiles)
     FromOtherForm(a, channels)(tiles, (2, 2), 0, pixels)
+    back = [list(row) for row in zip(*b, strict=True)]
+    AddingFromOtherForm(back, 4, channels).job(tiles, (2, 2), (1, 1), 0, pixels).run()
     assert bool(pixels.isfinite().all())

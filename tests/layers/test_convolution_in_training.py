@@ -104,20 +104,24 @@ def always_by_tiles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(llvm, "width", lambda: 0)
 
 
-TILED = {"tiles": (32, 48, 3, 1), "tiles in groups": (32, 64, 5, 2)}
+TILED = {
+    "tiles": (32, 48, 3, 1, 1),
+    "tiles in groups": (32, 64, 5, 2, 2),
+    "tiles without padding": (20, 50, 5, 0, 1),
+}
 
 
 def _tiled(case: str) -> tuple[Convolved, list[torch.Tensor]]:
     """A convolution, and its input, weight, bias and top's diff, by rows."""
-    channels, outputs, kernel, group = TILED[case]
+    channels, outputs, kernel, pad, group = TILED[case]
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(2, channels, 9, 11, generator=generator)
     weight = torch.randn(outputs, channels // group, kernel, kernel, generator=generator)
     bias = torch.randn(outputs, generator=generator)
-    diff = torch.randn(2, outputs, 9, 11, generator=generator)
+    diff = torch.randn(F.conv2d(x, weight, None, 1, pad, 1, group).shape, generator=generator)
     rows = torch.channels_last
     tensors = [x.contiguous(memory_format=rows), weight, bias, diff.contiguous(memory_format=rows)]
-    return Convolved((1, 1), (kernel // 2,) * 2, (1, 1), group, transposed=False), tensors
+    return Convolved((1, 1), (pad, pad), (1, 1), group, transposed=False), tensors
 
 
 @pytest.mark.usefixtures("always_by_tiles")

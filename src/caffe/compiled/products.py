@@ -107,8 +107,8 @@ class Products:
         other = added or Rows(0, 0)
         return self._kernel.job(
             rows.address, rows.step_bytes, rows.batch_bytes,
-            self._weights.data_ptr(), 4 * self._weights[0].numel(),
-            self._biases.data_ptr(), 4 * self._biases[0].numel(),
+            self._weights.data_ptr(), 4 * self._weights.stride(0),
+            self._biases.data_ptr(), 4 * self._biases.stride(0),
             found.address, found.step_bytes, found.batch_bytes, other.address, other.step_bytes,
             count, self._steps, self._outputs, self._batches, sharing.group, sharing.parts,
         )  # fmt: skip

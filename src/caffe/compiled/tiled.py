@@ -17,7 +17,7 @@ from .memory import ANYWHERE, LINE
 from .products import Packed, Products
 from .rows import Rows
 from .squares import ChangingSquares, Lying
-from .tiles import FromOtherForm, ToOtherForm
+from .tiles import AddingFromOtherForm, FromOtherForm, ToOtherForm
 from .transposed import TransposedProducts
 
 if TYPE_CHECKING:
@@ -239,6 +239,59 @@ class Tiled:
         return jobs
 
 
+def gradient(algorithm: Algorithm, cut: Cut, diff: Tensor, weight: Tensor, group: int) -> Tensor:
+    """Return the gradient by what a convolution with the weights reads: the way back through it.
+
+    It has as many tiles as the convolution itself; as a convolution of the gradient by the results,
+    see `Tiled.of`, it has more of them where there is little padding.
+
+    Parameters
+    ----------
+    algorithm : Algorithm
+        The convolution's.
+    cut : Cut
+        How its pictures are cut.
+    diff : Tensor
+        The gradient by the results, channels last.
+    """
+    outputs, inputs, places = len(weight), weight.shape[1] * group, algorithm.places
+    of_one, channels = math.prod(cut.grid), inputs + outputs
+    pictures = max(1, cut.most(places, channels, math.prod(weight.shape[:2])) // of_one)
+    most = pictures * of_one
+    block = Block.best(most, inputs // group, width())
+    # The kernels are not turned around here, but their places are.
+    turned = [row[::-1] for row in algorithm.weights]
+    biases = weight.new_zeros(places, inputs // group)
+    products = [
+        Products(
+            Packed(block, in_other_form(block, k, turned, True), inputs // group, len(k)),
+            biases, PLAIN, most,
+        )
+        for k in weight.chunk(group)
+    ]  # fmt: skip
+    memory = diff.new_empty(sum(_size(most, places, n) for n in (outputs, inputs)))
+    read, behind = _tiles(memory, most, places, outputs)
+    made, _ = _tiles(behind, most, places, inputs)
+    to = ToOtherForm(_turned(algorithm.results), cut.m, outputs)
+    back = AddingFromOtherForm(_turned(algorithm.inputs), cut.m, inputs)
+    found = diff.new_zeros(len(diff), *cut.size, inputs)
+    rows, jobs = Rows(diff.data_ptr(), outputs), []
+    for first in range(0, len(diff), pictures):
+        count = min(pictures, len(diff) - first) * of_one
+        tiles = read[:count], made[:count]
+        jobs.append(to.job(rows, cut.outputs, cut.grid, (0, 0), first * of_one, tiles[0]))
+        for i, product in enumerate(products):
+            theirs, ours = (_of_group(t, i, group) for t in tiles)
+            jobs.append(product.job(theirs, ours, count))
+        jobs.append(back.job(tiles[1], cut.grid, cut.pad, first, found))
+    Program(jobs).run()
+    return found.permute(0, 3, 1, 2)
+
+
+def _turned(matrix: Factors) -> Factors:
+    return list(zip(*matrix, strict=True))
+
+
 def weight_gradient(algorithm: Algorithm, cut: Cut, diff: Tensor, x: Tensor, group: int) -> Tensor:
     """Return the gradient by a convolution's weights, (output, input of a group, height, width).
 
@@ -285,8 +338,7 @@ def weight_gradient(algorithm: Algorithm, cut: Cut, diff: Tensor, x: Tensor, gro
 def _tiles(memory: Tensor, count: int, places: int, channels: int) -> tuple[Tensor, Tensor]:
     """Tiles, (tile, place, channel), at the beginning of some memory, and what is behind them."""
     size, step = _size(count, places, channels), places * channels + LINE
-    own, left = memory[:size], memory[size:]
-    return own.as_strided((count, places, channels), (step, channels, 1)), left
+    return memory.as_strided((count, places, channels), (step, channels, 1)), memory[size:]
 
 
 def _size(count: int, places: int, channels: int) -> int:

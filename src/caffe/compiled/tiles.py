@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -183,6 +184,48 @@ class FromOtherForm:
         )  # fmt: skip
 
 
+class AddingFromOtherForm:
+    """Brings tiles back that overlap, and adds them to pictures: `ToOtherForm` gone backward.
+
+    Parameters
+    ----------
+    matrix : sequence of sequences of float
+        (pixels, places), of a tile's rows and columns.
+    m : int
+        How many pixels lie from a tile to the next.
+    channels : int
+        How many the pictures have; `width_within` knows them.
+    """
+
+    def __init__(self, matrix: Factors, m: int, channels: int) -> None:
+        width = width_within(channels)
+        self._kernel = Kernel(_adding(tuple(map(tuple, matrix)), m, width, channels % width == 0))
+
+    def job(
+        self, tiles: Tensor, grid: tuple[int, int], pad: Sequence[int], first: int, found: Tensor
+    ) -> Job:
+        """Return what adds the tiles of whole pictures, from the `first` on.
+
+        Parameters
+        ----------
+        tiles : Tensor
+            (tile, place, channel).
+        grid : tuple of int
+            How many tiles a picture has down and across.
+        pad : sequence of int
+            By how much the first tile begins above, and to the left of, a picture.
+        first : int
+            Which picture is the first one whose tiles are given.
+        found : Tensor
+            All pictures, (number, height, width, channels), one behind the other.
+        """
+        count, (height, width, channels) = len(tiles) // math.prod(grid), found.shape[1:]
+        return self._kernel.job(
+            tiles.data_ptr(), first, count, height, width, *grid, *pad,
+            found.data_ptr(), 4 * channels, 0, channels, *(4 * n for n in tiles.stride()[:2]),
+        )  # fmt: skip
+
+
 @functools.cache
 def _to_other_form(matrix: Factors, m: int, width: int, short: bool) -> str:
     size = len(matrix[0])
@@ -207,7 +250,7 @@ def _to_other_form(matrix: Factors, m: int, width: int, short: bool) -> str:
 
 @functools.cache
 def _from_other_form(matrix: Factors, width: int, finish: Finish, short: bool) -> str:
-    m, size = len(matrix), len(matrix[0])
+    m = len(matrix)
     code = Code(FIELDS, width, short)
     given = code.given
     # Each thread has its own: they would wait for each other's writes.
@@ -216,19 +259,52 @@ def _from_other_form(matrix: Factors, width: int, finish: Finish, short: bool) -
         places = _Places(code, code.add(i, given["first"]), m, m, spare)
         tile = code.add(given["tiles"], code.multiply(i, given["tile"]))
         with code.vectors(0, given["channels"], width) as channel:
-            place = code.add(tile, code.multiply(channel, 4))
             pixel = code.multiply(channel, code.bytes)
-            squares: list[list[Vector]] = [[] for _ in range(size)]
-            for row in squares:
-                for _ in range(size):
-                    row.append(code.load(place))
-                    place = code.add(place, given["place"])
-            columns = [_of_pairs(code, matrix, column) for column in zip(*squares, strict=True)]
-            rows = zip(*columns, strict=True)
+            rows = _brought_back(code, matrix, code.add(tile, code.multiply(channel, 4)))
             for values, addresses in zip(rows, places.addresses, strict=True):
-                for value, address in zip(_of_pairs(code, matrix, values), addresses, strict=True):
+                for value, address in zip(values, addresses, strict=True):
                     code.put(finish.write(code, value, None), code.add(address, pixel))
     return code.text
+
+
+@functools.cache
+def _adding(matrix: Factors, m: int, width: int, is_whole: bool) -> str:
+    size = len(matrix)
+    code = Code(FIELDS, width)
+    given = code.given
+    spare = code.memory(code.multiply(given["channels"], 4))
+    tiles_of_one = code.multiply(given["down"], given["across"])
+    # Tiles of one picture are added by one thread.
+    with code.shared(given["count"]) as picture, code.loop(0, tiles_of_one) as t:
+        before = code.multiply(given["first"], tiles_of_one)
+        i = code.add(code.multiply(picture, tiles_of_one), t)
+        places = _Places(code, code.add(before, i), m, size, spare)
+        tile = code.add(given["tiles"], code.multiply(i, given["tile"]))
+        with code.loop(0, given["channels"], width) as begin:
+            channel = code.least(begin, code.subtract(given["channels"], width))
+            pixel = code.multiply(channel, 4)
+            rows = _brought_back(code, matrix, code.add(tile, pixel))
+            for values, addresses in zip(rows, places.addresses, strict=True):
+                for value, address in zip(values, addresses, strict=True):
+                    target = code.add(address, pixel)
+                    total = code.plus(code.load(target), value)
+                    if not is_whole:
+                        done = code.subtract(begin, channel)
+                        total = code.first(done, code.load(target), total)
+                    code.store(total, target)
+    return code.text
+
+
+def _brought_back(code: Code, matrix: Factors, place: Number) -> list[list[Vector]]:
+    """A tile's pixels, row by row, of its places, of which the first one lies at an address."""
+    size = len(matrix[0])
+    squares: list[list[Vector]] = [[] for _ in range(size)]
+    for row in squares:
+        for _ in range(size):
+            row.append(code.load(place))
+            place = code.add(place, code.given["place"])
+    columns = [_of_pairs(code, matrix, column) for column in zip(*squares, strict=True)]
+    return [_of_pairs(code, matrix, values) for values in zip(*columns, strict=True)]
 
 
 def products(code: Code, matrix: Factors, values: Sequence[Vector]) -> list[Vector]:

@@ -6,6 +6,7 @@ than it has done: what would be refused is noted, and asked when the step's loss
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -106,7 +107,7 @@ def are_finite(values: Tensor) -> bool:
 
     So what is computed of them is most likely finite, too.
     """
-    return bool(torch.linalg.vector_norm(values).isfinite())
+    return math.isfinite(torch.linalg.vector_norm(values).item())
 
 
 def refuse_any(mask: Tensor, error: Callable[[], Exception]) -> None:

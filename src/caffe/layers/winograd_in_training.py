@@ -69,15 +69,26 @@ def convolved(x: Tensor, weight: Tensor, bias: Tensor | None, pad: Shape, group:
 def gradient(diff: Tensor, weight: Tensor, pad: Shape, group: int) -> Tensor:
     """Return the gradient by what a convolution has read: one of the kernels turned around.
 
-    `pad` is what the gradient by the results has around it.
+    `pad` is what the gradient by the results has around it. The way back through the convolution's
+    own tiles is taken where these are fewer.
     """
     outputs, size = weight.shape[1] * group, weight.shape[-1]
     if not are_compiled(diff.shape[1], outputs):
         turned = weight.flip(2, 3).unflatten(0, (group, -1)).transpose(1, 2).flatten(0, 1)
         return convolved(diff, turned, None, pad, group)
-    cut = Tiles(tuple(diff.shape), size, pad, outputs).cut
-    way = tiled.Tiled.of(algorithm(cut.m, size), cut, weight, None, group, is_turned=True)
+    back = Tiles(tuple(diff.shape), size, pad, outputs)
+    own = tuple(size - 1 - p for p in pad)
+    there = Tiles((len(diff), outputs, *back.outputs), size, own, len(weight))
+    is_small = _places(there) * (outputs + len(weight)) <= tiled.MOST_PIECE
+    if is_small and _places(there) < _places(back):
+        return tiled.gradient(algorithm(there.m, size), there.cut, diff, weight, group)
+    way = tiled.Tiled.of(algorithm(back.m, size), back.cut, weight, None, group, is_turned=True)
     return way(diff)
+
+
+def _places(work: Tiles) -> int:
+    """How many places the tiles of a picture have."""
+    return work.across**2 * math.prod(work.grid)
 
 
 def weight_gradient(diff: Tensor, x: Tensor, size: int, pad: Shape, group: int) -> Tensor:
