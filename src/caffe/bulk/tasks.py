@@ -17,6 +17,9 @@ from ..io.given import read_given
 from ..io.recipe import PictureRecipe
 from .model_files import ModelFiles
 
+QUICK = "quick"
+"""The engine that `quick_engine` says in the process that computes."""
+
 
 @dataclass(frozen=True)
 class Arithmetic:
@@ -27,7 +30,7 @@ class Arithmetic:
     gpu : int or None
         The GPU; None for the CPU.
     precision, engine : str or None
-        See `caffe.set_precision` and `caffe.set_engine`; as they are where None.
+        See `caffe.set_precision` and `caffe.set_engine`, also `QUICK`; as they are where None.
     """
 
     gpu: int | None = None
@@ -43,13 +46,14 @@ class Arithmetic:
             There is no such GPU, precision or engine, or not here.
         """
         from .. import mode
+        from ..engine.usual import quick_engine
 
         if self.gpu is not None:
             mode.set_gpu(self.gpu)
         if self.precision is not None:
             mode.set_precision(self.precision)
         if self.engine is not None:
-            mode.set_engine(self.engine)
+            mode.set_engine(quick_engine() if self.engine == QUICK else self.engine)
 
 
 AS_IT_IS = Arithmetic()

@@ -125,12 +125,10 @@ def pictures_given(pictures: list[str] | None, may_lack: bool = False) -> list[s
 
 
 def bulk_arithmetic(how: Computing) -> Arithmetic:
-    """By what the processes of a run compute; OpenVINO where it is installed, on the CPU."""
-    from ..bulk.tasks import Arithmetic
-    from ..engine.backends.openvino import OpenVINO
+    """By what the processes of a run compute; by what is quick where they run, if nobody says."""
+    from ..bulk.tasks import QUICK, Arithmetic
 
-    usual = "openvino" if how.gpu is None and OpenVINO.is_installed() else "torch"
-    return Arithmetic(how.gpu, how.precision, how.engine or usual)
+    return Arithmetic(how.gpu, how.precision, how.engine or QUICK)
 
 
 def run_in_parts(

@@ -42,7 +42,7 @@ COLUMNS: dict[str, type] = {
 """Of a table: a row for each class of each picture."""
 
 MANY = 400
-"""From how many pictures on OpenVINO, where it is installed, wins back what it takes to prepare."""
+"""From how many pictures on a quick engine wins back what it takes to prepare."""
 
 
 @dataclass
@@ -205,11 +205,11 @@ def classify(
 
 
 def _choose_engine(pictures: int) -> None:
-    """Prepare OpenVINO before the first picture, or never: trying it out only pays in between."""
-    from ..engine.backends.openvino import OpenVINO
+    """Prepare a quick engine before the first picture, or never: trials only pay in between."""
+    from ..engine.usual import quick_engine
     from ..mode import set_engine
 
-    set_engine("openvino" if pictures >= MANY and OpenVINO.is_installed() else "torch")
+    set_engine(quick_engine() if pictures >= MANY else "torch")
 
 
 def _recognize(
