@@ -21,6 +21,7 @@ from .io.transformer import Transformer, recipe_of, transformer_of
 from .net.checks import known_blobs
 from .net.net import Net
 from .paths import PathLike, path_text
+from .preparing import Preparer
 from .proto import caffe_pb2
 from .uploads import Items, Sender, put_items
 
@@ -246,14 +247,26 @@ class Classifier(Net):
         store = mode.current_store()
         # Whoever writes a class of their own for this is asked.
         is_own = type(self.transformer) is Transformer and type(self).prepare is Classifier.prepare
-        if store is None or not is_own or tuple(self.crop_dims) != self.recipe.crop:
+        if not is_own or tuple(self.crop_dims) != self.recipe.crop:
             return lambda image, white: self.prepare(image, oversample, white)
+        if store is None:
+            return self._maker(oversample)
         sender = Sender(self.recipe, store)
 
         def prepare(image: NDArray[Any], white: float) -> Items:
             if sender.takes(image):
                 return sender.items(image, oversample, white)
             return self.prepare(image, oversample, white)
+
+        return prepare
+
+    def _maker(self, oversample: bool) -> Callable[[NDArray[Any], float], Items]:
+        """What `preparer` returns where this thread computes on the CPU."""
+        preparer = None if oversample else Preparer(self.recipe)
+
+        def prepare(image: NDArray[Any], white: float) -> Items:
+            taken = None if preparer is None else preparer.take(image, white)
+            return self.prepare(image, oversample, white) if taken is None else taken
 
         return prepare
 

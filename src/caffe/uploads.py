@@ -18,13 +18,14 @@ from .io.recipe import STRETCH, PictureRecipe, fit_mean
 from .io.resizing import Samples, samples_between, ten_crops
 from .memory.blob import Blob
 from .memory.stores import Store
+from .preparing import Unmade
 from .pytorch import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Items: TypeAlias = "NDArray[np.float32] | Tensor"
-"""Crops x the shape of an input's items, on the CPU or a GPU."""
+Items: TypeAlias = "NDArray[np.float32] | Tensor | Unmade"
+"""Crops x the shape of an input's items, on the CPU or a GPU, or still to be made."""
 
 COLOURS = (1, 3)
 """The numbers of channels of pictures that are resized by their pixels' centres."""
@@ -149,10 +150,17 @@ def put_items(blob: Blob, items: Sequence[Items]) -> None:
     if store is None or not any(isinstance(item, torch.Tensor) for item in items):
         values = blob.data
         for slot, item in zip(values, items, strict=False):
-            slot[...] = item.cpu() if isinstance(item, torch.Tensor) else item
+            if isinstance(item, Unmade):
+                item.put(slot)
+            else:
+                slot[...] = item.cpu() if isinstance(item, torch.Tensor) else item
         values[len(items) :] = 0
         return
     sent = torch.zeros(blob.shape, dtype=torch.float32, device=store.device)
     for place, item in zip(sent, items, strict=False):
+        if isinstance(item, Unmade):
+            made = np.empty(place.shape, np.float32)
+            item.put(made)
+            item = made
         place.copy_(item if isinstance(item, torch.Tensor) else torch.from_numpy(item))
     blob.put_data(sent, store)

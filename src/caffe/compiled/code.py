@@ -40,6 +40,8 @@ class Code:
         How many float32 numbers its vectors have.
     short : bool
         Whether values, what `value` and `put` are for, are bfloat16 in memory.
+    exact : bool
+        Whether each operation is rounded by itself, as numpy does it.
 
     Examples
     --------
@@ -51,8 +53,11 @@ class Code:
     define void @kernel(ptr %given) {
     """
 
-    def __init__(self, fields: Sequence[str], width: int, short: bool = False) -> None:
+    def __init__(
+        self, fields: Sequence[str], width: int, short: bool = False, exact: bool = False
+    ) -> None:
         self.width = width
+        self._exact = exact
         self._short = short
         self.bytes = 2 if short else 4
         self.type = f"<{width} x float>"
@@ -238,6 +243,34 @@ class Code:
         """Return the numbers that lie at an address."""
         pointer = self._value(f"inttoptr i64 {address} to ptr")
         return Vector(self._value(f"load {self.type}, ptr {pointer}, align 4"))
+
+    def bytes_at(self, address: Number) -> Vector:
+        """Return the numbers of 0 to 255 that lie at an address, a byte each."""
+        pointer = self._value(f"inttoptr i64 {address} to ptr")
+        loaded = self._value(f"load <{self.width} x i8>, ptr {pointer}, align 1")
+        return Vector(self._value(f"uitofp <{self.width} x i8> {loaded} to {self.type}"))
+
+    def gathered(self, start: Number, numbers: Number) -> Vector:
+        """Return numbers from all over an array.
+
+        Parameters
+        ----------
+        start : Number
+            The array's address.
+        numbers : Number
+            The address of which of its numbers are wanted, 32 bits each.
+        """
+        width = self.width
+        pointer, array = (self._value(f"inttoptr i64 {a} to ptr") for a in (numbers, start))
+        which = self._value(f"load <{width} x i32>, ptr {pointer}, align 4")
+        places = self._value(f"getelementptr float, ptr {array}, <{width} x i32> {which}")
+        every = ", ".join(["i1 true"] * width)
+        return Vector(
+            self._value(
+                f"call {self.type} @llvm.masked.gather.v{width}f32.v{width}p0("
+                f"<{width} x ptr> {places}, i32 4, <{width} x i1> <{every}>, {self.type} poison)"
+            )
+        )
 
     def parts(self, addresses: Sequence[Number]) -> Vector:
         """Return a vector of equal parts, which lie at these addresses; a power of two of them."""
@@ -428,7 +461,8 @@ class Code:
 
     def _of(self, name: str, a: Vector, b: Vector) -> Vector:
         # A product may be joined with a sum; nothing else of what floats promise is given up.
-        return Vector(self._value(f"{name} contract {self.type} {a}, {b}"))
+        how = "" if self._exact else "contract "
+        return Vector(self._value(f"{name} {how}{self.type} {a}, {b}"))
 
     # The text itself.
 

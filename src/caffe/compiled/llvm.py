@@ -72,6 +72,12 @@ class Job:
         threads = ctypes.c_uint(min(self.threads, torch.get_num_threads()))
         _openmp().GOMP_parallel(self.function, self.given, threads, ctypes.c_uint(0))
 
+    def run_here(self) -> None:
+        """Run it in the calling thread alone; it must not ask which of the threads that is."""
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.function.value or 0)(
+            ctypes.addressof(self.given)
+        )
+
 
 class Program:
     """Jobs that run one after the other as one call, all threads at each of them.
