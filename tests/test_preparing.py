@@ -59,6 +59,17 @@ def test_so_are_those_of_the_middle_of_a_picture_that_is_enlarged() -> None:
     assert item.tobytes() == recipe.apply(image, white=255.0)[0].tobytes()
 
 
+@pytest.mark.parametrize("size", [(40, 44), (400, 500)])
+def test_no_more_memory_is_kept_than_an_item_has(size: tuple[int, int]) -> None:
+    image, recipe = picture(*size, 3), RECIPES[0]
+    unmade = Preparer(recipe, patience=0).take(image, 255.0)
+    assert unmade is not None
+    kept = unmade.kept()
+    if isinstance(kept, Unmade):
+        kept = kept.image
+    assert kept.nbytes <= 4 * 3 * 41 * 37
+
+
 @pytest.mark.parametrize("is_before", [True, False])
 def test_nothing_beside_a_picture_is_read(is_before: bool) -> None:
     recipe = RECIPES[1]
@@ -106,7 +117,8 @@ def test_the_many_pictures_of_a_classifier_give_what_each_gives_alone(tmp_path: 
     caffe.Net(model, caffe.TEST).save(weights)
     options: dict[str, Any] = {"image_dims": (24, 30), "channel_swap": (2, 1, 0), "mean": [1, 2, 3]}
     net = caffe.Classifier(model, weights, raw_scale=255, **options)
-    images = [picture(40 + i % 3, 50, 3, seed=i) for i in range(PATIENCE + 7)]
+    # Of every third the item takes less memory than the picture.
+    images = [picture(40, [24, 30, 90][i % 3], 3, seed=i) for i in range(PATIENCE + 7)]
     together = np.concatenate(list(net.run(images, batch=2)))
     alone = [net.prepare(image, False, 255.0)[0] * np.float32(0.5) for image in images]
     np.testing.assert_array_equal(together, alone)

@@ -266,7 +266,7 @@ class Classifier(Net):
 
         def prepare(image: NDArray[Any], white: float) -> Items:
             taken = None if preparer is None else preparer.take(image, white)
-            return self.prepare(image, oversample, white) if taken is None else taken
+            return self.prepare(image, oversample, white) if taken is None else taken.kept()
 
         return prepare
 

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..classifier import BATCH, CROPS, Classifier
 from ..errors import ShapeError, require
 from ..predictions import Predictions
+from ..uploads import Items
 from .tasks import Task, names_facts, pixels_of
 
 
@@ -75,12 +73,11 @@ class OpenClassifier:
         self.at_once = max(1, batch // each)
         self.net.make_room(self.at_once * each)
         self.metadata: dict[str, str] = {}
-        self._oversample = oversample
         self._color = self.net.recipe.color
+        self._prepared = self.net.preparer(oversample)
 
-    def prepare(self, content: bytes, name: str) -> NDArray[np.float32]:
-        pixels, white = pixels_of(content, name, self._color)
-        return self.net.prepare(pixels, self._oversample, white)
+    def prepare(self, content: bytes, name: str) -> Items:
+        return self._prepared(*pixels_of(content, name, self._color))
 
 
 class OpenClassifying(OpenClassifier):
@@ -90,7 +87,7 @@ class OpenClassifying(OpenClassifier):
         super().__init__(task, task.batch, task.oversample)
         self._task = task
 
-    def run(self, prepared: Sequence[NDArray[np.float32]]) -> list[Predictions]:
+    def run(self, prepared: Sequence[Items]) -> list[Predictions]:
         task = self._task
         found = []
         for rows in self.net.run_prepared(prepared):

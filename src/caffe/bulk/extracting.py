@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..classifier import BATCH, without_last_ones
 from ..errors import require
 from ..net.checks import known_blobs
+from ..uploads import Items
 from .classifying import OpenClassifier
 from .tasks import Task
 
@@ -55,7 +56,7 @@ class OpenExtracting(OpenClassifier):
         self._size = row.size
         self.metadata = {"blob": self._blob, "shape": ",".join(map(str, row.shape))}
 
-    def run(self, prepared: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    def run(self, prepared: Sequence[Items]) -> list[NDArray[np.float32]]:
         return [
             row
             for rows in self.net.run_prepared(prepared, self._blob)
