@@ -308,16 +308,10 @@ class ConvolutionNode(Linear):
         unpadded = replace(windows, pad=(0, 0))
         convolving: Convolving = self.keep(
             Convolving(
-                self.weight,
-                self.bias,
-                unpadded,
-                self.finish,
-                number,
-                height * width,
-                memory,
+                self.weight, self.bias, unpadded, self.finish, number, height * width, memory,
                 self.short,
             )
-        )
+        )  # fmt: skip
         return convolving.job(pictures, self.output.rows, self.added)
 
     def _directly(self, memory: Memory) -> list[Job]:
@@ -328,15 +322,9 @@ class ConvolutionNode(Linear):
         jobs = []
         for rows, found, added, weight, bias in self._groups(x.rows, y.rows):
             if is_product:
+                matrix = weight.flatten(1)[None]
                 products = self.keep(
-                    Products(
-                        weight.flatten(1)[None],
-                        bias[None],
-                        self.finish,
-                        y.pixels,
-                        memory,
-                        self.short,
-                    )
+                    Products(matrix, bias[None], self.finish, y.pixels, memory, self.short)
                 )
                 jobs.append(products.job(rows, found, added=added))
                 continue
