@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,6 +107,26 @@ def test_threads_that_have_ended_do_not_confuse_the_count(kernel: Kernel, tmp_pa
     (tmp_path / "proc/self/task/2/schedstat").unlink()
     kernel.watch.end()
     assert not kernel.watch.lets_sleep
+
+
+@pytest.mark.parametrize(("waited", "is_disturbed"), [(0, False), (0.01, False), (0.2, True)])
+def test_work_is_disturbed_where_threads_wait_for_cpus(
+    waited: float, is_disturbed: bool, tmp_path: Path
+) -> None:
+    schedstat = "proc/self/task/1/schedstat"
+    write(tmp_path, schedstat, "1 7000000000 5\n")
+    for counts in (True, False):
+        with waiting.Timed(counts, str(tmp_path)) as timed:
+            began = time.perf_counter()
+            time.sleep(0.002)
+            nanoseconds = 2 * (time.perf_counter() - began) * 1e9
+            write(tmp_path, schedstat, f"1 {7000000000 + round(waited * nanoseconds)} 5\n")
+        assert timed.seconds >= 0.002
+        assert timed.is_disturbed == (is_disturbed and counts)
+        write(tmp_path, schedstat, "1 7000000000 5\n")
+    with waiting.Timed(True, str(tmp_path / "nobody counts")) as timed:
+        pass
+    assert not timed.is_disturbed
 
 
 @needs_gnu

@@ -70,6 +70,48 @@ class Working:
             self._watch.end()
 
 
+class Timed:
+    """How long work takes, and whether others wanted the CPUs meanwhile.
+
+    Parameters
+    ----------
+    counts : bool
+        Whether to look at the latter, which takes some 10 us for each thread of the process.
+    root : str
+        Below which folder Linux's ``proc`` is.
+
+    Attributes
+    ----------
+    seconds : float
+        How long it took.
+    is_disturbed : bool
+        Whether threads had to wait for CPUs; False where nobody counts.
+    """
+
+    def __init__(self, counts: bool, root: str = "/") -> None:
+        self._counts, self._root = counts, root
+        self.seconds, self.is_disturbed = 0.0, False
+
+    def __enter__(self) -> Timed:
+        """Begin."""
+        self._before = self._waited()
+        self._began = time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """See how long it was."""
+        self.seconds = time.perf_counter() - self._began
+        waited = self._waited() - self._before
+        # How long threads have run the kernel tells too late for a run of a millisecond.
+        self.is_disturbed = waited > WANTED * self.seconds * 1e9 * torch.get_num_threads()
+
+    def _waited(self) -> int:
+        try:
+            return _counted(self._root)[1] if self._counts else 0
+        except OSError:
+            return 0
+
+
 class Watch:
     """Sees whether a process's threads have to wait for CPUs, and lets them sleep soon meanwhile.
 
@@ -161,15 +203,21 @@ class Watch:
         self._team = IdleTeam(self._openmp, free + 2)
 
     def _count(self) -> tuple[int, int]:
-        """For how many nanoseconds all threads have run, and waited for a CPU."""
+        """Return what the kernel has counted until now, and note what that costs."""
         start = time.thread_time()
-        ran = waited = 0
-        for task in os.listdir(os.path.join(self._root, "proc/self/task")):
-            times = times_of(self._root, f"proc/self/task/{task}")
-            if times is not None:
-                ran, waited = ran + times[0], waited + times[1]
+        counted = _counted(self._root)
         self._cost += time.thread_time() - start
-        return ran, waited
+        return counted
+
+
+def _counted(root: str) -> tuple[int, int]:
+    """For how many nanoseconds all threads of this process have run, and waited for a CPU."""
+    ran = waited = 0
+    for task in os.listdir(os.path.join(root, "proc/self/task")):
+        times = times_of(root, f"proc/self/task/{task}")
+        if times is not None:
+            ran, waited = ran + times[0], waited + times[1]
+    return ran, waited
 
 
 class IdleTeam:

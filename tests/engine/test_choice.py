@@ -12,18 +12,15 @@ import torch
 
 import caffe
 from caffe.engine.backends.choice import (
-    HOPELESS,
     LIBRARIES,
-    MOST_ROUNDS,
     PATIENCE,
-    ROUNDS,
     TRIAL,
-    TURN,
     WORTH,
     Choice,
     is_worth_trying,
     stretches,
 )  # fmt: skip
+from caffe.engine.backends.contest import FEWEST, HOPELESS, LAST_ROUND, MOST_ROUNDS, ROUNDS, TURN
 from caffe.engine.plan.operation import Operation, Part
 from caffe.engine.plan.settings import Settings
 from tests.helpers.plans import choices_of
@@ -62,8 +59,13 @@ class Rival:
     needs_torch = False
     tolerance = 1e-3
 
-    def __init__(self, name: str, seconds: float = 1.0, gentler: Rival | None = None) -> None:
-        self.name, self.seconds, self.gentler = name, seconds, gentler
+    def __init__(
+        self, name: str, seconds: float = 1.0, gentler: Rival | None = None, hope: float = 0.0
+    ) -> None:
+        self.name, self.seconds, self.gentler, self.hope = name, seconds, gentler, hope
+
+    def at_best(self, by_torch: float, operations: int) -> float:
+        return self.hope * by_torch
 
     def refusal(self, operation: Operation) -> str | None:
         return None if self.name in operation.takers else "no"  # type: ignore[attr-defined]
@@ -83,44 +85,43 @@ def choice_of(*rivals: Rival, settings: Settings = AUTO) -> Choice:
     return Choice([Known()], rivals, settings)  # type: ignore[list-item]
 
 
-def run(choice: Choice, seconds: float = 1.0) -> str:
+def run(choice: Choice, seconds: float = 1.0, is_disturbed: bool = False) -> str:
     """One run as a plan has it; returns who ran it."""
     if choice.is_due({7}):
         choice.compile({7}, {})
         return "compiling"
     ran = choice.ready
     if ran is None:
-        choice.judge(None, seconds)
+        choice.judge(None, seconds, is_disturbed)
         return "PyTorch"
     (rival,) = (one for one, made in choice._made.items() if made is ran)
-    choice.judge(ran, rival.seconds)  # type: ignore[attr-defined]
+    choice.judge(ran, rival.seconds, is_disturbed)  # type: ignore[attr-defined]
     return rival.name
 
 
-def runs(choice: Choice, count: int, seconds: float = 1.0) -> list[str]:
-    return [run(choice, seconds) for _ in range(count)]
+def runs(choice: Choice, count: int, seconds: float = 1.0, is_disturbed: bool = False) -> list[str]:
+    return [run(choice, seconds, is_disturbed) for _ in range(count)]
 
 
 def test_they_take_turns_and_the_second_run_of_each_counts() -> None:
-    rival = Rival("a", 0.9)
+    rival = Rival("a", 0.09)
     choice = choice_of(rival)
-    assert runs(choice, PATIENCE - 1) == ["PyTorch"] * (PATIENCE - 1)
-    ran = runs(choice, TRIAL)
-    usual = ["compiling", *(["PyTorch"] * TURN + ["a"] * TURN) * ROUNDS]
+    assert runs(choice, PATIENCE - 1, 0.1) == ["PyTorch"] * (PATIENCE - 1)
+    ran = runs(choice, TRIAL, 0.1)
+    usual = ["compiling", *(["a"] * TURN + ["PyTorch"] * TURN) * ROUNDS]
     assert ran == usual + ["a"] * (TRIAL - len(usual))
     assert choice.is_settled
     assert choice.chosen is rival
-    assert choice._times == {"PyTorch": [1.0] * ROUNDS, "a": [0.9] * ROUNDS}
-    assert choice.told == "900 ms instead of 1e+03 by PyTorch"
+    assert choice.told == "90 ms instead of 100 by PyTorch"
     assert run(choice) == "a"
 
 
 def test_a_single_slow_run_makes_nothing_plain() -> None:
     rival = Rival("a", 0.9)
     choice = choice_of(rival)
-    runs(choice, PATIENCE + TURN)
+    runs(choice, PATIENCE)
     run(choice)
-    rival.seconds = 9.0
+    rival.seconds = 1.9
     run(choice)
     rival.seconds = 0.9
     runs(choice, TRIAL)
@@ -128,39 +129,46 @@ def test_a_single_slow_run_makes_nothing_plain() -> None:
 
 
 def test_a_first_run_or_a_single_slow_one_decides_nothing() -> None:
-    rival = Rival("a", 0.9)
+    rival = Rival("a", 0.09)
     choice = choice_of(rival)
-    runs(choice, PATIENCE)
+    runs(choice, PATIENCE, 0.1)
     for turn in range(ROUNDS):
+        run(choice)
+        rival.seconds = 0.12 if turn == 1 else 0.09
+        run(choice)
+        run(choice, 0.07)
         run(choice, 0.1)
-        run(choice, 1.0)
-        run(choice)
-        rival.seconds = 1.2 if turn == 1 else 0.9
-        run(choice)
     assert choice.chosen is rival
 
 
 @pytest.mark.parametrize(
-    ("milliseconds", "rivals", "rounds"),
+    ("milliseconds", "rivals", "turns"),
     [
-        (1, 0.95, MOST_ROUNDS),
-        (1, 1.05, MOST_ROUNDS),
-        (1, 0.8, MOST_ROUNDS),
-        (50, 0.8, ROUNDS),
+        (1, 0.95, 2 * MOST_ROUNDS),
+        (1, 1.05, 2 * MOST_ROUNDS),
+        (1, 0.8, 2 * MOST_ROUNDS),
+        (50, 0.8, 2 * ROUNDS),
+        (50, 0.95, 4 * ROUNDS),
+        (1, 0.6, 2 * ROUNDS),
+        (1, 1.6, 2 * ROUNDS),
+        # The rival's alone, since PyTorch's times are known.
         (50, 1.2, ROUNDS),
-        (50, 0.95, 2 * ROUNDS),
-        (1, 0.6, 1),
+        (100, 0.8, ROUNDS),
+        (300, 1.2, 2),
+        (300, 0.95, 2 * ROUNDS),
+        (900, 0.8, 1),
+        (900, 0.95, 2 * FEWEST),
     ],
 )
 def test_quick_ones_and_those_that_are_close_go_on(
-    milliseconds: float, rivals: float, rounds: int
+    milliseconds: float, rivals: float, turns: int
 ) -> None:
     choice = choice_of(Rival("a", milliseconds * rivals / 1000))
     count = 0
     while not choice.is_settled:
         run(choice, milliseconds / 1000)
         count += 1
-    assert count == PATIENCE + 2 * TURN * rounds
+    assert count == PATIENCE + TURN * turns
     assert (choice.chosen is not None) is (rivals < 1)
 
 
@@ -174,9 +182,11 @@ def test_pytorch_stays_where_a_rival_is_not_quicker_by_the_margin(seconds: float
 
 
 @pytest.mark.parametrize(("seconds", "winner"), [(2.0, None), (0.5, "a")])
-def test_what_is_plain_is_known_after_one_turn_of_each(seconds: float, winner: str | None) -> None:
+def test_what_is_plain_is_known_after_a_turn_of_the_rival(
+    seconds: float, winner: str | None
+) -> None:
     choice = choice_of(Rival("a", seconds))
-    runs(choice, PATIENCE + 2 * TURN)
+    runs(choice, PATIENCE + TURN)
     assert choice.is_settled
     assert (choice.chosen and choice.chosen.name) == winner
 
@@ -203,6 +213,58 @@ def test_of_several_the_quickest_is_chosen(
     assert list(choice._made) == ([choice.chosen] if winner else [])
 
 
+@pytest.mark.parametrize("milliseconds", [7, 300])
+def test_runs_in_which_others_want_the_cpus_count_only_where_there_are_no_better(
+    milliseconds: float,
+) -> None:
+    rival = Rival("a", 2 * milliseconds / 1000)
+    choice = choice_of(rival)
+    runs(choice, PATIENCE, milliseconds / 1000)
+    # Whose threads turn while they wait is hurt the most by what runs for a moment.
+    runs(choice, 2 * TURN, milliseconds / 1000, is_disturbed=True)
+    assert not choice.is_settled
+    rival.seconds = 0.8 * milliseconds / 1000
+    runs(choice, TRIAL, milliseconds / 1000)
+    assert choice.chosen is rival
+    assert choice.told.startswith(f"{0.8 * milliseconds:.3g} ms instead")
+
+
+@pytest.mark.parametrize(("milliseconds", "rounds"), [(1, LAST_ROUND), (300, 5)])
+def test_on_a_busy_machine_a_trial_ends_all_the_same(milliseconds: float, rounds: int) -> None:
+    choice = choice_of(Rival("a", 0.5 * milliseconds / 1000))
+    count = 0
+    while not choice.is_settled:
+        run(choice, milliseconds / 1000, is_disturbed=True)
+        count += 1
+    assert count == PATIENCE + 2 * TURN * rounds
+    assert choice.chosen is not None
+
+
+def test_no_more_rivals_are_tried_once_it_has_taken_long() -> None:
+    rivals = [Rival(name, 1.0) for name in "abcde"]
+    choice = choice_of(*rivals)
+    ran = runs(choice, PATIENCE + 5 * TRIAL)
+    tried = {name for name in ran if len(name) == 1}
+    assert choice.is_settled
+    assert tried == set("ab")
+    quick = choice_of(*(Rival(name, 0.01) for name in "abcde"))
+    assert set(runs(quick, PATIENCE + 5 * TRIAL, 0.01)) >= set("abcde")
+
+
+@pytest.mark.parametrize(("hope", "is_tried"), [(0.7, False), (0.3, True)])
+def test_what_cannot_win_at_its_best_is_not_tried(hope: float, is_tried: bool) -> None:
+    choice = choice_of(Rival("a", 0.5), Rival("b", 0.4, hope=hope))
+    ran = runs(choice, PATIENCE + 2 * TRIAL)
+    assert choice.is_settled
+    assert ("b" in ran) is is_tried
+    # What others were in the way of tells nothing of what may be hoped for.
+    busy = choice_of(Rival("a", 0.5), Rival("b", 0.4, hope=hope))
+    assert "b" in runs(busy, PATIENCE + 2 * TRIAL, is_disturbed=True)
+    # PyTorch may be what it is compared with, and that it may always beat.
+    only = choice_of(Rival("a", 2.0), Rival("b", 0.4, hope=1.0))
+    assert "b" in runs(only, PATIENCE + 2 * TRIAL)
+
+
 def test_a_changed_parameter_begins_the_trial_anew_and_ends_no_choice() -> None:
     choice = choice_of(Rival("a", 0.9))
     operation = choice._operations[0]
@@ -223,8 +285,7 @@ def test_what_gives_wrong_values_is_given_up(value: float, is_told: bool) -> Non
     (made,) = choice._made.values()
     expected = {7: torch.ones(3)}
     choice.check(made, {7: torch.full((3,), 1.0005)}, expected, {})
-    assert choice.compiled is None
-    assert len(choice._made) == 1
+    assert choice.compiled is made
     told = pytest.warns(caffe.CaffeWarning, match="a computes otherwise than PyTorch")
     # What only rounds off too much is nobody's business.
     with told if is_told else nullcontext():

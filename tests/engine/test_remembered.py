@@ -58,6 +58,28 @@ def test_a_finding_holds_longer_the_more_trials_agree(home: Path) -> None:
     assert remembered.recall(key) is None
 
 
+def test_what_was_found_while_others_wanted_the_cpus_holds_for_an_hour(home: Path) -> None:
+    key = remembered.key_of("work")
+    for _ in range(2):
+        remembered.note(key, "a", {"a": 0.5, "b": 1.0}, is_sure=False)
+        age(home, 0.9 / 24)
+        assert remembered.recall(key) is not None
+        age(home, 0.2 / 24)
+        assert remembered.recall(key) is None
+    remembered.note(key, "a", {"a": 0.5, "b": 1.0})
+    age(home, 0.9)
+    assert remembered.recall(key) is not None
+
+
+@pytest.mark.usefixtures("rivals")
+def test_a_trial_on_a_busy_machine_is_made_again_after_an_hour(home: Path) -> None:
+    for is_disturbed in (True, False):
+        runs(choice_of(Rival("a", 0.5)), PATIENCE + TRIAL, is_disturbed=is_disturbed)
+        assert choice_of(Rival("a", 0.5)).is_remembered
+        age(home, 2 / 24)
+        assert choice_of(Rival("a", 0.5)).is_remembered is not is_disturbed
+
+
 def test_other_threads_are_another_machine() -> None:
     before = torch.get_num_threads()
     keys = {remembered.key_of("work"), remembered.key_of("other work")}

@@ -1,7 +1,8 @@
 """What was found to be the quickest on this machine, kept for later nets and processes.
 
 A busy machine may have let the wrong one win. So a finding holds for a day, and twice as long
-each time that a new trial comes to the same, up to a month.
+each time that a new trial comes to the same, up to a month; and for an hour only where others were
+seen to want the CPUs.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ DAY = 86400.0
 
 LONGEST = 32 * DAY
 
+HOUR = 3600.0
+"""How many seconds a finding holds that was made while others wanted the CPUs."""
+
 LIBRARIES = ("torch", "llvmlite", "openvino", "onnxruntime", "MNN")
 
 _lock = threading.Lock()
@@ -55,7 +59,7 @@ class Finding:
     seconds : dict of str to float
         How long each took that was tried.
     trials : int
-        How many trials, one after the other, have come to this.
+        How many trials, one after the other, have come to this; 0 where it is not sure.
     found_at : float
         When the last one did, in seconds since 1970.
     """
@@ -69,7 +73,8 @@ class Finding:
     def holds(self) -> bool:
         """Whether it is new enough to be believed."""
         age = time.time() - self.found_at
-        return 0 <= age < min(LONGEST, DAY * 2.0 ** (self.trials - 1))
+        most = min(LONGEST, DAY * 2.0 ** (self.trials - 1)) if self.trials else HOUR
+        return 0 <= age < most
 
 
 def is_on() -> bool:
@@ -98,13 +103,14 @@ def recall(key: str) -> Finding | None:
     return finding if finding is not None and finding.holds else None
 
 
-def note(key: str, chosen: str, seconds: Mapping[str, float]) -> None:
+def note(key: str, chosen: str, seconds: Mapping[str, float], is_sure: bool = True) -> None:
     """Keep what was found; where the file cannot be written it is as if nothing had been."""
 
     def noted(findings: dict[str, Finding]) -> None:
         before = findings.pop(key, None)
         again = before is not None and before.chosen == chosen
         trials = before.trials + 1 if before is not None and again else 1
+        trials = trials if is_sure else 0
         findings[key] = Finding(chosen, dict(seconds), trials, time.time())
 
     _change(noted)
@@ -151,7 +157,7 @@ def _finding(entry: Any) -> Finding | None:
     """One entry of the file, if it is one."""
     try:
         seconds = {str(name): float(value) for name, value in entry["seconds"].items()}
-        trials = min(max(int(entry["trials"]), 1), 32)
+        trials = min(max(int(entry["trials"]), 0), 32)
         return Finding(str(entry["chosen"]), seconds, trials, float(entry["found_at"]))
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
         return None

@@ -61,6 +61,10 @@ class Backend(Protocol):
         """Say why an operation cannot be taken; None where it can."""
         ...
 
+    def at_best(self, by_torch: float, operations: int) -> float:
+        """Return in how many seconds it may run operations that take PyTorch so many, at best."""
+        ...
+
     def compile(
         self, operations: Sequence[Operation], inputs: Mapping[int, Tensor], outputs: Iterable[int]
     ) -> Compiled:

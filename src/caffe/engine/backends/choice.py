@@ -1,13 +1,13 @@
 """What runs some of a plan's operations, PyTorch or a backend: tried out (autotuning).
 
-Two at a time meet: the champion, which is PyTorch at first, and a rival. They take turns of two
-runs each with the net's real input. The second run of a turn counts, since the first finds the
-other's values in the caches. The quicker one is the champion whom the next rival meets.
+Two at a time meet: the champion, which is PyTorch at first, and a rival, see `contest`. The quicker
+one is the champion whom the next rival meets.
 """
 
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from .. import remembered
 from ..plan.operation import Operation, Part, in_float32
 from ..plan.settings import Settings
 from .backend import Backend, Compiled
+from .contest import LAST_ROUND, ROUNDS, TURN, Contest
 from .llvm import LLVM
 from .mnn import MNN
 from .onednn_graph import OneDnnGraph
@@ -32,29 +33,14 @@ if TYPE_CHECKING:
 PATIENCE = 5
 """From which run on in which nothing has changed compiling is worth its time."""
 
-ROUNDS, MOST_ROUNDS = 3, 10
-"""How many turns a champion and a rival have, and how many where it is close and they are quick."""
-
-CLOSE = 1.15
-"""By how many times one must be slower for the usual turns to be enough."""
-
-QUICK = 1.0
-"""How many seconds the runs of a trial may have taken for it to go on."""
-
-SHORT = 0.5
-"""How many they must have taken, unless it is plain: whatever else runs for a moment may pass."""
-
-TURN = 2
-"""How many runs a turn has; the last one counts."""
-
-TRIAL = 1 + 2 * TURN * MOST_ROUNDS
+TRIAL = 1 + TURN * (2 * LAST_ROUND + ROUNDS)
 """How many runs it takes to know who of two is quicker, at most, with the one that compiles."""
+
+LONGEST = 10.0
+"""For how many seconds rivals are prepared and tried; those that are left then are not."""
 
 WORTH = 0.97
 """What share of PyTorch's time a rival may take at most; it needs memory of its own."""
-
-HOPELESS = 1.5
-"""By how many times one must be slower for it to be plain after the first turns."""
 
 AS_WELL = 1.5
 """By how many times as much as what it is compared with short numbers may be rounded off."""
@@ -192,11 +178,12 @@ class Choice:
         self.is_remembered = False
         self._made: dict[Backend, Compiled] = {}
         self._quiet_runs = 0
-        self._turns = 0
+        self._contest = Contest()
         self._spent = 0.0
-        # Of all runs of a trial, first ones among them.
-        self._least: dict[Backend | None, float] = {}
-        self._times: dict[str, list[float]] = {}
+        # How long champions took, undisturbed.
+        self._known: dict[Backend | None, float] = {}
+        self._seconds: dict[str, float] = {}
+        self._is_sure = True
         # Those whose parameters somebody may hold.
         self._held = set(operations)
         if self._is_tried and remembered.is_on():
@@ -218,7 +205,7 @@ class Choice:
             return
         self.chosen = known.get(finding.chosen)
         self._rivals = []
-        self._times = {name: [seconds] for name, seconds in finding.seconds.items()}
+        self._seconds = dict(finding.seconds)
         self.is_remembered = True
 
     @property
@@ -241,7 +228,7 @@ class Choice:
     def _turn(self) -> Backend | None:
         """Whose turn it is: the champion's, or the rival's once that is ready."""
         rival = self._rivals[0] if self._rivals else None
-        is_rivals = rival in self._made and self._turns // TURN % 2 == 1
+        is_rivals = rival in self._made and self._contest.is_rivals_turn
         return rival if is_rivals else self.chosen
 
     @property
@@ -261,14 +248,22 @@ class Choice:
         """Drop what was compiled, and begin a trial that is under way anew."""
         self._made.clear()
         self._quiet_runs = quiet_runs
-        self._begin_trial()
-
-    def _begin_trial(self) -> None:
-        self._turns, self._spent = 0, 0.0
-        self._least.clear()
         if self._rivals:
-            for backend in (self.chosen, self._rivals[0]):
-                self._times.pop(_name(backend), None)
+            self._known.clear()
+        self._begin_contest()
+
+    def _begin_contest(self) -> None:
+        self._spent += self._contest.seconds
+        self._contest = Contest(self._known.get(self.chosen))
+
+    def _may_win(self, rival: Backend) -> bool:
+        """Whether a rival is worth being tried, by what is known of the others."""
+        if self._spent >= LONGEST:
+            return False
+        champion, by_torch = (self._seconds.get(_name(one)) for one in (self.chosen, None))
+        if self.chosen is None or champion is None or by_torch is None or not self._is_sure:
+            return True
+        return rival.at_best(by_torch, len(self._operations)) < champion
 
     def is_due(self, wanted: set[int]) -> bool:
         """Count one more run, and say whether something is to be compiled for it.
@@ -313,6 +308,7 @@ class Choice:
         """
         backend = self.due
         assert backend is not None
+        began = time.perf_counter()
         try:
             with returning_memory():
                 made = backend.compile(self._operations, inputs, wanted)
@@ -321,7 +317,10 @@ class Choice:
                 raise
             self._give_up(backend, f"the net runs less quickly than it might: {error}")
             return None
+        finally:
+            self._spent += time.perf_counter() - began
         self._made[backend] = made
+        self._begin_contest()
         return made
 
     def check(
@@ -366,7 +365,7 @@ class Choice:
                 if is_rounding and backend.gentler is not None and self._rivals[:1] == [backend]:
                     del self._made[backend]
                     self._rivals[0] = backend.gentler
-                    self._begin_trial()
+                    self._begin_contest()
                 else:
                     self._give_up(backend, "" if is_rounding else told)
                 return
@@ -380,11 +379,11 @@ class Choice:
         if backend is self.chosen:
             self.chosen = None
         self._rivals = [rival for rival in self._rivals if rival is not backend]
-        self._begin_trial()
+        self._begin_contest()
         if reason:
             warnings.warn(reason, CaffeWarning, stacklevel=3)
 
-    def judge(self, ran: Compiled | None, seconds: float) -> None:
+    def judge(self, ran: Compiled | None, seconds: float, is_disturbed: bool = False) -> None:
         """Note how long a run took, and who is the champion once that is known.
 
         Parameters
@@ -393,52 +392,44 @@ class Choice:
             What ran it; None where PyTorch did.
         seconds : float
             How long it took.
+        is_disturbed : bool
+            Whether others wanted the CPUs meanwhile.
         """
-        if not self._rivals or self._rivals[0] not in self._made or not self._quiet_runs:
+        if not self._rivals or not self._quiet_runs or ran is not self.compiled:
+            # For whose turn it was its input was nothing, or it is not ready.
             return
-        if ran is not self.compiled:
-            # Its input was nothing for whose turn it was.
-            return
-        if self._turns % TURN == TURN - 1:
-            self._times.setdefault(_name(self._turn), []).append(seconds)
-        self._least[self._turn] = min(seconds, self._least.get(self._turn, seconds))
-        self._turns += 1
-        self._spent += seconds
-        if self._turns % (2 * TURN) == 0:
-            self._decide()
+        if self._rivals[0] in self._made:
+            self._contest.note(seconds, is_disturbed)
+            if self._contest.is_over:
+                self._decide()
+        elif self._quiet_runs > 1 and not is_disturbed and (ran is None) == (self.chosen is None):
+            # What comes behind a change, or another's run, takes longer.
+            self._known[self.chosen] = min(seconds, self._known.get(self.chosen, seconds))
 
     def _decide(self) -> None:
-        """Let the quicker one be the champion, if it is known which one that is."""
-        rival = self._rivals[0]
-        champions, rivals = (min(self._times[_name(one)]) for one in (self.chosen, rival))
-        rounds = self._turns // (2 * TURN)
-        is_close = champions / CLOSE < rivals < champions * CLOSE
-        goes_on = rounds < MOST_ROUNDS and self._spent < (QUICK if is_close else SHORT)
-        # A single slow run of a busy machine makes nothing plain.
-        least = self._least[self.chosen]
-        is_plain = not least / HOPELESS < self._least[rival] < least * HOPELESS
-        if not is_plain and (rounds < ROUNDS or goes_on):
-            return
+        """Let the quicker one be the champion."""
+        contest, (rival, *others) = self._contest, self._rivals
+        self._seconds[_name(self.chosen)] = contest.champion
+        self._seconds[_name(rival)] = contest.rival
+        self._is_sure = self._is_sure and contest.is_sure
         loser: Backend | None = rival
-        if rivals <= champions * (WORTH if self.chosen is None else 1):
+        if contest.rival <= contest.champion * (WORTH if self.chosen is None else 1):
             loser, self.chosen = self.chosen, rival
         if loser is not None:
             del self._made[loser]
-        del self._rivals[0]
-        # What the champion takes beside the next rival is measured anew.
-        self._begin_trial()
+        self._known.clear()
+        if contest.is_sure:
+            self._known[self.chosen] = self._seconds[_name(self.chosen)]
+        self._begin_contest()
+        self._rivals = [other for other in others if self._may_win(other)]
         if self.is_settled and self._key:
-            remembered.note(self._key, _name(self.chosen), self._seconds)
+            remembered.note(self._key, _name(self.chosen), self._seconds, self._is_sure)
 
     @property
     def told(self) -> str:
         """Say how quick those that were tried are; empty where none was."""
         said = remembered.told(_name(self.chosen), self._seconds) if self.is_settled else ""
         return f"{said}, remembered" if said and self.is_remembered else said
-
-    @property
-    def _seconds(self) -> dict[str, float]:
-        return {name: min(times) for name, times in self._times.items()}
 
 
 def facts_of(operations: Sequence[Operation]) -> list[object]:

@@ -74,6 +74,10 @@ class Library(ABC):
             return f"it does not compute in {name_of(self._precision)}"
         return next((why for part in operation.parts if (why := self._refusal(part))), None)
 
+    def at_best(self, by_torch: float, operations: int) -> float:
+        """Return what may be hoped for; see `Backend.at_best`."""
+        return 0.0
+
     @abstractmethod
     def _refusal(self, part: Part) -> str | None:
         """Say why a layer has no form for it."""

@@ -31,6 +31,10 @@ class Recorder:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    def at_best(self, by_torch: float, operations: int) -> float:
+        """Return what may be hoped for; nobody asks, since there is no trial."""
+        return 0.0
+
     def refusal(self, operation: Operation) -> str | None:
         """Say why an operation cannot be recorded; None where it can."""
         return None if operation.asks_no_values else "what it does depends on values"

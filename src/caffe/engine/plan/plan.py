@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 import weakref
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from ...memory.blob import Blob, Layout
 from ...memory.synced import SyncedMemory
 from ...processes import in_forked_child
 from ...pytorch import torch
+from ...waiting import Timed
 from ..backends.backend import Backend, Compiled
 from ..backends.choice import Choice, backends_for, is_worth_trying, stretches
 from ..steps import Step
@@ -206,9 +206,9 @@ class Plan:
                 return
             inputs = self._inputs_of(stretch, backend.needs_torch, sources, values)
             self._compile(stretch, choice, wanted, inputs)
-        began = time.perf_counter()
-        ran = self._run_stretch(stretch, choice, (kept, others), sources, values)
-        choice.judge(ran, time.perf_counter() - began)
+        with Timed(counts=not choice.is_settled) as timed:
+            ran = self._run_stretch(stretch, choice, (kept, others), sources, values)
+        choice.judge(ran, timed.seconds, timed.is_disturbed)
         if choice.is_settled and choice.chosen is not None and not stretch.is_left:
             self._leave_to_backend(stretch, choice.chosen)
 
