@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,11 @@ import torch
 
 import caffe
 from caffe import mode
-from caffe.engine.backends.choice import PATIENCE
+from caffe.engine.backends import choice
+from caffe.engine.backends.backend import Compiled
+from caffe.engine.backends.choice import PATIENCE, Choice
+from caffe.engine.backends.contest import FEWEST, TURN
+from caffe.engine.backends.onednn_graph import OneDnnGraph
 from caffe.engine.plan.operation import in_float32
 from tests.helpers.plans import plan_of
 from tests.helpers.precision import needs_bfloat16
@@ -439,3 +444,55 @@ def test_a_sum_with_what_a_convolution_made_in_another_shape() -> None:
         found = net.forward(**given)["sum"].copy()
         wanted = net.blobs["second"].data + net.blobs["r"].data
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+TWO = """
+layer { name: "data" type: "Input" top: "data"
+        input_param { shape { dim: 4 dim: 3 dim: 16 dim: 16 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+        convolution_param { num_output: 24 kernel_size: 3 weight_filler { type: "msra" } } }
+layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc"
+        inner_product_param { num_output: 10 weight_filler { type: "xavier" } } }
+"""
+
+
+@pytest.mark.skipif(not OneDnnGraph.is_installed(), reason="no graphs of oneDNN's here")
+@pytest.mark.usefixtures("try_small_nets")
+@pytest.mark.parametrize("seconds", [0.9, 1.1])
+def test_what_pytorch_packed_is_dropped_before_a_rival_is_prepared(
+    seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed: list[weakref.ref[torch.Tensor]] = []
+    found: list[int] = []
+
+    def count() -> int:
+        return sum(one() is not None for one in packed)
+
+    class Rival(OneDnnGraph):
+        def at_best(self, by_torch: float, operations: int) -> float:
+            return 0.0
+
+        def compile(self, *given: Any) -> Compiled:
+            found.append(count())
+            return super().compile(*given)
+
+    def judge(tried: Choice, ran: Compiled | None, *_: object) -> None:
+        if ran is None:
+            first, last = plan_of(net)._operations
+            parts = vars(first).get("_weight"), vars(last).get("_packed")
+            packed[:] = [weakref.ref(x) for x in parts if x is not None]
+            found.append(count())
+        known(tried, ran, 1.0 if ran is None else seconds, False)
+
+    known = Choice.judge
+    monkeypatch.setattr(Choice, "judge", judge)
+    monkeypatch.setattr(choice, "LIBRARIES", dict.fromkeys(("onednn", "another"), Rival))
+    net = caffe.Net(TWO, caffe.TEST)
+    pictures = np.random.default_rng(0).normal(size=(4, 3, 16, 16))
+    expected = net.forward(data=pictures)["fc"].copy()
+    while not plan_of(net).is_settled:
+        np.testing.assert_allclose(net.forward(data=pictures)["fc"], expected, atol=1e-5)
+    # In the first run the product's are not packed yet, in PyTorch's turns at once.
+    alone = [1, *[2] * (PATIENCE - 2), 0]
+    turns = [2] * TURN * FEWEST
+    assert found == alone + turns + ([0] if seconds < 1 else [0, *turns])

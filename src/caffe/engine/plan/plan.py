@@ -22,7 +22,7 @@ from ...memory.synced import SyncedMemory
 from ...processes import in_forked_child
 from ...pytorch import torch
 from ...waiting import Timed
-from ..backends.backend import Backend, Compiled
+from ..backends.backend import Compiled
 from ..backends.choice import Choice, backends_for, is_worth_trying, stretches
 from ..steps import Step
 from . import convolution, lrn, max_pool, product, summing  # noqa: F401 (their rules enter)
@@ -124,7 +124,7 @@ class Plan:
             start = end
             for operation in mine:
                 # What a backend packs need not be packed for PyTorch, unless they are compared.
-                operation.is_worth_packing = choice is None or not choice.is_settled
+                operation.is_worth_packing = choice is None or choice.chosen is None
         return found
 
     def fits(self, blobs: Sequence[Blob], settings: Settings) -> bool:
@@ -190,8 +190,7 @@ class Plan:
                 self._run_one_by_one(stretch, sources, values)
                 continue
             self._run_by_choice(stretch, choice, sources, values)
-            if not choice.is_open:
-                self._leave_to_torch(stretch, choice)
+            self._follow(stretch, choice)
 
     def _run_by_choice(
         self, stretch: Stretch, choice: Choice, sources: Values, values: Values
@@ -209,8 +208,6 @@ class Plan:
         with Timed(counts=not choice.is_settled) as timed:
             ran = self._run_stretch(stretch, choice, (kept, others), sources, values)
         choice.judge(ran, timed.seconds, timed.is_disturbed)
-        if choice.is_settled and choice.chosen is not None and not stretch.is_left:
-            self._leave_to_backend(stretch, choice.chosen)
 
     def _run_stretch(
         self,
@@ -259,8 +256,10 @@ class Plan:
     def _compile(
         self, stretch: Stretch, choice: Choice, wanted: set[int], inputs: Values
     ) -> Compiled | None:
-        if choice.is_settled and choice.chosen is not None:
-            self._leave_to_backend(stretch, choice.chosen)
+        self._follow(stretch, choice)
+        if choice.due is not None and not choice.due.needs_torch:
+            # To pack it once more, if it is needed, takes less than both ways' weights at once.
+            self._release(stretch.numbers)
         return choice.compile(wanted, inputs)
 
     def _run_and_compile(
@@ -321,18 +320,17 @@ class Plan:
             del values[key]
         return True
 
-    def _leave_to_torch(self, stretch: Stretch, choice: Choice) -> None:
-        """Run a stretch by PyTorch from now on."""
-        stretch.told, stretch.choice = choice.told, None
+    def _follow(self, stretch: Stretch, choice: Choice) -> None:
+        """Drop what PyTorch has packed as soon as something else is quicker, and the reverse."""
+        if not choice.is_open:
+            stretch.told, stretch.choice = choice.told, None
+        is_left = choice.chosen is not None and not choice.chosen.needs_torch
+        if is_left == stretch.is_left:
+            return
+        stretch.is_left = is_left
         for i in stretch.numbers:
-            self._operations[i].is_worth_packing = True
-
-    def _leave_to_backend(self, stretch: Stretch, backend: Backend) -> None:
-        """Drop what PyTorch has packed for a stretch that a backend runs from now on."""
-        stretch.is_left = True
-        if not backend.needs_torch:
-            for i in stretch.numbers:
-                self._operations[i].is_worth_packing = False
+            self._operations[i].is_worth_packing = not is_left
+        if is_left:
             self._release(stretch.numbers)
 
     def _read(self, source: weakref.ref[SyncedMemory], shape: tuple[int, ...]) -> Tensor:

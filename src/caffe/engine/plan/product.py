@@ -58,7 +58,7 @@ class InnerProductOperation(Fused):
             self._copies = [blob.data_tensor(self._store).to(self._dtype) for blob in self.params]
 
     def release(self) -> None:
-        self._packed = self._copies = self._seen = None
+        self._packed = self._copies = None
 
     @property
     def _rows(self) -> int:

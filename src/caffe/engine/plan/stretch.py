@@ -30,7 +30,7 @@ class Stretch:
     is_small : bool
         Whether they have too little work for anything to be tried.
     is_left : bool
-        Whether PyTorch's packed form of them was dropped, since a backend has been chosen.
+        Whether PyTorch's packed form of them was dropped, since a backend is quicker.
     told : str
         What came of the choice, once there is none any more.
     kept : list of (int, Kept) or None
