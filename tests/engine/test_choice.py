@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -263,6 +264,23 @@ def test_what_cannot_win_at_its_best_is_not_tried(hope: float, is_tried: bool) -
     # PyTorch may be what it is compared with, and that it may always beat.
     only = choice_of(Rival("a", 2.0), Rival("b", 0.4, hope=1.0))
     assert "b" in runs(only, PATIENCE + 2 * TRIAL)
+
+
+def test_memory_goes_back_to_the_system_once_a_loser_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    are_gone: list[bool] = []
+    choice = choice_of(Rival("a", 0.5), Rival("b", 5.0))
+    runs(choice, PATIENCE + 2 * TURN)
+    (_, last) = map(weakref.ref, choice._made.values())
+
+    def give_back() -> None:
+        are_gone.append(last() is None)
+
+    monkeypatch.setattr("caffe.engine.backends.choice.give_back_freed_memory", give_back)
+    runs(choice, 2 * TURN)
+    assert choice.is_settled
+    assert are_gone == [True]
 
 
 def test_a_changed_parameter_begins_the_trial_anew_and_ends_no_choice() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import CaffeWarning
-from ...memory.allocation import returning_memory
+from ...memory.allocation import give_back_freed_memory, returning_memory
 from ...pytorch import torch
 from .. import remembered
 from ..plan.operation import Operation, Part, in_float32
@@ -184,6 +184,7 @@ class Choice:
         self._known: dict[Backend | None, float] = {}
         self._seconds: dict[str, float] = {}
         self._is_sure = True
+        self._has_loser = False
         # Those whose parameters somebody may hold.
         self._held = set(operations)
         if self._is_tried and remembered.is_on():
@@ -273,6 +274,10 @@ class Choice:
         wanted : set of int
             The memories that the run must give.
         """
+        if self._has_loser:
+            # Until the end of its last run its results were in use.
+            self._has_loser = False
+            give_back_freed_memory()
         if self._held:
             self._held = {operation for operation in self._held if operation.is_held}
         if not self.is_open or self._held or self._is_early:
@@ -417,6 +422,7 @@ class Choice:
             loser, self.chosen = self.chosen, rival
         if loser is not None:
             del self._made[loser]
+            self._has_loser = True
         self._known.clear()
         if contest.is_sure:
             self._known[self.chosen] = self._seconds[_name(self.chosen)]
