@@ -6,6 +6,7 @@ What it computes is, to the last bit, what `io.recipe` and `io.resizing` compute
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -44,13 +45,9 @@ class Unmade:
 
         Photographs may be fifty times as large as what is made of them.
         """
-        size = CHANNELS * len(self.places.lines) * len(self.places.share)
-        is_small = self.image.nbytes <= size * np.dtype(np.float32).itemsize
-        return self if is_small else self.made()
-
-    def made(self) -> NDArray[np.float32]:
-        """Return the item, a batch of one."""
         shape = (1, CHANNELS, len(self.places.lines), len(self.places.share))
+        if self.image.nbytes <= math.prod(shape) * np.dtype(np.float32).itemsize:
+            return self
         made = np.empty(shape, np.float32)
         self.put(made[0])
         return made

@@ -159,6 +159,8 @@ def put_items(blob: Blob, items: Sequence[Items]) -> None:
     sent = torch.zeros(blob.shape, dtype=torch.float32, device=store.device)
     for place, item in zip(sent, items, strict=False):
         if isinstance(item, Unmade):
-            (item,) = item.made()
+            made = np.empty(place.shape, np.float32)
+            item.put(made)
+            item = made
         place.copy_(item if isinstance(item, torch.Tensor) else torch.from_numpy(item))
     blob.put_data(sent, store)

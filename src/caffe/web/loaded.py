@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -17,10 +17,8 @@ from ..io.recipe import Frame
 from ..net.batch import set_batch
 from ..net.beside import build_beside
 from ..net.net import Net
-from ..preparing import Unmade
 from ..pytorch import torch
 from ..segmenter import Segmentation, Segmenter
-from ..uploads import Items
 
 Task = Literal["classes", "areas", "boxes", "maps"]
 Crops = NDArray[np.float32]
@@ -101,16 +99,7 @@ class Loaded(_Inside):
 
     def prepare(self, pixels: NDArray[Any], white: float) -> tuple[Crops, Frame | None]:
         """A picture as the net takes it; threads may do so at once."""
-        items = self._prepared(pixels, white)
-        if isinstance(items, Unmade):
-            items = items.made()
-        assert isinstance(items, np.ndarray)
-        return items, None
-
-    @cached_property
-    def _prepared(self) -> Callable[[NDArray[Any], float], Items]:
-        """What the threads that read pictures share; these compute on the CPU."""
-        return self.classifier.preparer(oversample=False)
+        return self.classifier.prepare(pixels, False, white), None
 
     def inputs(self, crops: Crops, _: Frame | None = None) -> Mapping[str, torch.Tensor]:
         """What the net's inputs hold for a picture."""
