@@ -414,8 +414,9 @@ class Choice:
     def _decide(self) -> None:
         """Let the quicker one be the champion."""
         contest, (rival, *others) = self._contest, self._rivals
-        self._seconds[_name(self.chosen)] = contest.champion
-        self._seconds[_name(rival)] = contest.rival
+        for one, seconds in ((self.chosen, contest.champion), (rival, contest.rival)):
+            # Others may be in the way of the one contest, and not of the other.
+            self._seconds[_name(one)] = min(seconds, self._seconds.get(_name(one), seconds))
         self._is_sure = self._is_sure and contest.is_sure
         loser: Backend | None = rival
         if contest.rival <= contest.champion * (WORTH if self.chosen is None else 1):
