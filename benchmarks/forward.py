@@ -29,7 +29,7 @@ USUAL = (1, 16)
 WARMING = 5
 """Calls before an engine is timed."""
 
-MOST_WARMING = 200
+MOST_WARMING = 1000
 """Calls of ours, at most, in which it chooses and prepares."""
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.5, "float16": 0.1}
