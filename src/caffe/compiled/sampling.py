@@ -124,8 +124,8 @@ def _text(size: int) -> str:
             mean = code.spread(code.add(given["numbers"], code.multiply(code.add(channel, 3), 4)))
             before = code.add(code.multiply(channel, given["rows"]), row)
             found = code.multiply(code.multiply(before, given["columns"]), 4)
-            with code.loop(0, given["columns"], size) as column:
-                at = code.multiply(code.least(column, code.subtract(given["columns"], size)), 4)
+            with code.vectors(0, given["columns"], size) as column:
+                at = code.multiply(column, 4)
                 left, right = (
                     code.gathered(line, code.add(given[axis], at)) for axis in ("first", "second")
                 )
@@ -143,8 +143,7 @@ def _mix_lines(code: Code, row: Number) -> None:
     entry = code.add(given["lines"], code.multiply(row, 24))
     above, below, bits = (code.number(code.add(entry, 8 * k)) for k in range(3))
     share = code.everywhere(bits)
-    with code.loop(0, given["count"], code.width) as i:
-        at = code.least(i, code.subtract(given["count"], code.width))
+    with code.vectors(0, given["count"], code.width) as at:
         place = code.add(given["pixels"], at)
         upper, lower = (code.bytes_at(code.add(place, line)) for line in (above, below))
         mixed = _between(code, upper, lower, share)
