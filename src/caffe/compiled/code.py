@@ -167,8 +167,17 @@ class Code:
         There is one vector, `step`, at least. Where the last one would not be whole it begins
         before: some places are in two of them.
         """
-        with self.loop(start, stop, step) as place:
-            yield self.least(place, self.subtract(stop, step))
+        with self.overlapping(start, stop, step) as (place, _):
+            yield place
+
+    @contextmanager
+    def overlapping(
+        self, start: Number | int, stop: Number, step: int
+    ) -> Iterator[tuple[Number, Number]]:
+        """Do as `vectors`, and tell how much of each was in the one before."""
+        with self.loop(start, stop, step) as begin:
+            place = self.least(begin, self.subtract(stop, step))
+            yield place, self.subtract(begin, place)
 
     @contextmanager
     def shared(self, count: Number) -> Iterator[Number]:

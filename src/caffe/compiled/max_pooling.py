@@ -187,10 +187,9 @@ def _gradient(kernel: tuple[int, int], width: int, is_whole: bool) -> str:
                 diff = code.add(
                     given["diff"], code.multiply(code.add(first, column), given["step"])
                 )
-                with code.loop(0, given["step"], 4 * width) as begin:
-                    channel = code.least(begin, code.subtract(given["step"], 4 * width))
+                with code.overlapping(0, given["step"], 4 * width) as (channel, before):
                     pixel, target, share = (code.add(a, channel) for a in (pixels, found, diff))
-                    done = code.divide(code.subtract(begin, channel), 4)[0]
+                    done = code.divide(before, 4)[0]
                     _give(code, window, pixel, target, share, None if is_whole else done)
     return code.text
 

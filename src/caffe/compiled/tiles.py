@@ -280,8 +280,7 @@ def _adding(matrix: Factors, m: int, width: int, is_whole: bool) -> str:
         i = code.add(code.multiply(picture, tiles_of_one), t)
         places = _Places(code, code.add(before, i), m, size, spare)
         tile = code.add(given["tiles"], code.multiply(i, given["tile"]))
-        with code.loop(0, given["channels"], width) as begin:
-            channel = code.least(begin, code.subtract(given["channels"], width))
+        with code.overlapping(0, given["channels"], width) as (channel, done):
             pixel = code.multiply(channel, 4)
             rows = _brought_back(code, matrix, code.add(tile, pixel))
             for values, addresses in zip(rows, places.addresses, strict=True):
@@ -289,7 +288,6 @@ def _adding(matrix: Factors, m: int, width: int, is_whole: bool) -> str:
                     target = code.add(address, pixel)
                     total = code.plus(code.load(target), value)
                     if not is_whole:
-                        done = code.subtract(begin, channel)
                         total = code.first(done, code.load(target), total)
                     code.store(total, target)
     return code.text
