@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch_model import TorchNet
 
 import caffe
+from caffe import mode
 from tests.helpers.second_store import CountingStore, use_store
 
 Array = NDArray[np.float32]
@@ -75,7 +76,7 @@ def use(device: str) -> None:
     if device == "cpu":
         use_store(STAND_IN)
     else:
-        caffe.set_gpu(0)
+        mode.set_gpu(0)
 
 
 def recaffe(cell: Cell) -> Run:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 import caffe
+from caffe import mode
 from tests.helpers.second_store import CountingStore, use_store
 
 
@@ -20,6 +21,6 @@ def where_nets_run() -> Iterator[None]:
     if place == "second":
         use_store(CountingStore())
     elif place:
-        caffe.set_gpu(int(place))
+        mode.set_gpu(int(place))
     yield
     caffe.set_mode_cpu()
