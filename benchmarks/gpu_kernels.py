@@ -17,8 +17,8 @@ from report import Times
 from torch.nn import functional as F
 
 import caffe
+from caffe.gpu import normalizing
 from caffe.io.recipe import PictureRecipe
-from caffe.layers import lrn_kernel
 from caffe.layers.lrn import LRN
 from caffe.memory.stores import DeviceStore
 from caffe.uploads import Sender
@@ -74,16 +74,17 @@ Ways = dict[str, Callable[[], Any]]
 def _lrn(place: Place, batch: int) -> Ways:
     layer, x = _norm(), place.tensor(batch, 96, 55, 55)
     return {
-        OURS: lambda: _known(x) and lrn_kernel.forward(x, layer.param),
+        OURS: lambda: _known(x) and normalizing.forward(x, *layer.numbers),
         APART: lambda: layer.forward(x.detach().requires_grad_()).detach(),
     }
 
 
 def _lrn_gradient(place: Place, batch: int) -> Ways:
     layer, x, diff = _norm(), *(place.tensor(batch, 96, 55, 55) for _ in "12")
-    wide = x.float().requires_grad_(), diff.float()
+    # Float32's own tensor is one of these too, and the kernel refuses what needs a gradient.
+    wide = x.float().clone().requires_grad_(), diff.float()
     return {
-        OURS: lambda: _known(x) and lrn_kernel.backward(diff, x, layer.param),
+        OURS: lambda: _known(x) and normalizing.backward(diff, x, *layer.numbers),
         # What needs a gradient itself goes by PyTorch's operations.
         APART: lambda: _apart(layer, *wide).to(place.kind),
     }
@@ -100,7 +101,7 @@ def _norm() -> LRN:
 
 
 def _known(x: torch.Tensor) -> bool:
-    if not lrn_kernel.takes(x):
+    if not normalizing.takes(x):
         raise RuntimeError("no GPU, or Triton does not work here")
     return True
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import NetError, ShapeError
+from ..gpu import normalizing
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import LRNParameter
 from ..pytorch import F, torch
-from . import lrn_kernel
 from .layer import Layer, Tensors, register
 from .reach import Alignment, Reach, same_place
 from .translation import Graph, Value, openvino
@@ -50,6 +50,11 @@ class LRN(Layer[LRNParameter]):
         self.ignores_propagate_down = self.is_across
 
     @property
+    def numbers(self) -> tuple[int, float, float, float]:
+        """The size, alpha, beta and k."""
+        return self.param.local_size, self.param.alpha, self.param.beta, self.param.k
+
+    @property
     def stays_finite(self) -> bool:
         return self.param.alpha >= 0 and (self.param.k > 0 or not self.is_across)
 
@@ -71,8 +76,8 @@ class LRN(Layer[LRNParameter]):
             size = self.param.local_size
             mean = F.avg_pool2d(x * x, size, 1, size // 2)
             return x * (1 + self.param.alpha * mean).pow(-self.param.beta)
-        if lrn_kernel.takes(x):
-            return lrn_kernel.forward(x, self.param)
+        if normalizing.takes(x):
+            return normalizing.forward(x, *self.numbers)
         return _by_pictures(self._across, x)
 
     def _across(self, x: Tensor) -> Tensor:
@@ -86,8 +91,8 @@ class LRN(Layer[LRNParameter]):
         if not self.is_across:
             return super().backward(diffs, tops, inputs, needs)
         (x,), (diff,) = inputs, diffs
-        if lrn_kernel.takes(x):
-            return [lrn_kernel.backward(diff, x, self.param)]
+        if normalizing.takes(x):
+            return [normalizing.backward(diff, x, *self.numbers)]
         return [_by_pictures(self._gradient_across, x, diff)]
 
     def _gradient_across(self, x: Tensor, diff: Tensor) -> Tensor:

@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 import caffe
-from caffe.layers import lrn_kernel
+from caffe.gpu import normalizing
+from caffe.gpu.normalizing import backward, forward
 from caffe.layers.lrn import LRN
-from caffe.layers.lrn_kernel import backward, forward
+from tests.helpers.gpu_code import assert_compiles
 from tests.helpers.running import layer_net
-
-if importlib.util.find_spec("triton") is None:
-    pytest.skip("triton is not installed", allow_module_level=True)
 
 TEXT = 'type: "LRN" lrn_param {{ local_size: {} alpha: {} beta: {} k: {} }}'
 PARAMS = [(5, 1e-4, 0.75, 1), (5, 0.7, 0.75, 2), (3, 0.3, 0.6, 0.5), (1, 2, 1, 1), (9, 1, 0.75, 1)]
 SHAPES = [(2, 7, 5, 6), (1, 1, 3, 3), (3, 140, 1, 2), (1, 3, 12, 13)]
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
-
-@pytest.fixture(autouse=True)
-def interpreter(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TRITON_INTERPRET", "1")
-    lrn_kernel._kernels.cache_clear()
-    yield
-    lrn_kernel._kernels.cache_clear()
+pytestmark = pytest.mark.usefixtures("interpreted")
 
 
 def layer_of(size: int, alpha: float, beta: float, k: float, shape: tuple[int, ...]) -> LRN:
@@ -61,11 +48,11 @@ def test_values_and_gradients_are_the_layers(
 ) -> None:
     layer = layer_of(*param, shape)
     x, diff = values(shape, 1, layout), values(shape, 2, torch.contiguous_format)
-    found = forward(x, layer.param)
+    found = forward(x, *layer.numbers)
     assert found.is_contiguous(memory_format=layout)
     assert_close(found, layer.forward(x), 1e-6)
     (expected,) = layer.backward([diff.double()], [], [x.double()], [True])
-    assert_close(backward(diff, x, layer.param), expected, 1e-6)
+    assert_close(backward(diff, x, *layer.numbers), expected, 1e-6)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float16, 1e-3), (torch.bfloat16, 8e-3)])
@@ -76,7 +63,7 @@ def test_short_numbers_are_computed_in_float32(
     layer = layer_of(5, 1e-4, 0.75, 1, (2, 6, 4, 3))
     # Their squares are more than float16 holds.
     x = (200 * values((2, 6, 4, 3), 3, layout)).to(dtype)
-    found = forward(x, layer.param)
+    found = forward(x, *layer.numbers)
     assert found.dtype == dtype
     assert_close(found, layer.forward(x.double()), tolerance)
 
@@ -84,8 +71,8 @@ def test_short_numbers_are_computed_in_float32(
 def test_strides_of_any_kind_and_no_pictures_at_all() -> None:
     layer = layer_of(5, 0.5, 0.75, 1, (2, 4, 3, 6))
     x = values((2, 4, 6, 6), 4, torch.contiguous_format)[:, :, ::2]
-    assert_close(forward(x, layer.param), layer.forward(x), 1e-6)
-    assert forward(x[:0], layer.param).shape == (0, 4, 3, 6)
+    assert_close(forward(x, *layer.numbers), layer.forward(x), 1e-6)
+    assert forward(x[:0], *layer.numbers).shape == (0, 4, 3, 6)
 
 
 # Triton's interpreter computes by numpy, which tells of it.
@@ -94,7 +81,7 @@ def test_what_is_no_number_stays_so_nearby_alone() -> None:
     layer = layer_of(3, 0.5, 0.75, 1, (1, 6, 2, 2))
     x = values((1, 6, 2, 2), 5, torch.contiguous_format)
     x[0, 2, 0, 0], x[0, 5, 1, 1] = torch.nan, torch.inf
-    found, expected = forward(x, layer.param), layer.forward(x)
+    found, expected = forward(x, *layer.numbers), layer.forward(x)
     assert torch.equal(found.isnan(), expected.isnan())
     assert_close(found.nan_to_num(), expected.nan_to_num(), 1e-6)
 
@@ -106,12 +93,12 @@ def test_the_layer_uses_it_where_it_works(monkeypatch: pytest.MonkeyPatch) -> No
     expected = net.forward()["t0"].copy()
     calls = []
 
-    def counted(x: torch.Tensor, param: object) -> torch.Tensor:
+    def counted(x: torch.Tensor, *numbers: Any) -> torch.Tensor:
         calls.append(x.shape)
-        return forward(x, param)  # type: ignore[arg-type]
+        return forward(x, *numbers)
 
-    monkeypatch.setattr(lrn_kernel, "forward", counted)
-    monkeypatch.setattr(lrn_kernel, "takes", lambda x: True)
+    monkeypatch.setattr(normalizing, "forward", counted)
+    monkeypatch.setattr(normalizing, "takes", lambda x: True)
     caffe.set_engine("layerwise")
     try:
         found = net.forward()["t0"]
@@ -121,41 +108,13 @@ def test_the_layer_uses_it_where_it_works(monkeypatch: pytest.MonkeyPatch) -> No
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-COMPILING = """
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-from caffe.layers import lrn_kernel
-
-TENSORS = ("x", "top", "diff", "gradient")
-KNOWN = {"size": 5, "is_usual": True, "rows": 8, "columns": 128, "place_stride": 1}
-for kernel, kind in zip(lrn_kernel._kernels(), ("fp16", "fp32")):
-    types = {
-        name: "constexpr" if name in KNOWN
-        else f"*{kind}" if name in TENSORS
-        else "fp32" if name in ("share", "beta", "k")
-        else "i32"
-        for name in kernel.arg_names
-    }
-    source = ASTSource(fn=kernel, signature=types, constexprs=KNOWN)
-    assert triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm["cubin"]
-print("compiled")
-"""
-
-
-def test_it_compiles_for_an_h100_where_there_is_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("TRITON_INTERPRET")
-    done = subprocess.run(
-        [sys.executable, "-c", COMPILING],
-        env={**os.environ, "TRITON_CACHE_DIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout == "compiled\n", done.stderr
+@pytest.mark.parametrize("name", ["_forward", "_backward"])
+def test_it_compiles_for_an_h100_where_there_is_none(name: str) -> None:
+    tensors = dict.fromkeys(("x", "top", "diff", "gradient"), "*fp16")
+    numbers = dict.fromkeys(("share", "beta", "k"), "fp32")
+    constants = {"size": 5, "is_usual": True, "rows": 8, "columns": 128, "place_stride": 1}
+    assert_compiles(normalizing, name, {**tensors, **numbers}, constants)
 
 
 def test_it_is_not_used_on_the_cpu() -> None:
-    assert not lrn_kernel.takes(torch.ones(1, 2, 1, 1))
+    assert not normalizing.takes(torch.ones(1, 2, 1, 1))

@@ -1,24 +1,20 @@
-"""Local response normalisation across channels as one kernel of a GPU, written in Triton.
+"""Local response normalisation across channels as one kernel of a GPU.
 
-Triton comes with PyTorch's wheels for GPUs, and is imported when the kernel is first wanted. Where
-there is none, or it cannot compile (it needs a C compiler), LRN runs as a dozen of PyTorch's own
-operations. The kernel reads each number from the GPU's memory once, and computes in float32.
+It reads each number from the GPU's memory once, and computes in float32, where PyTorch's operations
+go over them a dozen times.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib.util
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..proto.caffe_pb2 import LRNParameter
 from ..pytorch import torch
+from . import kernel
+from .kernel import Kernel, power_of_two
 
 if TYPE_CHECKING:
     import triton.language as tl
     from torch import Tensor
-else:
-    tl = None
 
 TILE, SIDE = 1024, 128
 """How many numbers one program has, and how many of them lie beside each other in memory."""
@@ -26,61 +22,43 @@ TILE, SIDE = 1024, 128
 USUAL = 0.75
 """The exponent for which two roots cost less than a power."""
 
-# Set when Triton is wanted, as its language is: what both kernels call.
-_tile: Any = None
-_base: Any = None
-_factor: Any = None
-
 
 def takes(x: Tensor) -> bool:
-    """Tell whether the kernel can have a tensor: on a GPU where it works, with nobody recording."""
-    return (
-        x.is_cuda
-        and x.dtype in (torch.float32, torch.float16, torch.bfloat16)
-        and not (x.requires_grad and torch.is_grad_enabled())
-        and not torch.compiler.is_compiling()
-        and _works_on(x.device)
-    )
+    """Tell whether the kernel can have a tensor, see `caffe.gpu.kernel.takes`."""
+    return kernel.takes(x, _is_right)
 
 
-@functools.cache
-def _works_on(device: torch.device) -> bool:
-    """Try it once: whether there is Triton, and it finds what it compiles with."""
-    if importlib.util.find_spec("triton") is None:
-        return False
-    try:
-        ones = torch.ones(1, 2, 1, 1, dtype=torch.float32, device=device)
-        found = forward(ones, LRNParameter(local_size=1, alpha=1))
-        return bool((found - 2**-USUAL).abs().amax() < 1e-6)
-    except Exception:
-        # Triton raises what its compiler, the system's and the driver raise.
-        return False
+def _is_right(device: torch.device) -> bool:
+    found = forward(torch.ones(1, 2, 1, 1, dtype=torch.float32, device=device), 1, 1.0, USUAL, 1.0)
+    return bool((found - 2**-USUAL).abs().amax() < 1e-6)
 
 
-def forward(x: Tensor, param: LRNParameter) -> Tensor:
-    """Return x * base ** -beta, see `caffe.layers.lrn.LRN`.
+def forward(x: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
+    """Return x * (k + alpha / size * sum of x**2 over `size` channels) ** -beta.
 
     Parameters
     ----------
     x : Tensor
         N x C x H x W, channels first or last.
-    param : LRNParameter
-        Across channels.
+    size : int
+        How many channels are added up, around each.
+    alpha, beta, k : float
+        As above.
     """
     x = _dense(x)
     top = torch.empty_like(x)
-    _launch(0, x, param, (x, top))
+    _launch(_forward, (x, top), size, alpha, beta, k)
     return top
 
 
-def backward(diff: Tensor, x: Tensor, param: LRNParameter) -> Tensor:
+def backward(diff: Tensor, x: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
     """Return the gradient by `x` of what `forward` returns, from that by its result."""
     x = _dense(x)
     diff = diff.contiguous(
         memory_format=torch.contiguous_format if x.is_contiguous() else torch.channels_last
     )
     gradient = torch.empty_like(x)
-    _launch(1, x, param, (x, diff, gradient))
+    _launch(_backward, (x, diff, gradient), size, alpha, beta, k)
     return gradient
 
 
@@ -91,49 +69,35 @@ def _dense(x: Tensor) -> Tensor:
     return x.contiguous()
 
 
-def _launch(which: int, x: Tensor, param: LRNParameter, tensors: tuple[Tensor, ...]) -> None:
-    number, channels, height, width = x.shape
+def _launch(
+    which: Kernel, tensors: tuple[Tensor, ...], size: int, alpha: float, beta: float, k: float
+) -> None:
+    number, channels, height, width = tensors[0].shape
     places = height * width
-    if not x.numel():
+    if not tensors[0].numel():
         return
-    *kernels, power_of_two = _kernels()
-    is_first = x.is_contiguous()
+    is_first = tensors[0].is_contiguous()
     near = min(SIDE, power_of_two(places if is_first else channels))
     far = min(TILE // near, power_of_two(channels if is_first else places))
     rows, columns = (far, near) if is_first else (near, far)
-    grid = (number * -(-channels // rows) * -(-places // columns),)
-    strides = (places, 1) if is_first else (1, channels)
-    with torch.cuda.device_of(x):
-        kernels[which][grid](
-            *tensors,
-            channels,
-            places,
-            *strides,
-            param.alpha / param.local_size,
-            param.beta,
-            param.k,
-            size=param.local_size,
-            is_usual=param.beta == USUAL,
-            rows=rows,
-            columns=columns,
-        )
+    which.launch(
+        number * -(-channels // rows) * -(-places // columns),
+        *tensors,
+        channels,
+        places,
+        *((places, 1) if is_first else (1, channels)),
+        alpha / size,
+        beta,
+        k,
+        size=size,
+        is_usual=beta == USUAL,
+        rows=rows,
+        columns=columns,
+    )
 
 
-@functools.cache
-def _kernels() -> tuple[Any, Any, Any]:
-    """Forward and backward, and what gives the next power of two."""
-    global tl, _tile, _base, _factor
-    triton: Any = importlib.import_module("triton")
-    tl = importlib.import_module("triton.language")
-    _tile, _base, _factor = map(triton.jit, (_tile_of, _base_at, _factor_of))
-    return triton.jit(_forward_kernel), triton.jit(_backward_kernel), triton.next_power_of_2
-
-
-# What follows is Triton's: it is compiled from its source, and knows `tl` and the functions above.
-# Also annotations must be what `tl` has.
-
-
-def _tile_of(
+@Kernel
+def _tile(
     channels: tl.tensor, places: tl.tensor, channel_stride: tl.tensor, place_stride: tl.tensor,
     rows: tl.constexpr, columns: tl.constexpr,
 ) -> tl.tensor:  # fmt: skip
@@ -148,7 +112,8 @@ def _tile_of(
     return channel, at, (channel < channels) & (place < places)
 
 
-def _base_at(
+@Kernel
+def _base(
     x: tl.tensor, channel: tl.tensor, at: tl.tensor, is_inside: tl.tensor, channels: tl.tensor,
     stride: tl.tensor, share: tl.tensor, k: tl.tensor, size: tl.constexpr,
 ) -> tl.tensor:  # fmt: skip
@@ -162,7 +127,8 @@ def _base_at(
     return k + share * total
 
 
-def _factor_of(base: tl.tensor, beta: tl.tensor, is_usual: tl.constexpr) -> tl.tensor:
+@Kernel
+def _factor(base: tl.tensor, beta: tl.tensor, is_usual: tl.constexpr) -> tl.tensor:
     """base ** -beta."""
     factor = tl.exp2(-beta * tl.log2(base))
     if is_usual:
@@ -171,7 +137,8 @@ def _factor_of(base: tl.tensor, beta: tl.tensor, is_usual: tl.constexpr) -> tl.t
     return factor
 
 
-def _forward_kernel(
+@Kernel
+def _forward(
     x: tl.tensor, top: tl.tensor, channels: tl.tensor, places: tl.tensor, channel_stride: tl.tensor,
     place_stride: tl.tensor, share: tl.tensor, beta: tl.tensor, k: tl.tensor,
     size: tl.constexpr, is_usual: tl.constexpr, rows: tl.constexpr, columns: tl.constexpr,
@@ -183,7 +150,8 @@ def _forward_kernel(
     tl.store(top + at, result.to(top.dtype.element_ty), mask=is_inside)
 
 
-def _backward_kernel(
+@Kernel
+def _backward(
     x: tl.tensor, diff: tl.tensor, gradient: tl.tensor, channels: tl.tensor, places: tl.tensor,
     channel_stride: tl.tensor, place_stride: tl.tensor, share: tl.tensor, beta: tl.tensor,
     k: tl.tensor,
