@@ -55,6 +55,15 @@ def try_small_nets(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
+def gpu_mode() -> Iterator[None]:
+    """GPU mode where there is no GPU, see `tests.helpers.card`."""
+    from tests.helpers.card import on_a_card
+
+    with on_a_card():
+        yield
+
+
+@pytest.fixture
 def own_layers() -> Iterator[None]:
     """Layers that the test registers are unknown again after it."""
     from caffe.layers.registry import registry

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ import caffe
 from caffe import mode
 from caffe.devices import device_facts, why_unusable
 from caffe.errors import CaffeError
+from tests.helpers.card import Card, newer, roundings
 from tests.helpers.running import feed, layer_net
-from tests.helpers.second_store import CountingStore, use_store
+from tests.helpers.second_store import use_store
 
 SETTINGS = 'convolution_param { num_output: 8 kernel_size: 3 weight_filler { type: "xavier" } }'
 
@@ -78,38 +80,6 @@ def test_what_is_no_whole_number_is_refused(call: Callable[[Any], None], value: 
         call(value)
 
 
-class Card(CountingStore):
-    """A GPU's place: PyTorch's settings for one can be looked at where there is none."""
-
-    device = torch.device("cuda", 0)
-
-
-@pytest.fixture
-def gpu_mode() -> Iterator[None]:
-    """GPU mode; PyTorch's settings are afterwards what they were."""
-    older = torch.backends.cuda.matmul, torch.backends.cudnn
-    said = [settings.allow_tf32 for settings in older]
-    before = [settings.fp32_precision for settings in _newer()]
-    use_store(Card())
-    yield
-    caffe.set_precision("float32")
-    caffe.set_mode_cpu()
-    torch.backends.cudnn.deterministic = False
-    # PyTorch remembers both, and refuses to tell the older one where they differ.
-    for library, wish in zip(older, said, strict=True):
-        library.allow_tf32 = wish
-    for settings, precision in zip(_newer(), before, strict=True):
-        settings.fp32_precision = precision
-
-
-def _newer() -> list[Any]:
-    """Where PyTorch keeps its newer settings of TF32."""
-    library = torch.backends.cudnn
-    parts = (getattr(library, name, None) for name in ("conv", "rnn"))
-    places = torch.backends.cuda.matmul, *parts
-    return [place for place in places if hasattr(place, "fp32_precision")]
-
-
 @pytest.mark.usefixtures("gpu_mode")
 @pytest.mark.parametrize("wish", [True, False])
 def test_a_gpus_float32_is_float32_unless_tf32_was_chosen_and_the_programs_settings_stay(
@@ -122,20 +92,20 @@ def test_a_gpus_float32_is_float32_unless_tf32_was_chosen_and_the_programs_setti
     for precision, expected in (("float32", "ieee"), ("tf32", "tf32"), ("float16", "ieee")):
         caffe.set_precision(precision)
         with mode.gpu_arithmetic():
-            assert {settings.fp32_precision for settings in _newer()} <= {expected}
+            assert roundings() <= {expected}
             assert torch.backends.cudnn.deterministic
         assert [settings.allow_tf32 for settings in older] == [wish] * 2
 
 
 @pytest.mark.usefixtures("gpu_mode")
 def test_a_program_may_set_pytorchs_newer_names_of_tf32() -> None:
-    for settings in _newer():
+    for settings in newer():
         settings.fp32_precision = "tf32"
     for precision, expected in (("float32", "ieee"), ("tf32", "tf32")):
         caffe.set_precision(precision)
         with mode.gpu_arithmetic():
-            assert {settings.fp32_precision for settings in _newer()} <= {expected}
-        assert {settings.fp32_precision for settings in _newer()} <= {"tf32"}
+            assert roundings() <= {expected}
+        assert roundings() <= {"tf32"}
 
 
 def test_what_another_device_draws_follows_from_the_threads_seed() -> None:
@@ -145,3 +115,46 @@ def test_what_another_device_draws_follows_from_the_threads_seed() -> None:
     caffe.set_random_seed(3)
     assert (mode.draw_seed(), mode.draw_seed()) == first
     assert first[0] != first[1]
+
+
+class Computing(threading.Thread):
+    """A thread on the GPU that computes until it is told to stop."""
+
+    def __init__(self, precision: str) -> None:
+        super().__init__()
+        self._precision = precision
+        self._begun, self._told = threading.Event(), threading.Event()
+
+    def run(self) -> None:
+        use_store(Card())
+        caffe.set_precision(self._precision)
+        with mode.gpu_arithmetic():
+            self._begun.set()
+            self._told.wait(10)
+
+    def __enter__(self) -> None:
+        self.start()
+        assert self._begun.wait(10)
+
+    def __exit__(self, *error: object) -> None:
+        self._told.set()
+        self.join()
+
+
+@pytest.mark.usefixtures("gpu_mode")
+@pytest.mark.parametrize("other", ["float32", "tf32"])
+def test_threads_that_compute_at_once_round_no_others_factors(other: str) -> None:
+    program = roundings()
+    thread = Computing(other)
+    with mode.gpu_arithmetic():
+        with thread:
+            assert roundings() == {"ieee"}
+        # The other one has come and gone meanwhile, and the one below comes to go later.
+        assert roundings() == {"ieee"}
+        thread = Computing(other)
+        thread.__enter__()
+    try:
+        assert roundings() == {"ieee" if other == "float32" else "tf32"}
+    finally:
+        thread.__exit__()
+    assert roundings() == program

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from .devices import check_process, usable_device
 from .errors import ArgumentError, CaffeError, CaffeWarning, require
 from .guarded import guarded
 from .pytorch import torch
+from .tf32 import rounding
 
 if TYPE_CHECKING:
     from .memory.stores import Store
@@ -188,36 +190,48 @@ def allows_tf32() -> bool:
 
 @contextmanager
 def gpu_arithmetic() -> Iterator[None]:
-    """Let an NVIDIA GPU's float32 be float32, or TF32 where that was chosen.
+    """Let an NVIDIA GPU's float32 be float32, or TF32 where this thread has chosen that.
 
-    PyTorch's own default lets convolutions round to TF32, which is not Caffe's arithmetic. What the
-    program has set beside that (deterministic kernels, their choice by trying) stays. PyTorch has
-    one setting for all threads.
+    What the program has set beside that (deterministic kernels, their choice by trying) stays.
     """
     if _state.store is None or _state.store.device.type != "cuda":
         yield
         return
-    library = torch.backends.cudnn
-    # PyTorch's older names set less than they say where a program has used the newer ones, and
-    # cannot be read where cuDNN's two differ.
-    newer = [getattr(library, name) for name in ("conv", "rnn") if hasattr(library, name)]
-    with ExitStack() as stack:
-        for one in (torch.backends.cuda.matmul, *(newer or [library])):
-            stack.enter_context(_rounding(one))
+    with rounding.allowed(allows_tf32()):
         yield
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """In what, where and by what a thread's nets compute."""
+
+    store: Store | None
+    precision: str
+    engine: str
+
+
+def chosen() -> Chosen:
+    """Return what the calling thread has chosen."""
+    return Chosen(_state.store, _state.precision, _state.engine)
 
 
 @contextmanager
-def _rounding(library: Any) -> Iterator[None]:
-    """Let a library of PyTorch's round factors to TF32 or not, as was chosen."""
-    is_new = hasattr(library, "fp32_precision")
-    name = "fp32_precision" if is_new else "allow_tf32"
-    before = getattr(library, name)
-    setattr(library, name, ("tf32" if allows_tf32() else "ieee") if is_new else allows_tf32())
+def computing_as(then: Chosen) -> Iterator[None]:
+    """Compute, inside, as a thread (this one, or another) once had chosen.
+
+    For what is computed later than it was to be, when somebody asks for it.
+    """
+    before = chosen()
+    _choose(then)
     try:
-        yield
+        with gpu_arithmetic():
+            yield
     finally:
-        setattr(library, name, before)
+        _choose(before)
+
+
+def _choose(what: Chosen) -> None:
+    _state.store, _state.precision, _state.engine = what.store, what.precision, what.engine
 
 
 @guarded

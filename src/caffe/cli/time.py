@@ -268,11 +268,11 @@ def _median(values: Sequence[float]) -> float:
 
 def _run_layers(net: Net, layers: Sequence[LayerTime], backward: bool) -> None:
     """Run the layers once, and note how long each one took."""
-    from ..mode import current_store
+    from ..mode import current_store, gpu_arithmetic
     from ..pytorch import torch
 
     store, steps = current_store(), net.inside.steps
-    with torch.no_grad():
+    with gpu_arithmetic(), torch.no_grad():
         for step, layer in zip(steps, layers, strict=True):
             layer.forwards.append(_milliseconds(step.forward, store))
         if backward:

@@ -150,7 +150,7 @@ class Regained:
     def __init__(
         self, steps: Sequence[Step], store: Store | None, passes: Callable[[Sequence[Step]], Passes]
     ) -> None:
-        self._store, self._passes = store, passes
+        self._store, self._passes, self._chosen = store, passes, mode.chosen()
         self._lock = threading.RLock()
         self._shapes: dict[int, Shape] = {}
         self._tops: dict[int, _Given] = {}
@@ -230,7 +230,7 @@ class Regained:
             own.tops = RawBlobVec(blobs[key] for key in tops)
             steps.append(own)
         passes = self._passes(steps)
-        with mode.gpu_arithmetic(), torch.no_grad():
+        with mode.computing_as(self._chosen), torch.no_grad():
             passes.forward(self._store)
             # Not before: some tops have their bottoms' diffs only from now on.
             for key, values in self._top_diffs.items():

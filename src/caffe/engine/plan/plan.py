@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from ... import mode
 from ...errors import CaffeError
 from ...layers.asking import are_finite
 from ...memory.allocation import FreedMemory, give_back_freed_memory, returning_memory
@@ -54,7 +55,7 @@ class Plan:
     """
 
     def __init__(self, steps: Sequence[Step], read_elsewhere: set[int], settings: Settings) -> None:
-        self._settings = settings
+        self._settings, self._chosen = settings, mode.chosen()
         self._store = settings.store
         # One thread may run the net while another looks at its blobs, or saves it.
         self._lock = threading.RLock()
@@ -427,7 +428,8 @@ class Plan:
 
     def _compute(self, key: int) -> Tensor:
         """Compute a memory's values again, from the inputs as they were at the last run."""
-        with self._lock:
+        # Whoever looks may have chosen something else since, or be another thread.
+        with mode.computing_as(self._chosen), self._lock:
             return self._computed(key)
 
     def _computed(self, key: int) -> Tensor:
