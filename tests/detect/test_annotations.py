@@ -56,7 +56,7 @@ def test_voc_has_a_file_for_each_picture_and_counts_from_one(tmp_path: Path) -> 
     assert root.findtext("size/width") == "100"
     things = root.findall("object")
     assert [thing.findtext("name") for thing in things] == ["blue & green", "red"]
-    corners = [[int(c.text or "") for c in thing.find("bndbox") or ()] for thing in things]
+    corners = [[int(c.text or "") for c in thing.findall("bndbox/*")] for thing in things]
     assert corners == [[11, 6, 30, 25], [1, 1, 100, 50]]
 
 

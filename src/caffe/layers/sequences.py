@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from .. import mode
 from ..errors import CaffeError, NetError, ShapeError
 from ..memory.blob import Shape
 from ..proto.caffe_pb2 import (
@@ -24,6 +25,12 @@ from .recurrent import lstm_unit
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def _place() -> torch.device:
+    """Where a layer that has no bottom computes."""
+    store = mode.current_store()
+    return torch.device("cpu") if store is None else store.device
 
 
 @register("ContinuationIndicator")
@@ -53,7 +60,7 @@ class ContinuationIndicator(Layer[ContinuationIndicatorParameter]):
         return [(self.param.time_step, count)]
 
     def forward(self, *xs: Tensor) -> Tensor:
-        like = xs[0] if xs else torch.zeros((), dtype=torch.float32)
+        like = xs[0] if xs else torch.zeros((), dtype=torch.float32, device=_place())
         top = like.new_ones(self.top_shapes(*(tuple(x.shape) for x in xs))[0])
         top[0] = 0
         return top

@@ -113,10 +113,18 @@ def rounded(x: Tensor) -> Tensor:
     return whole + x.sign() * ((x - whole).abs() >= 0.5)
 
 
+def divided(x: Tensor, by: float) -> Tensor:
+    """Return the quotients as C has them, from which places are counted.
+
+    By a number of Python's a GPU would multiply with its reciprocal, which differs in the last bit.
+    """
+    return x / torch.full_like(x, by)
+
+
 def bin_edges(start: Tensor, length: Tensor, bins: int, size: int) -> tuple[Tensor, Tensor]:
     """Return where bins begin and end, whole places within 0..size, each (R, bins)."""
     number = torch.arange(bins, dtype=start.dtype, device=start.device)
-    step = (length / bins)[:, None]
+    step = divided(length, bins)[:, None]
     low = (number * step).floor() + start[:, None]
     high = ((number + 1) * step).ceil() + start[:, None]
     return low.clamp(0, size).long(), high.clamp(0, size).long()
@@ -160,7 +168,7 @@ class ROIPooling(Grid[ROIPoolingParameter]):
         pad = (corners[:, 2:] - corners[:, :2] + 1) * self.param.pad_ratio
         start = rounded((corners[:, :2] - pad) * scale).clamp(min=0)
         # The original holds the end within the picture's pixels, though it is a place.
-        last = rounded(corners.new_tensor([width, height]) / scale) - 1
+        last = rounded(divided(corners.new_tensor([width, height]), scale)) - 1
         return torch.cat([start, torch.minimum(rounded((corners[:, 2:] + pad) * scale), last)], 1)
 
 
@@ -248,7 +256,7 @@ class PSROIPooling(OfRegions[PSROIPoolingParameter]):
         """Where bins that need not begin at whole places begin and end, each (R, bins)."""
         bins = self.param.group_size
         number = torch.arange(bins, dtype=start.dtype, device=start.device)
-        step = (length / bins)[:, None]
+        step = divided(length, bins)[:, None]
         low = (number * step + start[:, None]).floor().clamp(0, size).long()
         high = ((number + 1) * step + start[:, None]).ceil().clamp(0, size).long()
         return low, torch.maximum(low, high)
