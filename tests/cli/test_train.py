@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 
 import caffe
+from caffe import devices
+from caffe.cli.train import _in_processes
 from caffe.proto.caffe_pb2 import Datum
+from caffe.solver import communication
 from tests.helpers.command import caffe_command
 from tests.helpers.digits import lay_digits, save_weights
 from tests.helpers.logs import assert_same_log, lines
@@ -160,8 +163,6 @@ def test_level_and_stages_choose_layers(solver: Path) -> None:
 def test_a_gpu_that_the_text_asks_for_may_be_missing(
     solver: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from caffe import devices
-
     monkeypatch.setattr(devices, "device_facts", lambda: devices.DeviceFacts("2.9", None))
     solver.write_text(solver.read_text() + " solver_mode: GPU")
     result = run("-solver", solver)
@@ -174,6 +175,32 @@ def test_a_gpu_that_the_text_asks_for_may_be_missing(
     result = run("-solver", solver, "-gpu", "0,1")
     assert result.exit_code == 1
     assert "GPU mode is not possible" in result.stderr
+
+
+@pytest.mark.parametrize(("gpu", "expected"), [("all", [0, 1, 2]), ("2,0", [2, 0, 2])])
+def test_each_process_of_torchrun_takes_a_gpu_of_its_own(
+    gpu: str, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cards = (devices.Card("H200", 0, "sm_90"),) * 3
+    facts = devices.DeviceFacts("2.11", "cuda", ("sm_90",), cards)
+    monkeypatch.setattr(devices, "device_facts", lambda: facts)
+    # There are no others that it could join.
+    monkeypatch.setattr(communication, "join", lambda: True)
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    taken = []
+    try:
+        for rank in range(3):
+            monkeypatch.setenv("LOCAL_RANK", str(rank))
+            number, _ = _in_processes(gpu, None)
+            store = caffe.mode.current_store()
+            assert store is not None
+            assert store.device.index == number
+            taken.append(number)
+    finally:
+        monkeypatch.undo()
+        caffe.mode._state.device = 0
+        caffe.set_mode_cpu()
+    assert taken == expected
 
 
 def test_iterations_mean_nothing_as_in_the_original(solver: Path) -> None:

@@ -6,13 +6,16 @@ import os
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch.distributed as dist
 
 import caffe
 from caffe.errors import ArgumentError
+from caffe.solver import communication
 from tests.solver.test_sidecar import hdf5_layer, image_layer, lmdb_layer
 
 NET = """
@@ -49,8 +52,8 @@ def write(layer: str, batch: int, steps: int = 6, more: str = "") -> str:
     return path
 
 
-def run_both(solver: str, out: str, *more: str) -> list[list[np.ndarray]]:
-    """Train in two processes; return the parameters of each."""
+def start_both(code: str, *arguments: str) -> tuple[list[int], list[str]]:
+    """Run code in two processes; return how each ended, and what it said."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -58,7 +61,7 @@ def run_both(solver: str, out: str, *more: str) -> list[list[np.ndarray]]:
     source = str(Path(caffe.__file__).parents[1])
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", WORKER, solver, out, *more],
+            [sys.executable, "-c", code, *arguments],
             env={**os.environ, **common, "RANK": str(rank), "PYTHONPATH": source},
             stderr=subprocess.PIPE,
             text=True,
@@ -66,7 +69,13 @@ def run_both(solver: str, out: str, *more: str) -> list[list[np.ndarray]]:
         for rank in (0, 1)
     ]
     errors = [process.communicate(timeout=120)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], errors
+    return [process.returncode for process in processes], errors
+
+
+def run_both(solver: str, out: str, *more: str) -> list[list[np.ndarray]]:
+    """Train in two processes; return the parameters of each."""
+    states, errors = start_both(WORKER, solver, out, *more)
+    assert states == [0, 0], errors
     found = []
     for rank in (0, 1):
         with np.load(f"{out}{rank}.npz") as stored:
@@ -135,3 +144,55 @@ def test_nccl_takes_a_solver_and_makes_addresses() -> None:
     assert uid.startswith(b"tcp://127.0.0.1:")
     with pytest.raises(ArgumentError, match="a solver is needed"):
         caffe.NCCL(None, uid)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "expected"),
+    [
+        (["a", "b", "a", "c"], [[0, 2], [], [0, 2], []]),
+        (["a", "b"], [[], []]),
+        (["a", "a"], [[0, 1], [0, 1]]),
+        (["", ""], [[], []]),
+    ],
+    ids=["two of four", "each its own", "both one", "nobody knows"],
+)
+def test_solvers_find_out_whether_another_has_their_gpu(
+    gpus: list[str], expected: list[list[int]]
+) -> None:
+    met = dist.HashStore()
+    with ThreadPoolExecutor(len(gpus)) as pool:
+        tasks = [
+            pool.submit(communication._with, met, rank, len(gpus), gpu)
+            for rank, gpu in enumerate(gpus)
+        ]
+    assert [task.result() for task in tasks] == expected
+
+
+ONE_ENDS = """
+import os, sys
+import caffe
+from caffe.solver import communication
+communication.join()
+if caffe.solver_rank():
+    os._exit(0)
+solver = caffe.SGDSolver(sys.argv[1])
+together = communication.Together(solver)
+exchange = {"bcast": together.bcast, "gradients": together.on_gradients_ready,
+            "agreed": lambda: communication.agreed(1), "mean": lambda: communication.mean_of(1.0)}
+try:
+    while True:
+        exchange[sys.argv[2]]()
+except caffe.CaffeError as error:
+    sys.exit(str(error))
+"""
+
+
+@pytest.mark.parametrize("exchange", ["bcast", "gradients", "agreed", "mean"])
+def test_who_is_left_alone_says_so(
+    exchange: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    states, (said, _) = start_both(ONE_ENDS, write(hdf5_layer(), 3), exchange)
+    assert states == [1, 0]
+    assert "solver 0 of 2 cannot go on without the others: one of them has ended" in said
+    assert "Traceback" not in said

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from .. import mode, parallel
 from ..errors import ArgumentError, CaffeError
@@ -36,9 +38,15 @@ class Together:
         self._solver = solver
 
     def bcast(self) -> None:
-        """Let all solvers have the first one's parameters."""
+        """Let all solvers have the first one's parameters.
+
+        Raises
+        ------
+        CaffeError
+            Not all of them are there any more.
+        """
         store = mode.current_store()
-        with torch.no_grad():
+        with torch.no_grad(), _exchanging():
             for entry in self._solver.net.inside.parameters.learnable:
                 dist.broadcast(entry.blob.mutable_data(store), 0)
 
@@ -46,7 +54,7 @@ class Together:
         """Do nothing; the original waits here."""
 
     def on_gradients_ready(self) -> None:
-        """Let the gradients be the mean of all solvers'."""
+        """Let the gradients be the mean of all solvers'; raises as `bcast` does."""
         store = mode.current_store()
         learnable = self._solver.net.inside.parameters.learnable
         diffs = [entry.blob.mutable_diff(store) for entry in learnable]
@@ -54,7 +62,8 @@ class Together:
             return
         # One message, not one for each parameter.
         whole = torch.cat([diff.reshape(-1) for diff in diffs])
-        dist.all_reduce(whole)
+        with _exchanging():
+            dist.all_reduce(whole)
         whole.div_(dist.get_world_size())
         for diff, mean in zip(diffs, whole.split([d.numel() for d in diffs]), strict=True):
             diff.copy_(mean.view(diff.shape))
@@ -77,7 +86,7 @@ class NCCL(Together):
     Raises
     ------
     CaffeError
-        The others cannot be reached.
+        The others cannot be reached, or another has the same GPU.
     """
 
     def __init__(self, solver: Solver, uid: bytes | str) -> None:
@@ -107,7 +116,7 @@ def join() -> bool:
     Raises
     ------
     CaffeError
-        They cannot be reached.
+        They cannot be reached, or another has the same GPU.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count < 2:
@@ -119,7 +128,8 @@ def join() -> bool:
     if not dist.is_initialized():
         _begin("env://", rank, count)
     seed = torch.randint(2**62, (1,)).to(_device())
-    dist.broadcast(seed, 0)
+    with _exchanging():
+        dist.broadcast(seed, 0)
     parallel.set_order_seed(int(seed))
     return True
 
@@ -131,13 +141,61 @@ def leave() -> None:
 
 
 def _begin(address: str, rank: int, count: int) -> None:
-    on_gpu = mode.current_store() is not None and dist.is_nccl_available()
+    store = mode.current_store()
+    on_gpu = store is not None and dist.is_nccl_available()
     backend = "nccl" if on_gpu else "gloo"
     try:
-        dist.init_process_group(backend, init_method=address, rank=rank, world_size=count)
+        from torch.distributed.rendezvous import rendezvous
+
+        met, _, _ = next(rendezvous(address, rank, count))
+        others = [] if store is None or not on_gpu else _with(met, rank, count, _gpu(store.device))
+        if not others:
+            dist.init_process_group(backend, store=met, rank=rank, world_size=count)
     except (RuntimeError, ValueError, OSError) as error:
         raise CaffeError(
             f"solver {rank} of {count} cannot reach the others at {address} by {backend}: {error}"
+        ) from error
+    if others:
+        raise CaffeError(
+            f"solvers {' and '.join(map(str, others))} have one GPU, and each needs its own: start "
+            "no more of them on a machine than it has GPUs, and let each take its own, as with "
+            "-gpu all or -gpu 0,1"
+        )
+
+
+def _gpu(device: torch.device) -> str:
+    """What tells a GPU from all others, whatever number a process knows it by; empty if unknown."""
+    return str(getattr(torch.cuda.get_device_properties(device), "uuid", ""))
+
+
+def _with(met: Any, rank: int, count: int, gpu: str) -> list[int]:
+    """Return the solvers that have one GPU, this one among them; none where each has its own.
+
+    NCCL refuses that too, but only when something is sent, and by a text about itself.
+    """
+    met.set(f"gpu {rank}", gpu)
+    gpus = [met.get(f"gpu {other}").decode() for other in range(count)]
+    met.set(f"has read {rank}", "")
+    if rank == 0:
+        # The others read from this process.
+        met.wait([f"has read {other}" for other in range(count)])
+    shared = [other for other in range(count) if gpus[other] == gpu != ""]
+    return shared if len(shared) > 1 else []
+
+
+@contextmanager
+def _exchanging() -> Iterator[None]:
+    """Say, where numbers cannot be sent, what that means for people."""
+    try:
+        yield
+    except CaffeError:
+        raise
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        said = ": ".join(dict.fromkeys([*lines[:1], *lines[-1:]]))
+        raise CaffeError(
+            f"solver {dist.get_rank()} of {dist.get_world_size()} cannot go on without the others: "
+            f"one of them has ended, or {dist.get_backend()} cannot send between them ({said})"
         ) from error
 
 
@@ -159,7 +217,8 @@ def agreed(asked: int) -> int:
     if not _together():
         return asked
     most = torch.tensor([asked], device=_device())
-    dist.all_reduce(most, dist.ReduceOp.MAX)
+    with _exchanging():
+        dist.all_reduce(most, dist.ReduceOp.MAX)
     return int(most)
 
 
@@ -168,5 +227,6 @@ def mean_of(value: float) -> float:
     if not _together():
         return value
     whole = torch.tensor([value], dtype=torch.float64, device=_device())
-    dist.all_reduce(whole)
+    with _exchanging():
+        dist.all_reduce(whole)
     return float(whole) / dist.get_world_size()
