@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from caffe import mode
-from caffe.memory.stores import Recording, Store
+from caffe.memory.stores import Recording, Store, seconds_by_clock
 
 
 class CountingStore:
@@ -33,6 +33,9 @@ class CountingStore:
 
     def wait(self) -> None:
         """Nothing is under way."""
+
+    def seconds(self, function: Callable[[], object], times: int) -> float:
+        return seconds_by_clock(self, function, times)
 
     def record(self, function: Callable[[], Sequence[torch.Tensor]]) -> Recording:
         results = function()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,10 @@ from ..pytorch import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+LEAD = 2_000_000
+"""For how many of its cycles a GPU waits, about a millisecond, before its work is timed."""
 
 
 class Store(Protocol):
@@ -35,6 +40,10 @@ class Store(Protocol):
 
     def wait(self) -> None:
         """Wait until this store has computed all that it was given."""
+        ...
+
+    def seconds(self, function: Callable[[], object], times: int) -> float:
+        """Return how long the store's own work takes of a function that is called so often."""
         ...
 
     def record(self, function: Callable[[], Sequence[Tensor]]) -> Recording | None:
@@ -94,6 +103,20 @@ class DeviceStore:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
+    def seconds(self, function: Callable[[], object], times: int) -> float:
+        if self.device.type != "cuda":
+            return seconds_by_clock(self, function, times)
+        with torch.cuda.device(self.device):
+            begun, ended = (torch.cuda.Event(enable_timing=True) for _ in "12")
+            # While it waits this thread gives it all the work, so that no launch is waited for.
+            torch.cuda._sleep(LEAD)  # noqa: SLF001
+            begun.record()
+            for _ in range(times):
+                function()
+            ended.record()
+            ended.synchronize()
+            return float(begun.elapsed_time(ended)) / 1000 / times
+
     def record(self, function: Callable[[], Sequence[Tensor]]) -> Recording | None:
         if self.device.type != "cuda":
             return None
@@ -112,6 +135,16 @@ class DeviceStore:
             # Recording computes nothing.
             graph.replay()
         return Recording(results, graph.replay)
+
+
+def seconds_by_clock(store: Store, function: Callable[[], object], times: int) -> float:
+    """Return the seconds of a call, of so many that follow each other, with their launches."""
+    store.wait()
+    began = time.perf_counter()
+    for _ in range(times):
+        function()
+    store.wait()
+    return (time.perf_counter() - began) / times
 
 
 @contextmanager

@@ -11,14 +11,14 @@ from ...layers.asking import are_finite
 from ...layers.convolution import Convolution, ConvolutionDepthwise, PaddedConvolution
 from ...layers.layer import Activation
 from ...memory.blob import Shape
-from ...pytorch import F, torch
+from ...pytorch import torch
 from ..steps import Step
 from . import trial
 from .builder import Builder
 from .fused import RELU, Fused
-from .one_call import one_call
 from .operation import Values, activate, operation
 from .settings import Settings
+from .unpacked import Unpacked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +37,12 @@ class ConvolutionOperation(Fused):
             pad, _, _, group = self._geometry()
             shapes = [step.layer.blobs[0].shape, self.read_shapes[0], pad, group]
             self._trial = trial.Trial(self._winograd, shapes)
-        self._one_call = one_call(settings)
+        self._unpacked = Unpacked(
+            self._kernels_geometry(),
+            self._activation,
+            settings,
+            (step.layer.blobs[0].shape, self.read_shapes[0]),
+        )
 
     def _may_try(self, step: Step, settings: Settings) -> bool:
         """Whether Winograd's algorithm knows such a convolution, and might spare time."""
@@ -57,7 +62,7 @@ class ConvolutionOperation(Fused):
 
     @property
     def found_out(self) -> str:
-        return next((one.said for one in (self._trial, self._one_call) if one is not None), "")
+        return self._trial.said if self._trial is not None else self._unpacked.said
 
     def _winograd(self) -> winograd.Winograd:
         pad, _, _, group = self._geometry()
@@ -91,17 +96,19 @@ class ConvolutionOperation(Fused):
         self._bias = bias.to(self._dtype)
         self.has_odd_params = self._store is None and not (are_finite(weight) and are_finite(bias))
         weight = weight.to(self._dtype).contiguous(memory_format=self._layout)
-        self._weight = (
-            onednn.packed_weights()(weight, *self._geometry(), self.read_shapes[0])
-            if self._is_packed
-            else weight
-        )
+        if not self._is_packed:
+            self._unpacked.pack(weight, self._bias)
+            return
+        self._weight = onednn.packed_weights()(weight, *self._geometry(), self.read_shapes[0])
         self._arguments = (*self._geometry(), self._attr, self._scalars, "")
         self._plain_arguments: tuple[Any, ...] = (*self._geometry(), "none", [], "")
 
     def release(self) -> None:
         if self._trial is not None:
             self._trial.forget()
+        if not self._is_packed:
+            self._unpacked.release()
+            return
         del self._weight, self._bias
 
     def _geometry(self) -> tuple[Shape, Shape, Shape, int]:
@@ -113,7 +120,7 @@ class ConvolutionOperation(Fused):
         pad, stride, dilation, group = self._geometry()
         x, other = x.to(self._dtype), other.to(self._dtype)
         if not self._is_packed:
-            return self._added_apart(x, other, attr)
+            return self._unpacked.add(x, other, Activation() if attr is None else RELU)
         kernels = torch.ops.mkldnn
         arguments = (self._weight, self._bias, pad, stride, dilation, group)
         fused = None if self.keeps_nan else attr
@@ -128,24 +135,7 @@ class ConvolutionOperation(Fused):
     @property
     def can_add(self) -> bool:
         """Whether nothing comes between the convolution and a sum."""
-        return self._attr == "none" and (self._is_packed or self._one_call is not None)
-
-    def _added_apart(self, x: Tensor, other: Tensor, attr: str | None) -> Tensor:
-        """The same on a GPU: by one call, if that is quicker."""
-        other = other.contiguous(memory_format=self._layout)
-
-        def apart(x: Tensor) -> Tensor:
-            y = self._plainly(x).add_(other)
-            return y if attr is None else y.relu_()
-
-        def at_once(x: Tensor) -> Tensor:
-            return torch.cudnn_convolution_add_relu(
-                x, self._weight, other, 1.0, self._bias, *self._kernels_geometry()
-            )
-
-        if attr is None or self._one_call is None:
-            return apart(x)
-        return self._one_call.run(x, apart, at_once)
+        return self._attr == "none" and (self._is_packed or self._unpacked.has_ways)
 
     def run(self, values: Values) -> None:
         x = self.bottom(values, self._dtype)
@@ -159,25 +149,7 @@ class ConvolutionOperation(Fused):
                 self._directly(x) if tried is None else tried.run(x, self._directly)
             )
         else:
-            values[self.writes[0]] = self._unpacked(x)
-
-    def _unpacked(self, x: Tensor) -> Tensor:
-        """By weights as they are: on a GPU as one call with the activation, if that is quicker."""
-
-        def apart(x: Tensor) -> Tensor:
-            return self._activate(self._plainly(x))
-
-        def at_once(x: Tensor) -> Tensor:
-            return torch.cudnn_convolution_relu(
-                x, self._weight, self._bias, *self._kernels_geometry()
-            )
-
-        if self._one_call is None or self._activation != RELU:
-            return apart(x)
-        return self._one_call.run(x, apart, at_once)
-
-    def _plainly(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self._weight, self._bias, *self._kernels_geometry())
+            values[self.writes[0]] = self._unpacked.run(x)
 
     def _kernels_geometry(self) -> tuple[Shape, Shape, Shape, int]:
         """The geometry in the order in which convolutions that are not packed take it."""

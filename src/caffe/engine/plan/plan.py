@@ -221,8 +221,10 @@ class Plan:
         """Run a stretch by what is to run it now; return what did, None where it was PyTorch."""
         compiled = choice.ready
         if compiled is not None:
-            needs_torch = choice.chosen is not None and choice.chosen.needs_torch
-            inputs = self._inputs_of(stretch, needs_torch, sources, values)
+            if choice.chosen is not None and choice.chosen.needs_torch:
+                self._refresh(stretch.numbers)
+            # It takes what there is into its own layout and precision.
+            inputs = self._inputs_of(stretch, False, sources, values)
             if self._run_as_one(stretch, compiled, inputs, finals, values):
                 return compiled
         self._run_one_by_one(stretch, sources, values)

@@ -1,4 +1,4 @@
-"""One call of cuDNN for several: tried once, and left where it is wrong or slow."""
+"""Ways of a GPU to compute a convolution: tried once, and left where they are wrong or slow."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from torch.nn import functional as F
 
 import caffe
-from caffe.engine.plan import one_call
-from caffe.engine.plan.one_call import OneCall
+from caffe.engine.plan import ways
+from caffe.engine.plan.ways import Ways
 from tests.helpers.plans import plan_of
 from tests.helpers.second_store import CountingStore, use_store
 
@@ -50,14 +50,33 @@ def test_it_is_used_where_it_is_right_and_quicker(
     def noted(name: str, way: Way) -> Way:
         return lambda x: (ran.append(name), way(x))[1]
 
-    tried = OneCall(CountingStore())
+    tried = Ways(CountingStore())
     for _ in range(2):
-        found = tried.run(X, noted("apart", apart), noted("at once", at_once))
+        others = {"as one call of cuDNN": noted("at once", at_once)}
+        found = tried.run(X, noted("apart", apart), others)
         assert torch.equal(found, X.relu())
         trial, ran[:] = ran[:], []
     # The first run tries, the second one knows.
     assert trial == ["at once" if is_chosen else "apart"]
     assert said in tried.said
+
+
+def test_of_several_the_quickest_is_taken_and_those_of_its_kind_know_it() -> None:
+    others = {"one": slowly(torch.relu), "two": torch.relu, "three": refused}
+    first = Ways(CountingStore(), "a kind")
+    assert torch.equal(first.run(X, slowly(slowly(torch.relu)), others), X.relu())
+    assert first.said.startswith("two: ")
+    again = Ways(CountingStore(), "a kind")
+
+    def not_tried(x: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("it was tried")
+
+    unasked = {"one": not_tried, "two": torch.relu, "three": not_tried}
+    assert torch.equal(again.run(X, not_tried, unasked), X.relu())
+    assert again.said == first.said
+    # Of others than these nothing is known.
+    with pytest.raises(AssertionError, match="it was tried"):
+        Ways(CountingStore(), "a kind").run(X, not_tried, {"two": torch.relu})
 
 
 NET = """
@@ -92,8 +111,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     monkeypatch.setattr(torch, "cudnn_convolution_relu", relu, raising=False)
     monkeypatch.setattr(torch, "cudnn_convolution_add_relu", add_relu, raising=False)
-    monkeypatch.setattr(one_call, "knows_one_call", lambda store: True)
-    monkeypatch.setattr(one_call, "WORTH", float("inf"))
+    monkeypatch.setattr(ways, "has_ways", lambda store: True)
+    monkeypatch.setattr(ways, "WORTH", float("inf"))
     use_store(CountingStore())
     yield made
     caffe.set_mode_cpu()
@@ -127,3 +146,31 @@ def test_a_training_does_not_try(calls: list[str]) -> None:
     net = caffe.Net(NET, caffe.TRAIN)
     net.forward(data=PICTURES[0])
     assert calls == []
+
+
+def test_few_channels_are_widened_where_cudnn_is_quicker_by_that(calls: list[str]) -> None:
+    text = NET.replace("dim: [2, 4,", "dim: [2, 2,")
+    wide = []
+
+    def relu(x, weight, bias, *geometry):  # type: ignore[no-untyped-def]
+        wide.append(x.shape[1])
+        # As if it knew multiples of eight alone.
+        time.sleep(0 if x.shape[1] % 8 == 0 else 0.01)
+        return F.conv2d(x, weight, bias, *geometry).relu_()
+
+    torch.cudnn_convolution_relu = relu
+    pictures = PICTURES[0][:, :2]
+    text = text.replace("kernel_size: 3 pad: 1 group: 2", "kernel_size: 3 pad: 1")
+    caffe.set_random_seed(2)
+    net = caffe.Net(text, caffe.TEST)
+    caffe.set_engine("layerwise")
+    net.forward(data=pictures)
+    expected = net.blobs["conv"].data.copy()
+    caffe.set_engine("auto")
+    for _ in range(3):
+        net.forward(data=pictures)
+    assert set(wide) == {2, 4, 8}
+    assert wide[-1] == 8
+    np.testing.assert_allclose(net.blobs["conv"].data, expected, atol=1e-5)
+    said = dict(zip(net._layer_names, net.explain(), strict=True))
+    assert "with 8 channels, as one call of cuDNN: " in said["conv"]
