@@ -1,4 +1,4 @@
-"""What Recaffe does on a GPU in one go, beside what it replaces: LRN, convolutions, pictures.
+"""What Recaffe does on a GPU in one go, beside what it replaces, and how long each takes.
 
 `gpu.py` beside it runs this. Where a card's own way is missing (no Triton, no cuDNN), it says so.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,10 @@ from report import Times
 from torch.nn import functional as F
 
 import caffe
-from caffe.gpu import normalizing
+from caffe.gpu import max_pooling, normalizing
 from caffe.io.recipe import PictureRecipe
 from caffe.layers.lrn import LRN
+from caffe.layers.pooling import lowest
 from caffe.memory.stores import DeviceStore
 from caffe.uploads import Sender
 
@@ -62,6 +64,7 @@ def figures(device: str, quick: bool) -> Iterator[dict[str, Any]]:
             place = Place(device, kind, layout)
             yield _figure(f"LRN, CaffeNet's first, batch {batch}, {place.name}", _lrn(place, batch))
             yield _figure(f"its gradient, {place.name}", _lrn_gradient(place, batch))
+            yield _figure(f"maximum pooling, 3 x 3 / 2, {place.name}", _max_pool(place, batch))
     place = Place(device, kinds[-1], torch.channels_last)
     yield _figure(f"3 x 3 convolution and ReLU, batch {batch}, {place.name}", _relu(place, batch))
     yield _figure(f"1 x 1 convolution, sum and ReLU, {place.name}", _sum(place, batch))
@@ -74,7 +77,7 @@ Ways = dict[str, Callable[[], Any]]
 def _lrn(place: Place, batch: int) -> Ways:
     layer, x = _norm(), place.tensor(batch, 96, 55, 55)
     return {
-        OURS: lambda: _known(x) and normalizing.forward(x, *layer.numbers),
+        OURS: lambda: _known(normalizing, x) and normalizing.forward(x, *layer.numbers),
         APART: lambda: layer.forward(x.detach().requires_grad_()).detach(),
     }
 
@@ -84,7 +87,7 @@ def _lrn_gradient(place: Place, batch: int) -> Ways:
     # Float32's own tensor is one of these too, and the kernel refuses what needs a gradient.
     wide = x.float().clone().requires_grad_(), diff.float()
     return {
-        OURS: lambda: _known(x) and normalizing.backward(diff, x, *layer.numbers),
+        OURS: lambda: _known(normalizing, x) and normalizing.backward(diff, x, *layer.numbers),
         # What needs a gradient itself goes by PyTorch's operations.
         APART: lambda: _apart(layer, *wide).to(place.kind),
     }
@@ -100,8 +103,18 @@ def _norm() -> LRN:
     return caffe.Net(NORM, caffe.TEST).layer_dict["norm"]
 
 
-def _known(x: torch.Tensor) -> bool:
-    if not normalizing.takes(x):
+def _max_pool(place: Place, batch: int) -> Ways:
+    x = place.tensor(batch, 96, 55, 55)
+    least = lowest(x)
+    how = (3, 3), (2, 2), (0, 0)
+    return {
+        OURS: lambda: _known(max_pooling, x) and max_pooling.forward(x, *how, (27, 27), least),
+        APART: lambda: F.max_pool2d(torch.where(x > least, x, least), *how, ceil_mode=True),
+    }
+
+
+def _known(kernels: ModuleType, x: torch.Tensor) -> bool:
+    if not kernels.takes(x):
         raise RuntimeError("no GPU, or Triton does not work here")
     return True
 

@@ -22,7 +22,9 @@ module, name, types, constants, options = json.loads(sys.argv[1])
 kernel = jitted(getattr(importlib.import_module(module), name))
 kinds = ["constexpr" if name in constants else types.get(name, "i32") for name in kernel.arg_names]
 signature = dict(zip(kernel.arg_names, kinds))
-source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
+# PyTorch's tensors begin at such places.
+places = {(i,): [["tt.divisibility", 16]] for i, kind in enumerate(kinds) if kind[0] == "*"}
+source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=places)
 made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
 assert made.asm["cubin"]
 print(made.asm["ptx"])

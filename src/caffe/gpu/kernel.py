@@ -31,11 +31,15 @@ class Kernel:
     ----------
     function : Callable
         Its source, of which each name is its module's or `tl`.
+    unspecialized : tuple of str
+        Integers for whose values it is not compiled anew, which Triton does for 1 and for multiples
+        of 16.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], unspecialized: tuple[str, ...] = ()) -> None:
         assert isinstance(function, FunctionType)
         self.function = function
+        self.unspecialized = unspecialized
 
     # In other kernels' source.
     def __call__(self, *arguments: Any) -> Any:
@@ -68,7 +72,8 @@ def jitted(kernel: Kernel) -> Any:
         if isinstance(known.get(name), Kernel):
             known[name] = jitted(known[name])
     copied = FunctionType(function.__code__, known, function.__name__, function.__defaults__)
-    return triton.jit(functools.update_wrapper(copied, function))
+    names = list(kernel.unspecialized)
+    return triton.jit(functools.update_wrapper(copied, function), do_not_specialize=names)
 
 
 def takes(x: Tensor, trial: Trial) -> bool:

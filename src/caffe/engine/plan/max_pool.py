@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...compiled.llvm import width_for
 from ...compiled.max_pooling import MOST_PIXELS, MaxPooling
+from ...gpu import max_pooling
 from ...layers.layer import as_tensors
 from ...layers.pooling import MAX, Pooling, lowest
 from ...pytorch import torch
@@ -41,11 +42,7 @@ class MaxPoolOperation(Operation):
     def run(self, values: Values) -> None:
         x = self.bottom(values, values[self.reads[0]].dtype)
         if self._store is not None:
-            # To ask for the least value would make this thread wait for the GPU.
-            least = lowest(x)
-            values[self.writes[0]] = torch.max_pool2d(
-                torch.where(x > least, x, least), *self._arguments
-            )
+            values[self.writes[0]] = self._on_store(x)
             return
         if self._kernel is None and self._may_compile:
             self._compile()
@@ -53,6 +50,14 @@ class MaxPoolOperation(Operation):
             values[self.writes[0]] = self._kernel(x, *self.shapes[0][2:])
             return
         values[self.writes[0]] = self._by_operator(x)
+
+    def _on_store(self, x: Tensor) -> Tensor:
+        least, windows = lowest(x), self._windows
+        if max_pooling.takes(x):
+            size = self.shapes[0][2], self.shapes[0][3]
+            return max_pooling.forward(x, windows.kernel, windows.stride, windows.pad, size, least)
+        # To ask for the least value would make this thread wait for the GPU.
+        return torch.max_pool2d(torch.where(x > least, x, least), *self._arguments)
 
     def _suits_kernel(self, x: Tensor) -> bool:
         # A person's own layer gives what it likes.
