@@ -18,7 +18,7 @@ from report import Times
 from torch.nn import functional as F
 
 import caffe
-from caffe.gpu import max_pooling, normalizing
+from caffe.gpu import depthwise, max_pooling, normalizing
 from caffe.io.recipe import PictureRecipe
 from caffe.layers.lrn import LRN
 from caffe.layers.pooling import lowest
@@ -26,6 +26,7 @@ from caffe.memory.stores import DeviceStore
 from caffe.uploads import Sender
 
 OURS, APART = "one", "apart"
+MISSING = "no GPU, or Triton does not work here"
 TURNS, CALLS = 5, 20
 
 NORM = """
@@ -67,6 +68,9 @@ def figures(device: str, quick: bool) -> Iterator[dict[str, Any]]:
             yield _figure(f"maximum pooling, 3 x 3 / 2, {place.name}", _max_pool(place, batch))
     place = Place(device, kinds[-1], torch.channels_last)
     yield _figure(f"3 x 3 convolution and ReLU, batch {batch}, {place.name}", _relu(place, batch))
+    for size, stride in ((3, 1), (3, 2), (5, 1), (5, 2)):
+        what = f"{size} x {size} / {stride} of each of 144 channels, {place.name}"
+        yield _figure(what, _depthwise(place, batch, size, stride))
     yield _figure(f"1 x 1 convolution, sum and ReLU, {place.name}", _sum(place, batch))
     yield _figure(f"{batch} pictures of 500 x 375, sent and prepared", _pictures(device, batch))
 
@@ -115,7 +119,7 @@ def _max_pool(place: Place, batch: int) -> Ways:
 
 def _known(kernels: ModuleType, x: torch.Tensor) -> bool:
     if not kernels.takes(x):
-        raise RuntimeError("no GPU, or Triton does not work here")
+        raise RuntimeError(MISSING)
     return True
 
 
@@ -126,6 +130,19 @@ def _relu(place: Place, batch: int) -> Ways:
         OURS: lambda: torch.cudnn_convolution_relu(x, weight, bias, *how),
         APART: lambda: F.conv2d(x, weight, bias, *how).relu_(),
     }
+
+
+def _depthwise(place: Place, batch: int, size: int, stride: int) -> Ways:
+    x, weight = place.tensor(batch, 144, 28, 28), place.tensor(144, 1, size, size)
+    bias, turned = place.tensor(144), depthwise.turned(weight)
+    how = (stride, stride), (size // 2, size // 2), (1, 1)
+
+    def ours() -> torch.Tensor:
+        if not depthwise.takes(x, (size, size)):
+            raise RuntimeError(MISSING)
+        return depthwise.forward(x, turned, bias, *how, slope=0.0, most=6.0)
+
+    return {OURS: ours, APART: lambda: F.conv2d(x, weight, bias, *how, 144).clamp_(0, 6)}
 
 
 def _sum(place: Place, batch: int) -> Ways:

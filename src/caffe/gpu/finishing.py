@@ -77,13 +77,37 @@ def finish(
         most,
         is_first=is_first,
         has_other=other is not None,
-        has_slope=slope != 1,
-        is_relu=slope == 0,
-        has_bounds=least > -math.inf or most < math.inf,
+        **kinds(slope, least, most),
         high=high,
         wide=wide,
     )
     return y
+
+
+def kinds(slope: float, least: float, most: float) -> dict[str, bool]:
+    """What of an activation kernels are compiled for, which `activated` takes."""
+    has_bounds = least > -math.inf or most < math.inf
+    return {"is_relu": slope == 0, "has_slope": slope != 1, "has_bounds": has_bounds}
+
+
+# Triton's, see `caffe.gpu.kernel`.
+
+
+@Kernel
+def activated(
+    value: tl.tensor, slope: tl.tensor, least: tl.tensor, most: tl.tensor,
+    is_relu: tl.constexpr, has_slope: tl.constexpr, has_bounds: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
+    """min(max(value, least), most), negative parts by `slope` before."""
+    # What is no number stays.
+    if is_relu:
+        value = tl.maximum(value, 0.0, tl.PropagateNan.ALL)
+    elif has_slope:
+        value = tl.where(value < 0, slope * value, value)
+    if has_bounds:
+        value = tl.maximum(value, least, tl.PropagateNan.ALL)
+        value = tl.minimum(value, most, tl.PropagateNan.ALL)
+    return value
 
 
 @Kernel
@@ -107,12 +131,5 @@ def _finish(
     value += summand.to(tl.float32)
     if has_other:
         value += tl.load(other + at, mask=is_inside, other=0.0).to(tl.float32)
-    # Comparisons with what is no number are false: it stays.
-    if is_relu:
-        value = tl.where(value < 0, 0.0, value)
-    elif has_slope:
-        value = tl.where(value < 0, slope * value, value)
-    if has_bounds:
-        value = tl.where(value < least, least, value)
-        value = tl.where(value > most, most, value)
+    value = activated(value, slope, least, most, is_relu, has_slope, has_bounds)
     tl.store(y + at, value.to(y.dtype.element_ty), mask=is_inside)

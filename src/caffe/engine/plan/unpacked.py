@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ...gpu import finishing
+from ...gpu import depthwise, finishing
 from ...layers.layer import Activation
 from ...memory.blob import Shape
 from ...pytorch import F, torch
@@ -68,10 +68,11 @@ class Unpacked:
         """Take the parameters, with what follows folded in."""
         self._weight, self._bias = weight, bias
         self._widened: dict[int, Tensor] = {}
+        self._turned: Tensor | None = None
 
     def release(self) -> None:
         """Drop the parameters."""
-        del self._weight, self._bias, self._widened
+        del self._weight, self._bias, self._widened, self._turned
 
     def run(self, x: Tensor) -> Tensor:
         """Return the convolution of `x`, activated."""
@@ -97,6 +98,8 @@ class Unpacked:
             found["as one call of cuDNN"] = partial(self._at_once, other=other)
         if finishing.takes(x):
             found["finished in one pass"] = partial(self._finished, other=other, end=end)
+        if other is None and self._is_depthwise and depthwise.takes(x, self._weight.shape[2:]):
+            found["each channel by itself"] = partial(self._by_channels, end=end)
         if not self._may_widen(x):
             return found
         wide = {
@@ -105,6 +108,10 @@ class Unpacked:
             for name, way in found.items()
         }
         return found | wide
+
+    @property
+    def _is_depthwise(self) -> bool:
+        return len(self._weight) == self._geometry[3] and self._weight.shape[1] == 1
 
     def _may_widen(self, x: Tensor) -> bool:
         """Whether channels are few, and kernels of short numbers, or of TF32, are to be had."""
@@ -120,6 +127,14 @@ class Unpacked:
     def _finished(self, x: Tensor, other: Tensor | None, end: Activation) -> Tensor:
         y = F.conv2d(x, self._weight_for(x), None, *self._geometry)
         return finishing.finish(y, self._bias, other, end.slope, end.least, end.most)
+
+    def _by_channels(self, x: Tensor, end: Activation) -> Tensor:
+        if self._turned is None:
+            self._turned = depthwise.turned(self._weight)
+        geometry = self._geometry[:3]
+        return depthwise.forward(
+            x, self._turned, self._bias, *geometry, end.slope, end.least, end.most
+        )
 
     def _wide(self, multiple: int, way: Way, x: Tensor) -> Tensor:
         return way(_widened(x, multiple))
