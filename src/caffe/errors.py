@@ -231,15 +231,23 @@ def as_caffe_error(error: Exception, label: str = "", facts: str = "") -> CaffeE
         On what, to stand behind.
     """
     place = f"{label}: " if label else ""
+    behind = f" ({facts})" if facts else ""
     if isinstance(error, CaffeError):
         if place and not str(error).startswith("layer '"):
-            error.args = (f"{place}{error}", *error.args[1:])
+            # Whose memory did not suffice does not know for what.
+            more = behind if isinstance(error, OutOfMemoryError) else ""
+            error.args = (f"{place}{error}{more}", *error.args[1:])
         return error
     text = str(error).strip()
     text = text.splitlines()[0] if text else ""
-    behind = f" ({facts})" if facts else ""
     if is_out_of_memory(error):
-        what = f"out of memory ({text})" if text else "out of memory"
+        import traceback
+
+        # As long as somebody handles the error, it would hold what was computed until then.
+        traceback.clear_frames(error.__traceback__)
+        # PyTorch goes on for a paragraph about its allocator.
+        text, is_free, _ = text.partition(" is free")
+        what = f"out of memory ({text}{is_free})" if text else "out of memory"
         return OutOfMemoryError(f"{place}{what}; a smaller batch needs less{behind}")
     # By themselves the texts of others (a KeyError's, which is a key) may not say what is wrong.
     if type(error) is not RuntimeError:

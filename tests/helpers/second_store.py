@@ -19,6 +19,7 @@ class CountingStore:
         self.uploads = 0
         self.downloads = 0
         self.replays = 0
+        self.given_back = 0
 
     def upload(self, array: torch.Tensor) -> torch.Tensor:
         self.uploads += 1
@@ -36,6 +37,9 @@ class CountingStore:
 
     def seconds(self, function: Callable[[], object], times: int) -> float:
         return seconds_by_clock(self, function, times)
+
+    def give_back(self) -> None:
+        self.given_back += 1
 
     def record(self, function: Callable[[], Sequence[torch.Tensor]]) -> Recording:
         results = function()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,6 +29,12 @@ from .steps import Loss, Step, sum_of
 in_forked_child(compute_alone)
 
 _FORWARD = attrgetter("forward")
+
+WORTH_GIVING_BACK = 2**28
+"""From how many bytes on, by which a net of smaller blobs needs less, a GPU's are given back."""
+
+SELDOM = 10.0
+"""Not more often than once in so many seconds."""
 
 
 class Runner:
@@ -237,11 +244,13 @@ class _Planned:
         self._computing = [step for step in steps if not step.layer.on_blobs]
         self._losses = [step for step in steps if any(step.loss_weights)]
         self._shapes: list[Shape] | None = None
+        self._given_back_at = -SELDOM
         self.plan: Plan | None = None
 
     def forward(self, settings: Settings) -> Loss:
         for step in self._sources:
             step.forward(settings.store)
+        need_before = 0
         if self.plan is None or not self.plan.fits(self._blobs, settings):
             for step in self._steps:
                 step.follow()
@@ -250,14 +259,30 @@ class _Planned:
                 loss = sum_of(step.loss(settings.store) for step in self._sources)
                 return loss + layerwise.forward(self._computing, settings.store)
             # The old one's memory goes before the new one's comes.
-            self.plan = None
+            if self.plan is not None:
+                need_before, self.plan = self.plan.need, None
             read_elsewhere = {id(blob.memory) for blob in self._read_elsewhere}
             self.plan = Plan(self._steps, read_elsewhere, settings)
         self.plan.run()
+        if need_before and settings.store is not None:
+            self._give_back(need_before, settings.store)
         return sum_of(step.loss(settings.store) for step in self._losses)
 
     def backward(self, store: Store | None, regained: Regained | None) -> None:
         """Nothing that is planned has gradients."""
+
+    def _give_back(self, before: int, store: Store) -> None:
+        """Give back a store's memory after a run that needed less of it than those before.
+
+        Only from then on nothing depends on the older plan. Where shapes go up and down it is kept
+        for the next large ones most of the time: to have it again takes longer than a run.
+        """
+        assert self.plan is not None
+        now = time.monotonic()
+        is_much = before - self.plan.need >= WORTH_GIVING_BACK
+        if is_much and now - self._given_back_at >= SELDOM:
+            self._given_back_at = now
+            store.give_back()
 
     def _has_settled(self) -> bool:
         """Whether the blobs have the shapes that they had the last time this was asked."""

@@ -46,6 +46,10 @@ class Store(Protocol):
         """Return how long the store's own work takes of a function that is called so often."""
         ...
 
+    def give_back(self) -> None:
+        """Return to the system what was kept of this store for later, and nobody has now."""
+        ...
+
     def record(self, function: Callable[[], Sequence[Tensor]]) -> Recording | None:
         """Run `function` once so that it can be run again by one call; None if that is not known.
 
@@ -116,6 +120,10 @@ class DeviceStore:
             ended.record()
             ended.synchronize()
             return float(begun.elapsed_time(ended)) / 1000 / times
+
+    def give_back(self) -> None:
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).empty_cache()
 
     def record(self, function: Callable[[], Sequence[Tensor]]) -> Recording | None:
         if self.device.type != "cuda":

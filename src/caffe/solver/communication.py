@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import mode, parallel
 from ..errors import ArgumentError, CaffeError
+from ..guarded import memory_told
 from ..pytorch import dist, torch
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ class Together:
         if not diffs:
             return
         # One message, not one for each parameter.
-        whole = torch.cat([diff.reshape(-1) for diff in diffs])
+        with memory_told():
+            whole = torch.cat([diff.reshape(-1) for diff in diffs])
         with _exchanging():
             dist.all_reduce(whole)
         whole.div_(dist.get_world_size())

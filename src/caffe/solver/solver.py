@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from .. import mode, parallel
 from ..errors import ArgumentError, CaffeWarning
+from ..guarded import memory_told
 from ..logs import is_told, say
 from ..net.construction import NamingSource
 from ..net.net import Net, checked_net
@@ -308,7 +309,8 @@ class Solver:
         weight_decay = weight_decay_at(self.param, self.iter)
         if self._is_display_due():
             say("sgd_solver.cpp:112", f"Iteration {self.iter}, lr = {rate:g}")
-        self._update.apply(rate, weight_decay, self.iter + 1, mode.current_store())
+        with memory_told():
+            self._update.apply(rate, weight_decay, self.iter + 1, mode.current_store())
 
     def _next_rate(self) -> float:
         """Return the next step's rate; SGD's momentum goes with it."""

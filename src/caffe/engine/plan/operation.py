@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from ...errors import CaffeError, as_caffe_error
+from ...errors import CaffeError, as_caffe_error, is_out_of_memory
 from ...layers.asking import are_finite
 from ...layers.layer import Activation, Layer, as_tensors
 from ...layers.rules import Rules
@@ -155,6 +155,19 @@ class Operation:
         try:
             yield
         except Exception as error:
+            named = as_caffe_error(error, self.label, self.facts())
+            if named is error:
+                raise
+            raise named from error
+
+    @contextmanager
+    def memory_told(self) -> Iterator[None]:
+        """Say where memory does not suffice, and of nothing else."""
+        try:
+            yield
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
             named = as_caffe_error(error, self.label, self.facts())
             if named is error:
                 raise

@@ -12,10 +12,11 @@ import math
 import threading
 import weakref
 from collections.abc import Iterable, Sequence
+from traceback import clear_frames
 from typing import TYPE_CHECKING
 
 from ... import mode
-from ...errors import CaffeError
+from ...errors import CaffeError, OutOfMemoryError
 from ...layers.asking import are_finite
 from ...memory.allocation import FreedMemory, give_back_freed_memory, returning_memory
 from ...memory.blob import Blob, Layout
@@ -52,6 +53,11 @@ class Plan:
         In what, where and by what it is computed. "auto" tries what libraries are
         installed on the CPU, once shapes and weights have stayed the same for some runs, and keeps
         what is quickest.
+
+    Attributes
+    ----------
+    need : int
+        How many bytes the blobs have that it writes.
     """
 
     def __init__(self, steps: Sequence[Step], read_elsewhere: set[int], settings: Settings) -> None:
@@ -71,16 +77,15 @@ class Plan:
             self._operations, {id(blob.memory): blob for blob in blobs}, read_elsewhere
         )
         sizes = [4 * kept.count for kept in self._survey.written.values()]
-        on_cpu = settings.store is None
-        self._freed_memory = FreedMemory(sum(sizes), max(sizes, default=0) if on_cpu else 0)
+        self.need, largest = sum(sizes), max(sizes, default=0)
+        self._freed_memory = FreedMemory(self.need, largest if settings.store is None else 0)
         self._small = {key for key, kept in self._survey.written.items() if kept.is_small}
         self._snapshot: Values = {}
         self._is_whole = False
         self._has_odd_sources = False
         self._keeps_nan = False
-        self._makes_nan = not all(
-            part.layer.stays_finite for made in self._operations for part in made.parts
-        )
+        parts = (part for made in self._operations for part in made.parts)
+        self._makes_nan = not all(part.layer.stays_finite for part in parts)
         self._in_use: list[Compiled] = []
         self._looks = Looks(self._survey.written, self._compute)
         # Operations whose parameters PyTorch must pack before it runs them next: they may have
@@ -115,8 +120,7 @@ class Plan:
                 written.update(operation.writes)
             later = {key for key in written if last_read.get(key, -1) >= end}
             is_small = not is_worth_trying(mine, self._settings)
-            tried = [] if is_small else backends
-            choice = Choice(mine, tried, self._settings) if tried else None
+            choice = Choice(mine, backends, self._settings) if backends and not is_small else None
             finals = [final for i in range(start, end) for final in self._survey.finals[i]]
             released = {key for i in range(start, end) for key in self._survey.released[i]}
             found.append(
@@ -159,10 +163,9 @@ class Plan:
     @property
     def is_settled(self) -> bool:
         """Whether nothing is left to be tried: the next runs are as quick as they will be."""
-        choices = [stretch.choice for stretch in self._stretches if stretch.choice is not None]
-        return all(choice.is_settled for choice in choices) and not any(
-            operation.is_trying for operation in self._operations
-        )
+        choices = (stretch.choice for stretch in self._stretches)
+        is_chosen = all(choice is None or choice.is_settled for choice in choices)
+        return is_chosen and not any(operation.is_trying for operation in self._operations)
 
     # Running.
 
@@ -177,21 +180,28 @@ class Plan:
             try:
                 self._run_stretches()
                 self._is_whole = True
+            except OutOfMemoryError as error:
+                # While it is handled it would hold what was computed until then.
+                clear_frames(error.__traceback__)
+                raise
             finally:
                 self._in_use.clear()
 
     def _run_stretches(self) -> None:
-        sources = {key: self._read(*source) for key, source in self._survey.sources.items()}
         self._snapshot = {}
         self._has_odd_sources = False
+        sources: Values = {}
         values: Values = {}
         for stretch in self._stretches:
-            choice = stretch.choice
-            if choice is None:
-                self._run_one_by_one(stretch, sources, values)
-                continue
-            self._run_by_choice(stretch, choice, sources, values)
-            self._follow(stretch, choice)
+            with self._operations[stretch.start].memory_told():
+                sources = sources or {
+                    key: self._read(*source) for key, source in self._survey.sources.items()
+                }
+                if stretch.choice is None:
+                    self._run_one_by_one(stretch, sources, values)
+                else:
+                    self._run_by_choice(stretch, stretch.choice, sources, values)
+                    self._follow(stretch, stretch.choice)
 
     def _run_by_choice(
         self, stretch: Stretch, choice: Choice, sources: Values, values: Values
@@ -239,9 +249,10 @@ class Plan:
             operation = self._operations[i]
             kept, others = parted(self._survey.finals[i], changeable)
             apart = bool(operation.hidden) and any(key in operation.hidden for key, *_ in kept)
-            _run(operation, values, apart=apart)
-            for key, _, memory in kept:
-                memory.put(self._as_blob(values[key]), self._store)
+            with operation.blame():
+                (operation.run_apart if apart else operation.run)(values)
+                for key, _, memory in kept:
+                    memory.put(self._as_blob(values[key]), self._store)
             for key, _, memory in others:
                 self._looks.defer(key, memory)
             for key in self._survey.released[i]:
@@ -354,11 +365,8 @@ class Plan:
 
     def _heed_nan(self) -> None:
         """Let operations keep NaN where there may be any, which takes longer."""
-        is_odd = (
-            self._makes_nan
-            or self._has_odd_sources
-            or any(o.has_odd_params for o in self._operations)
-        )
+        odd = (operation.has_odd_params for operation in self._operations)
+        is_odd = self._makes_nan or self._has_odd_sources or any(odd)
         if is_odd != self._keeps_nan:
             self._keeps_nan = is_odd
             for operation in self._operations:
@@ -453,7 +461,8 @@ class Plan:
         with torch.no_grad():
             while look.position <= self._survey.written[key].last:
                 operation = self._operations[look.position]
-                _run(operation, look.values, apart=True)
+                with operation.blame():
+                    operation.run_apart(look.values)
                 for written in operation.writes:
                     if self._survey.written[written].last == look.position:
                         look.finals[written] = look.values[written]
@@ -478,14 +487,6 @@ _plans: weakref.WeakSet[Plan] = weakref.WeakSet()
 def _renew_locks() -> None:
     for plan in _plans:
         plan.renew_lock()
-
-
-def _run(operation: Operation, values: Values, apart: bool) -> None:
-    with operation.blame():
-        if apart:
-            operation.run_apart(values)
-        else:
-            operation.run(values)
 
 
 def _refresh(operation: Operation) -> bool:
