@@ -31,16 +31,22 @@ from gpu_engines import OURS, Cell
 from nets import NETS
 from report import arguments, best_memory, best_product, in_turn, machine, show, spread_text
 
+import caffe
+from caffe.tf32 import rounding
+
 BATCHES = (50, 1, 256)
 MEASURED = ("resnet50", "caffenet", "googlenet", "vgg16")
 TOLERANCE = {"float32": 1e-3, "tf32": 2e-2, "float16": 0.1}
 """Of the largest value. Deep nets of random weights enlarge what is rounded off."""
 
 SECONDS = 440.0
-"""When no more is begun. Figures are written after every part."""
+"""When no more is begun, unless it is said. Figures are written after every part."""
 
-SHARES = {"tests": 130.0, "forward": 280.0, "training": 330.0}
-"""When a part must have ended, so that the next one has its time."""
+SHARES = {"tests": 0.3, "forward": 0.64, "training": 0.75}
+"""When a part must have ended, of all the time, so that the next one has its own."""
+
+ROOMS = ("goldens", "layers", "net", "memory", "solver", "detect", "attribution")
+"""The rooms whose tests run with their nets on the GPU."""
 
 SLOW = 45.0
 """How long an engine may take that searches for the quickest kernels: it is not begun later."""
@@ -69,6 +75,10 @@ class Run:
         """How many seconds have passed."""
         return time.monotonic() - self.began
 
+    def share(self, part: str) -> float:
+        """When a part must have ended."""
+        return SHARES[part] * float(self.options.seconds)
+
     def note(self, part: str, figures: Any) -> None:
         """Write a part's figures into the file, beside those that it holds."""
         self.found[part] = figures
@@ -81,6 +91,7 @@ def main() -> None:
     """Run all parts, one after the other."""
     parser = arguments(__doc__)
     parser.add_argument("--cpu", action="store_true", help="a second store in the GPU's place")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="for all, about")
     options = parser.parse_args()
     if not options.cpu and not torch.cuda.is_available():
         sys.exit("there is no GPU that PyTorch can use; --cpu tries this script without one")
@@ -97,7 +108,7 @@ def main() -> None:
         run.note("forward", [*run.found["forward"], figure])
     run.note("training", list(train(run)))
     for cell in _cells(run):
-        if run.passed > SECONDS - SLOW or options.quick:
+        if run.passed > options.seconds - SLOW or options.quick:
             break
         run.note("forward", [*run.found["forward"], *_measured(cell, gpu_engines.SLOW, facts)])
     _show_kernels(run, facts)
@@ -113,8 +124,8 @@ def _card(options: argparse.Namespace) -> dict[str, Any]:
     rates = {}
     for precision in _precisions(options):
         kind = torch.float16 if precision == "float16" else torch.float32
-        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-        rates[precision] = best_product(options.threads, device, kind, size) / 1e9
+        with rounding.allowed(precision == "tf32"):
+            rates[precision] = best_product(options.threads, device, kind, size) / 1e9
     facts: dict[str, Any] = {
         "card": "a second store on the CPU",
         "card_gflops": rates,
@@ -137,36 +148,43 @@ def _precisions(options: argparse.Namespace) -> tuple[str, ...]:
 
 
 def tests(run: Run) -> Iterator[dict[str, Any]]:
-    """Run the tests for GPUs, and every golden with its nets there."""
+    """Run the tests for GPUs, and with all nets there what does not ask for the CPU."""
     if importlib.util.find_spec("pytest") is None:
         print("pytest is not installed: no tests are run", flush=True)
         return
     where = "second" if run.options.cpu else "0"
-    own = ["tests/whole/test_gpu.py", "tests/test_mode.py", "tests/test_devices.py"]
-    goldens = ["tests/goldens/test_layers.py", "tests/goldens/test_nets.py"]
-    goldens += ["tests/goldens/test_solvers.py", "tests/goldens/test_real.py"]
+    own = ["tests/whole/test_gpu.py", "tests/gpu", "tests/test_devices.py"]
+    everywhere = [f"tests/{room}" for room in ROOMS]
     if run.options.quick:
-        own, goldens = own[-1:], ["tests/goldens/test_layers.py", "-k", "lrn"]
-    yield _pytest("tests for GPUs", own, "", SHARES["tests"] / 3)
-    yield _pytest("goldens on the GPU", goldens, where, SHARES["tests"] - run.passed)
+        own, everywhere = own[-1:], ["tests/goldens/test_layers.py", "-k", "lrn"]
+    yield _pytest(run, "tests for GPUs", own, "", run.share("tests") / 3)
+    left = run.share("tests") - run.passed
+    yield _pytest(run, "everything on the GPU", everywhere, where, left)
 
 
-def _pytest(name: str, what: list[str], where: str, seconds: float) -> dict[str, Any]:
-    """Run some tests; what came of them, by their numbers."""
+def _pytest(run: Run, name: str, what: list[str], where: str, seconds: float) -> dict[str, Any]:
+    """Run some tests; what came of them, by their numbers. What they say is kept beside it."""
     has_xdist = importlib.util.find_spec("xdist") is not None
-    several = ["-n", str(min(8, os.cpu_count() or 1))] if has_xdist and where == "0" else []
+    count = max(1, (os.cpu_count() or 1) - 3)
+    several = ["-n", str(count)] if has_xdist and where == "0" else []
+    out = run.options.json.parent if run.options.json is not None else None
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "tests.xml"
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *several, *what]
+        # Its warnings about other plugins would be errors here.
+        without = ["-p", "no:cacheprovider", "-p", "no:benchmark"]
+        command = [sys.executable, "-m", "pytest", "-q", "--tb=short", *without, *several, *what]
         command.append(f"--junit-xml={report}")
+        said = (out or Path(folder)) / f"{name.replace(' ', '-')}.txt"
         try:
-            subprocess.run(
-                command,
-                env={**os.environ, "RECAFFE_TEST_STORE": where},
-                stdout=subprocess.DEVNULL,
-                timeout=seconds,
-                check=False,
-            )
+            with said.open("w") as file:
+                subprocess.run(
+                    command,
+                    env={**os.environ, "RECAFFE_TEST_STORE": where},
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    timeout=seconds,
+                    check=False,
+                )
         except subprocess.TimeoutExpired:
             return {
                 "what": name,
@@ -192,7 +210,7 @@ def _pytest(name: str, what: list[str], where: str, seconds: float) -> dict[str,
 def forward(run: Run, facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Time every net by every engine that is made ready soon, as long as there is time."""
     for cell in _cells(run):
-        if run.passed > SHARES["forward"]:
+        if run.passed > run.share("forward"):
             print(f"no time for {cell.name}", flush=True)
             continue
         yield from _measured(cell, gpu_engines.QUICK, facts)
@@ -228,6 +246,8 @@ def _measured(
     refused: dict[str, str] = {}
     expected = cell.expected()
     for engine, make in engines.items():
+        if cell.device == "cpu" and engine == gpu_engines.RECORDED:
+            continue
         try:
             run = make(cell)
             found = run()[: len(expected)]
@@ -265,24 +285,39 @@ def _measured(
 
 
 def train(run: Run) -> Iterator[dict[str, Any]]:
-    """Time steps of training, Recaffe's and PyTorch's."""
+    """Time steps of training, Recaffe's and PyTorch's, in the same arithmetic."""
     device = "cpu" if run.options.cpu else "cuda"
-    for name in ("LeNet",) if run.options.quick else ("CaffeNet", "ResNet-50", "GoogLeNet"):
-        if run.passed > SHARES["training"]:
-            print(f"no time to train {name}", flush=True)
-            continue
-        print(f"training {name}", flush=True)
-        gpu_engines.use(device)
-        runs = {e: training.make(e, training.ROWS[name], device) for e in training.ENGINES}
+    names = ("LeNet",) if run.options.quick else ("ResNet-50", "CaffeNet", "LeNet", "GoogLeNet")
+    for precision in ("tf32", "float32"):
+        for name in names:
+            if run.passed > run.share("training"):
+                print(f"no time to train {name}, {precision}", flush=True)
+                continue
+            print(f"training {name}, {precision}", flush=True)
+            yield _trained(name, precision, device)
+
+
+def _trained(name: str, precision: str, device: str) -> dict[str, Any]:
+    gc.collect()
+    gpu_engines.use(device)
+    caffe.set_precision(precision)
+    runs = {e: training.make(e, training.ROWS[name], device) for e in training.ENGINES}
+    with rounding.allowed(precision == "tf32"):
         losses = {engine: float(step()) for engine, step in runs.items()}
-        times = in_turn(runs, *((1, 0.0) if run.options.cpu else (3, 0.3)))
-        yield {
-            "net": name,
-            "batch": training.ROWS[name].batch,
-            "ms": {engine: taken.median for engine, taken in times.items()},
-            "spread": {engine: taken.spread for engine, taken in times.items()},
-            "losses": losses,
-        }
+        for step in runs.values():
+            # Until a recording is made.
+            for _ in range(6):
+                step()
+        times = in_turn(runs, *((1, 0.0) if device == "cpu" else (3, 0.2)))
+    caffe.set_precision("float32")
+    return {
+        "net": name,
+        "batch": training.ROWS[name].batch,
+        "precision": f"{precision}, a step of training",
+        "ms": {engine: taken.median for engine, taken in times.items()},
+        "spread": {engine: taken.spread for engine, taken in times.items()},
+        "losses": losses,
+    }
 
 
 def _show_kernels(run: Run, facts: dict[str, Any]) -> None:
@@ -305,10 +340,9 @@ def _show(run: Run, facts: dict[str, Any]) -> None:
         taken = figure["ms"]
         rivals = [ms for engine, ms in taken.items() if engine not in (OURS, gpu_engines.SENT)]
         ratio = f"{taken[OURS] / min(rivals):.2f}" if rivals and OURS in taken else ""
-        what = figure.get("precision", "a step of training")
         rows.append(
             [
-                f"{figure['net']}, batch {figure['batch']}, {what}",
+                f"{figure['net']}, batch {figure['batch']}, {figure['precision']}",
                 *(f"{taken[engine]:.2f}" if engine in taken else "" for engine in engines),
                 f"{figure['limit_ms']:.2f}" if "limit_ms" in figure else "",
                 ratio,

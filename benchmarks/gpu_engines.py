@@ -5,7 +5,8 @@ A run starts from pictures that lie on the GPU, and returns the output on the CP
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,13 @@ from torch_model import TorchNet
 
 import caffe
 from caffe import mode
+from caffe.tf32 import rounding
 from tests.helpers.second_store import CountingStore, use_store
 
 Array = NDArray[np.float32]
 Run = Callable[[], Array]
 
-OURS, SENT = "Recaffe", "Recaffe, sent"
+OURS, SENT, RECORDED = "Recaffe", "Recaffe, sent", "torch recorded"
 COMPARED = 2
 """How many pictures' outputs are compared with the CPU's."""
 
@@ -73,6 +75,8 @@ class Cell:
 
 def use(device: str) -> None:
     """Run this thread's nets on the GPU, or in a second store in its place."""
+    if mode.current_store() is not None:
+        return
     if device == "cpu":
         use_store(STAND_IN)
     else:
@@ -135,18 +139,49 @@ def _layout(cell: Cell) -> torch.memory_format:
 
 
 def _torch_run(cell: Cell, model: Any) -> Run:
-    data = torch.from_numpy(cell.data).to(cell.device, _kind(cell))
-    data = data.contiguous(memory_format=_layout(cell))
+    data = _data(cell)
 
     def run() -> Array:
-        torch.backends.cuda.matmul.allow_tf32 = cell.precision == "tf32"
-        torch.backends.cudnn.allow_tf32 = cell.precision == "tf32"
-        torch.backends.cudnn.benchmark = True
-        try:
-            with torch.inference_mode():
-                return model(data).float().cpu().numpy()
-        finally:
-            torch.backends.cudnn.benchmark = False
+        with _arithmetic(cell), torch.inference_mode():
+            return model(data).float().cpu().numpy()
+
+    return run
+
+
+def _data(cell: Cell) -> torch.Tensor:
+    data = torch.from_numpy(cell.data).to(cell.device, _kind(cell))
+    return data.contiguous(memory_format=_layout(cell))
+
+
+@contextmanager
+def _arithmetic(cell: Cell) -> Iterator[None]:
+    """TF32 where it is asked for, and kernels that are chosen by trying."""
+    library = torch.backends.cudnn
+    library.benchmark = True
+    try:
+        with rounding.allowed(cell.precision == "tf32"):
+            yield
+    finally:
+        library.benchmark = False
+
+
+def recorded(cell: Cell) -> Run:
+    """PyTorch as above, recorded into one CUDA graph by whoever knows how."""
+    model, data = _model(cell), _data(cell)
+    with _arithmetic(cell), torch.inference_mode():
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(3):
+                model(data)
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            output = model(data)
+
+    def run() -> Array:
+        graph.replay()
+        return output.float().cpu().numpy()
 
     return run
 
@@ -216,6 +251,7 @@ QUICK: dict[str, Callable[[Cell], Run]] = {
     OURS: recaffe,
     SENT: recaffe_sent,
     "torch eager": eager,
+    RECORDED: recorded,
     "ONNX Runtime": onnx_runtime,
 }
 SLOW: dict[str, Callable[[Cell], Run]] = {

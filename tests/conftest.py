@@ -1,4 +1,9 @@
-"""What pytest hands to the tests of every room."""
+"""What pytest hands to the tests of every room, and where their nets run.
+
+That is on the CPU, unless RECAFFE_TEST_STORE names a GPU ("0") or "second": a second store in CPU
+memory in the GPU's place, as in `tests.helpers.second_store`. Tests of what only the CPU does have
+the mark "cpu", and are left out there.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +26,29 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 # A shell lets what it runs in the background ignore Ctrl-C, and so would all that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+PLACE = os.environ.get("RECAFFE_TEST_STORE", "")
+
+
+@pytest.fixture(autouse=True)
+def where_nets_run(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Nets run where RECAFFE_TEST_STORE says."""
+    if not PLACE:
+        yield
+        return
+    if request.node.get_closest_marker("cpu") is not None:
+        pytest.skip("of the CPU")
+    import caffe
+    from caffe import mode
+    from tests.helpers.second_store import CountingStore, use_store
+
+    if PLACE == "second":
+        use_store(CountingStore())
+    else:
+        mode.set_gpu(int(PLACE))
+    yield
+    caffe.set_mode_cpu()
 
 
 @pytest.fixture(scope="session")

@@ -47,6 +47,7 @@ def test_a_short_precision_comes_near_float32_or_is_refused_with_a_way_out(preci
     np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())
 
 
+@pytest.mark.cpu
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_gpu_mode_without_a_gpu_raises_and_leaves_the_cpu_mode() -> None:
     reason = why_unusable(device_facts(), 0)

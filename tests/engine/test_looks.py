@@ -157,6 +157,7 @@ def test_each_forward_after_a_look_is_shown(net: caffe.Net) -> None:
         assert_shows(net, pictures)
 
 
+@pytest.mark.cpu
 def test_an_array_that_is_held_shows_every_forward_until_it_is_let_go(net: caffe.Net) -> None:
     held = net.blobs["pool"].data
     for pictures in (PICTURES[1], PICTURES[0]):

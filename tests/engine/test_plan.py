@@ -143,6 +143,7 @@ def test_a_blob_looked_at_after_two_forwards_is_written_by_the_next(net: caffe.N
     assert "pool1" in deferred(net)
 
 
+@pytest.mark.cpu
 def test_an_array_that_is_held_shows_every_forward(net: caffe.Net) -> None:
     net.forward(data=PICTURES[0])
     held = net.blobs["norm1"].data[1:, 2]
@@ -277,6 +278,7 @@ def test_weights_are_packed_once_and_stay_where_they_are(net: caffe.Net) -> None
     assert_close(net.forward(data=PICTURES[0])["prob"], expected)
 
 
+@pytest.mark.cpu
 def test_the_plan_joins_what_belongs_together(net: caffe.Net) -> None:
     net.forward(data=PICTURES[0])
     joined = [[part.layer.name for part in o.parts] for o in plan_of(net)._operations]
@@ -456,6 +458,7 @@ layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc"
 """
 
 
+@pytest.mark.cpu
 @pytest.mark.skipif(not OneDnnGraph.is_installed(), reason="no graphs of oneDNN's here")
 @pytest.mark.usefixtures("try_small_nets")
 @pytest.mark.parametrize("seconds", [0.9, 1.1])

@@ -90,6 +90,7 @@ def _overwrite(net: caffe.Net) -> None:
         blob.data[...] = 1
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize(
     "meanwhile",
     [lambda net: None, _overwrite, lambda net: net.forward(), caffe.Net.clear_param_diffs],
@@ -103,6 +104,7 @@ def test_who_looks_finds_what_the_step_found(meanwhile: Callable[[caffe.Net], ob
     _assert_diffs(solver.net, _kept_after(2))
 
 
+@pytest.mark.cpu
 def test_adam_s_steps_let_go_too() -> None:
     solver = _solver(kind=caffe.AdamSolver)
     solver.step(1)
@@ -110,6 +112,7 @@ def test_adam_s_steps_let_go_too() -> None:
     _assert_diffs(solver.net, _kept_after(1, caffe.AdamSolver))
 
 
+@pytest.mark.cpu
 def test_who_has_looked_once_finds_them_kept() -> None:
     solver = _solver()
     solver.step(1)
@@ -119,6 +122,7 @@ def test_who_has_looked_once_finds_them_kept() -> None:
     _assert_diffs(solver.net, _kept_after(2))
 
 
+@pytest.mark.cpu
 def test_looking_changes_nothing_that_is_trained() -> None:
     trained = []
     for looks in (False, True):
@@ -208,6 +212,7 @@ def test_gradients_that_no_layer_has_written_are_kept(more: str, given: str) -> 
         np.testing.assert_array_equal(gone, kept)
 
 
+@pytest.mark.cpu
 def test_another_thread_looks_while_the_step_goes_on() -> None:
     solver, seen = _solver(), []
     threads: list[threading.Thread] = []

@@ -313,6 +313,7 @@ def one_column(rng: np.random.Generator, geometry: tuple) -> tuple[np.ndarray, n
     return x, weight, text
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("geometry", ONE_COLUMN)
 def test_results_of_one_column_at_a_stride(geometry: tuple, engine: str) -> None:
     _, _, _, stride, pad = geometry
@@ -321,6 +322,7 @@ def test_results_of_one_column_at_a_stride(geometry: tuple, engine: str) -> None
     close(found, np.stack([convolve(one, weight, stride, pad, (1, 1), 1) for one in x]))
 
 
+@pytest.mark.cpu
 @needs_bfloat16
 @pytest.mark.parametrize("geometry", [*ONE_COLUMN, (16, (4, 4), (2, 4), (2, 4), (0, 0))])
 def test_results_of_one_column_in_short_numbers(geometry: tuple, engine: str) -> None:

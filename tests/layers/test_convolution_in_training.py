@@ -186,6 +186,7 @@ def test_the_same_shapes_go_the_same_way_whatever_the_time(
     assert ways == [[False] * 3, [True] * 3]
 
 
+@pytest.mark.cpu
 @pytest.mark.usefixtures("always_by_tiles")
 def test_the_layerwise_engine_trains_without_tiles() -> None:
     convolved, (x, weight, bias, _) = _tiled("tiles")

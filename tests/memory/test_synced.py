@@ -50,6 +50,25 @@ def test_memory_moves_only_when_the_other_side_is_asked_for(store: CountingStore
     assert store.moved == (2, 1)
 
 
+def test_what_is_written_anew_for_each_forward_moves_once_to_where_it_is_sent_from(
+    store: CountingStore,
+) -> None:
+    blob = Blob((2,))
+    places = []
+    for number in range(5):
+        blob.data[...] = number
+        assert blob.data_tensor(store).tolist() == [number, number]
+        places.append(blob.data.__array_interface__["data"][0])
+    assert len(set(places[1:])) == 1
+    # Not while somebody has the array: its place stays.
+    held_blob = Blob((2,))
+    held = held_blob.data
+    for number in range(5):
+        held[...] = number
+        assert held_blob.data_tensor(store).tolist() == [number, number]
+    assert np.shares_memory(held_blob.data, held)
+
+
 def test_memory_moves_between_two_stores_by_the_cpu(store: CountingStore) -> None:
     other = CountingStore()
     memory = SyncedMemory(1)

@@ -98,6 +98,7 @@ def test_what_an_activation_in_place_has_replaced_is_not_kept_for_the_gradient(
     assert all(ref() is None for ref in made)
 
 
+@pytest.mark.cpu
 def test_arrays_that_somebody_holds_show_each_step(look: list[Any]) -> None:
     held, free = _solver(), _solver()
     arrays = [held.net.blobs["conv"].data, held.net.blobs["conv"].diff]

@@ -18,6 +18,10 @@ LEAD = 2_000_000
 """For how many of its cycles a GPU waits, about a millisecond, before its work is timed."""
 
 
+LEAST_PINNED = 2**18
+"""From how many numbers on memory is pinned for an input: a megabyte."""
+
+
 class Store(Protocol):
     """A second place for arrays, beside the CPU."""
 
@@ -28,6 +32,10 @@ class Store(Protocol):
 
     def upload(self, array: Tensor) -> Tensor:
         """Copy a CPU tensor into this store."""
+        ...
+
+    def to_send(self, array: Tensor) -> Tensor:
+        """Return a CPU tensor's values where they can be sent from without another copy."""
         ...
 
     def download(self, array: Tensor) -> Tensor:
@@ -83,8 +91,16 @@ class DeviceStore:
     def upload(self, array: Tensor) -> Tensor:
         if self.device.type != "cuda":
             return array.to(self.device, copy=True)
+        if array.is_pinned():
+            # Whose memory it is may write there once this returns.
+            return array.to(self.device, copy=True)
         # Pinned memory is sent while this thread goes on, and PyTorch keeps it until it is sent.
         return array.pin_memory().to(self.device, non_blocking=True)
+
+    def to_send(self, array: Tensor) -> Tensor:
+        if self.device.type != "cuda" or array.numel() < LEAST_PINNED or array.is_pinned():
+            return array
+        return array.pin_memory()
 
     def download(self, array: Tensor) -> Tensor:
         return array.to("cpu", copy=True)

@@ -106,6 +106,7 @@ class SyncedMemory:
         self._compute: Callable[[], Tensor] | None = None
         self._array: weakref.ref[np.ndarray] | None = None
         self._watchers: weakref.WeakSet[Watcher] | None = None
+        self._was_sent = False
         self.version = 0
         self.computed = 0
 
@@ -198,8 +199,11 @@ class SyncedMemory:
         if self.head in (Head.UNINITIALIZED, Head.AT_CPU):
             values = self.cpu()
             with memory_told():
+                if self._was_sent and not self.is_lent:
+                    # It will be again: an input, which is written anew for each forward.
+                    values = self._cpu = store.to_send(values)
                 self._gpu = store.upload(values)
-            self._store = store
+            self._store, self._was_sent = store, True
             self.head = Head.SYNCED
         assert self._gpu is not None
         return self._gpu
