@@ -97,12 +97,12 @@ class Joined:
         with first.blame():
             diff = first.tops[0].formed_diff(store).to(record.dtype)
             gradients = gradients_through(record.edges, [diff], record.leaves, self._needs())
+            count = len(gradients) - len(second.layer.blobs)
+            first.keep(gradients[:count], first.needs(), store)
+            second.keep([None, *gradients[count:]], [False] * len(second.needs()), store)
             if first.tops[0] is not first.bottoms[0]:
-                # As a Scale that runs by itself would leave it.
+                # As a Scale that runs by itself would leave it; not before, as `keep` reads it.
                 factor = record.leaves[len(first.needs())].detach().clone()
                 across = factor.view(-1, *[1] * (diff.dim() - 2))
                 first.tops[0].defer_diff(lambda: diff * across)
                 first.tops[0].diff_memory.note_computed()
-            count = len(gradients) - len(second.layer.blobs)
-            first.keep(gradients[:count], first.needs(), store)
-            second.keep([None, *gradients[count:]], [False] * len(second.needs()), store)

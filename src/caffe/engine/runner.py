@@ -24,6 +24,7 @@ from .plan.plan import Plan, blobs_of
 from .plan.settings import Settings
 from .regained import Regained, can_be_repeated, is_worth_it, written_first
 from .steps import Loss, Step, sum_of
+from .whole_step import WholeSteps, can_be_recorded
 
 # PyTorch's threads are its parent's; where it asks for more than one it waits for them for ever.
 in_forked_child(compute_alone)
@@ -85,7 +86,11 @@ class Runner:
             replaced = [i for i, step in enumerate(self._steps) if step.layer.is_patched]
             if replaced != self._replaced:
                 self._replaced = replaced
-                self.__dict__.pop("_parts", None)
+                self._part_anew()
+
+    def _part_anew(self) -> None:
+        for name in ("_parts", "_whole"):
+            self.__dict__.pop(name, None)
 
     @cached_property
     def _parts(self) -> list[_Single | _Planned]:
@@ -146,7 +151,47 @@ class Runner:
         """Run layers that need gradients so that these can be had, from the next forward on."""
         if not self._goes_back:
             self._goes_back = True
-            self.__dict__.pop("_parts", None)
+            self._part_anew()
+
+    @cached_property
+    def _whole(self) -> WholeSteps | None:
+        """What records forward and backward; None where these layers cannot be."""
+        steps = self._steps
+        return WholeSteps(steps, Runner) if can_be_recorded(steps) else None
+
+    def may_record(self, store: Store | None) -> bool:
+        """Tell whether forward and backward may be recorded, so that `both` can run them."""
+        self._heed_replaced()
+        is_replaced = any(map(contains, self._members, repeat("backward")))
+        if store is None or is_replaced or mode.engine() == "layerwise":
+            return False
+        return self._whole is not None and not self._whole.is_given_up
+
+    @property
+    def has_recorded(self) -> bool:
+        """Whether forward and backward are recorded."""
+        whole = vars(self).get("_whole")
+        return whole is not None and whole.is_recorded
+
+    def both(self, store: Store) -> Loss:
+        """Run forward and backward, with nobody to look in between; return the loss."""
+        self.goes_back()
+        whole = self._whole
+        assert whole is not None
+        for step in self._steps:
+            step.is_recorded = True
+        with torch.no_grad():
+            for step in whole.sources:
+                step.forward(store)
+            loss = whole.run(store)
+            if loss is not None:
+                return loss
+            singles = [part for part in self._parts if isinstance(part, _Single)]
+            units = [unit for part in singles for unit in part.running if unit.steps[0].bottoms]
+            loss = sum_of(unit.forward(store) for unit in units)
+        with self.letting_go():
+            self.backward(store)
+        return loss
 
     def backward(self, store: Store | None) -> None:
         """Run all gradients, last layer first."""
@@ -204,14 +249,14 @@ class _Single:
 
     def __init__(self, steps: Sequence[Step], trains: bool) -> None:
         self._steps = steps
-        self._running = joined(steps) if trains else steps
+        self.running = joined(steps) if trains else steps
 
     def forward(self, settings: Settings) -> Loss:
-        return sum_of(step.forward(settings.store) for step in self._running)
+        return sum_of(step.forward(settings.store) for step in self.running)
 
     def backward(self, store: Store | None, regained: Regained | None) -> None:
-        done = repeat([]) if regained is None else written_first(self._running)
-        for unit, blobs in reversed(list(zip(self._running, done, strict=False))):
+        done = repeat([]) if regained is None else written_first(self.running)
+        for unit, blobs in reversed(list(zip(self.running, done, strict=False))):
             if unit.need_backward:
                 unit.backward(store)
                 if regained is not None:

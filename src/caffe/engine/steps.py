@@ -330,6 +330,10 @@ class Step:
         self._original = original if is_kept else None
         self._record = None
 
+    def go_back_as(self, other: Step) -> None:
+        """Have the first bottom as it was from another step, which has run in this one's place."""
+        self._record, self._original = None, other._original
+
     def again(self, store: Store | None) -> Sequence[Tensor]:
         """Compute the tops once more, from the bottoms as they were, and leave no trace."""
         inputs = self.inputs(store)

@@ -30,6 +30,7 @@ class Accuracy(Layer[AccuracyParameter]):
     tops = (1, 2)
     has_gradient = False
     no_gradient_for = frozenset({0, 1})
+    trains_unseen = True
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         scores, labels = bottoms

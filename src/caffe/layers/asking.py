@@ -45,6 +45,10 @@ class Questions:
         """Note what is to be raised where `flag` turns out to be true."""
         self._asked.append((flag, error, self.blame))
 
+    def take(self, others: Questions) -> None:
+        """Note what others have noted, too."""
+        self._asked += others._asked
+
     def ask(self, loss: float | Tensor) -> Callable[[], float]:
         """Ask for a loss, and whether anything is refused, and do not wait for the answer.
 

@@ -121,6 +121,7 @@ class Convolution(Kernels[C]):
     """
 
     differences = "pad_l, pad_r, pad_t, pad_b, pad_type and hole of the forks"
+    trains_unseen = True
 
     @classmethod
     def for_param(cls, layer_param: LayerParameter) -> type[Layer]:
@@ -253,6 +254,7 @@ class ConvolutionDepthwise(PaddedConvolution):
     """
 
     differences = "of the forks"
+    trains_unseen = True
 
     def setup(self, *bottoms: Shape) -> None:
         channels = bottoms[0][self.axis(self.param.axis, bottoms[0])]

@@ -27,13 +27,12 @@ class Dropping(Layer[D]):
     pointwise = True
 
     @property
-    def drops(self) -> bool:
-        """Whether values are drawn."""
+    def draws(self) -> bool:
         return self.phase == TRAIN
 
     @property
     def is_pure(self) -> bool:
-        return not self.drops
+        return not self.draws
 
     @property
     def repeats(self) -> bool:
@@ -44,16 +43,16 @@ class Dropping(Layer[D]):
         """Whether TRAIN makes up for what is dropped, or else TEST."""
         return bool(getattr(self.param, "scale_train", True))
 
-    def mask_shape(self, x: Tensor) -> Sequence[int]:
-        """The shape of what is drawn, spread over `x`."""
-        return x.shape
+    def mask_shape(self, bottom: Shape) -> Sequence[int]:
+        """The shape of what is drawn, spread over the bottom."""
+        return bottom
 
     @property
     def passes_on(self) -> bool:
-        return not self.drops and self.scales_at_train
+        return not self.draws and self.scales_at_train
 
     def setup(self, *bottoms: Shape) -> None:
-        self._mask: Tensor | None = None
+        self.drawn = None
         if not 0 <= self.param.dropout_ratio < 1:
             raise NetError(
                 f"dropout_ratio must be at least 0 and below 1, not {self.param.dropout_ratio:g}"
@@ -61,23 +60,28 @@ class Dropping(Layer[D]):
 
     def forward(self, x: Tensor) -> Tensor:
         kept = 1 - self.param.dropout_ratio
-        if not self.drops:
+        if not self.draws:
             return x if self.scales_at_train else x * kept
-        mask = self._mask if self.runs_again else None
+        mask = self.drawn if self.runs_again else None
         if mask is None:
-            drawn = torch.empty(self.mask_shape(x), dtype=torch.float32, device=x.device)
-            drawn.bernoulli_(kept, generator=mode.generator_on(x.device))
-            self._mask = mask = drawn.to(x) / (kept if self.scales_at_train else 1)
+            mask = self.draw(tuple(x.shape), x.dtype, x.device)
         return x * mask
+
+    def draw(self, bottom: Shape, dtype: torch.dtype, device: torch.device) -> Tensor:
+        kept = 1 - self.param.dropout_ratio
+        drawn = torch.empty(self.mask_shape(bottom), dtype=torch.float32, device=device)
+        drawn.bernoulli_(kept, generator=mode.generator_on(device))
+        self.drawn = drawn.to(dtype) / (kept if self.scales_at_train else 1)
+        return self.drawn
 
     def backward(
         self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Sequence[bool]
     ) -> Tensors:
         # By the mask that forward drew.
-        if self.drops:
-            if self._mask is None:
+        if self.draws:
+            if self.drawn is None:
                 raise CaffeError("backward needs a forward before it: its mask is taken")
-            return [diffs[0] * self._mask]
+            return [diffs[0] * self.drawn]
         return [self.forward(diffs[0])]
 
 
@@ -103,7 +107,7 @@ class SamplingDropout(Dropping[DropoutParameter]):
     """Dropout at TEST too, so that each forward of a Bayesian net gives another answer."""
 
     message = "dropout_param"
-    drops = True
+    draws = True
 
 
 @register("SpatialDropout")
@@ -113,6 +117,7 @@ class SpatialDropout(Dropping[SpatialDropoutParameter]):
     message = "spatial_dropout_param"
     passes_on = Dropping.passes_on
     differences = "of the forks"
+    trains_unseen = True
 
-    def mask_shape(self, x: Tensor) -> Sequence[int]:
-        return (*x.shape[:2], *[1] * (x.dim() - 2))
+    def mask_shape(self, bottom: Shape) -> Sequence[int]:
+        return (*bottom[:2], *[1] * (len(bottom) - 2))

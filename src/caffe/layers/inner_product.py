@@ -100,6 +100,7 @@ class Product(Layer[InnerProductParameter]):
 
     message = "inner_product_param"
     family = "product"
+    trains_unseen = True
 
     def setup(self, *bottoms: Shape) -> None:
         if self.param.num_output < 1:
@@ -172,6 +173,8 @@ class InnerProduct(Product):
 
 class NormalizedProduct(Product):
     """An InnerProduct with each output's weights divided by their norm, as forks for faces do."""
+
+    trains_unseen = True
 
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         unit = F.normalize(weight, dim=0 if self.param.transpose else 1, eps=1e-6)

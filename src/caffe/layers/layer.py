@@ -148,6 +148,9 @@ class Layer(Described, Generic[P]):
     """`forward` computes on tensors as they lie in memory, channels last for one; to others they
     are given contiguous."""
 
+    drawn: Tensor | None = None
+    """What forward has drawn at random, for its gradient and for `runs_again`."""
+
     is_given: ClassVar[bool] = False
     """The program writes the tops; `forward` leaves them as they are."""
 
@@ -355,6 +358,24 @@ class Layer(Described, Generic[P]):
     def asks_no_values(self) -> bool:
         """Whether what `forward` does depends on shapes alone: a GPU can record it (CUDA graph)."""
         return False
+
+    @property
+    def trains_unseen(self) -> bool:
+        """Whether the same holds of forward and gradient in a training, where nobody looks.
+
+        What they ask of values is put off then, see `refuse_any`, and what forward draws at random
+        is in `drawn` before, see `draws`.
+        """
+        return self.asks_no_values or bool(self.shares)
+
+    @property
+    def draws(self) -> bool:
+        """Whether forward draws at random, which `draw` can do before it."""
+        return False
+
+    def draw(self, bottom: Shape, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """Draw for a bottom of such numbers; it is in `drawn` then."""
+        raise NotImplementedError
 
     @property
     def passes_on(self) -> bool:

@@ -88,6 +88,7 @@ class EuclideanLoss(Loss):
 
     further_messages = ("loss_param",)
     no_gradient_for = frozenset()
+    trains_unseen = True
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         shapes = super().top_shapes(*bottoms)
@@ -111,6 +112,7 @@ class HingeLoss(Loss[HingeLossParameter]):
     """
 
     message = "hinge_loss_param"
+    trains_unseen = True
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         shapes = super().top_shapes(*bottoms)
@@ -141,6 +143,7 @@ class ContrastiveLoss(Loss[ContrastiveLossParameter]):
     message = "contrastive_loss_param"
     bottoms = 3
     no_gradient_for = frozenset({2})
+    trains_unseen = True
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         shapes = super().top_shapes(*bottoms)
@@ -201,6 +204,7 @@ class SigmoidCrossEntropyLoss(Loss[LossParameter]):
 
     message = "loss_param"
     further_messages = ("sigmoid_param",)
+    trains_unseen = True
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         shapes = super().top_shapes(*bottoms)

@@ -201,6 +201,8 @@ class ScaledBatchNorm(ForkBatchNorm):
     fresh_tops = True
     takes_short_numbers = True
     asks_no_values = True
+    # The first batches count otherwise.
+    trains_unseen = False
 
     def setup(self, *bottoms: Shape) -> None:
         specs = self.layer_param.param

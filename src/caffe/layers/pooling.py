@@ -79,11 +79,13 @@ class Windows:
             sides += [p, (out - 1) * s + k - p - size]
         return F.pad(x, sides, value=value)
 
-    def counts(self, height: int, width: int, padding_counts: bool) -> Tensor:
+    def counts(
+        self, height: int, width: int, padding_counts: bool, device: torch.device | None = None
+    ) -> Tensor:
         """How many places each window has, (out height, out width)."""
         sides = []
         for size, k, s, p, out in self._along_both(height, width):
-            start = torch.arange(out) * s - p
+            start = torch.arange(out, device=device) * s - p
             end = (start + k).clamp(max=size + p if padding_counts else size)
             sides.append(end - (start if padding_counts else start.clamp(min=0)))
         return sides[0][:, None] * sides[1][None, :]
@@ -150,7 +152,7 @@ def average_pool(x: Tensor, windows: Windows, padding_counts: bool = True) -> Te
             count_include_pad=padding_counts,
         )
     sums = F.avg_pool2d(windows.fitted(x, 0), windows.kernel, windows.stride, divisor_override=1)
-    return sums / windows.counts(height, width, padding_counts).to(x)
+    return sums / windows.counts(height, width, padding_counts, x.device).to(x)
 
 
 class StochasticPool:
@@ -264,6 +266,10 @@ class Pooling(Layer[PoolingParameter]):
         # MAX looks for what is not a number.
         return self.param.pool != MAX
 
+    @property
+    def trains_unseen(self) -> bool:
+        return self.param.pool != STOCHASTIC
+
     def forward(self, x: Tensor) -> Tensor | Sequence[Tensor]:
         windows = self.windows(*x.shape[2:])
         if self.param.pool == MAX:
@@ -335,6 +341,7 @@ class PaddedPooling(Pooling):
     fresh_tops = True
     takes_short_numbers = True
     asks_no_values = Pooling.asks_no_values
+    trains_unseen = Pooling.trains_unseen
 
     def setup(self, *bottoms: Shape) -> None:
         super().setup(*bottoms)

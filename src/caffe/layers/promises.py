@@ -4,7 +4,7 @@ from __future__ import annotations
 
 PROMISES = frozenset(
     {"fresh_tops", "takes_short_numbers", "asks_no_values", "shares", "is_affine", "activation"}
-    | {"passes_on", "is_given", "takes_scale"}
+    | {"passes_on", "is_given", "takes_scale", "trains_unseen"}
 )
 """What holds of one forward and not of another."""
 

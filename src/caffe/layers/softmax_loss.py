@@ -97,6 +97,11 @@ class SoftmaxWithLoss(ClassLoss[SoftmaxParameter]):
         "caffe-jacinto"
     )
 
+    @property
+    def trains_unseen(self) -> bool:
+        # Weights of classes are sent to the GPU each time.
+        return self._class_weights()[1] is None
+
     def class_axis(self) -> int:
         return self.param.axis
 
@@ -165,6 +170,7 @@ class WeightedSoftmaxWithLoss(SoftmaxWithLoss):
     bottoms = (2, 3)
     no_gradient_for = frozenset({1, 2})
     differences = "both of the layers that have this name"
+    trains_unseen = SoftmaxWithLoss.trains_unseen
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         if len(bottoms) > 2 and math.prod(bottoms[2]) != math.prod(bottoms[1]):
@@ -263,6 +269,7 @@ class MultinomialLogisticLoss(Loss):
     """top = -sum(log(p[label])) / N for probabilities p, of which each item has a row."""
 
     further_messages = ("loss_param",)
+    trains_unseen = True
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         shapes = super().top_shapes(*bottoms)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -58,11 +58,25 @@ class Store(Protocol):
         """Return to the system what was kept of this store for later, and nobody has now."""
         ...
 
-    def record(self, function: Callable[[], Sequence[Tensor]]) -> Recording | None:
-        """Run `function` once so that it can be run again by one call; None if that is not known.
+    def record(
+        self, function: Callable[[], Sequence[Tensor]], tries: bool = True
+    ) -> Recording | None:
+        """Run `function` so that it can be run again by one call; None if that is not known.
 
-        It must read and write this store's tensors only, and ask for no value of theirs.
+        It may run several times meanwhile, the last of them being what is recorded; it must read
+        and write this store's tensors only, and ask for no value of theirs.
+
+        Parameters
+        ----------
+        function : callable
+            What is recorded; it returns tensors that are to be kept.
+        tries : bool
+            Whether kernels may be chosen by their time.
         """
+        ...
+
+    def has_room(self, count: int) -> bool:
+        """Tell whether so many bytes more would find room."""
         ...
 
 
@@ -91,6 +105,9 @@ class DeviceStore:
     def upload(self, array: Tensor) -> Tensor:
         if self.device.type != "cuda":
             return array.to(self.device, copy=True)
+        if torch.cuda.is_current_stream_capturing():
+            # It would send again, each time, what lies there then.
+            raise RuntimeError("a recording takes nothing from the CPU's memory")
         if array.is_pinned():
             # Whose memory it is may write there once this returns.
             return array.to(self.device, copy=True)
@@ -141,10 +158,12 @@ class DeviceStore:
         if self.device.type != "cpu":
             torch.get_device_module(self.device).empty_cache()
 
-    def record(self, function: Callable[[], Sequence[Tensor]]) -> Recording | None:
+    def record(
+        self, function: Callable[[], Sequence[Tensor]], tries: bool = True
+    ) -> Recording | None:
         if self.device.type != "cuda":
             return None
-        with torch.cuda.device(self.device), tried_kernels():
+        with torch.cuda.device(self.device), tried_kernels() if tries else nullcontext():
             # Libraries prepare themselves, and convolutions choose kernels, before the recording,
             # which allows neither.
             current, aside = torch.cuda.current_stream(), torch.cuda.Stream()
@@ -159,6 +178,14 @@ class DeviceStore:
             # Recording computes nothing.
             graph.replay()
         return Recording(results, graph.replay)
+
+    def has_room(self, count: int) -> bool:
+        if self.device.type != "cuda":
+            return False
+        free, _ = torch.cuda.mem_get_info(self.device)
+        # What PyTorch keeps of freed memory it gives back before a recording.
+        kept = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+        return count <= free + kept
 
 
 def seconds_by_clock(store: Store, function: Callable[[], object], times: int) -> float:

@@ -248,6 +248,31 @@ class SyncedMemory:
         """The newest values as they were computed, while nobody has asked for a flat array."""
         return self._compute if isinstance(self._compute, Formed) else None
 
+    def hold(self, other: SyncedMemory, store: Store) -> None:
+        """Take what another memory holds in `store` as what a layer has put here, uncopied."""
+        formed, compute = other.formed, other.computation
+        if formed is not None and formed is self._compute and not self.is_lent:
+            self.about_to_change()
+        elif formed is not None:
+            self.put_formed(formed.values, store)
+            if not self.is_lent:
+                # What is known of who else has these values.
+                self._compute = formed
+        elif compute is None:
+            self.put(other.gpu(store), store)
+        elif self.is_lent:
+            self.put(compute(), None)
+        else:
+            self.defer(other.count, compute)
+        self.note_computed()
+
+    def stay_in(self, place: Tensor, store: Store) -> None:
+        """Let the newest values in `store` lie in `place`, where they lay once."""
+        values = self.gpu(store)
+        if values is not place:
+            place.copy_(values)
+            self._gpu = place
+
     def defer(self, count: int, compute: Callable[[], Tensor]) -> None:
         """Take what `compute` will return as the newest values, once somebody asks for them.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..engine.callbacks import Callbacks
 from ..engine.runner import Runner
 from ..engine.steps import Step
 from ..graph import Graph
@@ -28,12 +29,15 @@ class Inside:
         Who owns which parameter.
     runner : Runner
         Who runs the steps when the net runs as a whole.
+    callbacks : Callbacks
+        Who is called for each layer that runs.
     """
 
     graph: Graph
     steps: list[Step]
     parameters: ParameterList
     runner: Runner
+    callbacks: Callbacks
 
     @property
     def layers(self) -> list[Layer]:

@@ -111,7 +111,7 @@ class Net(Views):
     @property
     def inside(self) -> Inside:
         """The parts that the net is made of, for the package's own modules."""
-        return Inside(self._graph, self._steps, self._parameters, self._runner)
+        return Inside(self._graph, self._steps, self._parameters, self._runner, self._callbacks)
 
     # Running.
 

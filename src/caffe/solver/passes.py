@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .. import mode
+from ..ending import computing
+from ..engine.steps import Loss
 from ..layers import asking
 from ..memory.allocation import give_back_freed_memory
 from ..net.construction import NamingSource
 from ..net.net import Net
+from ..waiting import Working
 
 SCATTERING = 2
 """How many passes leave what lasts (gradients, momentum, libraries' own) amid what goes, so that
@@ -36,17 +39,32 @@ def add_gradients(net: Net, count: int, check: Callable[[float], object]) -> Cal
     runner = net.inside.runner
     for _ in range(count):
         runner.forget()
-        for step in net.inside.steps:
-            step.let_go()
+        if not runner.has_recorded:
+            for step in net.inside.steps:
+                step.let_go()
         if 0 < runner.passes <= SCATTERING:
             give_back_freed_memory()
         runner.passes += 1
         # Backward only asks what forward has asked before.
         with asking.later(mode.current_store()) as questions:
+            loss = _both(net)
+            if loss is not None and questions is not None:
+                losses.append(_later(net, questions.ask(loss), check))
+                continue
             losses.append(_forward(net, questions, check))
             with runner.letting_go():
                 net._backward(len(net.layers) - 1, 0)
     return lambda: sum(loss() for loss in losses) / count
+
+
+def _both(net: Net) -> Loss | None:
+    """Run forward and backward as one where a GPU may record that; None where nothing has run."""
+    store, inside = mode.current_store(), net.inside
+    is_seen = net.debug_info or inside.callbacks.heed_forward or inside.callbacks.heed_backward
+    if store is None or is_seen or not inside.runner.may_record(store):
+        return None
+    with computing, Working(), NamingSource(net.source), mode.gpu_arithmetic():
+        return inside.runner.both(store)
 
 
 def _forward(
@@ -57,7 +75,13 @@ def _forward(
         loss = float(part)
         check(loss)
         return lambda: loss
-    wait = questions.ask(part)
+    return _later(net, questions.ask(part), check)
+
+
+def _later(
+    net: Net, wait: Callable[[], float], check: Callable[[float], object]
+) -> Callable[[], float]:
+    """Return what waits for a pass's loss, and has it checked."""
 
     def known() -> float:
         with NamingSource(net.source):

@@ -146,7 +146,7 @@ def _softmax(layer: Softmax, graph: OnnxGraph, x: Value) -> Value:
 
 
 def _draws(layer: Dropping[Any], *bottoms: Shape) -> str | None:
-    return "it draws at TRAIN; make the net for caffe.TEST" if layer.drops else None
+    return "it draws at TRAIN; make the net for caffe.TEST" if layer.draws else None
 
 
 @onnx.rule(Dropout, SpatialDropout, unless=_draws)

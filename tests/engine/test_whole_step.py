@@ -1,0 +1,275 @@
+"""Steps of training that are recorded, beside the same ones by hand, to the same bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+
+import caffe
+from caffe.engine.whole_step import PATIENCE
+from caffe.proto.caffe_pb2 import SolverParameter
+from caffe.proto.files import parse_net
+from tests.helpers.replaying_store import ReplayingStore
+from tests.helpers.second_store import CountingStore, use_store
+
+# Of fewer than four channels, which leave the CPU's own kernels out: these are not recorded.
+NET = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [6, 2, 9, 9] } } }
+layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 6 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+        convolution_param { num_output: 3 kernel_size: 3 pad: 1 weight_filler { type: "msra" } } }
+layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "conv" }
+layer { name: "scale" type: "Scale" bottom: "conv" top: "conv" scale_param { bias_term: true } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "branch" type: "Convolution" bottom: "conv" top: "branch"
+        convolution_param { num_output: 3 kernel_size: 1 weight_filler { type: "msra" } } }
+layer { name: "own" type: "BatchNorm" bottom: "branch" top: "own" }
+layer { name: "factor" type: "Scale" bottom: "own" top: "own" scale_param { bias_term: true } }
+layer { name: "sum" type: "Eltwise" bottom: "conv" bottom: "own" top: "sum" }
+layer { name: "norm" type: "LRN" bottom: "sum" top: "norm" lrn_param { local_size: 3 } }
+layer { name: "most" type: "Pooling" bottom: "norm" top: "most"
+        pooling_param { kernel_size: 2 stride: 2 } }
+layer { name: "mean" type: "Pooling" bottom: "norm" top: "mean"
+        pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 } }
+layer { name: "both" type: "Concat" bottom: "most" bottom: "mean" top: "both" }
+layer { name: "drop" type: "Dropout" bottom: "both" top: "both" }
+layer { name: "flat" type: "Flatten" bottom: "both" top: "flat" }
+layer { name: "ip" type: "InnerProduct" bottom: "flat" top: "ip"
+        inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }
+layer { name: "squash" type: "Sigmoid" bottom: "ip" top: "squash" }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "squash" bottom: "label" top: "loss" }
+layer { name: "accuracy" type: "Accuracy" bottom: "squash" bottom: "label" top: "accuracy" }
+"""
+
+STEPS = PATIENCE + 4
+
+
+class Cramped(CountingStore):
+    """Has no room for recordings."""
+
+    def has_room(self, count: int) -> bool:
+        return False
+
+
+@pytest.fixture(autouse=True)
+def _back_to_the_cpu() -> Iterator[None]:
+    yield
+    caffe.set_mode_cpu()
+
+
+def _solver(
+    store: CountingStore, net: str = NET, kind: type[caffe.Solver] = caffe.SGDSolver, **more: object
+) -> caffe.Solver:
+    use_store(store)
+    param = SolverParameter(
+        net_param=parse_net(net), base_lr=0.1, lr_policy="fixed", random_seed=1, **more
+    )
+    if kind in (caffe.SGDSolver, caffe.AdamSolver):
+        param.momentum = 0.9
+    solver = kind(param)
+    _feed(solver, 0)
+    return solver
+
+
+def _feed(solver: caffe.Solver, number: int) -> None:
+    rng = np.random.default_rng(number)
+    blobs = solver.net.blobs
+    blobs["data"].data[...] = rng.standard_normal(blobs["data"].shape)
+    blobs["label"].data[...] = rng.integers(0, 3, blobs["label"].shape)
+
+
+def _all_of(solver: caffe.Solver) -> dict[str, np.ndarray]:
+    """Every array of a solver's net."""
+    net = solver.net
+    found = {f"{name}, data": blob.data.copy() for name, blob in net.blobs.items()}
+    found |= {f"{name}, diff": blob.diff.copy() for name, blob in net.blobs.items()}
+    for name, params in net.params.items():
+        for i, blob in enumerate(params):
+            found |= {f"{name} {i}": blob.data.copy(), f"{name} {i}, diff": blob.diff.copy()}
+    return found
+
+
+def _train(
+    store: CountingStore, between: Callable[[caffe.Solver, int], object], **more: object
+) -> tuple[list[float], dict[str, np.ndarray]]:
+    """Train, and do something before each step; return losses, and all arrays at the end."""
+    solver = _solver(store, **more)  # type: ignore[arg-type]
+    losses = []
+    for number in range(STEPS):
+        between(solver, number)
+        solver.step(1)
+        losses.append(solver.loss)
+    return losses, _all_of(solver)
+
+
+def _check_alike(
+    between: Callable[[caffe.Solver, int], object] = _feed, tolerance: float = 0, **more: object
+) -> None:
+    store = ReplayingStore()
+    losses, arrays = _train(store, between, **more)
+    assert store.replays, "nothing was recorded"
+    expected_losses, expected = _train(Cramped(), between, **more)
+    assert losses == pytest.approx(expected_losses, rel=tolerance, abs=0)
+    assert len(set(losses)) == len(losses)
+    for name, values in expected.items():
+        np.testing.assert_allclose(
+            arrays[name], values, rtol=tolerance, atol=tolerance, err_msg=name
+        )
+
+
+@pytest.mark.parametrize("kind", [caffe.SGDSolver, caffe.AdamSolver, caffe.RMSPropSolver])
+def test_each_method_trains_as_by_hand(kind: type[caffe.Solver]) -> None:
+    _check_alike(kind=kind, weight_decay=0.01, clip_gradients=3.0)
+
+
+def test_gradients_of_several_passes_add_up() -> None:
+    _check_alike(iter_size=3)
+
+
+def test_held_arrays_and_written_parameters_are_heeded() -> None:
+    held = []
+
+    def between(solver: caffe.Solver, number: int) -> None:
+        _feed(solver, number)
+        held.append(solver.net.params["ip"][0].data)
+        held[-1][number % 3] *= 0.5
+        held.append(solver.net.blobs["data"].data)
+        held.append(solver.net.blobs["own"].diff)
+        if number == PATIENCE + 2:
+            solver.net.params["bn"][0].data[...] = 0.5
+
+    _check_alike(between)
+
+
+def test_a_loss_weight_that_somebody_writes_counts_from_the_next_step_on() -> None:
+    def between(solver: caffe.Solver, number: int) -> None:
+        _feed(solver, number)
+        if number == PATIENCE + 2:
+            solver.net.blobs["loss"].diff[...] = 0.25
+
+    _check_alike(between)
+
+
+def test_passes_in_between_change_nothing() -> None:
+    def between(solver: caffe.Solver, number: int) -> None:
+        _feed(solver, number)
+        if number % 2:
+            solver.net.backward()
+            _feed(solver, number + 100)
+            solver.net.forward()
+            solver.net.backward(start="both", end="branch")
+        solver.net.clear_param_diffs()
+
+    _check_alike(between)
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_parameters_that_layers_share_are_trained_once(passes: int) -> None:
+    net = """
+    layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [6, 4] } } }
+    layer { name: "label" type: "Input" top: "label" input_param { shape { dim: [6] } } }
+    layer { name: "one" type: "InnerProduct" bottom: "data" top: "one" param { name: "w" }
+            inner_product_param { num_output: 4 weight_filler { type: "xavier" } } }
+    layer { name: "act" type: "TanH" bottom: "one" top: "one" }
+    layer { name: "two" type: "InnerProduct" bottom: "one" top: "two" param { name: "w" }
+            inner_product_param { num_output: 4 weight_filler { type: "xavier" } } }
+    layer { name: "loss" type: "SoftmaxWithLoss" bottom: "two" bottom: "label" top: "loss" }
+    """
+    # Several passes add up in another order.
+    _check_alike(net=net, iter_size=passes, tolerance=0 if passes == 1 else 1e-5)
+
+
+def test_other_shapes_are_recorded_anew() -> None:
+    replays, found = [], []
+    for store in (ReplayingStore(), Cramped()):
+        solver = _solver(store)
+        for items in (4, 7):
+            solver.net.blobs["data"].reshape(items, 2, 9, 9)
+            solver.net.blobs["label"].reshape(items)
+            for number in range(STEPS):
+                _feed(solver, number)
+                solver.step(1)
+                found.append(solver.loss)
+            replays.append(store.replays)
+    assert 0 < replays[0] < replays[1]
+    assert found[: 2 * STEPS] == found[2 * STEPS :]
+
+
+def test_a_net_that_tests_sees_what_is_trained() -> None:
+    found = []
+    for store in (ReplayingStore(), Cramped()):
+        solver = _solver(store)
+        test = caffe.Net(parse_net(NET), caffe.TEST)
+        test.share_with(solver.net)
+        seen = []
+        for number in range(STEPS):
+            _feed(solver, number)
+            solver.step(1)
+            data, label = (solver.net.blobs[name].data for name in ("data", "label"))
+            seen.append(float(test.forward(data=data, label=label)["loss"]))
+        found.append(seen)
+    assert found[0] == found[1]
+    assert len(set(found[0])) == STEPS
+
+
+def test_a_wrong_label_is_refused_by_its_layer() -> None:
+    solver = _solver(ReplayingStore())
+    solver.step(STEPS)
+    solver.net.blobs["label"].data[4] = 7
+    with pytest.raises(caffe.CaffeError, match=r"layer 'loss'.* the label 7 at \[4\]"):
+        solver.step(1)
+
+
+def test_whoever_is_called_for_each_layer_still_is() -> None:
+    solver = _solver(ReplayingStore())
+    solver.step(STEPS)
+    seen: list[int] = []
+    solver.net.after_backward(seen.append)
+    solver.step(1)
+    assert seen == [*range(len(solver.net.layers))][::-1]
+
+
+def test_a_gradient_that_is_replaced_is_used() -> None:
+    store = ReplayingStore()
+    solver = _solver(store)
+    solver.step(STEPS)
+    replays = store.replays
+    layer = solver.net.layers[list(solver.net._layer_names).index("ip")]
+    layer.backward = lambda diffs, tops, inputs, needs: [  # type: ignore[method-assign]
+        torch.full_like(x, 2.0) for x in inputs
+    ]
+    solver.step(1)
+    # What is left behind Dropout is doubled.
+    assert set(np.unique(solver.net.blobs["flat"].diff)) == {0, 4}
+    assert store.replays == replays
+
+
+def test_a_step_moves_no_more_than_its_loss() -> None:
+    store = ReplayingStore()
+    solver = _solver(store)
+    solver.step(STEPS)
+    before = store.moved
+    solver.step(5)
+    assert store.moved == (before[0], before[1] + 5)
+
+
+def test_a_layer_that_asks_for_values_is_not_recorded() -> None:
+    weighted = NET.replace('top: "loss" }', 'top: "loss" loss_param { label_weights: [1, 2, 3] } }')
+    store = ReplayingStore()
+    _train(store, _feed, net=weighted)
+    assert not store.replays
+
+
+def test_what_cannot_be_recorded_goes_on_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(CountingStore):
+        def record(self, function: object, tries: bool = True) -> None:  # type: ignore[override]
+            raise RuntimeError("out of memory")
+
+    expected = _train(Cramped(), _feed)
+    with pytest.warns(caffe.CaffeWarning, match="cannot be recorded.*: out of memory"):
+        losses, arrays = _train(Broken(), _feed)
+    assert losses == expected[0]
+    assert all(np.array_equal(arrays[name], values) for name, values in expected[1].items())
