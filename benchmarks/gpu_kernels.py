@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,6 @@ from caffe.memory.stores import DeviceStore
 from caffe.uploads import Sender
 
 OURS, APART = "one", "apart"
-MISSING = "no GPU, or Triton does not work here"
 TURNS, CALLS = 5, 20
 
 NORM = """
@@ -81,7 +79,7 @@ Ways = dict[str, Callable[[], Any]]
 def _lrn(place: Place, batch: int) -> Ways:
     layer, x = _norm(), place.tensor(batch, 96, 55, 55)
     return {
-        OURS: lambda: _known(normalizing, x) and normalizing.forward(x, *layer.numbers),
+        OURS: lambda: _known(normalizing.takes(x, 5)) and normalizing.forward(x, *layer.numbers),
         APART: lambda: layer.forward(x.detach().requires_grad_()).detach(),
     }
 
@@ -91,7 +89,9 @@ def _lrn_gradient(place: Place, batch: int) -> Ways:
     # Float32's own tensor is one of these too, and the kernel refuses what needs a gradient.
     wide = x.float().clone().requires_grad_(), diff.float()
     return {
-        OURS: lambda: _known(normalizing, x) and normalizing.backward(diff, x, *layer.numbers),
+        OURS: lambda: (
+            _known(normalizing.takes(x, 5)) and normalizing.backward(diff, x, *layer.numbers)
+        ),
         # What needs a gradient itself goes by PyTorch's operations.
         APART: lambda: _apart(layer, *wide).to(place.kind),
     }
@@ -112,14 +112,16 @@ def _max_pool(place: Place, batch: int) -> Ways:
     least = lowest(x)
     how = (3, 3), (2, 2), (0, 0)
     return {
-        OURS: lambda: _known(max_pooling, x) and max_pooling.forward(x, *how, (27, 27), least),
+        OURS: lambda: (
+            _known(max_pooling.takes(x)) and max_pooling.forward(x, *how, (27, 27), least)
+        ),
         APART: lambda: F.max_pool2d(torch.where(x > least, x, least), *how, ceil_mode=True),
     }
 
 
-def _known(kernels: ModuleType, x: torch.Tensor) -> bool:
-    if not kernels.takes(x):
-        raise RuntimeError(MISSING)
+def _known(is_taken: bool) -> bool:
+    if not is_taken:
+        raise RuntimeError("no GPU, or Triton does not work here")
     return True
 
 
@@ -137,12 +139,13 @@ def _depthwise(place: Place, batch: int, size: int, stride: int) -> Ways:
     bias, turned = place.tensor(144), depthwise.turned(weight)
     how = (stride, stride), (size // 2, size // 2), (1, 1)
 
-    def ours() -> torch.Tensor:
-        if not depthwise.takes(x, (size, size)):
-            raise RuntimeError(MISSING)
-        return depthwise.forward(x, turned, bias, *how, slope=0.0, most=6.0)
-
-    return {OURS: ours, APART: lambda: F.conv2d(x, weight, bias, *how, 144).clamp_(0, 6)}
+    return {
+        OURS: lambda: (
+            _known(depthwise.takes(x, (size, size)))
+            and depthwise.forward(x, turned, bias, *how, slope=0.0, most=6.0)
+        ),
+        APART: lambda: F.conv2d(x, weight, bias, *how, 144).clamp_(0, 6),
+    }
 
 
 def _sum(place: Place, batch: int) -> Ways:

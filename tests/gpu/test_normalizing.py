@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import caffe
-from caffe.gpu import normalizing
+from caffe.gpu import kernel, normalizing
 from caffe.gpu.normalizing import backward, forward
 from caffe.layers.lrn import LRN
 from tests.helpers.gpu_code import assert_compiles
@@ -57,15 +57,18 @@ def test_values_and_gradients_are_the_layers(
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float16, 1e-3), (torch.bfloat16, 8e-3)])
 @pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(2, 6, 4, 3), (2, 24, 4, 3), (1, 12, 1, 3)])
 def test_short_numbers_are_computed_in_float32(
-    dtype: torch.dtype, tolerance: float, layout: torch.memory_format
+    shape: tuple[int, ...], dtype: torch.dtype, tolerance: float, layout: torch.memory_format
 ) -> None:
-    layer = layer_of(5, 1e-4, 0.75, 1, (2, 6, 4, 3))
+    layer = layer_of(5, 1e-4, 0.75, 1, shape)
     # Their squares are more than float16 holds.
-    x = (200 * values((2, 6, 4, 3), 3, layout)).to(dtype)
+    x, diff = ((200 * values(shape, seed, layout)).to(dtype) for seed in (3, 4))
     found = forward(x, *layer.numbers)
     assert found.dtype == dtype
     assert_close(found, layer.forward(x.double()), tolerance)
+    (expected,) = layer.backward([diff.double()], [], [x.double()], [True])
+    assert_close(backward(diff, x, *layer.numbers), expected, tolerance)
 
 
 def test_strides_of_any_kind_and_no_pictures_at_all() -> None:
@@ -98,7 +101,7 @@ def test_the_layer_uses_it_where_it_works(monkeypatch: pytest.MonkeyPatch) -> No
         return forward(x, *numbers)
 
     monkeypatch.setattr(normalizing, "forward", counted)
-    monkeypatch.setattr(normalizing, "takes", lambda x: True)
+    monkeypatch.setattr(normalizing, "takes", lambda x, size: True)
     caffe.set_engine("layerwise")
     try:
         found = net.forward()["t0"]
@@ -109,12 +112,24 @@ def test_the_layer_uses_it_where_it_works(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("name", ["_forward", "_backward"])
-def test_it_compiles_for_an_h100_where_there_is_none(name: str) -> None:
+@pytest.mark.parametrize("vector", [1, 8])
+def test_it_compiles_for_an_h100_where_there_is_none(name: str, vector: int) -> None:
     tensors = dict.fromkeys(("x", "top", "diff", "gradient"), "*fp16")
     numbers = dict.fromkeys(("share", "beta", "k"), "fp32")
-    constants = {"size": 5, "is_usual": True, "rows": 8, "columns": 128, "place_stride": 1}
-    assert_compiles(normalizing, name, {**tensors, **numbers}, constants)
+    constants = {
+        "half": 2, "is_usual": True, "is_last": vector > 1, "vector": vector, "span": 8,
+        "threads": 128,
+    }  # fmt: skip
+    text = assert_compiles(normalizing, name, {**tensors, **numbers}, constants, num_warps=4)
+    # Neighbours change no hands.
+    assert "shared" not in text
+
+
+def test_many_channels_around_each_are_left_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "takes", lambda x, trial: True)
+    x = torch.ones(1, 2, 1, 1)
+    assert [normalizing.takes(x, size) for size in (1, 33, 35)] == [True, True, False]
 
 
 def test_it_is_not_used_on_the_cpu() -> None:
-    assert not normalizing.takes(torch.ones(1, 2, 1, 1))
+    assert not normalizing.takes(torch.ones(1, 2, 1, 1), 5)

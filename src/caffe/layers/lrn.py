@@ -76,7 +76,7 @@ class LRN(Layer[LRNParameter]):
             size = self.param.local_size
             mean = F.avg_pool2d(x * x, size, 1, size // 2)
             return x * (1 + self.param.alpha * mean).pow(-self.param.beta)
-        if normalizing.takes(x):
+        if normalizing.takes(x, self.param.local_size):
             return normalizing.forward(x, *self.numbers)
         return _by_pictures(self._across, x)
 
@@ -91,7 +91,7 @@ class LRN(Layer[LRNParameter]):
         if not self.is_across:
             return super().backward(diffs, tops, inputs, needs)
         (x,), (diff,) = inputs, diffs
-        if normalizing.takes(x):
+        if normalizing.takes(x, self.param.local_size):
             return [normalizing.backward(diff, x, *self.numbers)]
         return [_by_pictures(self._gradient_across, x, diff)]
 
