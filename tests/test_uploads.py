@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import caffe
-from caffe.uploads import Sender
+from caffe import uploads
+from caffe.uploads import Sender, Sent, put_items
 from tests.helpers.second_store import CountingStore, use_store
 
 NET = """
@@ -81,6 +83,54 @@ def test_what_the_net_gets_is_what_the_cpu_makes(
     assert all(size <= MEAN_PICTURE.nbytes for dtype, size in store.sent if dtype != torch.uint8)
 
 
+class Operations(TorchDispatchMode):
+    """Counts what PyTorch is told to compute."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):  # type: ignore[no-untyped-def]
+        self.count += 1
+        return function(*arguments, **(named or {}))
+
+
+def test_pictures_of_one_size_are_made_together(store: Weighing, tmp_path: Path) -> None:
+    net = classifier(tmp_path, **WAYS[1])
+    prepare = net.preparer(oversample=False)
+    # Enlarged, so that the edges count, each one's own.
+    pixels = [np.full((4, 3, 3), value, np.uint8) for value in (10, 30, 50, 70)]
+    pixels += np.random.default_rng(5).integers(0, 256, (4, 4, 3, 3), np.uint8)
+    counts = []
+    # Where the pixels are taken from is sent once.
+    for many in (pixels[:1], pixels[:1], pixels):
+        given = [prepare(one, 255.0) for one in many]
+        with Operations() as told:
+            put_items(net.blobs["data"], [item for items in given for item in items])
+        counts.append(told.count)
+    assert counts[1] <= counts[2] <= counts[1] + 4
+    found = np.concatenate(list(net.run(pixels)))
+    caffe.set_mode_cpu()
+    np.testing.assert_array_equal(found, np.concatenate(list(net.run(pixels))))
+
+
+@pytest.mark.parametrize("most", [0, 2000, 10**6])
+def test_pictures_of_mixed_sizes_keep_their_places(
+    most: int, store: Weighing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "MOST_AT_ONCE", most)
+    net = classifier(tmp_path, **WAYS[2])
+    sizes = [(4, 3), (5, 9), (4, 3), (40, 30), (5, 9), (4, 3), (40, 30), (13, 11)]
+    rng = np.random.default_rng(2)
+    mixed = [rng.integers(0, 256, (*size, 3), np.uint8) for size in sizes]
+    found = np.concatenate(list(net.run(mixed)))
+    # What takes more memory as bytes is made at once.
+    assert isinstance(net.preparer(oversample=False)(mixed[3], 255.0), torch.Tensor)
+    alone = np.concatenate([row for one in mixed for row in net.run([one])])
+    np.testing.assert_array_equal(found, alone)
+    caffe.set_mode_cpu()
+    expected = np.concatenate(list(net.run(mixed)))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-7 * np.abs(expected).max())
+
+
 def test_grey_bytes_and_floats_go_in_alike(store: Weighing, tmp_path: Path) -> None:
     net = classifier(tmp_path, 1, raw_scale=255)
     given = [pictures(1)[0], pictures(1)[1] / np.float32(255), pictures(1)[2]]
@@ -107,7 +157,7 @@ def test_a_transformer_of_ones_own_is_asked(store: Weighing, tmp_path: Path) -> 
 
     net = classifier(tmp_path)
     sent = net.preparer(oversample=False)(pictures()[0], 255.0)
-    assert isinstance(sent, torch.Tensor)
+    assert isinstance(sent, Sent)
     own = Own(net.transformer.inputs)
     own.set_transpose("data", (2, 0, 1))
     net.transformer = own

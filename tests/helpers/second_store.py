@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from caffe import mode
 from caffe.memory.stores import Recording, Store, seconds_by_clock
@@ -32,6 +34,9 @@ class CountingStore:
         moved = array.clone()
         self._places.add(moved.data_ptr())
         return moved
+
+    def send(self, values: NDArray[np.uint8]) -> torch.Tensor:
+        return self.upload(torch.from_numpy(values.copy()))
 
     def download(self, array: torch.Tensor) -> torch.Tensor:
         self.downloads += 1

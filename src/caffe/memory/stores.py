@@ -8,7 +8,11 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..pytorch import torch
+from .staging import staging
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +40,10 @@ class Store(Protocol):
 
     def to_send(self, array: Tensor) -> Tensor:
         """Return a CPU tensor's values where they can be sent from without another copy."""
+        ...
+
+    def send(self, values: NDArray[np.uint8]) -> Tensor:
+        """Copy bytes, which may change afterwards, into this store; threads may do so at once."""
         ...
 
     def download(self, array: Tensor) -> Tensor:
@@ -118,6 +126,11 @@ class DeviceStore:
         if self.device.type != "cuda" or array.numel() < LEAST_PINNED or array.is_pinned():
             return array
         return array.pin_memory()
+
+    def send(self, values: NDArray[np.uint8]) -> Tensor:
+        if self.device.type != "cuda":
+            return torch.from_numpy(values.copy()).to(self.device)
+        return staging(self.device).send(values)
 
     def download(self, array: Tensor) -> Tensor:
         return array.to("cpu", copy=True)
