@@ -218,6 +218,22 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+def in_a_sentence(error: Exception, what: str) -> str:
+    """Return what an error says, in one sentence: PyTorch's texts may be paragraphs.
+
+    Parameters
+    ----------
+    error : Exception
+        Anybody's.
+    what : str
+        What could not be had, to be read after "memory does not suffice for".
+    """
+    if is_out_of_memory(error):
+        return f"memory does not suffice for {what}; a smaller batch needs less"
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def as_caffe_error(error: Exception, label: str = "", facts: str = "") -> CaffeError:
     """Return what somebody else's code raised as an error of ours.
 

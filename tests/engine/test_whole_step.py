@@ -263,13 +263,24 @@ def test_a_layer_that_asks_for_values_is_not_recorded() -> None:
     assert not store.replays
 
 
-def test_what_cannot_be_recorded_goes_on_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("out of memory"), ": out of memory$"),
+        (RuntimeError("CUDA error: refused\nCUDA kernel errors might be"), "error: refused$"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB. GPU 0 has a"),
+            ": memory does not suffice for a recording; a smaller batch needs less$",
+        ),
+    ],
+)
+def test_what_cannot_be_recorded_goes_on_by_hand(error: Exception, said: str) -> None:
     class Broken(CountingStore):
         def record(self, function: object, tries: bool = True) -> None:  # type: ignore[override]
-            raise RuntimeError("out of memory")
+            raise error
 
     expected = _train(Cramped(), _feed)
-    with pytest.warns(caffe.CaffeWarning, match="cannot be recorded.*: out of memory"):
+    with pytest.warns(caffe.CaffeWarning, match=f"cannot be recorded.*{said}"):
         losses, arrays = _train(Broken(), _feed)
     assert losses == expected[0]
     assert all(np.array_equal(arrays[name], values) for name, values in expected[1].items())

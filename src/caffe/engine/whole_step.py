@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .. import mode
-from ..errors import CaffeWarning
+from ..errors import CaffeWarning, in_a_sentence
 from ..layers import asking
 from ..layers.promises import is_ours
 from ..memory.blob import Blob, Layout
@@ -118,8 +118,9 @@ class WholeSteps:
         try:
             is_made = made.record()
         except Exception as error:
+            why = in_a_sentence(error, "a recording")
             warnings.warn(
-                f"steps of training cannot be recorded, and take longer: {error}",
+                f"steps of training cannot be recorded, and take longer: {why}",
                 CaffeWarning,
                 stacklevel=2,
             )

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ...errors import CaffeWarning, is_out_of_memory
+from ...errors import CaffeWarning, in_a_sentence
 from ...memory.allocation import give_back_freed_memory, returning_memory
 from ...pytorch import torch
 from .. import remembered
@@ -321,7 +321,7 @@ class Choice:
         except Exception as error:
             if self.is_asked_for:
                 raise
-            why = _reason(backend, error)
+            why = in_a_sentence(error, backend.name)
             self._give_up(backend, f"the net runs less quickly than it might: {why}")
             return None
         finally:
@@ -464,14 +464,6 @@ def _rounds_as_well(found: Tensor, other: Tensor, exact: Tensor) -> bool:
         float((values.float().flatten() - exact.flatten()).norm()) for values in (found, other)
     )
     return mine <= AS_WELL * others
-
-
-def _reason(backend: Backend, error: Exception) -> str:
-    """Say in one sentence why a backend cannot compile; PyTorch's texts may be paragraphs."""
-    if is_out_of_memory(error):
-        return f"memory does not suffice for {backend.name}; a smaller batch needs less"
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _name(backend: Backend | None) -> str:
