@@ -36,7 +36,7 @@ def takes(x: Tensor, kernel_size: Sizes) -> bool:
     """Tell whether the kernel can have a tensor, see `caffe.gpu.kernel.takes`."""
     return (
         kernel_size[1] <= MOST
-        and x[:1].numel() < windows.MOST
+        and windows.fits(x)
         and x.is_contiguous(memory_format=torch.channels_last)
         and kernel.takes(x, _is_right)
     )

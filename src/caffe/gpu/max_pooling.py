@@ -22,7 +22,7 @@ Pair = tuple[int, int]
 
 def takes(x: Tensor) -> bool:
     """Tell whether the kernel can have a tensor, see `caffe.gpu.kernel.takes`."""
-    return x[:1].numel() < windows.MOST and kernel.takes(x, _is_right)
+    return windows.fits(x) and kernel.takes(x, _is_right)
 
 
 def _is_right(device: torch.device) -> bool:

@@ -30,7 +30,7 @@ USUAL = 0.75
 
 def takes(x: Tensor, size: int) -> bool:
     """Tell whether the kernels can have a tensor, see `caffe.gpu.kernel.takes`."""
-    return size <= MOST and x[:1].numel() < windows.MOST and kernel.takes(x, _is_right)
+    return size <= MOST and windows.fits(x) and kernel.takes(x, _is_right)
 
 
 def _is_right(device: torch.device) -> bool:

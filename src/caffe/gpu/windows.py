@@ -27,6 +27,11 @@ MOST = 2**30
 """How many numbers a picture may have, so that 32 bits count them and what is a bit larger."""
 
 
+def fits(x: Tensor) -> bool:
+    """Tell whether 32 bits count a picture's numbers."""
+    return x.numel() < MOST * max(1, len(x))
+
+
 def vector_of(x: Tensor, channels: int) -> int:
     """How many numbers of a place a thread loads at once."""
     most = 16 // x.element_size()
