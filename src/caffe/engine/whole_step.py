@@ -195,10 +195,12 @@ class _Recorded:
         learned = {id(blob): blob for step in self._steps for blob in step.layer.blobs}
         self._parameters = list(learned.values())
         self._places = {id(b.memory): b.memory.gpu(store) for b in self._parameters}
+        self._lying = [(b.memory, self._places[id(b.memory)]) for b in self._parameters]
         self._drawing = [step for step in self._steps if step.layer.draws]
         self._drawn: list[Tensor] = []
         self._recording: Recording
         self._copies: _Copies | None = None
+        self._known: _Copies | None = None
 
     def _given(self, blob: Blob, is_diff: bool) -> _Given:
         values = blob.formed_diff(self._store) if is_diff else blob.formed_data(self._store)
@@ -229,7 +231,7 @@ class _Recorded:
         with_diff: dict[int, Blob] = {}
         for blob in self._parameters:
             own = blobs[id(blob)] = Blob(blob.shape)
-            own.put_data(self._places[id(blob.memory)][: blob.count].view(blob.shape), store)
+            own.put_data(self._place_of(blob), store)
             own.share_diff(with_diff.setdefault(id(blob.diff_memory), own))
         steps = [self._copy(step, blobs) for step in self._steps]
         for step in steps:
@@ -245,6 +247,10 @@ class _Recorded:
         self._copies = _Copies(steps, blobs, loss, questions)
         # The copies keep all that is to be kept.
         return []
+
+    def _place_of(self, blob: Blob) -> Tensor:
+        """Where a parameter lies."""
+        return self._places[id(blob.memory)][: blob.count].view(blob.shape)
 
     @staticmethod
     def _copy(step: Step, blobs: dict[int, Blob]) -> Step:
@@ -285,6 +291,19 @@ class _Recorded:
             if mine.is_in_place and mine.layer.keeps_bottom
         ]
 
+    def _know(self, copies: _Copies) -> None:
+        """Note what the copies hold: of a recording it is the same each time."""
+        self._known = copies
+        own, store = copies.blobs, self._store
+        self._news = [own[id(blob)].formed_data(store) for blob in self._changed]
+        self._statistics = [(b.memory, self._places[id(b.memory)]) for b in self._changed]
+        self._olds = [self._place_of(blob) for blob in self._changed]
+        self._held = [
+            (memory, own[key].diff_memory if is_diff else own[key].memory)
+            for memory, key, is_diff in self._pairs
+        ]
+        self._held += [(b.diff_memory, own[id(b)].diff_memory) for b in self._learned]
+
     def run(self) -> Loss:
         """Run forward and backward; return the loss."""
         store = self._store
@@ -292,8 +311,8 @@ class _Recorded:
             given.bring(store, is_diff=False)
         for given in self._ends:
             given.bring(store, is_diff=True)
-        for blob in self._parameters:
-            blob.memory.stay_in(self._places[id(blob.memory)], store)
+        for memory, place in self._lying:
+            memory.stay_in(place, store)
         for step, place in zip(self._drawing, self._drawn, strict=True):
             place.copy_(self._draw(step))
             step.layer.drawn = place
@@ -316,14 +335,14 @@ class _Recorded:
         """Give the net's blobs what the copies' hold; return the loss."""
         copies, store = self._copies, self._store
         assert copies is not None
-        if self._changed:
-            news = [copies.blobs[id(blob)].formed_data(store) for blob in self._changed]
-            torch._foreach_copy_([blob.mutable_data(store) for blob in self._changed], news)
-        for memory, key, is_diff in self._pairs:
-            own = copies.blobs[key]
-            memory.hold(own.diff_memory if is_diff else own.memory, store)
-        for blob in self._learned:
-            blob.diff_memory.hold(copies.blobs[id(blob)].diff_memory, store)
+        if copies is not self._known:
+            self._know(copies)
+        for memory, place in self._statistics:
+            memory.put(place, store)
+        if self._news:
+            torch._foreach_copy_(self._olds, self._news)
+        for memory, own in self._held:
+            memory.hold(own, store)
         for blob, before in self._sums:
             blob.put_diff(before + blob.diff_tensor(store), store)
         for mine, number in self._going_back:

@@ -212,7 +212,12 @@ class Blob:
 
     def mutable_diff(self, store: Store | None = None) -> Tensor:
         """Return the newest gradient as a tensor of the blob's shape, to be written."""
-        return self._shaped(self._diff.mutable(store))
+        formed = self._diff.formed
+        flat = self._diff.mutable(store)
+        is_formed = formed is not None and formed.lies_in(flat)
+        if formed is not None and is_formed and formed.values.shape == self._shape:
+            return formed.values
+        return self._shaped(flat)
 
     def formed_data(self, store: Store | None = None) -> Tensor:
         """Return the newest values as they were computed, in any order in memory and any type."""

@@ -47,12 +47,22 @@ class Formed:
         self.values = values
         self.store = store
         self.is_shared = False
+        self._flat: Tensor | None = None
 
     def flat(self) -> Tensor:
         """Return them as a flat float32 tensor, in the order of their axes."""
-        flat = self.values.float().contiguous().view(-1)
-        is_same = flat.data_ptr() == self.values.data_ptr()
-        return flat.clone() if self.is_shared and is_same else flat
+        flat = self._flat
+        if flat is None:
+            flat = self.values.float().contiguous().view(-1)
+            if flat.data_ptr() != self.values.data_ptr():
+                return flat
+            # Whose values are taken again and again is asked for the same tensor.
+            self._flat = flat
+        return flat.clone() if self.is_shared else flat
+
+    def lies_in(self, flat: Tensor) -> bool:
+        """Whether a flat tensor, which `flat` has returned, is these very values."""
+        return flat is self._flat
 
     def __call__(self) -> Tensor:
         """Return them as a flat float32 tensor on the CPU."""
@@ -181,6 +191,8 @@ class SyncedMemory:
 
     def gpu(self, store: Store) -> Tensor:
         """Return the newest values in `store`, to be read."""
+        if self.head is Head.AT_GPU and self._store is store and self._gpu is not None:
+            return self._gpu
         if self.head is Head.SYNCED and self.is_lent:
             # Whoever holds the array may have written into it since.
             self.head = Head.AT_CPU
@@ -268,6 +280,8 @@ class SyncedMemory:
 
     def stay_in(self, place: Tensor, store: Store) -> None:
         """Let the newest values in `store` lie in `place`, where they lay once."""
+        if self._gpu is place and self.head is Head.AT_GPU:
+            return
         values = self.gpu(store)
         if values is not place:
             place.copy_(values)

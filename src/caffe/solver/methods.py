@@ -41,6 +41,9 @@ class Method:
     """
 
     remembers: ClassVar[tuple[str, ...]] = ("steps",)
+    remembers_by_rate: ClassVar[bool] = False
+    """At a rate of zero what is remembered stays zero."""
+
     decoupled_by_itself: ClassVar[bool] = False
     takes_momentum: ClassVar[bool] = True
 
@@ -77,6 +80,8 @@ class Method:
 class SGD(Method):
     """h = momentum h + rate g; w -= h."""
 
+    remembers_by_rate = True
+
     def update(
         self, diffs: Arrays, history: Sequence[Arrays], rates: Sequence[float], step: int
     ) -> None:
@@ -88,6 +93,8 @@ class SGD(Method):
 
 class Nesterov(Method):
     """h' = momentum h + rate g; w -= (1 + momentum) h' - momentum h (Sutskever et al., 2013)."""
+
+    remembers_by_rate = True
 
     def update(
         self, diffs: Arrays, history: Sequence[Arrays], rates: Sequence[float], step: int

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Parameter:
-    """One parameter at one step."""
+    """One parameter at one step; its values lie in `flat`."""
 
     number: int
     entry: Learnable
+    flat: Tensor
     data: Tensor
     diff: Tensor
     history: list[Tensor]
@@ -62,6 +63,7 @@ class Update:
         ]
         self.local = LocalRates(param, len(learnable))
         self._moved: set[int] = set()
+        self._known: dict[int, _Parameter] = {}
         self._norm: Callable[[], Tensor] | None = None
 
     @property
@@ -73,6 +75,7 @@ class Update:
         """Go on from the history of a snapshot."""
         self.history = list(history)
         self._moved = set(range(len(self._learnable)))
+        self._known.clear()
 
     def apply(self, rate: float, weight_decay: float, step: int, store: Store | None) -> None:
         """Change the parameters; their blobs' `diff` hold afterwards what was taken from `data`.
@@ -101,19 +104,27 @@ class Update:
     def _parameters(self, weight_decay: float, store: Store | None) -> list[_Parameter]:
         """Return those that change at all, with their history where the gradients are.
 
-        What is frozen has no gradient, no decay, and a history of zeros.
+        What is frozen has no gradient, no decay, and a history of zeros. So has a BatchNorm's
+        statistic, whose rate is zero, where what a rule remembers has the rate in it.
         """
         found, count = [], len(self._learnable)
         for number, entry in enumerate(self._learnable):
             if number not in self._moved:
-                if entry.blob.has_no_diff and not weight_decay * entry.decay_mult:
+                is_still = not entry.lr_mult and self._method.remembers_by_rate
+                is_still |= not weight_decay * entry.decay_mult
+                if entry.blob.has_no_diff and is_still:
                     continue
                 self._moved.add(number)
-            diff = entry.blob.mutable_diff(store)
-            for slot in range(number, len(self.history), count):
-                self.history[slot] = self.history[slot].to(diff.device)
-            history = self.history[number::count]
-            found.append(_Parameter(number, entry, entry.blob.mutable_data(store), diff, history))
+            diff, flat = entry.blob.mutable_diff(store), entry.blob.memory.mutable(store)
+            known = self._known.get(number)
+            if known is None or known.flat is not flat:
+                for slot in range(number, len(self.history), count):
+                    self.history[slot] = self.history[slot].to(flat.device)
+                data = flat[: entry.blob.count].view(entry.blob.shape)
+                known = _Parameter(number, entry, flat, data, diff, self.history[number::count])
+                self._known[number] = known
+            known.diff = diff
+            found.append(known)
         return found
 
     def _clip(self, diffs: list[Tensor], store: Store | None) -> None:
