@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def test_it_is_used_where_it_is_right_and_quicker(
     def noted(name: str, way: Way) -> Way:
         return lambda x: (ran.append(name), way(x))[1]
 
-    tried = Ways(CountingStore())
+    tried = Ways(CountingStore(), 1e-3)
     for _ in range(2):
         others = {"as one call of cuDNN": noted("at once", at_once)}
         found = tried.run(X, noted("apart", apart), others)
@@ -63,10 +64,10 @@ def test_it_is_used_where_it_is_right_and_quicker(
 
 def test_of_several_the_quickest_is_taken_and_those_of_its_kind_know_it() -> None:
     others = {"one": slowly(torch.relu), "two": torch.relu, "three": refused}
-    first = Ways(CountingStore(), "a kind")
+    first = Ways(CountingStore(), 1e-3, "a kind")
     assert torch.equal(first.run(X, slowly(slowly(torch.relu)), others), X.relu())
     assert first.said.startswith("two: ")
-    again = Ways(CountingStore(), "a kind")
+    again = Ways(CountingStore(), 1e-3, "a kind")
 
     def not_tried(x: torch.Tensor) -> torch.Tensor:
         raise AssertionError("it was tried")
@@ -76,7 +77,47 @@ def test_of_several_the_quickest_is_taken_and_those_of_its_kind_know_it() -> Non
     assert again.said == first.said
     # Of others than these nothing is known.
     with pytest.raises(AssertionError, match="it was tried"):
-        Ways(CountingStore(), "a kind").run(X, not_tried, {"two": torch.relu})
+        Ways(CountingStore(), 1e-3, "a kind").run(X, not_tried, {"two": torch.relu})
+
+
+def test_what_is_surely_quicker_is_compared_and_not_timed() -> None:
+    runs = []
+
+    def noted(x: torch.Tensor) -> torch.Tensor:
+        runs.append(x)
+        return torch.relu(x)
+
+    tried = Ways(CountingStore(), 1e-3)
+    others = {"surely": noted, "else": slowly(torch.relu)}
+    assert torch.equal(tried.run(X, torch.relu, others, {"surely"}), X.relu())
+    assert tried.said == "surely"
+    # Its values, those of NaN, and the run itself.
+    assert len(runs) == 3
+    wrong = Ways(CountingStore(), 1e-3)
+    others = {"surely": lambda x: 2 * x, "else": torch.relu}
+    assert torch.equal(wrong.run(X, slowly(torch.relu), others, {"surely"}), X.relu())
+    assert wrong.said.startswith("else: ")
+
+
+def test_what_was_found_is_remembered_by_later_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECAFFE_REMEMBER", "1")
+    monkeypatch.setenv("RECAFFE_HOME", str(tmp_path))
+    monkeypatch.setattr(ways, "_found", {})
+    kind, others = "something else", {"one": torch.relu}
+    first = Ways(CountingStore(), 1e-3, kind)
+    first.run(X, slowly(torch.relu), others)
+    assert first.said.startswith("one: ")
+    # As in another process.
+    monkeypatch.setattr(ways, "_found", {})
+    again = Ways(CountingStore(), 1e-3, kind)
+
+    def not_tried(x: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("it was tried")
+
+    assert torch.equal(again.run(X, not_tried, others), X.relu())
+    assert again.said == first.said
 
 
 NET = """

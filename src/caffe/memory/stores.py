@@ -222,7 +222,16 @@ def tried_kernels() -> Iterator[None]:
     cudnn.benchmark = before or not (
         cudnn.deterministic or torch.are_deterministic_algorithms_enabled()
     )
+    library = torch._C  # noqa: SLF001
+    # After each search PyTorch would give all of its free memory back to the driver, slowly.
+    keeping = getattr(library, "_cudnn_set_conv_benchmark_empty_cache", None)
+    asked = getattr(library, "_cuda_get_conv_benchmark_empty_cache", None)
+    gives_back = True if asked is None else asked()
+    if keeping is not None:
+        keeping(False)
     try:
         yield
     finally:
         cudnn.benchmark = before
+        if keeping is not None:
+            keeping(gives_back)

@@ -23,6 +23,8 @@ class Settings:
         As `caffe.set_engine` takes it.
     picture_layout : torch.memory_format
         The order in which pictures lie in memory.
+    allows_tf32 : bool
+        Whether a GPU may round the factors of float32's products to 10 bits.
     tries : bool
         Whether ways of computing may be chosen by their time.
     """
@@ -31,13 +33,15 @@ class Settings:
     store: Store | None
     engine: str
     picture_layout: torch.memory_format
+    allows_tf32: bool = False
     tries: bool = True
 
     @classmethod
     def current(cls, store: Store | None) -> Settings:
         """Return the calling thread's."""
         precision = mode.precision()
-        return cls(precision, store, mode.engine(), _picture_layout(precision, store))
+        layout = _picture_layout(precision, store)
+        return cls(precision, store, mode.engine(), layout, mode.allows_tf32())
 
 
 def _picture_layout(precision: torch.dtype, store: Store | None) -> torch.memory_format:

@@ -22,6 +22,8 @@ RELU = Activation(slope=0)
 MULTIPLES = 4, 8
 """Of how many channels cuDNN's kernels of short numbers go through a few pictures' at once."""
 
+BY_CHANNELS = "each channel by itself"
+
 Geometry = tuple[Shape, Shape, Shape, int]
 """Stride, padding, dilation and the number of groups."""
 
@@ -85,7 +87,10 @@ class Unpacked:
 
     def _end(self, tried: Ways | None, x: Tensor, other: Tensor | None, end: Activation) -> Tensor:
         apart = partial(self._apart, other=other, end=end)
-        return apart(x) if tried is None else tried.run(x, apart, self._others(x, other, end))
+        if tried is None:
+            return apart(x)
+        others = self._others(x, other, end)
+        return tried.run(x, apart, others, others.keys() & self._sure)
 
     def _apart(self, x: Tensor, other: Tensor | None, end: Activation) -> Tensor:
         y = F.conv2d(x, self._weight, self._bias, *self._geometry)
@@ -99,7 +104,7 @@ class Unpacked:
         if finishing.takes(x):
             found["finished in one pass"] = partial(self._finished, other=other, end=end)
         if other is None and self._is_depthwise and depthwise.takes(x, self._weight.shape[2:]):
-            found["each channel by itself"] = partial(self._by_channels, end=end)
+            found[BY_CHANNELS] = partial(self._by_channels, end=end)
         if not self._may_widen(x):
             return found
         wide = {
@@ -108,6 +113,12 @@ class Unpacked:
             for name, way in found.items()
         }
         return found | wide
+
+    @property
+    def _sure(self) -> set[str]:
+        """The ways that are the quickest wherever they can be had."""
+        is_short = self._settings.precision != torch.float32
+        return {BY_CHANNELS} if is_short else set()
 
     @property
     def _is_depthwise(self) -> bool:
