@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,13 @@ import torch
 
 import caffe
 from caffe import mode
+from caffe.engine.whole_step import PATIENCE
+from caffe.memory.stores import DeviceStore
+from caffe.proto.caffe_pb2 import SolverParameter
+from caffe.proto.files import parse_net
 from tests.engine.test_plan import NET, PICTURES, UNKEPT, assert_close
+from tests.engine.test_whole_step import NET as TRAINED
+from tests.helpers.second_store import use_store
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")
 
@@ -113,3 +120,55 @@ def test_callbacks_see_what_the_gpu_has_computed(
     net.forward(data=PICTURES[0])
     for name, values in expected.items():
         assert_close(seen[name], values, 1e-4)
+
+
+class _Cramped(DeviceStore):
+    """The GPU without room for recordings of training."""
+
+    def has_room(self, count: int) -> bool:
+        return False
+
+
+def _trained(store: DeviceStore, kind: type[caffe.Solver]) -> tuple[list[float], dict[str, Any]]:
+    """What some steps on other numbers each come to: losses, parameters, diffs."""
+    use_store(store)
+    param = SolverParameter(net_param=parse_net(TRAINED), base_lr=0.01, lr_policy="fixed")
+    param.random_seed, param.momentum, param.weight_decay = 3, 0.9, 0.01
+    solver = kind(param)
+    net, losses, rng = solver.net, [], np.random.default_rng(1)
+    for _ in range(2 * PATIENCE + 2):
+        net.blobs["data"].data[...] = rng.standard_normal(net.blobs["data"].shape)
+        net.blobs["label"].data[...] = rng.integers(0, 3, net.blobs["label"].shape)
+        solver.step(1)
+        losses.append(solver.loss)
+    arrays = {name: blob.diff.copy() for name, blob in net.blobs.items()}
+    for name, blobs in net.params.items():
+        arrays |= {f"{name} {i}": blob.data.copy() for i, blob in enumerate(blobs)}
+    return losses, arrays
+
+
+@pytest.mark.parametrize("kind", [caffe.SGDSolver, caffe.AdamSolver])
+@pytest.mark.filterwarnings("error::caffe.CaffeWarning")
+def test_a_recorded_training_is_the_one_by_hand(
+    kind: type[caffe.Solver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = torch.device("cuda", 0)
+    replays = []
+    replay = torch.cuda.CUDAGraph.replay
+
+    def counted(graph: torch.cuda.CUDAGraph) -> None:
+        replays.append(graph)
+        replay(graph)
+
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", counted)
+    try:
+        losses, arrays = _trained(DeviceStore(device), kind)
+        assert len(replays) > PATIENCE
+        replays.clear()
+        expected_losses, expected = _trained(_Cramped(device), kind)
+        assert not replays
+    finally:
+        caffe.set_mode_cpu()
+    assert losses == pytest.approx(expected_losses, rel=1e-3)
+    for name, values in expected.items():
+        assert_close(arrays[name], values, 1e-2)
