@@ -166,6 +166,26 @@ def test_passes_in_between_change_nothing() -> None:
     _check_alike(between)
 
 
+def test_a_net_that_is_told_to_go_back_to_its_data_has_their_gradients() -> None:
+    _check_alike(net="force_backward: true\n" + NET)
+
+
+def test_layers_ahead_of_all_that_is_trained_run_by_their_plan() -> None:
+    fixed = "param { lr_mult: 0 decay_mult: 0 }"
+    net = NET.replace('top: "conv"\n', f'top: "conv" {fixed * 2}\n', 1)
+    net = net.replace("scale_param { bias", f"{fixed * 2} scale_param {{ bias", 1)
+    net = net.replace(
+        'top: "conv" }', 'top: "conv" batch_norm_param { use_global_stats: true } }', 1
+    )
+    _check_alike(net=net)
+    store = ReplayingStore()
+    solver = _solver(store, net)
+    solver.step(STEPS)
+    reasons = dict(zip(solver.net._layer_names, solver.net.explain(), strict=True))
+    assert "convolution" in reasons["conv"]
+    assert "by itself" in reasons["branch"]
+
+
 @pytest.mark.parametrize("passes", [1, 2])
 def test_parameters_that_layers_share_are_trained_once(passes: int) -> None:
     net = """

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
-from itertools import groupby, repeat
+from itertools import groupby, repeat, takewhile
 from operator import attrgetter, contains, is_not
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..processes import in_forked_child
 from ..pytorch import torch
 from ..threads import compute_alone
 from . import layerwise
-from .joined import joined
+from .joined import Joined, joined
 from .plan.plan import Plan, blobs_of
 from .plan.settings import Settings
 from .regained import Regained, can_be_repeated, is_worth_it, written_first
@@ -89,7 +89,7 @@ class Runner:
                 self._part_anew()
 
     def _part_anew(self) -> None:
-        for name in ("_parts", "_whole"):
+        for name in ("_parts", "_ahead", "_whole"):
             self.__dict__.pop(name, None)
 
     @cached_property
@@ -137,15 +137,19 @@ class Runner:
             Where to compute; on the CPU where there is none.
         """
         self._heed_replaced()
-        settings = Settings.current(store)
+        settings = self._settings(store)
         if settings.engine == "layerwise":
             return layerwise.forward(self._steps, store)
-        if self._trains:
-            # What is chosen by its time would make two trainings differ.
-            engine = "torch" if settings.engine == "auto" else settings.engine
-            settings = replace(settings, engine=engine, tries=False)
         with torch.no_grad():
             return sum_of(part.forward(settings) for part in self._parts)
+
+    def _settings(self, store: Store | None) -> Settings:
+        settings = Settings.current(store)
+        if settings.engine == "layerwise" or not self._trains:
+            return settings
+        # What is chosen by its time would make two trainings differ.
+        engine = "torch" if settings.engine == "auto" else settings.engine
+        return replace(settings, engine=engine, tries=False)
 
     def goes_back(self) -> None:
         """Run layers that need gradients so that these can be had, from the next forward on."""
@@ -154,9 +158,18 @@ class Runner:
             self._part_anew()
 
     @cached_property
+    def _ahead(self) -> list[_Single | _Planned]:
+        """The first parts, as many as follow each other without a gradient."""
+        return list(takewhile(lambda part: not part.needs_gradients, self._parts))
+
+    @cached_property
     def _whole(self) -> WholeSteps | None:
         """What records forward and backward; None where these layers cannot be."""
-        steps = self._steps
+        rest = self._parts[len(self._ahead) :]
+        has_loss = any(any(step.loss_weights) for part in self._ahead for step in part.steps)
+        if has_loss or any(isinstance(part, _Planned) for part in rest):
+            return None
+        steps = [step for part in rest for step in part.steps]
         return WholeSteps(steps, Runner) if can_be_recorded(steps) else None
 
     def may_record(self, store: Store | None) -> bool:
@@ -180,18 +193,24 @@ class Runner:
         assert whole is not None
         for step in self._steps:
             step.is_recorded = True
+        settings = self._settings(store)
         with torch.no_grad():
+            for part in self._ahead:
+                part.forward(settings)
             for step in whole.sources:
                 step.forward(store)
             loss = whole.run(store)
             if loss is not None:
                 return loss
-            singles = [part for part in self._parts if isinstance(part, _Single)]
-            units = [unit for part in singles for unit in part.running if unit.steps[0].bottoms]
-            loss = sum_of(unit.forward(store) for unit in units)
+            loss = sum_of(unit.forward(store) for unit in self._units_behind_sources())
         with self.letting_go():
             self.backward(store)
         return loss
+
+    def _units_behind_sources(self) -> list[Step | Joined]:
+        rest = self._parts[len(self._ahead) :]
+        units = [unit for part in rest if isinstance(part, _Single) for unit in part.running]
+        return [unit for unit in units if unit.steps[0].bottoms]
 
     def backward(self, store: Store | None) -> None:
         """Run all gradients, last layer first."""
@@ -248,8 +267,9 @@ class _Single:
     """Layers that run one by one, or in training by two."""
 
     def __init__(self, steps: Sequence[Step], trains: bool) -> None:
-        self._steps = steps
+        self.steps = steps
         self.running = joined(steps) if trains else steps
+        self.needs_gradients = any(step.need_backward for step in steps)
 
     def forward(self, settings: Settings) -> Loss:
         return sum_of(step.forward(settings.store) for step in self.running)
@@ -263,7 +283,7 @@ class _Single:
                     regained.let_go(blobs)
 
     def explain(self) -> Iterator[str]:
-        for step in self._steps:
+        for step in self.steps:
             layer = step.layer
             if layer.is_patched:
                 yield "by itself: its forward has been replaced"
@@ -278,10 +298,12 @@ class _Single:
 class _Planned:
     """Layers that follow each other and run by one plan, made anew where blobs have changed."""
 
+    needs_gradients = False
+
     def __init__(
         self, steps: Sequence[Step], read_elsewhere: Sequence[Blob], is_patient: bool
     ) -> None:
-        self._steps = steps
+        self.steps = steps
         self._read_elsewhere = read_elsewhere
         self._is_patient = is_patient
         self._blobs = blobs_of(steps)
@@ -297,7 +319,7 @@ class _Planned:
             step.forward(settings.store)
         need_before = 0
         if self.plan is None or not self.plan.fits(self._blobs, settings):
-            for step in self._steps:
+            for step in self.steps:
                 step.follow()
             if self._is_patient and not self._has_settled():
                 self.plan = None
@@ -307,7 +329,7 @@ class _Planned:
             if self.plan is not None:
                 need_before, self.plan = self.plan.need, None
             read_elsewhere = {id(blob.memory) for blob in self._read_elsewhere}
-            self.plan = Plan(self._steps, read_elsewhere, settings)
+            self.plan = Plan(self.steps, read_elsewhere, settings)
         self.plan.run()
         if need_before and settings.store is not None:
             self._give_back(need_before, settings.store)
@@ -336,5 +358,5 @@ class _Planned:
 
     def explain(self) -> list[str]:
         if self.plan is None:
-            return ["layer by layer: shapes change from run to run"] * len(self._steps)
+            return ["layer by layer: shapes change from run to run"] * len(self.steps)
         return self.plan.explain()

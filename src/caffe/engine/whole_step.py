@@ -45,15 +45,12 @@ def can_be_recorded(steps: Sequence[Step]) -> bool:
     for step in steps:
         layer = step.layer
         if not step.bottoms:
-            if has_drawn or layer.blobs or any(step.loss_weights):
+            if has_drawn or any(step.loss_weights):
                 return False
             continue
         has_drawn |= layer.draws
         is_usual = is_ours(type(layer)) and not layer.is_patched and "backward" not in vars(layer)
         if not is_usual or layer.on_blobs or not layer.trains_unseen:
-            return False
-        # What is frozen has a plan.
-        if layer.blobs and not step.need_backward:
             return False
     return any(step.need_backward for step in steps)
 
@@ -64,7 +61,7 @@ class WholeSteps:
     Parameters
     ----------
     steps : sequence of Step
-        All of a net's.
+        All of a net's, but for those that run before, since nothing before them has gradients.
     passes : callable
         Makes of steps what runs them.
 
@@ -145,12 +142,22 @@ def _ends(steps: Sequence[Step]) -> list[Blob]:
     """The tops whose diffs backward reads and nothing before writes: losses, and what is given."""
     written: set[int] = set()
     found = {}
-    for step in reversed([step for step in steps if step.need_backward]):
+    for step in reversed([step for step in steps if step.need_backward and step.bottoms]):
         for top in step.tops:
             if id(top.diff_memory) not in written:
                 found[id(top)] = top
         pairs = zip(step.bottoms, step.needs(), strict=False)
         written.update(id(blob.diff_memory) for blob, need in pairs if need)
+    return list(found.values())
+
+
+def _read_first(steps: Sequence[Step]) -> list[Blob]:
+    """What steps read that none of them has written."""
+    written: set[int] = set()
+    found: dict[int, Blob] = {}
+    for step in steps:
+        found |= {id(blob): blob for blob in step.bottoms if id(blob) not in written}
+        written.update(id(top) for top in step.tops)
     return list(found.values())
 
 
@@ -189,8 +196,7 @@ class _Recorded:
     ) -> None:
         self._store, self._passes = store, passes
         self._steps = [step for step in steps if step.bottoms]
-        tops = {id(top): top for step in steps if not step.bottoms for top in step.tops}
-        self._tops = [self._given(top, is_diff=False) for top in tops.values()]
+        self._tops = [self._given(blob, is_diff=False) for blob in _read_first(self._steps)]
         self._ends = [self._given(top, is_diff=True) for top in ends if not top.has_no_diff]
         learned = {id(blob): blob for step in self._steps for blob in step.layer.blobs}
         self._parameters = list(learned.values())
@@ -226,8 +232,7 @@ class _Recorded:
         store = self._store
         blobs = {id(b): Blob(b.shape) for step in self._steps for b in (*step.bottoms, *step.tops)}
         for given in self._tops:
-            if id(given.blob) in blobs:
-                blobs[id(given.blob)].put_data(given.place, store)
+            blobs[id(given.blob)].put_data(given.place, store)
         with_diff: dict[int, Blob] = {}
         for blob in self._parameters:
             own = blobs[id(blob)] = Blob(blob.shape)
