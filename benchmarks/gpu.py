@@ -27,7 +27,7 @@ import gpu_kernels
 import torch
 import training
 from forward import limit
-from gpu_engines import OURS, Cell
+from gpu_engines import OURS, Cell, expected_of
 from nets import NETS
 from report import arguments, best_memory, best_product, in_turn, machine, show, spread_text
 
@@ -44,6 +44,8 @@ SECONDS = 440.0
 
 SHARES = {"tests": 0.3, "forward": 0.64, "training": 0.75}
 """When a part must have ended, of all the time, so that the next one has its own."""
+
+PARTS = ("tests", "kernels", "forward", "training")
 
 ROOMS = ("goldens", "layers", "net", "memory", "solver", "detect", "attribution")
 """The rooms whose tests run with their nets on the GPU."""
@@ -91,6 +93,7 @@ def main() -> None:
     """Run all parts, one after the other."""
     parser = arguments(__doc__)
     parser.add_argument("--cpu", action="store_true", help="a second store in the GPU's place")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="not all of it")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="for all, about")
     options = parser.parse_args()
     if not options.cpu and not torch.cuda.is_available():
@@ -101,12 +104,17 @@ def main() -> None:
     run = Run(options)
     facts = machine(options.threads) | _card(options)
     run.note("machine", facts)
-    run.note("tests", list(tests(run)))
-    run.note("kernels", list(gpu_kernels.figures("cpu" if options.cpu else "cuda", options.quick)))
-    run.note("forward", [])
-    for figure in forward(run, facts):
-        run.note("forward", [*run.found["forward"], figure])
-    run.note("training", list(train(run)))
+    device = "cpu" if options.cpu else "cuda"
+    made = {
+        "tests": lambda: tests(run),
+        "kernels": lambda: gpu_kernels.figures(device, options.quick),
+        "forward": lambda: forward(run, facts),
+        "training": lambda: train(run),
+    }
+    for part, figures in made.items():
+        run.note(part, [])
+        for figure in figures() if part in options.parts else ():
+            run.note(part, [*run.found[part], figure])
     for cell in _cells(run):
         if run.passed > options.seconds - SLOW or options.quick:
             break
@@ -223,8 +231,8 @@ def _cells(run: Run) -> Iterable[Cell]:
     if options.quick:
         yield Cell("mobilenet", 1, "tf32", "cpu" if options.cpu else "cuda", folder)
         return
-    for precision in _precisions(options):
-        for batch in BATCHES:
+    for batch in BATCHES:
+        for precision in _precisions(options):
             for net in MEASURED:
                 yield Cell(net, batch, precision, "cpu" if options.cpu else "cuda", folder)
 
@@ -244,9 +252,11 @@ def _measured(
     runs: dict[str, gpu_engines.Run] = {}
     errors: dict[str, float] = {}
     refused: dict[str, str] = {}
-    expected = cell.expected()
+    expected = expected_of(cell.net, min(gpu_engines.COMPARED, cell.batch), cell.folder)
     for engine, make in engines.items():
         if cell.device == "cpu" and engine == gpu_engines.RECORDED:
+            continue
+        if cell.device != "cpu" and cell.batch == 1 and engine == gpu_engines.SENT:
             continue
         try:
             run = make(cell)
@@ -264,7 +274,7 @@ def _measured(
             print(f"  {engine} is left out: {refused[engine]}", flush=True)
             continue
         runs[engine] = run
-    times = in_turn(runs, *((1, 0.0) if cell.device == "cpu" else (3, 0.1)))
+    times = in_turn(runs, *((1, 0.0) if cell.device == "cpu" else (3, 0.05)))
     rates = {
         "gflops": facts["card_gflops"][cell.precision],
         "gbytes": facts["card_gbytes"] * (2 if cell.precision == "float16" else 1),

@@ -5,6 +5,7 @@ A run starts from pictures that lie on the GPU, and returns the output on the CP
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,19 +59,20 @@ class Cell:
         """The pictures."""
         return picture_batch(tuple(NETS[self.net](self.batch).layer[0].input_param.shape[0].dim))
 
-    def expected(self) -> Array:
-        """The first pictures' outputs, computed on the CPU layer by layer."""
-        caffe.set_mode_cpu()
-        caffe.set_precision("float32")
-        caffe.set_engine("layerwise")
-        count = min(COMPARED, self.batch)
-        try:
-            files = write(self.net, count, self.folder)
-            net = caffe.Net(files.prototxt, caffe.TEST, weights=files.caffemodel)
-            net.blobs[net.inputs[0]].data[...] = self.data[:count]
-            return net.forward()[net.outputs[0]].copy()
-        finally:
-            caffe.set_engine("auto")
+
+@functools.cache
+def expected_of(name: str, count: int, folder: Path) -> Array:
+    """A net's first pictures' outputs, computed on the CPU layer by layer."""
+    caffe.set_mode_cpu()
+    caffe.set_precision("float32")
+    caffe.set_engine("layerwise")
+    cell = Cell(name, count, "float32", "cpu", folder)
+    try:
+        net = caffe.Net(cell.files.prototxt, caffe.TEST, weights=cell.files.caffemodel)
+        net.blobs[net.inputs[0]].data[...] = cell.data
+        return net.forward()[net.outputs[0]].copy()
+    finally:
+        caffe.set_engine("auto")
 
 
 def use(device: str) -> None:

@@ -412,7 +412,7 @@ class Step:
             return x.contiguous()
         if self.layer.family != "convolution" or x.dim() != 4 or not self.is_recorded:
             return x
-        is_quicker = dtype != torch.float32 or x.device.type == "cpu"
+        is_quicker = dtype != torch.float32 or x.device.type == "cpu" or mode.allows_tf32()
         return channels_last(x) if is_quicker else x
 
     def _bottom_shapes(self) -> tuple[Shape, ...]:
