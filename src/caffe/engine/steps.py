@@ -44,6 +44,8 @@ class Step:
         The blobs' names.
     is_recorded : bool
         Whether forward is recorded where that spares the gradient a second one.
+    is_changed_later : bool
+        Whether somebody else takes the parameters that forward itself has changed.
     """
 
     node: Node
@@ -53,6 +55,7 @@ class Step:
     bottom_names: list[str]
     top_names: list[str]
     is_recorded: bool = False
+    is_changed_later: bool = False
     _shapes: tuple[Shape, ...] | None = None
     _original: Callable[[], Tensor] | None = None
     _record: Record | None = None
@@ -320,6 +323,8 @@ class Step:
 
     def put_changed(self, store: Store | None) -> None:
         """Take the parameters that forward itself has changed."""
+        if self.is_changed_later:
+            return
         changed = self.layer.changed_parameters()
         for blob, values in zip(self.layer.blobs, changed or (), strict=False):
             blob.put_data(values, store)

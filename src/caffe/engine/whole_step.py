@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 from .. import mode
 from ..errors import CaffeWarning, in_a_sentence
 from ..layers import asking
+from ..layers.layer import Changing
 from ..layers.promises import is_ours
 from ..memory.blob import Blob, Layout
 from ..memory.stores import Recording, Store
@@ -161,6 +163,19 @@ def _read_first(steps: Sequence[Step]) -> list[Blob]:
     return list(found.values())
 
 
+def _changing_together(steps: Sequence[Step], store: Store) -> dict[Changing, list[Step]]:
+    """Part steps that change parameters of their own by what finds these of all at once."""
+    places = [[blob.data_tensor(store).data_ptr() for blob in s.layer.blobs] for s in steps]
+    readers = Counter(place for mine in places for place in set(mine))
+    found: dict[Changing, list[Step]] = {}
+    for step, mine in zip(steps, places, strict=True):
+        change = step.layer.changes_with()
+        # Of two that share theirs the second goes on from the first one's.
+        if change is not None and all(readers[place] == 1 for place in mine):
+            found.setdefault(change, []).append(step)
+    return found
+
+
 @dataclass
 class _Given:
     """Values that the passes begin with, copied to a place where a recording finds them."""
@@ -244,11 +259,18 @@ class _Recorded:
             step.follow()
         for given in self._ends:
             blobs[id(given.blob)].put_diff(given.place, store)
+        changing = _changing_together(steps, store)
+        for step in (step for mine in changing.values() for step in mine):
+            step.is_changed_later = True
         passes = self._passes(steps)
         with asking.later(store) as questions:
             assert questions is not None
             loss = passes.forward(store)
             passes.backward(store)
+        for change, mine in changing.items():
+            for step, news in zip(mine, change([step.layer for step in mine]), strict=True):
+                for blob, values in zip(step.layer.blobs, news, strict=False):
+                    blob.put_data(values, store)
         self._copies = _Copies(steps, blobs, loss, questions)
         # The copies keep all that is to be kept.
         return []

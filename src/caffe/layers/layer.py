@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 Tensors: TypeAlias = "Sequence[Tensor]"
 
+Changing: TypeAlias = "Callable[[Sequence[Any]], Sequence[Tensors]]"
+"""Returns of each of some layers, whose forward has run, its parameters' new values."""
+
 P = TypeVar("P", bound=Message, default=Any)
 """The class of a layer's parameter message."""
 
@@ -398,6 +401,10 @@ class Layer(Described, Generic[P]):
 
     def changed_parameters(self) -> Sequence[Tensor] | None:
         """Return the parameters' new values where `forward` itself changes them."""
+        return None
+
+    def changes_with(self) -> Changing | None:
+        """Return what finds `changed_parameters` of several such layers in fewer operations."""
         return None
 
     def adjust_trained(self, blobs: Sequence[WeightBlob]) -> Sequence[WeightBlob]:

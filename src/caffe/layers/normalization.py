@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import NetError, ShapeError
 from ..memory.blob import Shape
@@ -20,7 +20,7 @@ from ..pytorch import torch
 from ..weights.layer_weights import WeightBlob, in_shapes
 from .axes import four_axes
 from .batch_statistics import normalized
-from .layer import Layer, Parameter, Tensors, register
+from .layer import Changing, Layer, Parameter, Tensors, register
 from .reach import Alignment, Reach, same_place
 from .translation import Graph, Value, openvino
 
@@ -151,18 +151,32 @@ class BatchNorm(Layer[BatchNormParameter]):
         self._add_up(mean, variance * (m / (m - 1) if m > 1 else 1), sums)
 
     def _add_up(self, mean: Tensor, unbiased: Tensor, sums: Sequence[Tensor]) -> None:
-        with torch.no_grad():
-            kept = self.param.moving_average_fraction
-            self._sums = [mean + kept * sums[0], unbiased + kept * sums[1], kept * sums[2] + 1]
+        self.found = mean.detach(), unbiased.detach()
+        self.sums = [total.detach() for total in sums]
 
     def changed_parameters(self) -> Sequence[Tensor] | None:
-        return None if self.use_global_stats else self._sums
+        return None if self.use_global_stats else added_up([self])[0]
+
+    def changes_with(self) -> Changing | None:
+        return None if self.use_global_stats else added_up
 
     def backward(
         self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Sequence[bool]
     ) -> Sequence[Tensor | None]:
         # The statistics have no gradient of their own, whatever force_backward says.
         return super().backward(diffs, tops, inputs, [needs[0], False, False, False])
+
+
+def added_up(layers: Sequence[Any]) -> Sequence[Tensors]:
+    """Return the new sums of each of some BatchNorms, by a few operations for all of them."""
+    with torch.no_grad():
+        shares = [layer.param.moving_average_fraction for layer in layers for _ in range(3)]
+        sums = torch._foreach_mul([total for layer in layers for total in layer.sums], shares)
+        own = [sums[start : start + 3] for start in range(0, len(sums), 3)]
+        found = [value for layer in layers for value in layer.found]
+        torch._foreach_add_([total for three in own for total in three[:2]], found)
+        torch._foreach_add_([count for *_, count in own], 1.0)
+    return own
 
 
 class ForkBatchNorm(BatchNorm):
@@ -180,6 +194,9 @@ class ForkBatchNorm(BatchNorm):
 
     def changed_parameters(self) -> Sequence[Tensor] | None:
         return super().changed_parameters() if self.param.update_global_stats else None
+
+    def changes_with(self) -> Changing | None:
+        return super().changes_with() if self.param.update_global_stats else None
 
 
 def has_scale_bias(layer_param: LayerParameter) -> bool:
@@ -258,6 +275,13 @@ class ScaledBatchNorm(ForkBatchNorm):
             (1 - kept) * variance.detach() + kept * sums[1].detach(),
             sums[2].detach(),
         ]
+
+    def changed_parameters(self) -> Sequence[Tensor] | None:
+        changes = self.param.update_global_stats and not self.use_global_stats
+        return self._sums if changes else None
+
+    def changes_with(self) -> Changing | None:
+        return None
 
     def backward(
         self, diffs: Tensors, tops: Tensors, inputs: Tensors, needs: Sequence[bool]

@@ -22,7 +22,7 @@ BESIDE_COMPUTING = (
         | {"has_gradient", "ignores_propagate_down", "keeps_bottom", "members", "message"}
         | {"methods", "multiply_adds", "no_gradient_for", "passes_errors_on", "pointwise"}
         | {"rearranges", "receptive_field", "restore", "state", "statistics", "takes_scores"}
-        | {"tops", "wants_record"}
+        | {"tops", "wants_record", "changes_with"}
     )
 )
 """What a subclass may change and still compute as its base does."""
