@@ -5,15 +5,20 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import caffe
 from caffe.compiled import llvm
 from caffe.errors import CaffeError
+from caffe.layers.asking import later
+from caffe.layers.pooling import Windows, max_pool
 from tests.helpers.precision import needs_bfloat16
 from tests.helpers.running import SEEDS, close, feed, layer_net, run
+from tests.helpers.second_store import CountingStore
 
 LOWEST = -np.finfo(np.float32).max
 
@@ -139,6 +144,23 @@ def test_infinity_beside_nan_is_the_largest_and_gets_the_gradient() -> None:
     net.backward()
     assert net.blobs["t0"].data.item() == np.inf
     np.testing.assert_array_equal(net.blobs["b0"].diff[0, 0], [[0, 0], [1, 0]])
+
+
+@pytest.mark.parametrize("windows", [((2, 2), (2, 2), (0, 0)), ((2, 2), (3, 3), (0, 0))])
+def test_maxima_and_gradients_are_the_same_where_nothing_is_asked(windows: Any) -> None:
+    x = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 3, 7, 8))).float()
+    x[0, 0, 0, 0], x[0, 0, 1, 1], x[0, 1, :2, :2] = torch.nan, torch.inf, torch.nan
+    x[1, 0] = -torch.inf
+    found = []
+    for store in (None, CountingStore()):
+        leaf = x.clone().requires_grad_()
+        with later(store):
+            values, places = max_pool(leaf, Windows(*windows))
+            again, _ = max_pool(leaf, Windows(*windows), has_places=False)
+        values.backward(torch.arange(values.numel()).float().view(values.shape))
+        found.append((values.detach(), places, again.detach(), leaf.grad))
+    for at_once, put_off in zip(*found, strict=True):
+        torch.testing.assert_close(at_once, put_off, rtol=0, atol=0)
 
 
 def test_of_equal_values_the_first_gets_the_gradient() -> None:

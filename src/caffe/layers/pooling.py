@@ -96,13 +96,16 @@ def lowest(x: Tensor) -> float:
     return max(LOWEST, torch.finfo(x.dtype).min)
 
 
-def max_pool(x: Tensor, windows: Windows) -> tuple[Tensor, Tensor]:
-    """Return each window's largest value, and its place (h * width + w; -1 for no place)."""
+def max_pool(x: Tensor, windows: Windows, has_places: bool = True) -> tuple[Tensor, Tensor]:
+    """Return each window's largest value, and its place (h * width + w; -1 for no place).
+
+    Without `has_places` the places may be others.
+    """
     height, width = x.shape[2:]
     least = lowest(x)
     is_asked_later = put_off() is not None
     if is_asked_later:
-        x = torch.where(x > least, x, least)
+        x = pooling_in_training.numbers(x, least)
     if windows.suits_torch(height, width):
         values, places = F.max_pool2d(
             x,
@@ -115,12 +118,14 @@ def max_pool(x: Tensor, windows: Windows) -> tuple[Tensor, Tensor]:
     else:
         fitted = windows.fitted(x, least)
         values, places = F.max_pool2d(fitted, windows.kernel, windows.stride, return_indices=True)
+        if is_asked_later and not has_places:
+            return values, places
         row = places.div(fitted.shape[3], rounding_mode="floor") - windows.pad[0]
         column = places % fitted.shape[3] - windows.pad[1]
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
         places = torch.where(inside & (values > least), row * width + column, -1)
     if is_asked_later:
-        return values, torch.where(values > least, places, -1)
+        return values, torch.where(values > least, places, -1) if has_places else places
     # Whoever records this (torch.export) shows no values.
     if not torch.compiler.is_compiling() and not _are_numbers(values):
         # Caffe's comparison passes over what is not a number, and over minus infinity.
@@ -273,8 +278,9 @@ class Pooling(Layer[PoolingParameter]):
     def forward(self, x: Tensor) -> Tensor | Sequence[Tensor]:
         windows = self.windows(*x.shape[2:])
         if self.param.pool == MAX:
-            values, places = max_pool(x, windows)
-            return values if len(self.layer_param.top) < 2 else (values, _as_numbers(places, x))
+            has_places = len(self.layer_param.top) > 1
+            values, places = max_pool(x, windows, has_places)
+            return (values, _as_numbers(places, x)) if has_places else values
         if self.param.pool == STOCHASTIC:
             return self._stochastic(x, windows, self.runs_again)
         return average_pool(x, windows, padding_counts=self.param.pool == AVE)

@@ -1,8 +1,10 @@
-"""Maximum pooling whose gradient finds the largest numbers again: it keeps no places."""
+"""Maximum pooling whose gradient finds the largest numbers again, and what is no number."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+import math
+from typing import TYPE_CHECKING, Any, cast
 
 from ..compiled.llvm import width_within
 from ..compiled.max_pooling import MOST_PIXELS, MaxPooling, MaxPoolingGradient
@@ -42,3 +44,27 @@ def gradient(diff: Tensor, x: Tensor, windows: Windows) -> Tensor:
 
 def _geometry(x: Tensor, windows: Windows) -> tuple[Pair, Pair, Pair, int]:
     return windows.kernel, windows.stride, windows.pad, x.shape[1]
+
+
+def numbers(x: Tensor, least: float) -> Tensor:
+    """Return `x` with the least number for NaN and minus infinity, which get no gradient."""
+    return cast("Tensor", _numbers()(x, least))
+
+
+@functools.cache
+def _numbers() -> Any:
+    """The same by one kernel there, and one back."""
+
+    class Numbers(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, least: float) -> Tensor:
+            ctx.least, y = least, x.nan_to_num(least, math.inf, least)
+            ctx.save_for_backward(y)
+            return y
+
+        @staticmethod
+        def backward(ctx: Any, diff: Tensor) -> tuple[Tensor, None]:
+            (y,) = ctx.saved_tensors
+            return torch.ops.aten.threshold_backward(diff, y, ctx.least), None
+
+    return Numbers.apply
