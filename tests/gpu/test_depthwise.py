@@ -113,7 +113,8 @@ def test_a_net_uses_it_where_it_works_and_is_quicker(monkeypatch: pytest.MonkeyP
             caffe.set_engine("layerwise")
             wanted = net.forward(data=pictures)["two"].copy()
             caffe.set_engine("auto")
-            found = net.forward(data=pictures)["two"]
+            for _ in range(6):
+                found = net.forward(data=pictures)["two"]
             np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
         said = dict(zip(net._layer_names, net.explain(), strict=True))
         assert "each channel by itself: " in said["conv"]

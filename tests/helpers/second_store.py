@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from caffe import mode
-from caffe.memory.stores import Recording, Store, seconds_by_clock
+from caffe.memory.stores import Recording, Store, seconds_by_clock, trying
 
 
 class CountingStore:
@@ -57,7 +58,8 @@ class CountingStore:
     def record(
         self, function: Callable[[], Sequence[torch.Tensor]], tries: bool = True
     ) -> Recording:
-        results = function()
+        with trying() if tries else nullcontext():
+            results = function()
 
         def replay() -> None:
             self.replays += 1

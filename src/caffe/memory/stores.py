@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..processes import in_forked_child
 from ..pytorch import torch
 from .staging import staging
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+
+T = TypeVar("T")
 
 LEAD = 2_000_000
 """For how many of its cycles a GPU waits, about a millisecond, before its work is timed."""
@@ -176,10 +181,24 @@ class DeviceStore:
     ) -> Recording | None:
         if self.device.type != "cuda":
             return None
-        with torch.cuda.device(self.device), tried_kernels() if tries else nullcontext():
+        with torch.cuda.device(self.device):
+            current = torch.cuda.current_stream()
+            if tries:
+                graph, results = _trying.submit(self._recorded, function, current).result()
+            else:
+                graph, results = self._recorded(function, current)
+            # Recording computes nothing.
+            graph.replay()
+        return Recording(results, graph.replay)
+
+    def _recorded(
+        self, function: Callable[[], Sequence[Tensor]], current: torch.cuda.Stream
+    ) -> tuple[torch.cuda.CUDAGraph, Sequence[Tensor]]:
+        """Record what follows the work of the stream `current`."""
+        with torch.cuda.device(self.device), tried_kernels() if tries_now() else nullcontext():
             # Libraries prepare themselves, and convolutions choose kernels, before the recording,
             # which allows neither.
-            current, aside = torch.cuda.current_stream(), torch.cuda.Stream()
+            aside = torch.cuda.Stream()
             aside.wait_stream(current)
             with torch.cuda.stream(aside):
                 function()
@@ -188,9 +207,7 @@ class DeviceStore:
             # Other threads go on with the GPU meanwhile.
             with torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
                 results = function()
-            # Recording computes nothing.
-            graph.replay()
-        return Recording(results, graph.replay)
+        return graph, results
 
     def has_room(self, count: int) -> bool:
         if self.device.type != "cuda":
@@ -199,6 +216,51 @@ class DeviceStore:
         # What PyTorch keeps of freed memory it gives back before a recording.
         kept = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
         return count <= free + kept
+
+
+class _Trying:
+    """The thread in which ways are tried.
+
+    cuDNN's choices are each thread's own: where it has guessed before it does not try. What it has
+    compiled for a choice must last as long as the recordings that call it, so the thread stays.
+    """
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+        in_forked_child(self._forget)
+
+    def _forget(self) -> None:
+        self._pool = None
+
+    def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
+        """Let it call a function."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, "caffe trying")
+        return self._pool.submit(self._call, function, arguments)
+
+    @staticmethod
+    def _call(function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+        with trying():
+            return function(*arguments)
+
+
+_trying = _Trying()
+_thread = threading.local()
+
+
+@contextmanager
+def trying() -> Iterator[None]:
+    """Let what this thread computes be found out about, by trying: it will run often."""
+    _thread.tries = True
+    try:
+        yield
+    finally:
+        _thread.tries = False
+
+
+def tries_now() -> bool:
+    """Whether what this thread computes may take its time, to find out about quicker ways."""
+    return getattr(_thread, "tries", False)
 
 
 def seconds_by_clock(store: Store, function: Callable[[], object], times: int) -> float:

@@ -173,6 +173,7 @@ class Choice:
         self.is_asked_for = on_cpu and settings.engine != "auto"
         # A recording of the same operations needs no trial.
         self._is_tried = on_cpu and not self.is_asked_for
+        self._records = not on_cpu
         self.chosen: Backend | None = None if self._is_tried else backends[0]
         self._rivals = list(backends) if self._is_tried else []
         self._key = ""
@@ -217,8 +218,9 @@ class Choice:
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing is left to be tried."""
-        return not self._rivals
+        """Whether nothing is left to be tried, nor to be recorded."""
+        records = self._records and self.chosen is not None and self.chosen not in self._made
+        return not (self._rivals or records)
 
     @property
     def compiled(self) -> Compiled | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ... import mode
 from ...memory.stores import Store
 from ...pytorch import torch
 from ..plan.operation import Operation
@@ -76,15 +77,18 @@ class Recorded:
         self.outputs = list(outputs)
         self.inputs = {key: values.clone() for key, values in inputs.items()}
 
-        def run() -> list[Tensor]:
-            values = dict(self.inputs)
-            for operation in operations:
-                operation.run(values)
-            # An output that is an input, or is overwritten later, must not change under its reader.
-            return [values[key].clone() for key in self.outputs]
+        chosen = mode.chosen()
 
-        with torch.no_grad():
-            recording = store.record(run)
+        def run() -> list[Tensor]:
+            # Another thread may do it.
+            with mode.computing_as(chosen), torch.no_grad():
+                values = dict(self.inputs)
+                for operation in operations:
+                    operation.run(values)
+                # One that is an input, or is overwritten later, must not change under its reader.
+                return [values[key].clone() for key in self.outputs]
+
+        recording = store.record(run)
         if recording is None:
             raise RuntimeError(f"{store.device.type} devices cannot record")
         self._recording = recording

@@ -1,4 +1,4 @@
-"""How a GPU computes a convolution and what follows it: found out by the first run.
+"""How a GPU computes a convolution and what follows it: found out before that is recorded.
 
 Beside PyTorch's operations, one after the other, there are kernels that do several of them in one
 pass: cuDNN's own, which know a ReLU and a sum, those of `caffe.gpu`, and cuDNN's with zeros as
@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ...memory.stores import Store, tried_kernels
+from ...memory.stores import Store, tried_kernels, tries_now
 from ...pytorch import torch
 from .. import remembered
 from .settings import Settings
@@ -47,7 +47,7 @@ _found: dict[Hashable, Taken] = {}
 
 
 class Ways:
-    """Which of several ways is the quickest, found out in the first run.
+    """Which of several ways is the quickest, found out when it is to be run often.
 
     Parameters
     ----------
@@ -89,6 +89,8 @@ class Ways:
         """
         if self._chosen is not None:
             return others.get(self._chosen, apart)(x)
+        if not tries_now():
+            return apart(x)
         names = (APART, *others)
         kind = None if self._kind is None else (self._kind, *names)
         taken = _found.get(kind) or self._recalled(kind, names)
@@ -99,9 +101,7 @@ class Ways:
         if kind is not None:
             _found[kind] = taken
         self._chosen, self.said = taken[0], _said(*taken)
-        # cuDNN keeps for this thread what it has found for a shape first, be it a guess.
-        with tried_kernels():
-            return others.get(self._chosen, apart)(x)
+        return others.get(self._chosen, apart)(x)
 
     @staticmethod
     def _recalled(kind: Hashable, names: Sequence[str]) -> Taken | None:
