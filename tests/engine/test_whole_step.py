@@ -202,6 +202,27 @@ def test_parameters_that_layers_share_are_trained_once(passes: int) -> None:
     _check_alike(net=net, iter_size=passes, tolerance=0 if passes == 1 else 1e-5)
 
 
+INPUTS = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [6, 2, 3, 3] } } }
+layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 6 } } }
+"""
+PRODUCT = """
+layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
+        inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }
+"""
+LOSS = """
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
+"""
+
+
+def test_a_loss_that_nothing_learned_bears_on_counts() -> None:
+    text = """
+    layer { name: "beside" type: "EuclideanLoss" bottom: "data" bottom: "data" top: "beside" }
+    layer { name: "sum" type: "Eltwise" bottom: "label" bottom: "label" top: "sum" loss_weight: 2 }
+    """
+    _check_alike(net=INPUTS + PRODUCT + LOSS + text)
+
+
 def test_other_shapes_are_recorded_anew() -> None:
     replays, found = [], []
     for store in (ReplayingStore(), Cramped()):

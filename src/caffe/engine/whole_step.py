@@ -141,13 +141,16 @@ def _situation(store: Store) -> tuple[object, ...]:
 
 
 def _ends(steps: Sequence[Step]) -> list[Blob]:
-    """The tops whose diffs backward reads and nothing before writes: losses, and what is given."""
+    """The tops whose diffs are read and nothing before writes: losses, and what is given."""
     written: set[int] = set()
     found = {}
-    for step in reversed([step for step in steps if step.need_backward and step.bottoms]):
-        for top in step.tops:
+    for step in reversed([step for step in steps if step.bottoms]):
+        weighted = [top for top, w in zip(step.tops, step.loss_weights, strict=False) if w]
+        for top in step.tops if step.need_backward else weighted:
             if id(top.diff_memory) not in written:
                 found[id(top)] = top
+        if not step.need_backward:
+            continue
         pairs = zip(step.bottoms, step.needs(), strict=False)
         written.update(id(blob.diff_memory) for blob, need in pairs if need)
     return list(found.values())
