@@ -223,6 +223,20 @@ def test_a_loss_that_nothing_learned_bears_on_counts() -> None:
     _check_alike(net=INPUTS + PRODUCT + LOSS + text)
 
 
+def test_statistics_that_layers_share_are_of_all_of_them() -> None:
+    text = """
+    layer { name: "norm" type: "BatchNorm" bottom: "ip" top: "norm"
+            param { name: "mean" lr_mult: 0 } param { name: "variance" lr_mult: 0 }
+            param { name: "count" lr_mult: 0 } }
+    """
+    both = PRODUCT + text
+    other = both.replace('"ip"', '"two"').replace('"norm"', '"other"')
+    total = """
+    layer { name: "sum" type: "Eltwise" bottom: "norm" bottom: "other" top: "sum" }
+    """
+    _check_alike(net=INPUTS + both + other + total + LOSS.replace('"ip"', '"sum"'))
+
+
 def test_other_shapes_are_recorded_anew() -> None:
     replays, found = [], []
     for store in (ReplayingStore(), Cramped()):

@@ -251,10 +251,12 @@ class _Recorded:
         blobs = {id(b): Blob(b.shape) for step in self._steps for b in (*step.bottoms, *step.tops)}
         for given in self._tops:
             blobs[id(given.blob)].put_data(given.place, store)
+        with_data: dict[int, Blob] = {}
         with_diff: dict[int, Blob] = {}
         for blob in self._parameters:
             own = blobs[id(blob)] = Blob(blob.shape)
             own.put_data(self._place_of(blob), store)
+            own.share_data(with_data.setdefault(id(blob.memory), own))
             own.share_diff(with_diff.setdefault(id(blob.diff_memory), own))
         steps = [self._copy(step, blobs) for step in self._steps]
         for step in steps:
@@ -308,9 +310,10 @@ class _Recorded:
                         pairs[id(memory)] = memory, id(blob), bool(is_diff)
         self._pairs = list(pairs.values())
         own_places = {place.data_ptr() for place in self._places.values()}
+        with_data = {id(blob.memory): blob for blob in self._parameters}
         self._changed = [
             blob
-            for blob in self._parameters
+            for blob in with_data.values()
             if copies.blobs[id(blob)].formed_data(self._store).data_ptr() not in own_places
         ]
         with_diff = {id(blob.diff_memory): blob for blob in self._parameters}
