@@ -213,6 +213,44 @@ layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
 LOSS = """
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
 """
+FLATTENED = """
+force_backward: true
+layer { name: "flat" type: "Flatten" bottom: "data" top: "flat" }
+""" + PRODUCT.replace('bottom: "data"', 'bottom: "flat"')
+
+
+def test_a_held_array_of_an_input_that_is_reshaped_is_read() -> None:
+    held: dict[caffe.Solver, np.ndarray] = {}
+
+    def between(solver: caffe.Solver, number: int) -> None:
+        if not number:
+            held[solver] = solver.net.blobs["data"].data
+        held[solver][number % 6] = number
+
+    _check_alike(between, net=INPUTS + FLATTENED + LOSS)
+
+
+def test_an_input_that_is_reshaped_need_not_be_written_again() -> None:
+    def between(solver: caffe.Solver, number: int) -> None:
+        # Then steps are by hand again.
+        caffe.set_precision("bfloat16" if number > PATIENCE + 1 else "float32")
+
+    try:
+        _check_alike(between, net=INPUTS + FLATTENED + LOSS)
+    finally:
+        caffe.set_precision("float32")
+
+
+def test_gradients_that_are_the_top_s_are_told() -> None:
+    def between(solver: caffe.Solver, number: int) -> None:
+        _feed(solver, number)
+        if number == PATIENCE + 2:
+            solver.net.blobs["sum"].diff[...] = 2
+
+    text = """
+    layer { name: "sum" type: "Eltwise" bottom: "ip" bottom: "two" top: "sum" loss_weight: 0.5 }
+    """
+    _check_alike(between, net=INPUTS + PRODUCT + PRODUCT.replace('"ip"', '"two"') + text)
 
 
 def test_a_loss_that_nothing_learned_bears_on_counts() -> None:

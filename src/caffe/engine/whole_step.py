@@ -198,10 +198,17 @@ class _Given:
 
 @dataclass
 class _Copies:
-    """The copies of one run: steps and blobs (by the net's own), and what they found."""
+    """The copies of one run: steps and blobs (by the net's own), and what they found.
+
+    Attributes
+    ----------
+    given : dict of int to int
+        The versions of the memories that the passes begin with, as they were before.
+    """
 
     steps: list[Step]
     blobs: dict[int, Blob]
+    given: dict[int, int]
     loss: Loss
     questions: asking.Questions
 
@@ -264,6 +271,9 @@ class _Recorded:
             step.follow()
         for given in self._ends:
             blobs[id(given.blob)].put_diff(given.place, store)
+        memories = [blobs[id(given.blob)].memory for given in self._tops]
+        memories += [blobs[id(given.blob)].diff_memory for given in self._ends]
+        versions = {id(memory): memory.version for memory in memories}
         changing = _changing_together(steps, store)
         for step in (step for mine in changing.values() for step in mine):
             step.is_changed_later = True
@@ -276,7 +286,7 @@ class _Recorded:
             for step, news in zip(mine, change([step.layer for step in mine]), strict=True):
                 for blob, values in zip(step.layer.blobs, news, strict=False):
                     blob.put_data(values, store)
-        self._copies = _Copies(steps, blobs, loss, questions)
+        self._copies = _Copies(steps, blobs, versions, loss, questions)
         # The copies keep all that is to be kept.
         return []
 
@@ -298,14 +308,13 @@ class _Recorded:
         """Find which of the net's blobs get something from which copy."""
         copies = self._copies
         assert copies is not None
-        kept = {id(given.place) for given in (*self._tops, *self._ends)}
         pairs: dict[int, tuple[SyncedMemory, int, bool]] = {}
         for step in self._steps:
             for blob in (*step.bottoms, *step.tops):
                 own = copies.blobs[id(blob)]
                 sides = (blob.memory, own.memory), (blob.diff_memory, own.diff_memory)
                 for is_diff, (memory, found) in enumerate(sides):
-                    is_given = found.formed is not None and id(found.formed.values) in kept
+                    is_given = copies.given.get(id(found)) == found.version
                     if not found.is_clear and not is_given:
                         pairs[id(memory)] = memory, id(blob), bool(is_diff)
         self._pairs = list(pairs.values())
