@@ -230,6 +230,18 @@ def test_a_held_array_of_an_input_that_is_reshaped_is_read() -> None:
     _check_alike(between, net=INPUTS + FLATTENED + LOSS)
 
 
+def test_what_was_written_into_an_array_before_it_was_dropped_is_read() -> None:
+    held = []
+
+    def between(solver: caffe.Solver, number: int) -> None:
+        if number == PATIENCE:
+            held.append(solver.net.blobs["data"].data)
+        elif number == PATIENCE + 2:
+            held.pop()[...] = 3
+
+    _check_alike(between, net=INPUTS + PRODUCT + LOSS)
+
+
 def test_an_input_that_is_reshaped_need_not_be_written_again() -> None:
     def between(solver: caffe.Solver, number: int) -> None:
         # Then steps are by hand again.

@@ -77,6 +77,28 @@ def test_memory_moves_between_two_stores_by_the_cpu(store: CountingStore) -> Non
     assert (store.downloads, other.uploads) == (1, 1)
 
 
+def test_what_was_written_into_an_array_before_it_was_dropped_is_read(
+    store: CountingStore,
+) -> None:
+    blob = Blob((2,))
+    held = blob.data
+    assert blob.data_tensor(store).tolist() == [0, 0]
+    held[...] = 1
+    del held
+    assert blob.data_tensor(store).tolist() == [1, 1]
+    moved = store.moved
+    assert blob.data_tensor(store).tolist() == [1, 1]
+    assert store.moved == moved
+    blob.put_data(torch.tensor([2.0, 2.0]), store)
+    held = blob.data
+    assert blob.data_tensor(store).tolist() == [2, 2]
+    blob.put_data(torch.tensor([3.0, 3.0]), store)
+    assert blob.data_tensor().tolist() == [3, 3]
+    held[...] = 4
+    del held
+    assert blob.data_tensor(store).tolist() == [4, 4]
+
+
 def test_a_lent_array_keeps_its_place_and_shows_new_values(store: CountingStore) -> None:
     blob = Blob((2,))
     held = blob.data

@@ -187,13 +187,16 @@ class _Given:
     memory: SyncedMemory
     place: Tensor
     version: int
+    was_lent: bool
 
     def bring(self, store: Store, is_diff: bool) -> None:
         """Copy the newest values, if they are others."""
-        if self.memory.version != self.version or self.memory.is_lent:
+        memory = self.memory
+        is_lent = memory.is_lent
+        if memory.version != self.version or is_lent or self.was_lent:
             read = self.blob.formed_diff if is_diff else self.blob.formed_data
             self.place.copy_(read(store))
-            self.version = self.memory.version
+            self.version, self.was_lent = memory.version, is_lent
 
 
 @dataclass
@@ -236,7 +239,7 @@ class _Recorded:
     def _given(self, blob: Blob, is_diff: bool) -> _Given:
         values = blob.formed_diff(self._store) if is_diff else blob.formed_data(self._store)
         memory = blob.diff_memory if is_diff else blob.memory
-        return _Given(blob, memory, values.clone(), memory.version)
+        return _Given(blob, memory, values.clone(), memory.version, memory.is_lent)
 
     def record(self) -> bool:
         """Record, which runs forward and backward, too; return whether this store can."""

@@ -116,7 +116,7 @@ class SyncedMemory:
         self._compute: Callable[[], Tensor] | None = None
         self._array: weakref.ref[np.ndarray] | None = None
         self._watchers: weakref.WeakSet[Watcher] | None = None
-        self._was_sent = False
+        self._was_sent = self._was_lent = False
         self.version = 0
         self.computed = 0
 
@@ -140,7 +140,7 @@ class SyncedMemory:
             with memory_told():
                 values = self._store.download(self._gpu)
             self._place(values)
-            self.head = Head.SYNCED
+            self.head, self._was_lent = Head.SYNCED, self.is_lent
         assert self._cpu is not None
         return self._cpu
 
@@ -193,8 +193,8 @@ class SyncedMemory:
         """Return the newest values in `store`, to be read."""
         if self.head is Head.AT_GPU and self._store is store and self._gpu is not None:
             return self._gpu
-        if self.head is Head.SYNCED and self.is_lent:
-            # Whoever holds the array may have written into it since.
+        if self.head is Head.SYNCED and (self.is_lent or self._was_lent):
+            # Whoever holds the array, or has held it, may have written into it since.
             self.head = Head.AT_CPU
         if self._store != store and self.head in (Head.AT_GPU, Head.SYNCED):
             self.cpu()
@@ -215,7 +215,7 @@ class SyncedMemory:
                     # It will be again: an input, which is written anew for each forward.
                     values = self._cpu = store.to_send(values)
                 self._gpu = store.upload(values)
-            self._store, self._was_sent = store, True
+            self._store, self._was_sent, self._was_lent = store, True, self.is_lent
             self.head = Head.SYNCED
         assert self._gpu is not None
         return self._gpu
