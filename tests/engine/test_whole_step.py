@@ -166,6 +166,24 @@ def test_passes_in_between_change_nothing() -> None:
     _check_alike(between)
 
 
+def test_losses_and_layers_that_pass_gradients_on_as_they_are() -> None:
+    net = (
+        NET[: NET.index('layer { name: "flat"')]
+        + """
+    layer { name: "mvn" type: "MVN" bottom: "both" top: "mvn" }
+    layer { name: "less" type: "Clip" bottom: "mvn" top: "less" clip_param { min: -1 max: 1 } }
+    layer { name: "unit" type: "Normalize" bottom: "less" top: "unit" }
+    layer { name: "sum0" type: "Reduction" bottom: "unit" top: "sum0" reduction_param { axis: 1 } }
+    layer { name: "own1" type: "Power" bottom: "sum0" top: "own1" }
+    layer { name: "twice" type: "Eltwise" bottom: "own1" bottom: "sum0" top: "twice"
+            loss_weight: 0.5 }
+    layer { name: "silence" type: "Silence" bottom: "sum0" }
+    layer { name: "far" type: "SmoothL1Loss" bottom: "sum0" bottom: "label" top: "far" }
+    """
+    )
+    _check_alike(net=net)
+
+
 def test_a_net_that_is_told_to_go_back_to_its_data_has_their_gradients() -> None:
     _check_alike(net="force_backward: true\n" + NET)
 

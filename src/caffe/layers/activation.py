@@ -253,6 +253,7 @@ class BNLL(Layer):
 
     family = "activation"
     pointwise = True
+    asks_no_values = True
 
     def forward(self, x: Tensor) -> Tensor:
         return F.softplus(x, threshold=50)
@@ -301,6 +302,7 @@ class Mish(Layer[MishParameter]):
     keeps_bottom = True
     differences = "of the forks"
     pointwise = True
+    asks_no_values = True
 
     def forward(self, x: Tensor) -> Tensor:
         return F.mish(x)
@@ -315,6 +317,7 @@ class HardSigmoid(Layer[HardSigmoidParameter]):
     keeps_bottom = True
     differences = "of the forks"
     pointwise = True
+    asks_no_values = True
 
     def forward(self, x: Tensor) -> Tensor:
         return (self.param.alpha * x + self.param.beta).clamp(0, 1)
@@ -329,6 +332,7 @@ class HardSwish(Layer[HardSwishParameter]):
     keeps_bottom = True
     differences = "of the forks"
     pointwise = True
+    asks_no_values = True
 
     def forward(self, x: Tensor) -> Tensor:
         return x * (x + 3).clamp(0, 6) / 6
@@ -343,6 +347,7 @@ class Threshold(Layer[ThresholdParameter]):
     has_gradient = False
     no_gradient_for = frozenset({0})
     pointwise = True
+    asks_no_values = True
 
     def forward(self, x: Tensor) -> Tensor:
         return (x > self.param.threshold).to(x.dtype)
@@ -355,6 +360,7 @@ class Clip(Layer[ClipParameter]):
     message = "clip_param"
     family = "activation"
     pointwise = True
+    asks_no_values = True
 
     def setup(self, *bottoms: Shape) -> None:
         for name in ("min", "max"):

@@ -61,6 +61,7 @@ class Exp(Layer[ExpParameter]):
     message = "exp_param"
     family = "activation"
     pointwise = True
+    asks_no_values = True
 
     @property
     def stays_finite(self) -> bool:
@@ -88,6 +89,7 @@ class Log(Layer[LogParameter]):
     family = "activation"
     keeps_bottom = True
     pointwise = True
+    asks_no_values = True
 
     @property
     def stays_finite(self) -> bool:

@@ -119,6 +119,7 @@ class Silence(Layer):
 
     bottoms = (1, None)
     tops = 0
+    asks_no_values = True
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         return []

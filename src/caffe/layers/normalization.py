@@ -302,6 +302,7 @@ class MVN(Layer[MVNParameter]):
     alignment = Alignment.KEPT
     keeps_bottom = True
     ignores_propagate_down = True
+    asks_no_values = True
 
     @property
     def stays_finite(self) -> bool:
@@ -352,6 +353,7 @@ class Normalize(Layer[NormalizeParameter]):
     family = "normalization"
     alignment = Alignment.KEPT
     keeps_bottom = True
+    asks_no_values = True
 
     def setup(self, *bottoms: Shape) -> None:
         if len(bottoms[0]) < 2:

@@ -60,6 +60,7 @@ class Reorg(Layer[ReorgParameter]):
     message = "reorg_param"
     rearranges = True
     forbids_in_place = True
+    asks_no_values = True
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         stride, reverse = self.param.stride, self.param.reverse

@@ -66,6 +66,7 @@ class Reverse(Layer[ReverseParameter]):
     rearranges = True
     differences = "of the forks"
     forbids_in_place = True
+    asks_no_values = True
 
     def _axes(self, shape: Shape) -> list[int]:
         return [self.axis(axis, shape) for axis in self.param.axis or [0]]
@@ -87,6 +88,7 @@ class Transpose(Layer[TransposeParameter]):
     rearranges = True
     differences = "of the forks"
     forbids_in_place = True
+    asks_no_values = True
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         dims = list(self.param.dim)

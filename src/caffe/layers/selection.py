@@ -75,6 +75,7 @@ class Reduction(Layer[ReductionParameter]):
     """
 
     message = "reduction_param"
+    asks_no_values = True
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         return [bottoms[0][: self.axis(self.param.axis, bottoms[0])]]

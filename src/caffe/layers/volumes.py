@@ -73,6 +73,8 @@ def three_sizes(param: ConvolutionParameter | PoolingParameter, what: str, two: 
 class Convolution3D(OverClips, Convolution):
     """A Convolution over time, height and width (Tran et al., C3D, 2015)."""
 
+    trains_unseen = True
+
     @classmethod
     def for_param(cls, layer_param: LayerParameter) -> type[Layer]:
         return cls
@@ -81,6 +83,8 @@ class Convolution3D(OverClips, Convolution):
 @register("Deconvolution3D", "NdDeconvolution")
 class Deconvolution3D(OverClips, Deconvolution):
     """A Deconvolution over time, height and width."""
+
+    asks_no_values = True
 
 
 @register("Pooling3D", "NdPooling")
@@ -94,6 +98,7 @@ class Pooling3D(Layer[PoolingParameter]):
     message = "pooling_param"
     family = "pooling"
     differences = "of the C3D forks"
+    asks_no_values = True
 
     def setup(self, *bottoms: Shape) -> None:
         clip_sizes(bottoms[0])

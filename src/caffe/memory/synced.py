@@ -300,6 +300,8 @@ class SyncedMemory:
 
     def clear(self) -> None:
         """Take zeros as the newest values, which are made once somebody asks for them."""
+        if self.is_clear:
+            return
         if self.is_lent:
             self.put(torch.zeros(self.count, dtype=torch.float32), None)
             return

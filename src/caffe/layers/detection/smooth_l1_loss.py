@@ -41,6 +41,7 @@ class SmoothL1Loss(Loss[SmoothL1LossParameter]):
     message = "smooth_l1_loss_param"
     bottoms = (2, 4)
     no_gradient_for = frozenset({2, 3})
+    trains_unseen = True
 
     def setup(self, *bottoms: Shape) -> None:
         if self.param.sigma <= 0:
@@ -73,6 +74,7 @@ class L1Loss(Loss[L1LossParameter]):
     message = "l1_loss_param"
     bottoms = (1, 2)
     no_gradient_for = frozenset()
+    trains_unseen = True
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         _check_alike(bottoms)
