@@ -88,6 +88,17 @@ def test_one_upload_per_forward(net: caffe.Net, monkeypatch: pytest.MonkeyPatch)
     assert uploads == [PICTURES[1].size]
 
 
+def test_a_recording_that_fails_leaves_the_stream_as_it_was(net: caffe.Net) -> None:
+    store = mode.current_store()
+    assert store is not None
+    ones = torch.ones(2, device=store.device)
+    before = torch.cuda.current_stream()
+    with pytest.raises(RuntimeError):
+        store.record(lambda: [ones * float(ones.sum())], tries=False)
+    assert torch.cuda.current_stream() == before
+    assert store.download(ones + 1).tolist() == [2, 2]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system knows no fork")
 def test_a_forked_process_says_that_it_has_no_gpu_and_runs_on_the_cpu(
     net: caffe.Net, expected: dict[str, np.ndarray]

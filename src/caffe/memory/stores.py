@@ -195,7 +195,9 @@ class DeviceStore:
         self, function: Callable[[], Sequence[Tensor]], current: torch.cuda.Stream
     ) -> tuple[torch.cuda.CUDAGraph, Sequence[Tensor]]:
         """Record what follows the work of the stream `current`."""
-        with torch.cuda.device(self.device), tried_kernels() if tries_now() else nullcontext():
+        tried = tried_kernels() if tries_now() else nullcontext()
+        # Where a recording fails PyTorch would leave this thread with the stream aside.
+        with _recording, torch.cuda.device(self.device), torch.cuda.stream(current), tried:
             # Libraries prepare themselves, and convolutions choose kernels, before the recording,
             # which allows neither.
             aside = torch.cuda.Stream()
@@ -243,6 +245,9 @@ class _Trying:
         with trying():
             return function(*arguments)
 
+
+_recording = threading.Lock()
+"""PyTorch records one thing at a time in a process."""
 
 _trying = _Trying()
 _thread = threading.local()
