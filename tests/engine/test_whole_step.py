@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 import caffe
 from caffe.engine.whole_step import PATIENCE
+from caffe.layers.layer import Layer, registered
 from caffe.proto.caffe_pb2 import SolverParameter
 from caffe.proto.files import parse_net
 from tests.helpers.replaying_store import ReplayingStore
@@ -78,7 +80,8 @@ def _feed(solver: caffe.Solver, number: int) -> None:
     rng = np.random.default_rng(number)
     blobs = solver.net.blobs
     blobs["data"].data[...] = rng.standard_normal(blobs["data"].shape)
-    blobs["label"].data[...] = rng.integers(0, 3, blobs["label"].shape)
+    if solver.net.layers[1].type == "Input":
+        blobs["label"].data[...] = rng.integers(0, 3, blobs["label"].shape)
 
 
 def _all_of(solver: caffe.Solver) -> dict[str, np.ndarray]:
@@ -344,6 +347,61 @@ def test_a_wrong_label_is_refused_by_its_layer() -> None:
     solver.net.blobs["label"].data[4] = 7
     with pytest.raises(caffe.CaffeError, match=r"layer 'loss'.* the label 7 at \[4\]"):
         solver.step(1)
+
+
+class _Source(Layer):
+    """Gives labels, of which one is wrong at one forward, and notes each."""
+
+    bottoms = 0
+    tops = 1
+    on_blobs = True
+    wrong: ClassVar[int] = -1
+    seen: ClassVar[list[str]] = []
+
+    def reshape_blobs(self, bottoms: list[Any], tops: list[Any]) -> None:
+        tops[0].reshape(6)
+
+    def forward_blobs(self, bottoms: list[Any], tops: list[Any]) -> None:
+        labels = np.arange(6) % 3
+        if len(self.seen) == self.wrong:
+            labels[4] = 8
+        tops[0].data[...] = labels
+        self.seen.append("data")
+
+
+@pytest.fixture
+def source(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The net with labels of that source."""
+    monkeypatch.setitem(registered, "TestSource", _Source)
+    monkeypatch.setattr(_Source, "seen", [])
+    given = 'name: "label" type: "Input" top: "label" input_param { shape { dim: 6 } }'
+    assert given in NET
+    return NET.replace(given, 'name: "label" type: "TestSource" top: "label"')
+
+
+def test_the_next_data_are_read_before_the_last_loss_is_waited_for(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Store(ReplayingStore):
+        def fetch(self, array: torch.Tensor) -> Callable[[], torch.Tensor]:
+            return lambda: (_Source.seen.append("known"), self.download(array))[1]
+
+    solver = _solver(Store(), source)
+    solver.step(STEPS)
+    del _Source.seen[:]
+    solver.step(3)
+    assert _Source.seen == ["data", "data", "known", "data", "known", "known"]
+
+
+@pytest.mark.parametrize("passes", [1, 3])
+def test_a_label_that_was_wrong_is_named_once_others_are_there(
+    source: str, monkeypatch: pytest.MonkeyPatch, passes: int
+) -> None:
+    monkeypatch.setattr(_Source, "wrong", STEPS * passes)
+    solver = _solver(ReplayingStore(), source, iter_size=passes)
+    solver.step(STEPS)
+    with pytest.raises(caffe.CaffeError, match=r"layer 'loss'.* the label 8 at \[4\]"):
+        solver.step(3)
 
 
 def test_whoever_is_called_for_each_layer_still_is() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -186,8 +186,16 @@ class Runner:
         whole = vars(self).get("_whole")
         return whole is not None and whole.is_recorded
 
-    def both(self, store: Store) -> Loss:
-        """Run forward and backward, with nobody to look in between; return the loss."""
+    def both(self, store: Store, settle: Callable[[], object]) -> Loss:
+        """Run forward and backward, with nobody to look in between; return the loss.
+
+        Parameters
+        ----------
+        store : Store
+            Where to compute.
+        settle : callable
+            Called once the sources have run: what was computed before is overwritten from then on.
+        """
         self.goes_back()
         whole = self._whole
         assert whole is not None
@@ -196,9 +204,12 @@ class Runner:
         settings = self._settings(store)
         with torch.no_grad():
             for part in self._ahead:
+                if isinstance(part, _Planned):
+                    settle()
                 part.forward(settings)
             for step in whole.sources:
                 step.forward(store)
+            settle()
             loss = whole.run(store)
             if loss is not None:
                 return loss

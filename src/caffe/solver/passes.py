@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 from .. import mode
@@ -18,7 +19,12 @@ SCATTERING = 2
 others' arrays no longer fit there: a third of ResNet-50's memory would lie idle."""
 
 
-def add_gradients(net: Net, count: int, check: Callable[[float], object]) -> Callable[[], float]:
+def add_gradients(
+    net: Net,
+    count: int,
+    check: Callable[[float], object],
+    settle: Callable[[], object] = lambda: None,
+) -> Callable[[], float]:
     """Run a net forward and backward some times; its gradients add up.
 
     Parameters
@@ -29,17 +35,27 @@ def add_gradients(net: Net, count: int, check: Callable[[float], object]) -> Cal
         How many times.
     check : callable
         Is given each pass's loss; on the CPU before the pass's gradients are computed.
+    settle : callable
+        Waits for what is to be known before layers compute; the data layers may have run.
 
     Returns
     -------
     callable
         Returns the mean loss; a GPU is waited for until it knows that, and no longer.
     """
-    losses = []
+    losses: list[Callable[[], float]] = []
     runner = net.inside.runner
+
+    def settle_all() -> None:
+        settle()
+        for loss in losses:
+            loss()
+
     for _ in range(count):
         runner.forget()
         if not runner.has_recorded:
+            # Who names a layer whose numbers are none looks at what is let go.
+            settle()
             for step in net.inside.steps:
                 step.let_go()
         if 0 < runner.passes <= SCATTERING:
@@ -47,7 +63,7 @@ def add_gradients(net: Net, count: int, check: Callable[[float], object]) -> Cal
         runner.passes += 1
         # Backward only asks what forward has asked before.
         with asking.later(mode.current_store()) as questions:
-            loss = _both(net)
+            loss = _both(net, settle_all)
             if loss is not None and questions is not None:
                 losses.append(_later(net, questions.ask(loss), check))
                 continue
@@ -57,14 +73,14 @@ def add_gradients(net: Net, count: int, check: Callable[[float], object]) -> Cal
     return lambda: sum(loss() for loss in losses) / count
 
 
-def _both(net: Net) -> Loss | None:
+def _both(net: Net, settle: Callable[[], object]) -> Loss | None:
     """Run forward and backward as one where a GPU may record that; None where nothing has run."""
     store, inside = mode.current_store(), net.inside
     is_seen = net.debug_info or inside.callbacks.heed_forward or inside.callbacks.heed_backward
     if store is None or is_seen or not inside.runner.may_record(store):
         return None
     with computing, Working(), NamingSource(net.source), mode.gpu_arithmetic():
-        return inside.runner.both(store)
+        return inside.runner.both(store, settle)
 
 
 def _forward(
@@ -81,8 +97,9 @@ def _forward(
 def _later(
     net: Net, wait: Callable[[], float], check: Callable[[float], object]
 ) -> Callable[[], float]:
-    """Return what waits for a pass's loss, and has it checked."""
+    """Return what waits for a pass's loss, and has it checked, when it is first called."""
 
+    @functools.cache
     def known() -> float:
         with NamingSource(net.source):
             loss = wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from typing import Any, ClassVar
 
 from .. import mode, parallel
@@ -29,6 +30,7 @@ from .monitor import Monitor, Verdict
 from .passes import add_gradients
 from .rates import Plateau, Rate, momentum_at, weight_decay_at
 from .smoothed_loss import SmoothedLoss
+from .unsettled import Unsettled
 from .update import Update
 from .watching import Stepped, Watcher
 
@@ -98,6 +100,7 @@ class Solver:
         self._last_rate = 0.0
         self._snapshots: list[int] = []
         self._tested = -1
+        self._unsettled = Unsettled()
         if is_told():
             text = format_text(self.param).rstrip()
             say("solver.cpp:45", f"Initializing solver from parameters: \n{text}")
@@ -209,10 +212,12 @@ class Solver:
     def _steps(self, iterations: int) -> None:
         end = self.iter + iterations
         self._lap = Lap(self.iter)
+        self._unsettled.forget()
         while self.iter < end:
             self.net.clear_param_diffs()
             # A snapshot of the best test goes on behind that test.
             if self._is_test_due(self.param.test_initialization) and self._tested != self.iter:
+                self._unsettled.settle()
                 self._test_all()
                 # Of several the first alone tests, and may have been told to stop meanwhile.
                 self._stopped = bool(agreed(int(self._stopped)))
@@ -231,8 +236,13 @@ class Solver:
                 on_gradients_ready()
             self._change_parameters()
             if not is_known:
-                self._loss.add(loss())
-            self._update.tell()
+                self._unsettled.expect(loss, self._loss.add)
+            self._unsettled.then(self._update.tell)
+            due = self.param.snapshot and (self.iter + 1) % self.param.snapshot == 0
+            is_waited_for = due or self.watchers or self._callbacks or self.iter + 1 == end
+            # Else the next step's data are made ready while a GPU still computes.
+            if is_waited_for or mode.current_store() is None:
+                self._unsettled.settle()
             if self.watchers:
                 shown = self._is_display_due()
                 step = Stepped(self.iter, self._loss.value, self._last_rate, shown)
@@ -240,7 +250,8 @@ class Solver:
                     watcher.stepped(step)
             self._iter += 1
             action = Action(agreed(self.action().value))
-            due = self.param.snapshot and self.iter % self.param.snapshot == 0
+            if action is not Action.NONE:
+                self._unsettled.settle()
             if due or action is Action.SNAPSHOT:
                 self.snapshot()
             if action is Action.STOP:
@@ -417,11 +428,12 @@ class Solver:
     def _gradients(self) -> Callable[[], float]:
         """Run forward and backward, iter_size times; return what waits for the mean loss."""
         self.net.debug_info = self.param.debug_info and self._is_display_due()
-        return add_gradients(self.net, self.param.iter_size, self._check)
+        check = partial(self._check, self.iter)
+        return add_gradients(self.net, self.param.iter_size, check, self._unsettled.settle)
 
-    def _check(self, loss: float) -> None:
+    def _check(self, iteration: int, loss: float) -> None:
         if self._is_checked:
-            check_loss(self.net, loss, self.iter)
+            check_loss(self.net, loss, iteration)
 
     # Tests, and what is shown.
 
