@@ -122,3 +122,21 @@ def test_the_loss_weight_stays_in_the_loss_s_diff(look: list[Any]) -> None:
     for _ in range(2):
         solver.step(1)
         assert solver.net.blobs["loss"].diff == 2
+
+
+@pytest.mark.parametrize("place", ["data", "flat"])
+def test_an_input_that_a_layer_changes_in_its_place_is_there_at_the_next_step(place: str) -> None:
+    flatten = 'layer { name: "flat" type: "Flatten" bottom: "data" top: "flat" }'
+    solver = caffe.SGDSolver(
+        f"""base_lr: 0.01 lr_policy: "fixed" net_param {{
+        layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ dim: [2, 3] }} }} }}
+        {flatten if place == "flat" else ""}
+        layer {{ name: "half" type: "Power" bottom: "{place}" top: "{place}"
+                power_param {{ scale: 0.5 }} }}
+        layer {{ name: "ip" type: "InnerProduct" bottom: "{place}" top: "ip"
+                inner_product_param {{ num_output: 1 }} }}
+        layer {{ name: "loss" type: "Reduction" bottom: "ip" top: "loss" loss_weight: 1 }} }}"""
+    )
+    solver.net.blobs["data"].data[...] = 1
+    solver.step(3)
+    assert (solver.net.blobs["data"].data == 0.125).all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -208,14 +208,19 @@ class Step:
         with self.blame():
             return sum_of(_dot(top, store) for top in weighted)
 
-    def let_go(self) -> None:
+    def let_go(self, given: Collection[int]) -> None:
         """Drop what the last passes have computed, unless it is held: the next ones will anew.
 
         Then the memory of a step of training is free before the next one begins, in large pieces.
+
+        Parameters
+        ----------
+        given : collection of int
+            The memories that the program writes: what layers have made in their place stays.
         """
         self._record = self._original = None
         for blob in self.tops:
-            blob.let_go()
+            blob.let_go(given)
 
     def backward(self, store: Store | None) -> None:
         """Compute the gradients by the bottoms and add those by the parameters."""

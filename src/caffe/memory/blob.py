@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -192,10 +192,10 @@ class Blob:
         """Where `diff` is kept, likewise."""
         return self._diff
 
-    def let_go(self) -> None:
-        """Be zeros where nobody holds what layers have computed; who asks next gets those."""
+    def let_go(self, kept: Collection[int]) -> None:
+        """Be zeros where nobody holds what layers have computed, but for some memories."""
         for memory in (self._data, self._diff):
-            if memory.is_as_computed:
+            if memory.is_as_computed and id(memory) not in kept:
                 memory.clear()
 
     def data_tensor(self, store: Store | None = None) -> Tensor:

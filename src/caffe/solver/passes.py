@@ -44,7 +44,8 @@ def add_gradients(
         Returns the mean loss; a GPU is waited for until it knows that, and no longer.
     """
     losses: list[Callable[[], float]] = []
-    runner = net.inside.runner
+    runner, steps = net.inside.runner, net.inside.steps
+    given = {id(top.memory) for step in steps if step.layer.is_given for top in step.tops}
 
     def settle_all() -> None:
         settle()
@@ -56,8 +57,8 @@ def add_gradients(
         if not runner.has_recorded:
             # Who names a layer whose numbers are none looks at what is let go.
             settle()
-            for step in net.inside.steps:
-                step.let_go()
+            for step in steps:
+                step.let_go(given)
         if 0 < runner.passes <= SCATTERING:
             give_back_freed_memory()
         runner.passes += 1
