@@ -209,8 +209,7 @@ class Runner:
                 part.forward(settings)
             for step in whole.sources:
                 step.forward(store)
-            settle()
-            loss = whole.run(store)
+            loss = whole.run(store, settle)
             if loss is not None:
                 return loss
             loss = sum_of(unit.forward(store) for unit in self._units_behind_sources())

@@ -97,14 +97,23 @@ class WholeSteps:
         """Whether there is a recording, unless another situation comes."""
         return self._recorded is not None and not self._layout.has_changed
 
-    def run(self, store: Store) -> Loss | None:
-        """Run forward and backward behind the sources; None where nothing is recorded, nor run."""
+    def run(self, store: Store, settle: Callable[[], object]) -> Loss | None:
+        """Run forward and backward behind the sources; None where nothing is recorded, nor run.
+
+        Parameters
+        ----------
+        store : Store
+            Where to compute.
+        settle : callable
+            Called before anything is overwritten that the last run has computed from.
+        """
         key = _situation(store), tuple(top.has_no_diff for top in self._ends)
         if self._layout.has_changed or key != self._key:
             self._key, self._seen, self._recorded = key, 0, None
             self._layout.has_changed = False
         if self._recorded is not None:
-            return self._recorded.run()
+            return self._recorded.run(settle)
+        settle()
         self._seen += 1
         if self._seen <= PATIENCE:
             return None
@@ -349,19 +358,21 @@ class _Recorded:
         ]
         self._held += [(b.diff_memory, own[id(b)].diff_memory) for b in self._learned]
 
-    def run(self) -> Loss:
+    def run(self, settle: Callable[[], object]) -> Loss:
         """Run forward and backward; return the loss."""
         store = self._store
-        for given in self._tops:
-            given.bring(store, is_diff=False)
-        for given in self._ends:
-            given.bring(store, is_diff=True)
+        # All that can be is done while the GPU may still compute the step before.
         for memory, place in self._lying:
             memory.stay_in(place, store)
         for step, place in zip(self._drawing, self._drawn, strict=True):
             place.copy_(self._draw(step))
             step.layer.drawn = place
         self._note_sums()
+        settle()
+        for given in self._tops:
+            given.bring(store, is_diff=False)
+        for given in self._ends:
+            given.bring(store, is_diff=True)
         self._recording.replay()
         return self.take()
 
