@@ -46,6 +46,24 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "squash" bottom: "label" to
 layer { name: "accuracy" type: "Accuracy" bottom: "squash" bottom: "label" top: "accuracy" }
 """
 
+SEGNET = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [6, 3, 3, 3] } } }
+layer { name: "label" type: "Input" top: "label" input_param { shape { dim: [6, 1, 6, 6] } } }
+layer { name: "conv" type: "Deconvolution" bottom: "data" top: "conv"
+        convolution_param { num_output: 3 kernel_size: 2 stride: 2
+                            weight_filler { type: "msra" } } }
+layer { name: "bn" type: "BN" bottom: "conv" top: "bn" bn_param { bn_mode: LEARN
+        scale_filler { type: "constant" value: 1 } } }
+layer { name: "pool" type: "Pooling" bottom: "bn" top: "pool" top: "places"
+        pooling_param { kernel_size: 2 stride: 2 } }
+layer { name: "up" type: "Upsample" bottom: "pool" bottom: "places" top: "up"
+        upsample_param { scale: 2 } }
+layer { name: "scores" type: "Convolution" bottom: "up" top: "scores"
+        convolution_param { num_output: 3 kernel_size: 1 weight_filler { type: "msra" } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "scores" bottom: "label" top: "loss"
+        loss_param { weight_by_label_freqs: true class_weighting: [0.5, 1, 2] } }
+"""
+
 STEPS = PATIENCE + 4
 
 
@@ -438,10 +456,33 @@ def test_a_step_moves_no_more_than_its_loss() -> None:
 
 
 def test_a_layer_that_asks_for_values_is_not_recorded() -> None:
-    weighted = NET.replace('top: "loss" }', 'top: "loss" loss_param { label_weights: [1, 2, 3] } }')
+    named = (
+        NET
+        + """
+    layer { name: "named" type: "Embed" bottom: "label" top: "named"
+            embed_param { num_output: 3 input_dim: 3 } }
+    layer { name: "far" type: "EuclideanLoss" bottom: "ip" bottom: "named" top: "far" }
+    """
+    )
     store = ReplayingStore()
-    _train(store, _feed, net=weighted)
+    _train(store, _feed, net=named)
     assert not store.replays
+
+
+def test_a_net_that_enlarges_by_places_with_weights_of_classes_is_recorded() -> None:
+    _check_alike(net=SEGNET)
+
+
+def test_a_place_that_is_none_is_refused_by_its_layer() -> None:
+    net = SEGNET.replace('bottom: "places" top: "up"', 'bottom: "data" top: "up"')
+    store = ReplayingStore()
+    solver = _solver(store, net)
+    solver.net.blobs["data"].data[...] = 3
+    solver.step(STEPS)
+    assert store.replays
+    solver.net.blobs["data"].data[0, 0, 0, 1] = 40
+    with pytest.raises(caffe.CaffeError, match=r"layer 'up'.*names the place 40"):
+        solver.step(1)
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ class BN(Layer[BNParameter]):
     backward_uses_record = True
     tops = (1, 3)
     differences = "of the forks"
+    asks_no_values = True
 
     @classmethod
     def for_param(cls, layer_param: LayerParameter) -> type[Layer]:
@@ -162,6 +163,7 @@ class DecayingBN(BN):
     """BN of PSPNet's first version."""
 
     is_affine = BN.is_affine
+    asks_no_values = True
 
     def setup(self, *bottoms: Shape) -> None:
         if self.param.axis not in (1, 2):
@@ -197,6 +199,7 @@ class SegNetBN(BN):
     is_pure = True
     uses_running = False
     eps = 1e-9
+    asks_no_values = True
 
     def setup(self, *bottoms: Shape) -> None:
         self.channel_axis = self.axis(1, bottoms[0])

@@ -20,7 +20,7 @@ from ..proto.caffe_pb2 import (
     UpsampleParameter,
 )
 from ..pytorch import F, torch
-from .asking import is_any
+from .asking import put_off, refuse_any
 from .axes import four_axes, picture_size
 from .layer import Layer, register
 from .reach import Reach
@@ -166,6 +166,7 @@ class Upsample(Layer[UpsampleParameter]):
     no_gradient_for = frozenset({1})
     differences = "of the forks"
     forbids_in_place = True
+    trains_unseen = True
 
     def setup(self, *bottoms: Shape) -> None:
         param = self.param
@@ -228,6 +229,7 @@ class Unpooling(Layer[UnpoolingParameter]):
     no_gradient_for = frozenset({1})
     differences = "of the forks; MAX only"
     forbids_in_place = True
+    trains_unseen = True
 
     def setup(self, *bottoms: Shape) -> None:
         param = self.param
@@ -268,13 +270,18 @@ def unpooled(x: Tensor, mask: Tensor, size: Sequence[int]) -> Tensor:
         The mask names a place that they have not.
     """
     height, width = size
-    places = mask.flatten(2).long()
-    wrong = (places < 0) | (places >= height * width)
-    if is_any(wrong):
-        raise CaffeError(
-            f"the mask names the place {int(places[wrong][0])}, but a top of {height} x {width} "
+    found = mask.flatten(2).long()
+    wrong = (found < 0) | (found >= height * width)
+
+    def refusal() -> CaffeError:
+        return CaffeError(
+            f"the mask names the place {int(found[wrong][0])}, but a top of {height} x {width} "
             f"has {height * width}; is it as large as what was pooled?"
         )
+
+    refuse_any(wrong, refusal)
+    # What is refused only later must not be written elsewhere meanwhile.
+    places = found if put_off() is None else found.clamp(0, height * width - 1)
     empty = x.new_zeros(*x.shape[:2], height * width)
     return empty.scatter(2, places, x.flatten(2)).view(*x.shape[:2], height, width)
 

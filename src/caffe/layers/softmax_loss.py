@@ -14,6 +14,7 @@ from ..memory.blob import Blob, Shape
 from ..proto.caffe_pb2 import InfogainLossParameter, LossParameter, SoftmaxParameter
 from ..pytorch import torch
 from ..weights.files import read_blob
+from .asking import put_off
 from .axes import four_axes
 from .labels import class_labels
 from .layer import P, register
@@ -96,11 +97,10 @@ class SoftmaxWithLoss(ClassLoss[SoftmaxParameter]):
         "loss_param.weight_by_label_freqs and class_weighting of SegNet, label_weights of "
         "caffe-jacinto"
     )
+    trains_unseen = True
 
-    @property
-    def trains_unseen(self) -> bool:
-        # Weights of classes are sent to the GPU each time.
-        return self._class_weights()[1] is None
+    def setup(self, *bottoms: Shape) -> None:
+        self._sent: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
     def class_axis(self) -> int:
         return self.param.axis
@@ -135,7 +135,15 @@ class SoftmaxWithLoss(ClassLoss[SoftmaxParameter]):
     def _weights(self, like: Tensor, index: Tensor, places: Sequence[Tensor]) -> Tensor | int:
         """What each label's term is multiplied by."""
         _, weights = self._class_weights()
-        return 1 if weights is None else like.new_tensor(weights)[index]
+        if weights is None:
+            return 1
+        if put_off() is None:
+            return like.new_tensor(weights)[index]
+        # A GPU has them sent once.
+        key = like.dtype, like.device
+        if key not in self._sent:
+            self._sent[key] = like.new_tensor(weights)
+        return self._sent[key][index]
 
     def _divisor(self, counts: Tensor, places: Sequence[Tensor]) -> Tensor | int:
         return self._normalizer(counts)
@@ -170,7 +178,7 @@ class WeightedSoftmaxWithLoss(SoftmaxWithLoss):
     bottoms = (2, 3)
     no_gradient_for = frozenset({1, 2})
     differences = "both of the layers that have this name"
-    trains_unseen = SoftmaxWithLoss.trains_unseen
+    trains_unseen = True
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         if len(bottoms) > 2 and math.prod(bottoms[2]) != math.prod(bottoms[1]):
