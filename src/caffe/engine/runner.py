@@ -259,7 +259,14 @@ class Runner:
         """Say of each layer, in running order, what ran it at the last forward, and why."""
         if mode.engine() == "layerwise":
             return ["layer by layer"] * len(self._steps)
-        return [reason for part in self._parts for reason in part.explain()]
+        reasons = [reason for part in self._parts for reason in part.explain()]
+        if not self.has_recorded:
+            return reasons
+        behind = sum(len(part.steps) for part in self._ahead)
+        return [
+            "recorded with all that is trained" if i >= behind and step.bottoms else reason
+            for i, (step, reason) in enumerate(zip(self._steps, reasons, strict=True))
+        ]
 
 
 def _may_go_back_from_now_on(step: Step) -> bool:

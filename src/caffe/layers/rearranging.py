@@ -115,6 +115,7 @@ class DepthToSpace(Layer[DepthToSpaceParameter]):
     rearranges = True
     differences = "of the forks"
     forbids_in_place = True
+    asks_no_values = True
 
     def setup(self, *bottoms: Shape) -> None:
         if self.param.data_format not in ("NHWC", "NCHW", "DCR", "CRD"):
@@ -159,6 +160,7 @@ class PixelShuffle(Layer[PixelShuffleParameter]):
     rearranges = True
     differences = "of the forks"
     forbids_in_place = True
+    asks_no_values = True
 
     def setup(self, *bottoms: Shape) -> None:
         if self.layer_param.HasField("pixelshuffle_param"):
@@ -196,6 +198,7 @@ class PassThrough(Layer[PassThroughParameter]):
     rearranges = True
     differences = "of the forks"
     forbids_in_place = True
+    asks_no_values = True
 
     def setup(self, *bottoms: Shape) -> None:
         self._block = (self.param.block_height, self.param.block_width)
@@ -233,6 +236,7 @@ class Padding(Layer[PaddingParameter]):
     message = "padding_param"
     differences = "of the forks"
     forbids_in_place = True
+    asks_no_values = True
 
     def setup(self, *bottoms: Shape) -> None:
         ends = (self.param.pad_beg, self.param.pad_end)
@@ -267,6 +271,7 @@ class Pad(Layer[PadParameter]):
     message = "pad_param"
     differences = "of the forks"
     forbids_in_place = True
+    asks_no_values = True
 
     def top_shapes(self, *bottoms: Shape) -> list[Shape]:
         pads, shape = self.param.paddings, bottoms[0]

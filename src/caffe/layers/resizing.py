@@ -46,6 +46,7 @@ class Interp(Layer[InterpParameter]):
     no_gradient_for = frozenset({1})
     differences = "of the forks"
     forbids_in_place = True
+    asks_no_values = True
 
     def setup(self, *bottoms: Shape) -> None:
         if self.param.pad_beg > 0 or self.param.pad_end > 0:
@@ -119,6 +120,7 @@ class Accum(Layer[AccumParameter]):
     bottoms = (1, None)
     differences = "of the forks"
     forbids_in_place = True
+    asks_no_values = True
 
     def setup(self, *bottoms: Shape) -> None:
         self._count = len(bottoms) - self.param.have_reference
@@ -299,6 +301,7 @@ class UpsampleDarknet(Layer[UpsampleDarknetParameter]):
     family = "resizing"
     differences = "of the forks"
     forbids_in_place = True
+    asks_no_values = True
 
     def setup(self, *bottoms: Shape) -> None:
         if self.param.stride < 1:

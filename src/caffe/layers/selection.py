@@ -28,6 +28,7 @@ class ArgMax(Layer[ArgMaxParameter]):
     message = "argmax_param"
     has_gradient = False
     no_gradient_for = frozenset({0})
+    asks_no_values = True
 
     def setup(self, *bottoms: Shape) -> None:
         choices = self._choices(bottoms[0])
