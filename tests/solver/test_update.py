@@ -138,3 +138,26 @@ def test_all_parameters_at_once_change_as_one_by_one(method: str) -> None:
 
     for found, wanted in zip(weights(CountingStore()), weights(None), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-7)
+
+
+def test_statistics_without_gradients_decay_on_a_gpu_as_on_the_cpu() -> None:
+    net = NET.replace("LR", "").replace(
+        'layer { name: "y"',
+        'layer { name: "n" type: "BatchNorm" bottom: "a" top: "a" }layer { name: "y"',
+    )
+    found = []
+    for store in (CountingStore(), None):
+        use_store(store)  # type: ignore[arg-type]
+        solver = caffe.AdamSolver(
+            f'base_lr: 0.1 lr_policy: "fixed" random_seed: 3 momentum: 0.9 weight_decay: 0.02 '
+            f"snapshot_after_train: false net_param {{ {net} }}"
+        )
+        solver.net.blobs["x"].data[...] = np.random.default_rng(0).normal(size=(4, 3))
+        solver.step(4)
+        blobs = [blob for blobs in solver.net.params.values() for blob in blobs]
+        found.append([blob.data.copy() for blob in blobs] + [blob.diff.copy() for blob in blobs])
+        history = [array.numpy().copy() for array in solver._update.history]
+        assert all(np.abs(array).sum() > 0 for array in history[2:5])
+        found[-1] += history
+    for mine, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-7)

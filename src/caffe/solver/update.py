@@ -90,6 +90,8 @@ class Update:
             Where it is computed; on the CPU where there is none.
         """
         with torch.no_grad():
+            if store is not None:
+                self._make_zeros(store)
             parameters = list(self._parameters(weight_decay, store))
             self._clip([parameter.diff for parameter in parameters], store)
             if self._is_plain:
@@ -100,6 +102,17 @@ class Update:
             for group in groups:
                 if group:
                     self._apply_to(group, rate, weight_decay, step)
+
+    def _make_zeros(self, store: Store) -> None:
+        """Make the zeros of all that change without a gradient at once (BatchNorm's statistics)."""
+        still = [self._learnable[number].blob for number in self._moved]
+        still = [blob for blob in still if blob.has_no_diff]
+        if not still:
+            return
+        sizes = [blob.count for blob in still]
+        zeros = torch.zeros(sum(sizes), dtype=torch.float32, device=store.device)
+        for blob, part in zip(still, zeros.split(sizes), strict=True):
+            blob.put_diff(part.view(blob.shape), store)
 
     def _parameters(self, weight_decay: float, store: Store | None) -> list[_Parameter]:
         """Return those that change at all, with their history where the gradients are.
