@@ -14,6 +14,7 @@ from caffe.engine.whole_step import PATIENCE
 from caffe.layers.layer import Layer, registered
 from caffe.proto.caffe_pb2 import SolverParameter
 from caffe.proto.files import parse_net
+from caffe.solver.solver import Action
 from tests.helpers.replaying_store import ReplayingStore
 from tests.helpers.second_store import CountingStore, use_store
 
@@ -414,6 +415,31 @@ def test_the_next_data_are_read_before_the_last_loss_is_waited_for(
     del _Source.seen[:]
     solver.step(3)
     assert _Source.seen == ["data", "data", "known", "data", "known", "known"]
+
+
+def test_whoever_is_asked_after_each_step_finds_its_loss() -> None:
+    solver, found = _solver(ReplayingStore()), []
+
+    def action() -> Action:
+        found.append(solver.loss)
+        return Action.NONE
+
+    solver.action = action
+    solver.step(STEPS)
+    one_by_one = _solver(Cramped())
+    for number in range(STEPS):
+        one_by_one.step(1)
+        assert found[number] == one_by_one.loss
+
+
+def test_a_step_that_tells_of_each_layer_has_the_last_loss() -> None:
+    found = []
+    for store in (ReplayingStore(), Cramped()):
+        solver = _solver(store, debug_info=True, display=STEPS + 1)
+        solver.step(STEPS)
+        solver.step(2)
+        found.append(solver.loss)
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("passes", [1, 3])

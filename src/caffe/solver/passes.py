@@ -68,6 +68,7 @@ def add_gradients(
             if loss is not None and questions is not None:
                 losses.append(_later(net, questions.ask(loss), check))
                 continue
+            settle()
             losses.append(_forward(net, questions, check))
             with runner.letting_go():
                 net._backward(len(net.layers) - 1, 0)

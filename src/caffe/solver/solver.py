@@ -166,6 +166,7 @@ class Solver:
     @property
     def loss(self) -> float:
         """The mean loss of the last steps, as many as average_loss says."""
+        self._unsettled.settle()
         return self._loss.value
 
     @property
