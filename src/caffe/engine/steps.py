@@ -384,7 +384,8 @@ class Step:
         """Take values as a bottom's diff; sums give several bottoms the same, and their top's."""
         own, key = blob.diff_memory, values.untyped_storage().data_ptr()
         others = [memory for memory in holders.get(key, ()) if memory is not own]
-        if any(memory.formed is None for memory in others):
+        is_written = own.is_lent or any(memory.formed is None for memory in others)
+        if others and is_written:
             # They may be written into at any time.
             values, others = values.clone(), []
         else:

@@ -265,11 +265,12 @@ class SyncedMemory:
         formed, compute = other.formed, other.computation
         if formed is not None and formed is self._compute and not self.is_lent:
             self.about_to_change()
+        elif formed is not None and self.is_lent:
+            self.put(formed.flat(), store)
         elif formed is not None:
             self.put_formed(formed.values, store)
-            if not self.is_lent:
-                # What is known of who else has these values.
-                self._compute = formed
+            # What is known of who else has these values.
+            self._compute = formed
         elif compute is None:
             self.put(other.gpu(store), store)
         elif self.is_lent:
