@@ -332,6 +332,79 @@ def test_statistics_that_layers_share_are_of_all_of_them() -> None:
     _check_alike(net=INPUTS + both + other + total + LOSS.replace('"ip"', '"sum"'))
 
 
+def test_statistics_are_those_of_forward_whatever_is_changed_behind_it() -> None:
+    text = """
+    layer { name: "norm" type: "BatchNorm" bottom: "ip" top: "norm" }
+    layer { name: "same" type: "Reshape" bottom: "ip" top: "same"
+            reshape_param { shape { dim: [0, -1] } } }
+    layer { name: "act" type: "TanH" bottom: "same" top: "same" }
+    layer { name: "sum" type: "Eltwise" bottom: "norm" bottom: "same" top: "sum" }
+    """
+    _check_alike(net=INPUTS + PRODUCT + text + LOSS.replace('"ip"', '"sum"'))
+
+
+BOTH = (
+    PRODUCT.replace('"ip"', '"beside"').replace('"data"', '"other"')
+    + """
+layer { name: "sum" type: "Eltwise" bottom: "ip" bottom: "beside" top: "sum" }
+"""
+    + LOSS.replace('"ip"', '"sum"')
+)
+
+
+def test_inputs_that_share_their_memory_change_together() -> None:
+    text = """
+    layer { name: "copy" type: "Split" bottom: "data" top: "one" top: "other" }
+    layer { name: "bias" type: "Bias" bottom: "other" top: "other"
+            bias_param { filler { type: "constant" value: 2 } } }
+    """
+    _check_alike(net=INPUTS + text + PRODUCT.replace('"data"', '"one"') + BOTH)
+
+
+def test_inputs_keep_their_digits_where_short_ones_were_in_their_place() -> None:
+    def between(solver: caffe.Solver, number: int) -> None:
+        caffe.set_precision("bfloat16")
+        if number != PATIENCE:
+            # What a layer has left in the place of the last ones is recorded.
+            _feed(solver, number)
+
+    text = """
+    force_backward: true
+    layer { name: "means" type: "LRN" bottom: "data" top: "means" }
+    layer { name: "other" type: "Reshape" bottom: "data" top: "other"
+            reshape_param { shape { dim: [0, 2, 3, 3] } } }
+    layer { name: "drop" type: "Dropout" bottom: "other" top: "other" }
+    """
+    try:
+        _check_alike(between, net=INPUTS + text + PRODUCT.replace('"data"', '"means"') + BOTH)
+    finally:
+        caffe.set_precision("float32")
+
+
+@pytest.mark.parametrize("kind", [ReplayingStore, Cramped])
+def test_a_held_gradient_of_a_parameter_is_not_its_top_s(kind: type[CountingStore]) -> None:
+    net = (
+        INPUTS
+        + """
+    layer { name: "own" type: "Parameter" top: "own"
+            parameter_param { shape { dim: [6, 2, 3, 3] } } }
+    layer { name: "sum" type: "Eltwise" bottom: "data" bottom: "own" top: "sum" }
+    """
+        + PRODUCT.replace('"data"', '"sum"')
+        + LOSS
+    )
+    found = []
+    for store in (kind(), None):
+        solver = _solver(store or Cramped(), net, caffe.AdamSolver)
+        if store is None:
+            caffe.set_mode_cpu()
+        held = solver.net.blobs["own"].diff
+        solver.step(STEPS)
+        found.append(solver.net.blobs["sum"].diff.copy())
+        del held
+    np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-7)
+
+
 def test_other_shapes_are_recorded_anew() -> None:
     replays, found = [], []
     for store in (ReplayingStore(), Cramped()):

@@ -175,6 +175,11 @@ def _read_first(steps: Sequence[Step]) -> list[Blob]:
     return list(found.values())
 
 
+def _memory_of(blob: Blob) -> tuple[int, int]:
+    """What blobs of the same numbers have in common."""
+    return id(blob.memory), blob.count
+
+
 def _changing_together(steps: Sequence[Step], store: Store) -> dict[Changing, list[Step]]:
     """Part steps that change parameters of their own by what finds these of all at once."""
     places = [[blob.data_tensor(store).data_ptr() for blob in s.layer.blobs] for s in steps]
@@ -233,7 +238,10 @@ class _Recorded:
     ) -> None:
         self._store, self._passes = store, passes
         self._steps = [step for step in steps if step.bottoms]
-        self._tops = [self._given(blob, is_diff=False) for blob in _read_first(self._steps)]
+        self._read = _read_first(self._steps)
+        # Of those that share their memory one brings it.
+        brought = {_memory_of(blob): blob for blob in self._read}
+        self._tops = [self._given(blob, is_diff=False) for blob in brought.values()]
         self._ends = [self._given(top, is_diff=True) for top in ends if not top.has_no_diff]
         learned = {id(blob): blob for step in self._steps for blob in step.layer.blobs}
         self._parameters = list(learned.values())
@@ -248,7 +256,9 @@ class _Recorded:
     def _given(self, blob: Blob, is_diff: bool) -> _Given:
         values = blob.formed_diff(self._store) if is_diff else blob.formed_data(self._store)
         memory = blob.diff_memory if is_diff else blob.memory
-        return _Given(blob, memory, values.clone(), memory.version, memory.is_lent)
+        # Later ones may be no short numbers.
+        place = values.to(torch.float32, copy=True)
+        return _Given(blob, memory, place, memory.version, memory.is_lent)
 
     def record(self) -> bool:
         """Record, which runs forward and backward, too; return whether this store can."""
@@ -268,8 +278,11 @@ class _Recorded:
         self._copies = None
         store = self._store
         blobs = {id(b): Blob(b.shape) for step in self._steps for b in (*step.bottoms, *step.tops)}
+        bringing = {_memory_of(given.blob): blobs[id(given.blob)] for given in self._tops}
         for given in self._tops:
             blobs[id(given.blob)].put_data(given.place, store)
+        for blob in self._read:
+            blobs[id(blob)].share_data(bringing[_memory_of(blob)])
         with_data: dict[int, Blob] = {}
         with_diff: dict[int, Blob] = {}
         for blob in self._parameters:
@@ -293,11 +306,16 @@ class _Recorded:
         with asking.later(store) as questions:
             assert questions is not None
             loss = passes.forward(store)
+            # To go back some layers run forward again, perhaps on what others have changed.
+            changed = [
+                (step, news)
+                for change, mine in changing.items()
+                for step, news in zip(mine, change([one.layer for one in mine]), strict=True)
+            ]
             passes.backward(store)
-        for change, mine in changing.items():
-            for step, news in zip(mine, change([step.layer for step in mine]), strict=True):
-                for blob, values in zip(step.layer.blobs, news, strict=False):
-                    blob.put_data(values, store)
+        for step, news in changed:
+            for blob, values in zip(step.layer.blobs, news, strict=False):
+                blob.put_data(values, store)
         self._copies = _Copies(steps, blobs, versions, loss, questions)
         # The copies keep all that is to be kept.
         return []
