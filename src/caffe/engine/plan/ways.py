@@ -27,7 +27,7 @@ TURNS, TRIES = 2, 4
 WORTH = 0.97
 """What share of the time apart it may take at most."""
 
-TOLERANCE = {torch.float32: 5e-5, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+TOLERANCE = {"torch.float32": 5e-5, "torch.float16": 1e-2, "torch.bfloat16": 5e-2}
 """By how much of the largest value results may differ: kernels add up in other orders."""
 
 ROUNDED = 2e-3
@@ -178,7 +178,7 @@ def ways(settings: Settings, kind: Hashable = None) -> Ways | None:
     store = settings.store
     if store is None or not (settings.tries and has_ways(store)):
         return None
-    tolerance = ROUNDED if settings.allows_tf32 else TOLERANCE[settings.precision]
+    tolerance = ROUNDED if settings.allows_tf32 else TOLERANCE[str(settings.precision)]
     return Ways(store, tolerance, kind)
 
 
