@@ -45,8 +45,10 @@ class ReplayingStore(CountingStore):
         function()
         with _Log() as log:
             self._log: _Log | None = log
-            results = function()
-        self._log = None
+            try:
+                results = function()
+            finally:
+                self._log = None
         self.operations = len(log.calls)
 
         def replay() -> None:

@@ -99,6 +99,22 @@ def test_what_was_written_into_an_array_before_it_was_dropped_is_read(
     assert blob.data_tensor(store).tolist() == [4, 4]
 
 
+def test_values_that_are_overwritten_while_another_thread_looks_are_not_the_newest() -> None:
+    class Slow(CountingStore):
+        def download(self, array: torch.Tensor) -> torch.Tensor:
+            old = super().download(array)
+            if self.downloads == 1:
+                # The other thread goes on.
+                array.fill_(2)
+                memory.hold(result, self)
+            return old
+
+    slow, memory, result = Slow(), SyncedMemory(2), SyncedMemory(2)
+    result.put_formed(torch.ones(2), slow)
+    memory.hold(result, slow)
+    assert memory.cpu().tolist() == [2, 2]
+
+
 def test_a_lent_array_keeps_its_place_and_shows_new_values(store: CountingStore) -> None:
     blob = Blob((2,))
     held = blob.data

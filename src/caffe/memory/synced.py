@@ -132,9 +132,9 @@ class SyncedMemory:
 
     def cpu(self) -> Tensor:
         """Return the newest values on the CPU, to be read."""
-        if self.head is Head.UNINITIALIZED:
+        while self.head is Head.UNINITIALIZED:
             self._begin()
-        elif self.head is Head.AT_GPU:
+        if self.head is Head.AT_GPU:
             assert self._gpu is not None
             assert self._store is not None
             with memory_told():
@@ -147,14 +147,15 @@ class SyncedMemory:
     def _begin(self) -> None:
         """Make the first values. Another thread that looks meanwhile makes its own, or finds these.
 
-        Until they are there, what makes them must not be gone.
+        Until they are there, what makes them must not be gone. It may make others meanwhile.
         """
-        compute, fill = self._compute, self._fill
+        compute, fill, version = self._compute, self._fill, self.version
         with memory_told():
             values = torch.zeros(self.count, dtype=torch.float32) if compute is None else compute()
             if fill is not None:
                 fill(values)
-        if self.head is Head.UNINITIALIZED and self._compute is compute:
+        is_newest = self._compute is compute and self.version == version
+        if self.head is Head.UNINITIALIZED and is_newest:
             self._cpu = values
             self.head = Head.AT_CPU
             self._compute = self._fill = None
