@@ -101,6 +101,19 @@ def test_of_several_the_quickest_is_taken_and_those_of_its_kind_know_it() -> Non
 
 
 @pytest.mark.usefixtures("at_leisure")
+def test_an_input_that_is_not_finite_spoils_no_other_nets_ways() -> None:
+    odd, kind = X.clone(), "looked at with NaN"
+    odd[0, 0, 0, 0] = torch.nan
+    others = {"one": torch.relu}
+    tried = Ways(CountingStore(), 1e-3, kind)
+    assert torch.equal(tried.run(odd, torch.relu, others).isnan(), odd.isnan())
+    assert "not finite" in tried.said
+    later = Ways(CountingStore(), 1e-3, kind)
+    later.run(X, slowly(torch.relu), others)
+    assert later.said.startswith("one: ")
+
+
+@pytest.mark.usefixtures("at_leisure")
 def test_what_is_surely_quicker_is_compared_and_not_timed() -> None:
     runs = []
 

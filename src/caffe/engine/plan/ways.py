@@ -91,6 +91,10 @@ class Ways:
             return others.get(self._chosen, apart)(x)
         if not tries_now():
             return apart(x)
+        if not x.isfinite().all():
+            # What they compute could not be compared; the next net of this kind tries them.
+            self._chosen, self.said = APART, "its input was not finite when ways were to be tried"
+            return apart(x)
         names = (APART, *others)
         kind = None if self._kind is None else (self._kind, *names)
         taken = _found.get(kind) or self._recalled(kind, names)
