@@ -230,8 +230,12 @@ def in_a_sentence(error: Exception, what: str) -> str:
     """
     if is_out_of_memory(error):
         return f"memory does not suffice for {what}; a smaller batch needs less"
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return first_line(error)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or its type's name where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def as_caffe_error(error: Exception, label: str = "", facts: str = "") -> CaffeError:

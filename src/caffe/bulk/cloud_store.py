@@ -11,7 +11,15 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import IO, Any, TypeVar
 
-from ..errors import CaffeError, FetchError, ImageError, MissingFileError, WriteError, require
+from ..errors import (
+    CaffeError,
+    FetchError,
+    ImageError,
+    MissingFileError,
+    WriteError,
+    first_line,
+    require,
+)
 from .stores import SilentStoreError, Stored
 
 Result = TypeVar("Result")
@@ -68,7 +76,7 @@ class CloudStore:
                 f"{scheme}://{bucket}", client_options=client, retry_config=_RETRIES
             )
         except (self._errors.BaseError, ValueError) as error:
-            raise CaffeError(f"{place}: no object storage: {_first_line(error)}") from error
+            raise CaffeError(f"{place}: no object storage: {first_line(error)}") from error
 
     def read(self, name: str) -> bytes:
         return self._asked(name, lambda path: bytes(self._obstore.get(self._store, path).bytes()))
@@ -154,7 +162,7 @@ class CloudStore:
                 raise MissingFileError("no such object", place) from error
             # Of names that it does not take.
             except ValueError as error:
-                reason = _first_line(error)
+                reason = first_line(error)
                 if writes:
                     raise WriteError(place, OSError(errno.EINVAL, reason)) from error
                 raise ImageError(f"{place}: cannot be read: {reason}") from error
@@ -176,7 +184,7 @@ class CloudStore:
         )
         is_hopeless = isinstance(error, hopeless)
         if attempt == _TRIES - 1 or is_hopeless:
-            reason = _first_line(error)
+            reason = first_line(error)
             if writes:
                 raise WriteError(place, OSError(errno.EIO, reason)) from error
             kind = FetchError if is_hopeless else SilentStoreError
@@ -216,7 +224,3 @@ class _Content(io.RawIOBase):
         buffer[: len(found)] = found
         self._place += len(found)
         return len(found)
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -8,7 +8,7 @@ from io import StringIO
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from ..errors import CaffeError, NetError, as_caffe_error
+from ..errors import CaffeError, NetError, as_caffe_error, first_line
 from ..guarded import guarded
 from ..net.net import Net, checked_net
 from ..pytorch import torch
@@ -95,11 +95,11 @@ def record(made: NetModule, dynamic_batch: bool) -> ExportedProgram:
         if dynamic_batch and label is None:
             raise NetError(
                 "the batch cannot be left open: the net's layers take the one that they were made "
-                f"for ({_first_line(error)})"
+                f"for ({first_line(error)})"
             ) from error
         # What NumPy does of it PyTorch does not see.
         by_values = "DataDependent" in type(error).__name__ or ".numpy()" in str(error)
-        reason = ", as what it does depends on values" if by_values else f": {_first_line(error)}"
+        reason = ", as what it does depends on values" if by_values else f": {first_line(error)}"
         raise NetError(
             f"{label or 'the net'}: PyTorch cannot record it{reason}; name the outputs that are "
             "wanted, before it"
@@ -145,7 +145,3 @@ def _layer_of(made: NetModule, trace: TracebackType | None) -> str | None:
         for name, child in made.named_children()
         if child is found
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

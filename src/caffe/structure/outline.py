@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..engine.steps import Step
-from ..errors import ArgumentError, CaffeError, ShapeError
+from ..errors import ArgumentError, CaffeError, ShapeError, first_line
 from ..graph import Graph, Node, build_graph
 from ..guarded import guarded
 from ..layers.layer import Layer
@@ -305,7 +305,7 @@ class _Builder:
 
     @staticmethod
     def _reason(node: Node, error: Exception) -> str:
-        text = _first_line(error)
+        text = _reason(error)
         for label in (node.label, f"layer '{node.param.name}'"):
             text = text.removeprefix(f"{label}: ")
         return text
@@ -319,7 +319,6 @@ def _not_opened(node: Node, why: str, declared: Sequence[Shape] | None) -> str:
     return f"{what}; its shapes are not known: --shape, or the argument shapes, can give them"
 
 
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    line = text[0] if text else type(error).__name__
+def _reason(error: Exception) -> str:
+    line = first_line(error)
     return line if isinstance(error, CaffeError) else f"{type(error).__name__}: {line}"
