@@ -90,9 +90,9 @@ def forward(
     y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     vector = windows.vector_of(x, channels)
     vectors, across = channels // vector, -(-wide // BESIDE)
-    rows, columns, depth = windows.block_of(vectors, high, across)
+    programs, block = windows.shared_out(number, vectors, high, across)
     _forward.launch(
-        windows.programs(number, vectors, high, across),
+        programs,
         *(x, weight, bias, y, slope, least, most, height, width, high, wide, vectors),
         *(stride[0], *pad, dilation[0]),
         kernel_height=weight.shape[0],
@@ -100,11 +100,8 @@ def forward(
         across=stride[1],
         apart=dilation[1],
         **kinds(slope, least, most),
-        rows=rows,
-        columns=columns,
-        depth=depth,
         size=vector,
-        num_warps=max(1, rows * columns * depth // 32),
+        **block,
     )
     return y
 

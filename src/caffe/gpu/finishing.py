@@ -59,9 +59,8 @@ def finish(
     """
     number, channels, height, width = y.shape
     is_first = y.is_contiguous()
-    rows, columns = (number * channels, height * width) if is_first else (y.numel(), channels)
-    if not is_first:
-        rows //= channels
+    places = height * width
+    rows, columns = (number * channels, places) if is_first else (number * places, channels)
     wide = min(SIDE, power_of_two(columns))
     high = TILE // wide
     _finish.launch(

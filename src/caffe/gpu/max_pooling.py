@@ -55,18 +55,15 @@ def forward(x: Tensor, kernel: Pair, stride: Pair, pad: Pair, size: Pair, least:
         number, channels = number * channels, 1
     vector = windows.vector_of(x, channels)
     vectors = channels // vector
-    rows, columns, depth = windows.block_of(vectors, *size)
+    programs, block = windows.shared_out(number, vectors, *size)
     _forward.launch(
-        windows.programs(number, vectors, *size),
+        programs,
         *(x, top, least, height, width, *size, vectors, *stride, *pad),
         kernel_height=kernel[0],
         kernel_width=kernel[1],
         is_unrolled=kernel[0] * kernel[1] <= UNROLLED,
-        rows=rows,
-        columns=columns,
-        depth=depth,
         size=vector,
-        num_warps=max(1, rows * columns * depth // 32),
+        **block,
     )
     return top
 

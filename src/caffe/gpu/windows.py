@@ -65,10 +65,12 @@ def block_of(vectors: int, height: int, width: int) -> tuple[int, int, int]:
     return rows(columns), columns, depth
 
 
-def programs(number: int, vectors: int, height: int, width: int) -> int:
-    """How many programs there are, which `place` tells apart."""
+def shared_out(number: int, vectors: int, height: int, width: int) -> tuple[int, dict[str, int]]:
+    """How many programs there are, which `place` tells apart, and what they are compiled for."""
     rows, columns, depth = block_of(vectors, height, width)
-    return number * -(-vectors // depth) * -(-height // rows) * -(-width // columns)
+    programs = number * -(-vectors // depth) * -(-height // rows) * -(-width // columns)
+    warps = max(1, rows * columns * depth // 32)
+    return programs, {"rows": rows, "columns": columns, "depth": depth, "num_warps": warps}
 
 
 # Triton's, see `caffe.gpu.kernel`.

@@ -10,14 +10,13 @@ from ...gpu import depthwise, finishing
 from ...layers.layer import Activation
 from ...memory.blob import Shape
 from ...pytorch import F, torch
+from .fused import RELU
 from .operation import activate
 from .settings import Settings
 from .ways import Way, Ways, ways
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-RELU = Activation(slope=0)
 
 MULTIPLES = 4, 8
 """Of how many channels cuDNN's kernels of short numbers go through a few pictures' at once."""
@@ -87,7 +86,7 @@ class Unpacked:
 
     def _end(self, tried: Ways | None, x: Tensor, other: Tensor | None, end: Activation) -> Tensor:
         apart = partial(self._apart, other=other, end=end)
-        if tried is None:
+        if tried is None or tried.is_apart:
             return apart(x)
         others = self._others(x, other, end)
         return tried.run(x, apart, others, others.keys() & self._sure)

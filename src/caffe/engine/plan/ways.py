@@ -71,6 +71,11 @@ class Ways:
         self._chosen: str | None = None
         self.said = ""
 
+    @property
+    def is_apart(self) -> bool:
+        """Whether PyTorch's operations compute now, and the other ways are not wanted."""
+        return self._chosen == APART or (self._chosen is None and not tries_now())
+
     def run(
         self, x: Tensor, apart: Way, others: Mapping[str, Way], sure: Collection[str] = ()
     ) -> Tensor:
@@ -87,14 +92,19 @@ class Ways:
         sure : collection of str
             Those of them that need not be timed: cuDNN would search for long, and in vain.
         """
-        if self._chosen is not None:
-            return others.get(self._chosen, apart)(x)
-        if not tries_now():
+        if self.is_apart:
             return apart(x)
+        if self._chosen is None:
+            self._chosen, self.said = self._find_out(x, apart, others, sure)
+        return others.get(self._chosen, apart)(x)
+
+    def _find_out(
+        self, x: Tensor, apart: Way, others: Mapping[str, Way], sure: Collection[str]
+    ) -> tuple[str, str]:
+        """Return the quickest way's name, and what came out, for people."""
         if not x.isfinite().all():
             # What they compute could not be compared; the next net of this kind tries them.
-            self._chosen, self.said = APART, "its input was not finite when ways were to be tried"
-            return apart(x)
+            return APART, "its input was not finite when ways were to be tried"
         names = (APART, *others)
         kind = None if self._kind is None else (self._kind, *names)
         taken = _found.get(kind) or self._recalled(kind, names)
@@ -104,8 +114,7 @@ class Ways:
                 remembered.note(_key(kind), *taken[:2])
         if kind is not None:
             _found[kind] = taken
-        self._chosen, self.said = taken[0], _said(*taken)
-        return others.get(self._chosen, apart)(x)
+        return taken[0], _said(*taken)
 
     @staticmethod
     def _recalled(kind: Hashable, names: Sequence[str]) -> Taken | None:
