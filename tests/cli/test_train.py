@@ -18,7 +18,7 @@ from caffe.cli.train import _in_processes
 from caffe.proto.caffe_pb2 import Datum
 from caffe.solver import communication
 from tests.helpers.command import caffe_command
-from tests.helpers.digits import lay_digits, save_weights
+from tests.helpers.digits import REAL_TRAININGS, lay_digits, save_weights
 from tests.helpers.logs import assert_same_log, lines
 from tests.helpers.sources import write_lmdb
 from tests.helpers.tiny_training import lay_training
@@ -48,7 +48,7 @@ def solver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return lay_training(tmp_path, monkeypatch)
 
 
-@pytest.mark.parametrize("name", ["auto_adagrad", "bn_nesterov"])
+@pytest.mark.parametrize("name", REAL_TRAININGS)
 def test_the_log_is_the_originals(shared: Path, tmp_path: Path, name: str) -> None:
     with np.load(shared / f"goldens/training/train_{name}.npz") as stored:
         golden = dict(stored)
@@ -64,6 +64,10 @@ def test_the_log_is_the_originals(shared: Path, tmp_path: Path, name: str) -> No
     result = run("-solver", text, "-weights", tmp_path / "start.caffemodel")
     assert result.exit_code == 0, result.stderr
     assert_same_log(result.stderr.replace(f"{tmp_path}/", "DIR/"), str(golden["log"]), rel=0.05)
+    weights = tmp_path / f"s_iter_{golden['iterations']}.caffemodel"
+    result = caffe_command("test", "-model", net, "-weights", weights, "-iterations", 4)
+    told = result.stderr.replace(f"{tmp_path}/", "DIR/")
+    assert_same_log(told, str(golden["test_log"]), rel=0.05)
 
 
 def test_a_training_goes_on_from_a_snapshot(solver: Path) -> None:

@@ -11,6 +11,8 @@ import caffe
 from caffe.proto.caffe_pb2 import Datum
 from tests.helpers.sources import write_lmdb
 
+REAL_TRAININGS = ["auto_adagrad", "bn_nesterov", "lenet_rmsprop", "lenet_sgd", "quick_clip"]
+
 
 def lay_digits(shared: Path, folder: Path) -> None:
     """Write the digits as `train_lmdb` and `test_lmdb` into a folder."""
