@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from caffe import onednn
-from caffe.compiled import llvm, tiled
+from caffe.compiled import cutting, llvm
 from caffe.layers import winograd
 from caffe.layers.winograd import POINTS, Winograd, matrices, saves
 from caffe.layers.winograd_in_training import pays, weight_gradient
@@ -77,7 +77,7 @@ def test_pieces_of_tiles_make_the_convolution(
 
 
 @pytest.mark.skipif(not llvm.width(), reason="no kernels can be compiled here")
-@pytest.mark.parametrize("piece", [tiled.MOST_PIECE, 2**16, 1])
+@pytest.mark.parametrize("piece", [cutting.MOST_PIECE, 2**16, 1])
 @pytest.mark.parametrize(
     ("channels", "outputs", "size", "pad", "group", "pictures"),
     [(16, 32, 3, (1, 1), 1, 1), (24, 16, 3, (0, 2), 2, 5), (32, 48, 5, (1, 0), 2, 2)],
@@ -94,7 +94,7 @@ def test_kernels_make_the_same_convolution_as_operators(
     slope: float,
     piece: int,
 ) -> None:
-    monkeypatch.setattr(tiled, "MOST_PIECE", piece)
+    monkeypatch.setattr(cutting, "MOST_PIECE", piece)
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(pictures, channels, 13, 22, generator=generator)
     weight = torch.randn(outputs, channels // group, size, size, generator=generator).double()
@@ -144,7 +144,7 @@ def test_pieces_of_tiles_make_the_gradient_by_the_weights(
     piece: int,
 ) -> None:
     monkeypatch.setattr(winograd, "PIECE", piece)
-    monkeypatch.setattr(tiled, "MOST_PIECE", piece)
+    monkeypatch.setattr(cutting, "MOST_PIECE", piece)
     if not is_compiled:
         monkeypatch.setattr(llvm, "width", lambda: 0)
     generator = torch.Generator().manual_seed(1)

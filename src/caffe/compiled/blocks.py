@@ -308,7 +308,13 @@ class Sharing:
 
     @classmethod
     def of(
-        cls, blocks: int, matrices: int, columns: int, row_bytes: int, column_bytes: int
+        cls,
+        blocks: int,
+        matrices: int,
+        columns: int,
+        row_bytes: int,
+        column_bytes: int,
+        threads: int | None = None,
     ) -> Sharing:
         """Return how blocks of rows, of so many matrices, and of columns are best shared.
 
@@ -317,7 +323,7 @@ class Sharing:
         where there are more of them than rows: their weights are better read by one thread each
         than by all of them.
         """
-        threads = torch.get_num_threads()
+        threads = threads or torch.get_num_threads()
         cached = max(1, CACHED // row_bytes)
         in_groups = math.ceil(blocks / cached) * columns * column_bytes
         rows_bytes = blocks * row_bytes

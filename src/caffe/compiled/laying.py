@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from .code import Code
-from .llvm import Job, Kernel
+from .llvm import Job, Kernel, width
 from .memory import LINE
 from .rows import Rows
 
@@ -22,6 +22,11 @@ def to_planes(rows: Rows, planes: int, number: int, pixels: int, channels: int) 
 def to_rows(planes: int, rows: Rows, number: int, pixels: int, channels: int) -> Job:
     """Return what puts pictures channels last that lie as planes."""
     return _job(rows, planes, number, pixels, channels, False)
+
+
+def clearing(address: int, count: int) -> Job:
+    """Return what writes so many zeros."""
+    return Kernel(_clearing(width())).job(address, count)
 
 
 def _job(
@@ -60,4 +65,15 @@ def _laying(beside: int, is_to_planes: bool, short: bool) -> str:
                 )
                 source, target = places if is_to_planes else reversed(places)
                 code.move(source, target)
+    return code.text
+
+
+@functools.cache
+def _clearing(width: int) -> str:
+    code = Code(("address", "count"), width)
+    given, zeros = code.given, code.constant(0.0)
+    with code.shared(code.covering(given["count"], width)) as i:
+        first = code.multiply(i, width)
+        place = code.add(given["address"], code.multiply(first, 4))
+        code.store(zeros, place, code.subtract(given["count"], first))
     return code.text

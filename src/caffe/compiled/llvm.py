@@ -61,11 +61,21 @@ class Job:
     ----------
     threads : int
         How many there are at most: there may be a part of the memory for each.
+    inner : sequence of Job
+        What it runs itself.
+    kept : object
+        What else its fields are addresses of.
     """
 
     function: ctypes.c_void_p
     given: ctypes.Array[ctypes.c_int64]
     threads: int
+    inner: Sequence[Job] = ()
+    kept: object = None
+
+    def run_alone(self) -> None:
+        """Have it take the thread that runs it for the only one."""
+        self.given[:2] = list(_only_one())
 
     def run(self) -> None:
         """Run it in as many threads as PyTorch has."""
@@ -244,6 +254,13 @@ def has_short_numbers() -> bool:
 def _asked() -> tuple[int, ...]:
     """The addresses of what tells a thread its number, and how many there are."""
     return _addresses("omp_get_thread_num", "omp_get_num_threads")
+
+
+@functools.cache
+def _only_one() -> tuple[int, int]:
+    """The addresses of what tells a thread that its number is 0, and that there is 1."""
+    first, second = (_compiled(f"define i32 @kernel() {{\n  ret i32 {n}\n}}") for n in (0, 1))
+    return first, second
 
 
 def _addresses(*names: str) -> tuple[int, ...]:

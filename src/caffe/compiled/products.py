@@ -64,6 +64,11 @@ class Products:
         Where its weights lie.
     short : bool
         Whether rows, results and what is added are short numbers.
+
+    Attributes
+    ----------
+    biases : Tensor
+        (matrix, output), with zeros for the last block's other columns.
     """
 
     def __init__(
@@ -83,15 +88,20 @@ class Products:
         self._batches, self._steps = len(self._weights), self._weights.shape[-2]
         self._rows = rows
         self._block = block = weights.block
-        self._biases = block.padded(bias)
+        self.biases = block.padded(bias)
         is_odd = short and weights.inputs % 2 == 1
         is_whole = self._outputs % block.columns == 0
         self._kernel = Kernel(_text(block, is_whole, finish, is_odd))
 
     def job(
-        self, rows: Rows, found: Rows, count: int | None = None, added: Rows | None = None
+        self,
+        rows: Rows,
+        found: Rows,
+        count: int | None = None,
+        added: Rows | None = None,
+        threads: int | None = None,
     ) -> Job:
-        """Return what multiplies `count` rows of each matrix, or all.
+        """Return what multiplies `count` rows of each matrix, or all, in so many threads, or all.
 
         Behind each row of `added` numbers must lie that may be read, for as many columns as a
         block has.
@@ -103,12 +113,13 @@ class Products:
             block.across(self._outputs),
             4 * self._steps * block.rows,
             4 * self._steps * block.columns,
+            threads,
         )
         other = added or Rows(0, 0)
         return self._kernel.job(
             rows.address, rows.step_bytes, rows.batch_bytes,
             self._weights.data_ptr(), 4 * self._weights.stride(0),
-            self._biases.data_ptr(), 4 * self._biases.stride(0),
+            self.biases.data_ptr(), 4 * self.biases.stride(0),
             found.address, found.step_bytes, found.batch_bytes, other.address, other.step_bytes,
             count, self._steps, self._outputs, self._batches, sharing.group, sharing.parts,
         )  # fmt: skip

@@ -28,6 +28,8 @@ bytes lie from one to the next; what stands for pixels outside the pictures; how
 are, and how many bytes from one tile and one place to the next.
 """
 
+FIRST = FIELDS.index("first")
+
 
 class _Places:
     """The addresses of a tile's squares of pixels in pictures, channels last.

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from .. import onednn
 from ..compiled import llvm, tiled
 from ..compiled.blocks import PLAIN, Finish
+from ..compiled.cutting import Cut
 from ..compiled.memory import ANYWHERE, Memory
 from ..compiled.products import Products
 from ..memory.blob import Shape
@@ -207,10 +208,10 @@ class Tiles:
         """How many numbers one piece has in the other form, at most."""
 
     @property
-    def cut(self) -> tiled.Cut:
+    def cut(self) -> Cut:
         """The same for kernels of our own."""
         number, _, *size = self._shape
-        return tiled.Cut(number, _pair(size), _pair(self.outputs), _pair(self._pad), self.m)
+        return Cut(number, _pair(size), _pair(self.outputs), _pair(self._pad), self.m)
 
     def pieces(self) -> Iterator[tuple[slice, slice]]:
         """Yield which pictures, and which rows of their tiles, are worked on together."""
@@ -418,7 +419,7 @@ def by_kernels(
     weight: Tensor,
     bias: Tensor | None,
     algorithm: tiled.Algorithm,
-    cut: tiled.Cut,
+    cut: Cut,
     group: int,
     finish: Finish,
     memory: Memory = ANYWHERE,

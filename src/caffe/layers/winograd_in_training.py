@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ..compiled import tiled
+from ..compiled import cutting, tiled_in_training
 from ..memory.blob import Shape
 from .winograd import (
     CHANGING,
@@ -63,7 +63,8 @@ def convolved(x: Tensor, weight: Tensor, bias: Tensor | None, pad: Shape, group:
     cut = Tiles(tuple(x.shape), weight.shape[-1], pad, len(weight)).cut
     if not are_compiled(x.shape[1], len(weight)):
         return Winograd(weight, bias, tuple(x.shape), pad, group)(x)
-    return tiled.Tiled.of(algorithm(cut.m, weight.shape[-1]), cut, weight, bias, group)(x)
+    own = algorithm(cut.m, weight.shape[-1])
+    return tiled_in_training.convolved(own, cut, x, weight, bias, group)
 
 
 def gradient(diff: Tensor, weight: Tensor, pad: Shape, group: int) -> Tensor:
@@ -79,11 +80,11 @@ def gradient(diff: Tensor, weight: Tensor, pad: Shape, group: int) -> Tensor:
     back = Tiles(tuple(diff.shape), size, pad, outputs)
     own = tuple(size - 1 - p for p in pad)
     there = Tiles((len(diff), outputs, *back.outputs), size, own, len(weight))
-    is_small = _places(there) * (outputs + len(weight)) <= tiled.MOST_PIECE
+    is_small = _places(there) * (outputs + len(weight)) <= cutting.MOST_PIECE
     if is_small and _places(there) < _places(back):
-        return tiled.gradient(algorithm(there.m, size), there.cut, diff, weight, group)
-    way = tiled.Tiled.of(algorithm(back.m, size), back.cut, weight, None, group, is_turned=True)
-    return way(diff)
+        return tiled_in_training.gradient(algorithm(there.m, size), there.cut, diff, weight, group)
+    way = algorithm(back.m, size)
+    return tiled_in_training.convolved(way, back.cut, diff, weight, None, group, is_turned=True)
 
 
 def _places(work: Tiles) -> int:
@@ -99,7 +100,7 @@ def weight_gradient(diff: Tensor, x: Tensor, size: int, pad: Shape, group: int) 
     """
     work = Tiles(tuple(x.shape), size, pad, diff.shape[1])
     if are_compiled(x.shape[1] // group, diff.shape[1] // group):
-        return tiled.weight_gradient(algorithm(size, work.m), work.cut, diff, x, group)
+        return tiled_in_training.weight_gradient(algorithm(size, work.m), work.cut, diff, x, group)
     return _by_operators(work, diff, x, size, group)
 
 

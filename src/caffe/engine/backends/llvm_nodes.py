@@ -13,6 +13,7 @@ from ...compiled import depthwise
 from ...compiled.average_pooling import AveragePooling
 from ...compiled.blocks import PLAIN, Finish
 from ...compiled.convolving import Convolving, Windows
+from ...compiled.cutting import Cut
 from ...compiled.dots import AT_ONCE, Dots
 from ...compiled.functions import Function
 from ...compiled.lengths import ToLength
@@ -24,7 +25,7 @@ from ...compiled.pointwise import How, Pointwise
 from ...compiled.products import Products
 from ...compiled.rows import Pictures, Rows
 from ...compiled.softmax import softmax
-from ...compiled.tiled import Cut, Tiled
+from ...compiled.tiled import Tiled
 from ...compiled.turned import Turned
 from ...layers import winograd
 from ...pytorch import torch

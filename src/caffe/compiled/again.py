@@ -1,0 +1,81 @@
+"""Jobs that are made once and run again on other arrays: making them takes longer than some run."""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..pytorch import torch
+from .llvm import Job, Program
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MOST = 256
+"""How many are kept, of different sizes."""
+
+Made = TypeVar("Made")
+
+
+class Again:
+    """A program that is made for the first arrays, and then run on others of the same sizes.
+
+    Parameters
+    ----------
+    make : callable
+        Returns jobs for some arrays, which lie in different memory, each whole.
+    """
+
+    def __init__(self, make: Callable[..., Sequence[Job]]) -> None:
+        self._make = make
+        self._program: Program | None = None
+        self._places: list[tuple[Any, int, int, int]] = []
+
+    def run(self, *arrays: Tensor) -> None:
+        """Run it on arrays."""
+        if self._program is None:
+            jobs = self._make(*arrays)
+            self._program = Program(jobs)
+            self._places = [place for job in jobs for place in _places_of(job, arrays)]
+        else:
+            addresses = [array.data_ptr() for array in arrays]
+            for given, field, which, offset in self._places:
+                given[field] = addresses[which] + offset
+        self._program.run()
+
+
+def _places_of(job: Job, arrays: Sequence[Tensor]) -> Iterator[tuple[Any, int, int, int]]:
+    """Yield a job's fields that lie in arrays: which field, and array, and how far inside."""
+    for inner in job.inner:
+        yield from _places_of(inner, arrays)
+    for field, number in enumerate(job.given):
+        for which, array in enumerate(arrays):
+            # No other number is as large as an address.
+            offset = number - array.data_ptr()
+            if 0 <= offset < array.numel() * array.element_size():
+                yield job.given, field, which, offset
+
+
+@contextmanager
+def made(kind: Callable[..., Made], *key: Any) -> Iterator[Made]:
+    """Give what was made of a key before, by as many threads, or make it; nobody else has it."""
+    free = _free(kind, torch.get_num_threads(), key)
+    try:
+        found = free.pop()
+    except IndexError:
+        found = kind(*key)
+    yield found
+    free.append(found)
+
+
+@functools.lru_cache(maxsize=MOST)
+def _free(kind: Callable[..., Made], threads: int, key: tuple[Any, ...]) -> deque[Made]:
+    return deque()
+
+
+def forget() -> None:
+    """Forget all that was made."""
+    _free.cache_clear()
