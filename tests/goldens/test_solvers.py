@@ -139,9 +139,9 @@ def train(path: Path) -> dict[str, list[float] | list[list[float]]]:
     return {"losses": losses, "tests": tests}
 
 
-# One sum near 0 that comes out on its other side changes all that follows: a unit of
-# lenet_rmsprop is 1.4e-6 in its eighth step, where sums of float32 are off by 2e-6. Of these ways
-# to sum, all as exact, one comes out on the original's sides. A wrong rule does so by none.
+# One sum near 0 that comes out on its other side changes all that follows: a unit of lenet_sgd is
+# 2.5e-7 in its seventh step, where sums of float32 are off by as much. Of these ways to sum, all as
+# exact, one comes out on the original's sides. A wrong rule does so by none.
 NARROW = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
 BY_ONEDNN = "caffe.set_engine('layerwise')"
 BY_PRODUCTS_OF_MATRICES = f"{BY_ONEDNN}; torch.backends.mkldnn.enabled = False"
@@ -151,12 +151,15 @@ WAYS = [(NARROW, "pass"), (NARROW, BY_PRODUCTS_OF_MATRICES), ({}, "pass"), ({}, 
 def follows(golden: Golden, found: dict[str, list[float] | list[list[float]]]) -> bool:
     """Tell whether a training is as near the original's as that is to itself with another BLAS."""
     error = np.abs(np.array(found["losses"]) - golden["loss"]) / np.abs(golden["loss"])
-    assert error.max() < 5e-2
     outputs = [str(output) for output in golden["test_outputs"]]
-    if "accuracy" in outputs:
-        at = outputs.index("accuracy")
-        assert np.abs(np.array(found["tests"]) - golden["test"])[:, at].max() <= 0.02
-    return error[:20].max() < 1e-4 and error[:40].max() < 5e-3
+    others = np.array(found["tests"]) - golden["test"]
+    accuracies = others[:, [i for i, output in enumerate(outputs) if output == "accuracy"]]
+    return (
+        error[:20].max() < 1e-4
+        and error[:40].max() < 5e-3
+        and error.max() < 5e-2
+        and np.abs(accuracies).max(initial=0) <= 0.02
+    )
 
 
 @pytest.mark.parametrize("name", REAL_TRAININGS)
