@@ -32,6 +32,9 @@ LANE = caches.second() // 8
 MOST_WEIGHTS = caches.second()
 """How many bytes of weights each thread may read for as many tiles as that."""
 
+MOST_MEMORY = 2**23
+"""How many numbers all threads may have for that: more would come from the system each time."""
+
 
 @dataclass(frozen=True)
 class Cut:
@@ -89,10 +92,9 @@ class Cut:
         """
         rows, threads = SHAPES[width()][0][0], torch.get_num_threads()
         count, most = self.pictures * math.prod(self.grid), LANE // (places * channels)
-        is_shared = 4 * places * pairs > MOST_WEIGHTS or min(most, count // threads) < max(
-            rows, together
-        )
-        if is_shared:
+        are_few = min(most, count // threads) < max(rows, together)
+        are_many = 4 * places * pairs > MOST_WEIGHTS
+        if are_few or are_many or threads * (places * pairs + LANE) > MOST_MEMORY:
             threads, step = 1, max(1, self.most(places, channels, pairs) // together)
         else:
             step = max(1, most // rows * rows // together)
