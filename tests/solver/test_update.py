@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
+import torch
 
 import caffe
 from caffe.proto.caffe_pb2 import SolverParameter
@@ -161,3 +164,14 @@ def test_statistics_without_gradients_decay_on_a_gpu_as_on_the_cpu() -> None:
         found[-1] += history
     for mine, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.cpu
+def test_a_step_leaves_no_gradients_in_memory_that_nobody_has_asked_for() -> None:
+    solver = made()
+    solver.step(2)
+    gc.collect()
+    held = [found for found in gc.get_objects() if type(found) is torch.Tensor]
+    weights = {array.untyped_storage().data_ptr() for array in held if array.numel() == 15}
+    # The values themselves, and the momentum's.
+    assert len(weights) == 2

@@ -202,7 +202,7 @@ class _Weights:
     def made(self, weight: Tensor, memory: Tensor) -> tuple[list[list[Job]], list[list[Products]]]:
         """Return what brings them into the other form, and their products, for each lane."""
         jobs, products = [], []
-        for lane in memory[: self.size].view(self._work.lanes, len(self._biases), -1):
+        for lane in memory.view(self._work.lanes, len(self._biases), -1):
             jobs.append(
                 [
                     job
@@ -242,11 +242,14 @@ class _Convolution:
 
     def run(self, x: Tensor, weight: Tensor, bias: Tensor | None, found: Tensor) -> None:
         self._weights.begin_with(bias, self._ones)
-        self._again.run(x, weight, found, x.new_empty(self._weights.size + self._work.size))
+        changed, tiles = x.new_empty(self._weights.size), x.new_empty(self._work.size)
+        self._again.run(x, weight, found, changed, tiles)
 
-    def _jobs(self, x: Tensor, weight: Tensor, found: Tensor, memory: Tensor) -> list[Job]:
-        cut, weights = self._cut, self._weights
-        before, products = weights.made(weight, memory)
+    def _jobs(
+        self, x: Tensor, weight: Tensor, found: Tensor, changed: Tensor, tiles: Tensor
+    ) -> list[Job]:
+        cut = self._cut
+        before, products = self._weights.made(weight, changed)
         pixels, results = Rows(x.data_ptr(), self._inputs), Rows(found.data_ptr(), self._outputs)
 
         def of_piece(
@@ -257,7 +260,7 @@ class _Convolution:
             yield from _multiplied(products[lane], read, made, self._work.threads)
             yield self._back.job(made, cut.grid, piece.start, results, cut.outputs), count
 
-        return self._work.jobs(memory[weights.size :], of_piece, before)
+        return self._work.jobs(tiles, of_piece, before)
 
 
 class _WayBack:
@@ -279,11 +282,14 @@ class _WayBack:
         self._again = Again(self._jobs)
 
     def run(self, diff: Tensor, weight: Tensor, found: Tensor) -> None:
-        self._again.run(diff, weight, found, diff.new_empty(self._weights.size + self._work.size))
+        changed, tiles = diff.new_empty(self._weights.size), diff.new_empty(self._work.size)
+        self._again.run(diff, weight, found, changed, tiles)
 
-    def _jobs(self, diff: Tensor, weight: Tensor, found: Tensor, memory: Tensor) -> list[Job]:
-        cut, weights = self._cut, self._weights
-        before, products = weights.made(weight, memory)
+    def _jobs(
+        self, diff: Tensor, weight: Tensor, found: Tensor, changed: Tensor, tiles: Tensor
+    ) -> list[Job]:
+        cut = self._cut
+        before, products = self._weights.made(weight, changed)
         rows = Rows(diff.data_ptr(), self._outputs)
 
         def of_piece(
@@ -295,7 +301,7 @@ class _WayBack:
             first, count = first // self._tiles, count // self._tiles
             yield self._back.job(made, cut.grid, cut.pad, first, found), count
 
-        return self._work.jobs(memory[weights.size :], of_piece, before)
+        return self._work.jobs(tiles, of_piece, before)
 
 
 def _turned(matrix: Factors) -> Factors:
@@ -336,12 +342,14 @@ class _WeightGradient:
         return self._work.lanes
 
     def run(self, diff: Tensor, x: Tensor, found: Tensor) -> None:
-        self._again.run(diff, x, found, x.new_empty(self.lanes * self._sums + self._work.size))
+        sums = x.new_empty(self.lanes, self._sums)
+        self._again.run(diff, x, found, sums, x.new_empty(self._work.size))
 
-    def _jobs(self, diff: Tensor, x: Tensor, found: Tensor, memory: Tensor) -> list[Job]:
+    def _jobs(
+        self, diff: Tensor, x: Tensor, found: Tensor, sums: Tensor, tiles: Tensor
+    ) -> list[Job]:
         cut, columns = self._cut, self._columns
-        step, left = self._outputs * columns, self.lanes * self._sums
-        sums = memory[:left].view(self.lanes, -1)
+        step = self._outputs * columns
         pixels, gradients = (Rows(t.data_ptr(), t.shape[1]) for t in (x, diff))
 
         def of_piece(
@@ -367,4 +375,4 @@ class _WeightGradient:
             ]
             for own, result in zip(sums, found, strict=True)
         ]
-        return self._work.jobs(memory[left:], of_piece, before, behind)
+        return self._work.jobs(tiles, of_piece, before, behind)

@@ -21,15 +21,32 @@ if TYPE_CHECKING:
 
 
 @dataclass
+class _Place:
+    """Where a parameter's values lie, in `flat`, and what is remembered of it."""
+
+    flat: Tensor
+    data: Tensor
+    history: list[Tensor]
+
+
+@dataclass
 class _Parameter:
-    """One parameter at one step; its values lie in `flat`."""
+    """One parameter at one step."""
 
     number: int
     entry: Learnable
-    flat: Tensor
-    data: Tensor
+    place: _Place
     diff: Tensor
-    history: list[Tensor]
+
+    @property
+    def data(self) -> Tensor:
+        """Its values."""
+        return self.place.data
+
+    @property
+    def history(self) -> list[Tensor]:
+        """What is remembered of it."""
+        return self.place.history
 
 
 class Update:
@@ -63,7 +80,8 @@ class Update:
         ]
         self.local = LocalRates(param, len(learnable))
         self._moved: set[int] = set()
-        self._known: dict[int, _Parameter] = {}
+        # Without the gradients, which the next step makes anew.
+        self._known: dict[int, _Place] = {}
         self._norm: Callable[[], Tensor] | None = None
 
     @property
@@ -134,10 +152,8 @@ class Update:
                 for slot in range(number, len(self.history), count):
                     self.history[slot] = self.history[slot].to(flat.device)
                 data = flat[: entry.blob.count].view(entry.blob.shape)
-                known = _Parameter(number, entry, flat, data, diff, self.history[number::count])
-                self._known[number] = known
-            known.diff = diff
-            found.append(known)
+                known = self._known[number] = _Place(flat, data, self.history[number::count])
+            found.append(_Parameter(number, entry, known, diff))
         return found
 
     def _clip(self, diffs: list[Tensor], store: Store | None) -> None:
