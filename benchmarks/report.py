@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 import caffe
+from caffe.compiled import llvm
 from caffe.layers.inner_product import product
 
 # What an earlier run has found out would spare this one the trial that is to be seen, too.
@@ -168,6 +169,7 @@ def machine(threads: int) -> dict[str, Any]:
         "commit": commit(),
         "gflops": best_product(threads) / 1e9,
         "gbytes": best_memory(threads) / 1e9,
+        "meeting_ns": meeting(threads),
     }
 
 
@@ -218,6 +220,19 @@ def best_memory(threads: int, device: str = "cpu", count: int = 2**25) -> float:
     return max(copied, 4 * count / _least(lambda: torch.mv(matrix, vector), device))
 
 
+def meeting(threads: int, times: int = 2000) -> float:
+    """How many ns all threads take to meet, as between two kernels; NaN where none are compiled.
+
+    A virtual machine's CPUs may share a cache now, and none in a minute: then it is four times as
+    long, and so is reading what another thread has written.
+    """
+    torch.set_num_threads(threads)
+    if not llvm.width():
+        return math.nan
+    nothing = llvm.Kernel("define void @kernel(ptr %given) {\n  ret void\n}").job()
+    return _least(llvm.Program([nothing] * times).run, "cpu") / times * 1e9
+
+
 def _least(run: Callable[[], object], device: str) -> float:
     """The least seconds that some calls took."""
     found = math.inf
@@ -248,10 +263,12 @@ def show(
     # In a pipe or a file a table must not be cut to 80 columns.
     console = console if console.is_terminal else Console(width=200)
     console.print(table)
+    meetings = facts["meeting_ns"], meeting(facts["threads"])
     console.print(
         f"{facts['processor']} ({facts['capability']}; {facts['caches'] or 'caches unknown'}), "
         f"{facts['cpus']} CPUs, {facts['threads']} threads, {facts['gflops']:.0f} GFLOP/s in a "
-        f"product, {facts['gbytes']:.1f} GB/s of memory, torch {facts['torch']}, "
+        f"product, {facts['gbytes']:.1f} GB/s of memory, threads meet in "
+        f"{meetings[0]:.0f} ns before and {meetings[1]:.0f} behind, torch {facts['torch']}, "
         f"recaffe {facts['recaffe']} {facts['commit']}",
         highlight=False,
     )
