@@ -60,8 +60,8 @@ def _places_of(job: Job, arrays: Sequence[Tensor]) -> Iterator[tuple[Any, int, i
 
 
 @contextmanager
-def made(kind: Callable[..., Made], *key: Any) -> Iterator[Made]:
-    """Give what was made of a key before, by as many threads, or make it; nobody else has it."""
+def lent(kind: Callable[..., Made], *key: Any) -> Iterator[Made]:
+    """Lend what was made of a key before, for as many threads, or make it; nobody else has it."""
     free = _free(kind, torch.get_num_threads(), key)
     try:
         found = free.pop()

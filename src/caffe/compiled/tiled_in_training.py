@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..pytorch import torch
 from . import laying
-from .again import Again, made
+from .again import Again, lent
 from .blocks import PLAIN, Block
 from .code import Factors
 from .cutting import Cut, Work, of_group
@@ -51,7 +51,7 @@ def convolved(
     """
     outputs = weight.shape[1] * group if is_turned else len(weight)
     found = x.new_empty(len(x), *cut.outputs, outputs)
-    with made(_Convolution, algorithm, cut, tuple(weight.shape), group, is_turned) as way:
+    with lent(_Convolution, algorithm, cut, tuple(weight.shape), group, is_turned) as way:
         way.run(x, weight.contiguous(), bias, found)
     return found.permute(0, 3, 1, 2)
 
@@ -72,7 +72,7 @@ def gradient(algorithm: Algorithm, cut: Cut, diff: Tensor, weight: Tensor, group
         The gradient by the results, channels last.
     """
     found = diff.new_zeros(len(diff), *cut.size, weight.shape[1] * group)
-    with made(_WayBack, algorithm, cut, tuple(weight.shape), group) as way:
+    with lent(_WayBack, algorithm, cut, tuple(weight.shape), group) as way:
         way.run(diff, weight.contiguous(), found)
     return found.permute(0, 3, 1, 2)
 
@@ -92,7 +92,7 @@ def weight_gradient(algorithm: Algorithm, cut: Cut, diff: Tensor, x: Tensor, gro
         The gradient by the results, and what the convolution read; both lie channels last.
     """
     inputs, outputs, size = x.shape[1], diff.shape[1], algorithm.m
-    with made(_WeightGradient, algorithm, cut, inputs, outputs, group) as way:
+    with lent(_WeightGradient, algorithm, cut, inputs, outputs, group) as way:
         kernels = x.new_empty(way.lanes, size, size, outputs, inputs // group)
         way.run(diff, x, kernels)
     whole = kernels[0] if len(kernels) == 1 else kernels.sum(0)
