@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..pytorch import torch
@@ -52,7 +52,8 @@ def convolved(
     outputs = weight.shape[1] * group if is_turned else len(weight)
     found = x.new_empty(len(x), *cut.outputs, outputs)
     with lent(_Convolution, algorithm, cut, tuple(weight.shape), group, is_turned) as way:
-        way.run(x, weight.contiguous(), bias, found)
+        way.weights.begin_with(bias, way.ones)
+        way.run(x, weight.contiguous(), found)
     return found.permute(0, 3, 1, 2)
 
 
@@ -223,98 +224,108 @@ class _Weights:
         return found
 
 
-class _Convolution:
-    """A convolution, or the gradient by what it reads as one, to be run again and again."""
+class _ByWeights:
+    """What reads tiles, multiplies them with weights and brings them back, again and again.
+
+    Parameters
+    ----------
+    places : int
+        How many a tile has in the other form.
+    shape, matrix, group, is_turned
+        See `_Weights`.
+    together : int
+        How many tiles cannot be parted.
+    """
 
     def __init__(
-        self, algorithm: Algorithm, cut: Cut, shape: Shape, group: int, is_turned: bool
+        self,
+        cut: Cut,
+        places: int,
+        shape: Shape,
+        matrix: Factors,
+        group: int,
+        is_turned: bool,
+        together: int = 1,
     ) -> None:
         wide = shape[1] * group
-        inputs, outputs = (shape[0], wide) if is_turned else (wide, shape[0])
-        self._cut, self._inputs, self._outputs = cut, inputs, outputs
-        lanes = cut.lanes(algorithm.places, inputs + outputs, shape[0] * shape[1])
-        self._work = Work(lanes, algorithm.places, inputs, outputs)
-        self._weights = _Weights(self._work, shape, algorithm.weights, group, is_turned)
-        self._to = ToOtherForm(algorithm.inputs, algorithm.m, inputs)
-        self._back = FromOtherForm(algorithm.results, outputs)
-        self._ones = algorithm.ones.float()
+        self.inputs, self.outputs = (shape[0], wide) if is_turned else (wide, shape[0])
+        self.cut = cut
+        lanes = cut.lanes(places, self.inputs + self.outputs, shape[0] * shape[1], together)
+        self._work = Work(lanes, places, self.inputs, self.outputs)
+        self.weights = _Weights(self._work, shape, matrix, group, is_turned)
         self._again = Again(self._jobs)
 
-    def run(self, x: Tensor, weight: Tensor, bias: Tensor | None, found: Tensor) -> None:
-        self._weights.begin_with(bias, self._ones)
-        changed, tiles = x.new_empty(self._weights.size), x.new_empty(self._work.size)
+    def run(self, x: Tensor, weight: Tensor, found: Tensor) -> None:
+        """Compute it of what is read."""
+        changed, tiles = x.new_empty(self.weights.size), x.new_empty(self._work.size)
         self._again.run(x, weight, found, changed, tiles)
 
     def _jobs(
         self, x: Tensor, weight: Tensor, found: Tensor, changed: Tensor, tiles: Tensor
     ) -> list[Job]:
-        cut = self._cut
-        before, products = self._weights.made(weight, changed)
-        pixels, results = Rows(x.data_ptr(), self._inputs), Rows(found.data_ptr(), self._outputs)
+        before, products = self.weights.made(weight, changed)
+        rows = Rows(x.data_ptr(), self.inputs)
 
         def of_piece(
             lane: int, piece: range, read: Tensor, made: Tensor
         ) -> Iterator[tuple[Job, int]]:
-            count = len(piece)
-            yield self._to.job(pixels, cut.size, cut.grid, cut.pad, piece.start, read), count
-            yield from _multiplied(products[lane], read, made, self._work.threads)
-            yield self._back.job(made, cut.grid, piece.start, results, cut.outputs), count
+            yield self.to_other_form(rows, piece.start, read), len(piece)
+            for i, product in enumerate(products[lane]):
+                theirs, ours = (of_group(t, i, len(products[lane])) for t in (read, made))
+                yield product.job(theirs, ours, len(piece), threads=self._work.threads), 0
+            yield self.back(made, piece, found)
 
         return self._work.jobs(tiles, of_piece, before)
 
+    def to_other_form(self, x: Rows, first: int, read: Tensor) -> Job:
+        """Return what reads tiles from the `first` on."""
+        raise NotImplementedError
 
-class _WayBack:
-    """The gradient by what a convolution reads, to be run again and again."""
+    def back(self, made: Tensor, piece: range, found: Tensor) -> tuple[Job, int]:
+        """Return what brings tiles back, and by how much it goes on to the next piece."""
+        raise NotImplementedError
+
+
+class _Convolution(_ByWeights):
+    """A convolution, or the gradient by what it reads as one."""
+
+    def __init__(
+        self, algorithm: Algorithm, cut: Cut, shape: Shape, group: int, is_turned: bool
+    ) -> None:
+        super().__init__(cut, algorithm.places, shape, algorithm.weights, group, is_turned)
+        self._to = ToOtherForm(algorithm.inputs, algorithm.m, self.inputs)
+        self._back = FromOtherForm(algorithm.results, self.outputs)
+        self.ones = algorithm.ones.float()
+
+    def to_other_form(self, x: Rows, first: int, read: Tensor) -> Job:
+        return self._to.job(x, self.cut.size, self.cut.grid, self.cut.pad, first, read)
+
+    def back(self, made: Tensor, piece: range, found: Tensor) -> tuple[Job, int]:
+        rows, cut = Rows(found.data_ptr(), self.outputs), self.cut
+        return self._back.job(made, cut.grid, piece.start, rows, cut.outputs), len(piece)
+
+
+class _WayBack(_ByWeights):
+    """The gradient by what a convolution reads, back through its tiles."""
 
     def __init__(self, algorithm: Algorithm, cut: Cut, shape: Shape, group: int) -> None:
-        outputs, inputs = shape[0], shape[1] * group
-        self._cut, self._outputs = cut, outputs
         self._tiles = math.prod(cut.grid)
-        lanes = cut.lanes(
-            algorithm.places, inputs + outputs, shape[0] * shape[1], together=self._tiles
-        )
-        self._work = Work(lanes, algorithm.places, outputs, inputs)
         # The kernels are not turned around here, but their places are.
         turned = [row[::-1] for row in algorithm.weights]
-        self._weights = _Weights(self._work, shape, turned, group, is_turned=True)
-        self._to = ToOtherForm(_turned(algorithm.results), cut.m, outputs)
-        self._back = AddingFromOtherForm(_turned(algorithm.inputs), cut.m, inputs)
-        self._again = Again(self._jobs)
+        super().__init__(cut, algorithm.places, shape, turned, group, True, self._tiles)
+        self._to = ToOtherForm(_turned(algorithm.results), cut.m, self.inputs)
+        self._back = AddingFromOtherForm(_turned(algorithm.inputs), cut.m, self.outputs)
 
-    def run(self, diff: Tensor, weight: Tensor, found: Tensor) -> None:
-        changed, tiles = diff.new_empty(self._weights.size), diff.new_empty(self._work.size)
-        self._again.run(diff, weight, found, changed, tiles)
+    def to_other_form(self, x: Rows, first: int, read: Tensor) -> Job:
+        return self._to.job(x, self.cut.outputs, self.cut.grid, (0, 0), first, read)
 
-    def _jobs(
-        self, diff: Tensor, weight: Tensor, found: Tensor, changed: Tensor, tiles: Tensor
-    ) -> list[Job]:
-        cut = self._cut
-        before, products = self._weights.made(weight, changed)
-        rows = Rows(diff.data_ptr(), self._outputs)
-
-        def of_piece(
-            lane: int, piece: range, read: Tensor, made: Tensor
-        ) -> Iterator[tuple[Job, int]]:
-            first, count = piece.start, len(piece)
-            yield self._to.job(rows, cut.outputs, cut.grid, (0, 0), first, read), count
-            yield from _multiplied(products[lane], read, made, self._work.threads)
-            first, count = first // self._tiles, count // self._tiles
-            yield self._back.job(made, cut.grid, cut.pad, first, found), count
-
-        return self._work.jobs(tiles, of_piece, before)
+    def back(self, made: Tensor, piece: range, found: Tensor) -> tuple[Job, int]:
+        first, count = piece.start // self._tiles, len(piece) // self._tiles
+        return self._back.job(made, self.cut.grid, self.cut.pad, first, found), count
 
 
 def _turned(matrix: Factors) -> Factors:
     return list(zip(*matrix, strict=True))
-
-
-def _multiplied(
-    products: Sequence[Products], read: Tensor, made: Tensor, threads: int | None
-) -> Iterator[tuple[Job, int]]:
-    """Yield what multiplies tiles of all groups, which goes on by 0 tiles."""
-    for i, product in enumerate(products):
-        theirs, ours = (of_group(t, i, len(products)) for t in (read, made))
-        yield product.job(theirs, ours, len(read), threads=threads), 0
 
 
 class _WeightGradient:
