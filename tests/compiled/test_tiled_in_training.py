@@ -99,3 +99,43 @@ def test_a_convolution_and_its_gradients(
             assert values.shape == wanted.shape
             most = float(wanted.abs().max())
             torch.testing.assert_close(values.double(), wanted, rtol=0, atol=2e-5 * most)
+
+
+SQUARE = Cut(3, (9, 9), (9, 9), (1, 1), 4)
+"""Of a convolution that makes as many channels as it reads."""
+
+
+def test_what_was_made_of_one_array_alone_runs_on_two() -> None:
+    x, diff = (
+        torch.randn(3, 16, 9, 9).contiguous(memory_format=torch.channels_last) for _ in range(2)
+    )
+    for gradients in (x, diff):
+        weight = torch.zeros(16, 16, 3, 3, dtype=torch.float64, requires_grad=True)
+        y = F.conv2d(x.double(), weight, None, 1, 1)
+        (expected,) = torch.autograd.grad(y, weight, gradients.double())
+        found = weight_gradient(algorithm(3, 4), SQUARE, gradients, x, 1)
+        most = float(expected.abs().max())
+        torch.testing.assert_close(found.double(), expected, rtol=0, atol=2e-5 * most)
+
+
+def assert_it_is_the_convolution() -> None:
+    x = torch.randn(3, 16, 9, 9, dtype=torch.float32).contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(16, 16, 3, 3, dtype=torch.float32)
+    bias = torch.randn(16, dtype=torch.float32, requires_grad=True)
+    found = convolved(algorithm(4, 3), SQUARE, x, weight, bias, 1)
+    expected = F.conv2d(x.double(), weight.double(), bias.double(), 1, 1)
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-4)
+
+
+def test_what_was_made_in_inference_runs_in_any_mode() -> None:
+    for mode in (torch.inference_mode(), torch.no_grad(), torch.enable_grad()):
+        with mode:
+            assert_it_is_the_convolution()
+
+
+def test_numbers_are_float32_whatever_pytorch_makes() -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert_it_is_the_convolution()
+    finally:
+        torch.set_default_dtype(torch.float32)

@@ -21,12 +21,12 @@ Made = TypeVar("Made")
 
 
 class Again:
-    """A program that is made for the first arrays, and then run on others of the same sizes.
+    """A program that is made once, and run on arrays of the same sizes.
 
     Parameters
     ----------
     make : callable
-        Returns jobs for some arrays, which lie in different memory, each whole.
+        Returns jobs for some arrays, each of which lies whole.
     """
 
     def __init__(self, make: Callable[..., Sequence[Job]]) -> None:
@@ -37,13 +37,14 @@ class Again:
     def run(self, *arrays: Tensor) -> None:
         """Run it on arrays."""
         if self._program is None:
-            jobs = self._make(*arrays)
+            # Of these some may be the same, which those of another run need not be.
+            others = [torch.empty_like(array) for array in arrays]
+            jobs = self._make(*others)
             self._program = Program(jobs)
-            self._places = [place for job in jobs for place in _places_of(job, arrays)]
-        else:
-            addresses = [array.data_ptr() for array in arrays]
-            for given, field, which, offset in self._places:
-                given[field] = addresses[which] + offset
+            self._places = [place for job in jobs for place in _places_of(job, others)]
+        addresses = [array.data_ptr() for array in arrays]
+        for given, field, which, offset in self._places:
+            given[field] = addresses[which] + offset
         self._program.run()
 
 

@@ -182,8 +182,10 @@ class _Weights:
         self._outputs, self._inputs = of_group[1::-1] if is_turned else of_group[:2]
         self._block = Block.best(work.most, self._outputs, width())
         self._way = ToOtherFormPacked(self._block, of_group, matrix, is_turned)
-        biases = torch.zeros(len(matrix) ** 2, self._outputs)
-        self._biases = [self._block.padded(biases) for _ in range(group)]
+        # They change each time, in whatever mode it is.
+        with torch.inference_mode(False):
+            biases = torch.zeros(len(matrix) ** 2, self._outputs, dtype=torch.float32)
+            self._biases = [self._block.padded(biases) for _ in range(group)]
 
     @property
     def size(self) -> int:
@@ -197,7 +199,7 @@ class _Weights:
             if bias is None:
                 ours.zero_()
             else:
-                own = bias[i * self._outputs : (i + 1) * self._outputs]
+                own = bias.detach()[i * self._outputs : (i + 1) * self._outputs]
                 torch.outer(ones, own, out=ours)
 
     def made(self, weight: Tensor, memory: Tensor) -> tuple[list[list[Job]], list[list[Products]]]:
