@@ -9,6 +9,7 @@ from torch import Tensor
 import caffe
 from caffe.compiled import llvm as compiler
 from caffe.engine.backends import llvm_steps
+from tests.helpers import kernels
 
 pytestmark = pytest.mark.skipif(not compiler.width(), reason="no kernels can be compiled here")
 
@@ -53,16 +54,27 @@ def forward(net: caffe.Net, engine: str, wanted: list[str]) -> dict[str, np.ndar
 
 @pytest.mark.parametrize("wanted", [[], ["stem"], ["pool", "sum"], ["both"]])
 @pytest.mark.parametrize("pictures", [6, 7])
+@pytest.mark.parametrize("workers", [1, 2, 4])
 @pytest.mark.usefixtures("cache")
-def test_values_are_those_of_all_pictures_at_once(wanted: list[str], pictures: int) -> None:
+def test_values_are_those_of_all_pictures_at_once(
+    wanted: list[str], pictures: int, workers: int
+) -> None:
     net = caffe.Net(NET, caffe.TEST)
     net.blobs["a"].reshape(pictures, 3, 17, 15)
-    found = forward(net, "llvm", wanted)
+    with kernels.threads(workers):
+        # Blobs are computed otherwise until they have been asked for twice.
+        found, _, *others = (forward(net, "llvm", wanted) for _ in range(8))
+    with kernels.threads(1):
+        others.append(forward(net, "llvm", wanted))
+    for other in others[1:]:
+        # Threads that wrote over each other would not always do so alike.
+        assert all(np.array_equal(others[0][name], values) for name, values in other.items())
     expected = forward(net, "layerwise", wanted)
     assert found.keys() == {"ip", *wanted}
     for name, values in expected.items():
         most = abs(values).max()
-        np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=2e-5 * most)
+        for one in (found, others[0]):
+            np.testing.assert_allclose(one[name], values, rtol=1e-4, atol=2e-5 * most)
 
 
 def test_what_nobody_else_reads_takes_the_memory_of_a_few_pictures(

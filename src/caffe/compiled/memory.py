@@ -57,10 +57,16 @@ class LargePages:
 
     On a virtual machine a small page that is new costs as much as reading it. What has been taken
     is there until nobody has anything of the same chunk.
+
+    Attributes
+    ----------
+    scratches : list of Tensor
+        All that somebody may write over.
     """
 
     def __init__(self) -> None:
         self._scratch = self._left = torch.empty(0, dtype=torch.float32)
+        self.scratches: list[Tensor] = []
 
     def take(self, count: int) -> Tensor:
         """Return so many zeros."""
@@ -74,6 +80,7 @@ class LargePages:
         """Return so many numbers that anybody may write over: it stays in the cache."""
         if len(self._scratch) < count:
             self._scratch = self.take(max(count, SCRATCH))
+            self.scratches.append(self._scratch)
         return self._scratch[:count]
 
 

@@ -30,7 +30,7 @@ from .libraries import CleanErrors, FromArrays, Library, are_finite, name_of, re
 from .llvm_nodes import ConvolutionNode, Linear, Node, PointwiseNode, Tiles, Way
 from .llvm_places import CopyNode, LayingNode
 from .llvm_rules import ANY_ORDER, llvm
-from .llvm_steps import Step, settle, steps_of
+from .llvm_steps import Own, Step, settle, steps_of
 from .llvm_values import Arena, Value
 
 if TYPE_CHECKING:
@@ -332,7 +332,7 @@ def _laid(shape: Shape) -> Shape:
     return shape if len(shape) in (2, 4) else (1, math.prod(shape))
 
 
-def _quickest(steps: Sequence[Step], memory: Memory) -> list[Job]:
+def _quickest(steps: Sequence[Step], memory: LargePages) -> list[Job]:
     """Return the jobs of all nodes, each by the way that takes the least time in a run of them all.
 
     So weights are as far away as they will be.
@@ -358,11 +358,11 @@ def _quickest(steps: Sequence[Step], memory: Memory) -> list[Job]:
     for i in tried:
         jobs[i] = ways[i][least[i].index(min(least[i]))](memory)
         nodes[i][0].release()
-    found = iter(jobs)
+    found, own = iter(jobs), Own(memory)
     return [
         job
         for step in steps
-        for job in step.repeated([job for _ in step.nodes for job in next(found)])
+        for job in step.repeated([job for _ in step.nodes for job in next(found)], own)
     ]
 
 

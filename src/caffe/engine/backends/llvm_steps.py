@@ -7,12 +7,18 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ...compiled import caches
+from ...compiled.lanes import Loop, in_lanes
 from ...compiled.llvm import Job
+from ...compiled.memory import LargePages
 from ...pytorch import torch
 from .llvm_nodes import Node
 from .llvm_values import Arena, Value
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WEIGHTS = 1.0
 """How many times as many bytes the weights may have as the pictures that they are read for."""
@@ -57,16 +63,72 @@ class Step:
             for value, shape in shapes:
                 value.shape = shape
 
-    def repeated(self, jobs: Sequence[Job]) -> list[Job]:
-        """Return what computes all pictures, given what computes the first ones."""
+    def repeated(self, jobs: Sequence[Job], own: Own) -> list[Job]:
+        """Return what computes all pictures, given what computes the first ones.
+
+        Where there are enough of them each thread has some for itself: none waits for another, and
+        reads what another has written.
+        """
         if not self.pictures:
             return list(jobs)
         places = [_Place.of(root) for key, root in self.roots.items() if key not in self.inner]
-        return [
-            _behind(job, places, first)
-            for first in range(0, self.number, self.pictures)
-            for job in jobs
-        ]
+        firsts, threads = range(0, self.number, self.pictures), torch.get_num_threads()
+        moves = [[place.behind(first) for place in places] for first in firsts]
+        if not 1 < threads <= len(firsts):
+            return [_moved(job, some) for some in moves for job in jobs]
+        inner = [root.memory for key, root in self.roots.items() if key in self.inner]
+        lanes = []
+        for t in range(threads):
+            mine = own.moves(inner, jobs, t)
+            some = moves[len(moves) * t // threads : len(moves) * (t + 1) // threads]
+            lanes.append([Loop([_moved(job, [*mine, *there]) for job in jobs]) for there in some])
+        found = in_lanes(lanes)
+        found.kept = found.kept, own
+        return [found]
+
+
+class Own:
+    """What threads have for themselves of what all others would write, too.
+
+    Parameters
+    ----------
+    memory : Memory
+        Where the first thread's lies, with every scratch.
+    """
+
+    def __init__(self, memory: LargePages) -> None:
+        self._memory = memory
+        self._arrays: dict[tuple[int, int, int], Tensor] = {}
+
+    def moves(self, arrays: Sequence[Tensor], jobs: Sequence[Job], thread: int) -> list[_Move]:
+        """Return where arrays, and every scratch that jobs have, lie for a thread."""
+        if thread == 0:
+            return []
+        fields = {number for job in jobs for number in job.given}
+        found = []
+        for array in (*arrays, *self._memory.scratches):
+            there = range(array.data_ptr(), array.data_ptr() + 4 * len(array))
+            if any(number in there for number in fields):
+                key = thread, there.start, there.stop
+                if key not in self._arrays:
+                    self._arrays[key] = self._memory.take(len(array))
+                found.append(_Move.of(array, self._arrays[key]))
+        return found
+
+
+@dataclass
+class _Move:
+    """What lies from one address to before another belongs so many bytes further."""
+
+    start: int
+    stop: int
+    by: int
+
+    @classmethod
+    def of(cls, array: Tensor, other: Tensor) -> _Move:
+        """Return the move of an array to where another one is."""
+        start = array.data_ptr()
+        return cls(start, start + array.numel() * array.element_size(), other.data_ptr() - start)
 
 
 @dataclass
@@ -84,15 +146,20 @@ class _Place:
         size = whole.numel() * whole.element_size()
         return cls(whole.data_ptr(), whole.data_ptr() + size, size // len(whole))
 
+    def behind(self, pictures: int) -> _Move:
+        """Return the move to what so many pictures are before."""
+        return _Move(self.start, self.stop, pictures * self.each)
 
-def _behind(job: Job, places: Sequence[_Place], pictures: int) -> Job:
-    """Return what computes the pictures that so many others are before."""
+
+def _moved(job: Job, moves: Sequence[_Move]) -> Job:
+    """Return a job whose arrays lie elsewhere."""
     given = (ctypes.c_int64 * len(job.given))(*job.given)
     for i, number in enumerate(job.given):
-        for place in places:
+        for move in moves:
             # No other number is as large as an address.
-            if place.start <= number < place.stop:
-                given[i] = number + pictures * place.each
+            if move.start <= number < move.stop:
+                given[i] = number + move.by
+                break
     return Job(job.function, given, job.threads)
 
 
@@ -127,10 +194,15 @@ def steps_of(nodes: Sequence[Node], wanted: set[int]) -> list[Step]:
 def _run(nodes: Sequence[Node], first: int) -> tuple[int, int, int]:
     """Where nodes end that compute some pictures at a time, how many, and of how many."""
     number, size = _pictures(nodes[first])
-    most = caches.second() * torch.get_num_threads()
+    threads = torch.get_num_threads()
+    most = caches.second() * threads
     if not number or number * size <= most:
         return first + 1, 0, 0
-    fitting = [n for n in range(2, number) if number % n == 0 and n * size <= most]
+    if number >= threads:
+        # Each thread has some for itself. Fewer at a time would have weights read more often.
+        most = 2 * caches.second()
+    together = range(2, number if number < threads else number // threads + 1)
+    fitting = [n for n in together if number % n == 0 and n * size <= most]
     pictures = max(fitting, default=1)
     stop = first
     while stop < len(nodes):

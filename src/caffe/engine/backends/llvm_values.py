@@ -213,6 +213,12 @@ class Value:
         memory.view(self.dtype)[: constant.numel()] = constant.flatten()
         self.settle(memory)
 
+    @property
+    def memory(self) -> Tensor:
+        """Where it lies, with what is behind it."""
+        assert self._memory is not None
+        return self._memory
+
     def tensor(self) -> Tensor:
         """Return it as a tensor of its shape, which the next run overwrites."""
         if self.planes is not None:
