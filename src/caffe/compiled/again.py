@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..pytorch import torch
 from .llvm import Job, Program
+from .rows import place_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,23 +42,20 @@ class Again:
             others = [torch.empty_like(array) for array in arrays]
             jobs = self._make(*others)
             self._program = Program(jobs)
-            self._places = [place for job in jobs for place in _places_of(job, others)]
+            there = [place_of(array) for array in others]
+            self._places = [place for job in jobs for place in _places_of(job, there)]
         addresses = [array.data_ptr() for array in arrays]
         for given, field, which, offset in self._places:
             given[field] = addresses[which] + offset
         self._program.run()
 
 
-def _places_of(job: Job, arrays: Sequence[Tensor]) -> Iterator[tuple[Any, int, int, int]]:
+def _places_of(job: Job, arrays: Sequence[range]) -> Iterator[tuple[Any, int, int, int]]:
     """Yield a job's fields that lie in arrays: which field, and array, and how far inside."""
     for inner in job.inner:
         yield from _places_of(inner, arrays)
-    for field, number in enumerate(job.given):
-        for which, array in enumerate(arrays):
-            # No other number is as large as an address.
-            offset = number - array.data_ptr()
-            if 0 <= offset < array.numel() * array.element_size():
-                yield job.given, field, which, offset
+    for field, which in job.fields_in(arrays):
+        yield job.given, field, which, job.given[field] - arrays[which].start
 
 
 @contextmanager

@@ -74,8 +74,8 @@ class Cut:
         channels, pairs : int
             How many channels are read and made, and how many pairs of both there are weights for.
         """
-        count, step = self.pictures * math.prod(self.grid), self.most(places, channels, pairs)
-        return [range(first, min(first + step, count)) for first in range(0, count, step)]
+        count = self.pictures * math.prod(self.grid)
+        return _parts(0, count, self.most(places, channels, pairs))
 
     def lanes(self, places: int, channels: int, pairs: int, together: int = 1) -> list[list[range]]:
         """Return which tiles each thread works on by itself, some at a time.
@@ -99,13 +99,7 @@ class Cut:
         else:
             step = max(1, most // rows * rows // together)
         bounds = [count // together * i // threads for i in range(threads + 1)]
-        return [
-            [
-                range(together * first, together * min(first + step, stop))
-                for first in range(start, stop, step)
-            ]
-            for start, stop in itertools.pairwise(bounds)
-        ]
+        return [_parts(*both, step, together) for both in itertools.pairwise(bounds)]
 
     def most(self, places: int, channels: int, pairs: int) -> int:
         """Return how many tiles these are at most; 1 of none."""
@@ -113,6 +107,14 @@ class Cut:
         piece = min(max(LEAST_PIECE, 2 * places * pairs), MOST_PIECE)
         parts = math.ceil(count / max(1, piece // (places * channels)))
         return math.ceil(count / parts) if parts else 1
+
+
+def _parts(start: int, stop: int, step: int, together: int = 1) -> list[range]:
+    """Return pieces of `step` units, of so many tiles each, from one unit to before another."""
+    return [
+        range(together * first, together * min(first + step, stop))
+        for first in range(start, stop, step)
+    ]
 
 
 OfPiece = Callable[[int, range, "Tensor", "Tensor"], "Iterable[tuple[Job, int]]"]

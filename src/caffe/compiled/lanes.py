@@ -132,7 +132,7 @@ def in_lanes(lanes: Sequence[Sequence[Loop]]) -> Job:
     loops = [loop for lane in lanes for loop in lane]
     jobs = [job for loop in loops for job in loop.jobs]
     for job in jobs:
-        job.run_alone()
+        job.take_one_thread()
     table = [x for job in jobs for x in (job.function.value or 0, ctypes.addressof(job.given))]
     stops = list(itertools.accumulate(len(loop.jobs) for loop in loops))
     counts = [x for loop, stop in zip(loops, stops, strict=True)

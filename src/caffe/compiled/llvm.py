@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,9 +73,17 @@ class Job:
     inner: Sequence[Job] = ()
     kept: object = None
 
-    def run_alone(self) -> None:
+    def take_one_thread(self) -> None:
         """Have it take the thread that runs it for the only one."""
         self.given[:2] = list(_only_one())
+
+    def fields_in(self, places: Sequence[range]) -> Iterator[tuple[int, int]]:
+        """Yield its fields that are addresses in places: which field, and the first such place."""
+        for field, number in enumerate(self.given):
+            # No other number is as large as an address.
+            which = next((i for i, place in enumerate(places) if number in place), None)
+            if which is not None:
+                yield field, which
 
     def run(self) -> None:
         """Run it in as many threads as PyTorch has."""

@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def place_of(array: Tensor) -> range:
+    """Return the addresses that an array has, which lies whole."""
+    start = array.data_ptr()
+    return range(start, start + array.numel() * array.element_size())
 
 
 @dataclass

@@ -13,6 +13,7 @@ from ...compiled import caches
 from ...compiled.lanes import Loop, in_lanes
 from ...compiled.llvm import Job
 from ...compiled.memory import LargePages
+from ...compiled.rows import place_of
 from ...pytorch import torch
 from .llvm_nodes import Node
 from .llvm_values import Arena, Value
@@ -92,74 +93,61 @@ class Own:
 
     Parameters
     ----------
-    memory : Memory
+    memory : LargePages
         Where the first thread's lies, with every scratch.
     """
 
     def __init__(self, memory: LargePages) -> None:
         self._memory = memory
-        self._arrays: dict[tuple[int, int, int], Tensor] = {}
+        self._arrays: dict[tuple[int, range], Tensor] = {}
 
     def moves(self, arrays: Sequence[Tensor], jobs: Sequence[Job], thread: int) -> list[_Move]:
         """Return where arrays, and every scratch that jobs have, lie for a thread."""
         if thread == 0:
             return []
-        fields = {number for job in jobs for number in job.given}
         found = []
         for array in (*arrays, *self._memory.scratches):
-            there = range(array.data_ptr(), array.data_ptr() + 4 * len(array))
-            if any(number in there for number in fields):
-                key = thread, there.start, there.stop
-                if key not in self._arrays:
-                    self._arrays[key] = self._memory.take(len(array))
-                found.append(_Move.of(array, self._arrays[key]))
+            place = place_of(array)
+            if any(any(job.fields_in([place])) for job in jobs):
+                if (thread, place) not in self._arrays:
+                    self._arrays[thread, place] = self._memory.take(len(array))
+                other = self._arrays[thread, place]
+                found.append(_Move(place, other.data_ptr() - place.start))
         return found
 
 
 @dataclass
 class _Move:
-    """What lies from one address to before another belongs so many bytes further."""
+    """What lies in a place belongs so many bytes further."""
 
-    start: int
-    stop: int
+    place: range
     by: int
-
-    @classmethod
-    def of(cls, array: Tensor, other: Tensor) -> _Move:
-        """Return the move of an array to where another one is."""
-        start = array.data_ptr()
-        return cls(start, start + array.numel() * array.element_size(), other.data_ptr() - start)
 
 
 @dataclass
 class _Place:
-    """Where pictures lie: from one address to before another, and how many bytes each has."""
+    """Where pictures lie, and how many bytes each has."""
 
-    start: int
-    stop: int
+    place: range
     each: int
 
     @classmethod
     def of(cls, value: Value) -> _Place:
         """Return where a value's pictures lie."""
         whole = value.tensor() if value.planes is None else value.planes
-        size = whole.numel() * whole.element_size()
-        return cls(whole.data_ptr(), whole.data_ptr() + size, size // len(whole))
+        place = place_of(whole)
+        return cls(place, len(place) // len(whole))
 
     def behind(self, pictures: int) -> _Move:
         """Return the move to what so many pictures are before."""
-        return _Move(self.start, self.stop, pictures * self.each)
+        return _Move(self.place, pictures * self.each)
 
 
 def _moved(job: Job, moves: Sequence[_Move]) -> Job:
     """Return a job whose arrays lie elsewhere."""
     given = (ctypes.c_int64 * len(job.given))(*job.given)
-    for i, number in enumerate(job.given):
-        for move in moves:
-            # No other number is as large as an address.
-            if move.start <= number < move.stop:
-                given[i] = number + move.by
-                break
+    for number, which in job.fields_in([move.place for move in moves]):
+        given[number] += moves[which].by
     return Job(job.function, given, job.threads)
 
 
