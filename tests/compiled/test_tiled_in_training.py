@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from caffe.compiled import again, cutting, llvm
+from caffe.compiled import cutting, llvm
 from caffe.compiled.blocks import Block
 from caffe.compiled.cutting import Cut
 from caffe.compiled.llvm import Program
@@ -19,15 +19,15 @@ from caffe.compiled.tiled_in_training import (
     weight_gradient,
 )
 from caffe.layers.winograd import algorithm
+from tests.helpers import kernels
 
 pytestmark = pytest.mark.skipif(not llvm.width(), reason="no kernels can be compiled here")
 
 
 @pytest.fixture(autouse=True)
 def nothing_from_before() -> Iterator[None]:
-    again.forget()
-    yield
-    again.forget()
+    with kernels.made_anew():
+        yield
 
 
 CASES = [(2, 16, 32, 13, 22, 3, (1, 1), 1, 4), (3, 24, 8, 9, 9, 5, (2, 0), 2, 3),

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from caffe.compiled import again
 from caffe.compiled.blocks import PLAIN, Finish
 from caffe.compiled.rows import Rows
 
@@ -29,6 +30,16 @@ FINISHES = [
     Finish(least=-0.25),
 ]
 """One of each kind."""
+
+
+@contextmanager
+def made_anew() -> Iterator[None]:
+    """Let nothing inside run what was made before, nor what is behind what was made inside."""
+    again.forget()
+    try:
+        yield
+    finally:
+        again.forget()
 
 
 @contextmanager
