@@ -1,6 +1,7 @@
 """The most memory that a process needs to run a net, beyond its import of the library.
 
-Each engine runs in a process of its own; mapped pages of files count.
+Each engine runs in a process of its own; mapped pages of files count. Ours have nothing that
+earlier processes have kept, but for those that say so.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import importlib
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,10 +21,15 @@ from typing import Any
 RUNS = 10
 """How often each runs the net; ours until it has chosen, and then as often."""
 
+NEXT = ", next process"
+"""What is said of an engine that runs in a second process, with what the first one has kept."""
+
 LIBRARIES = {
     "Recaffe": "torch",
+    f"Recaffe{NEXT}": "torch",
     "torch engine": "torch",
     "llvm engine": "torch",
+    f"llvm engine{NEXT}": "torch",
     "ONNX Runtime": "onnxruntime",
     "OpenVINO": "openvino",
     "OpenCV": "cv2",
@@ -54,7 +61,8 @@ def _recaffe(options: argparse.Namespace) -> Callable[[], Any]:
     import caffe
 
     torch.set_num_threads(options.threads)
-    caffe.set_engine(options.child.removesuffix(" engine") if "engine" in options.child else "auto")
+    engine = options.child.removesuffix(NEXT)
+    caffe.set_engine(engine.removesuffix(" engine") if "engine" in engine else "auto")
     net = caffe.Net(options.prototxt, caffe.TEST, weights=options.caffemodel)
 
     def run() -> None:
@@ -112,8 +120,10 @@ def _zeros(shape: Sequence[int]) -> Any:
 
 _MAKERS = {
     "Recaffe": _recaffe,
+    f"Recaffe{NEXT}": _recaffe,
     "torch engine": _recaffe,
     "llvm engine": _recaffe,
+    f"llvm engine{NEXT}": _recaffe,
     "ONNX Runtime": _onnx_runtime,
     "OpenVINO": _openvino,
     "OpenCV": _opencv,
@@ -173,7 +183,9 @@ def _measure(options: argparse.Namespace, folder: Path) -> dict[str, dict[str, f
         if importlib.util.find_spec(library) is None:
             continue
         command = [sys.executable, __file__, "--child", name, *common]
-        answer = subprocess.run(command, capture_output=True, text=True)
+        home = folder / name.removesuffix(NEXT)
+        kept = {"RECAFFE_REMEMBER": "1", "RECAFFE_HOME": str(home)}
+        answer = subprocess.run(command, capture_output=True, text=True, env=os.environ | kept)
         if answer.returncode:
             print(f"{name} cannot run it: {answer.stderr.strip().splitlines()[-1]}")
             continue

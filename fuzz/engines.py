@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 import caffe
-from caffe.engine import remembered
+from caffe import switches
 from caffe.engine.backends import choice
 from caffe.engine.plan import trial
 from caffe.engine.steps import Step
@@ -34,7 +34,7 @@ ROUNDING = 30
 
 def try_everything() -> None:
     """Let this process try on the small nets of chance what pays for large ones."""
-    os.environ[remembered.VARIABLE] = "0"
+    os.environ[switches.REMEMBER] = "0"
     winograd.LEAST_CHANNELS = 1
     for name in ("LEAST_TRAINED", "CHANGING", "CHANGING_COMPILED"):
         setattr(winograd_in_training, name, 0)

@@ -8,7 +8,7 @@ from caffe import switches
 from caffe.compiled import llvm
 from caffe.engine import remembered
 
-VARIABLES = {llvm.VARIABLE: llvm.is_allowed, remembered.VARIABLE: remembered.is_on}
+VARIABLES = {llvm.VARIABLE: llvm.is_allowed, switches.REMEMBER: remembered.is_on}
 
 
 @pytest.mark.parametrize("variable", VARIABLES)

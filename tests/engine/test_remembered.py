@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import caffe
+from caffe import switches
 from caffe.engine import remembered
 from caffe.engine.backends.choice import LIBRARIES, PATIENCE, PYTORCH, TRIAL
 from tests.engine.test_choice import Rival, choice_of, run, runs
@@ -24,7 +25,7 @@ from tests.engine.test_trial import NET, PICTURES, RUNS
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("RECAFFE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv(remembered.VARIABLE, "1")
+    monkeypatch.setenv(switches.REMEMBER, "1")
     yield tmp_path / "home" / remembered.FILE
     caffe.set_engine("auto")
 
@@ -117,7 +118,7 @@ def test_a_home_that_cannot_be_written_is_none(
 
 def test_it_can_be_switched_off(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     remembered.note(remembered.key_of("work"), "a", {"a": 1.0})
-    monkeypatch.setenv(remembered.VARIABLE, "0")
+    monkeypatch.setenv(switches.REMEMBER, "0")
     assert remembered.recall(remembered.key_of("work")) is None
     remembered.note(remembered.key_of("more"), "a", {"a": 1.0})
     assert len(json.loads(home.read_text())) == 1

@@ -1,9 +1,13 @@
-"""LLVM, as llvmlite brings it: texts become functions, which PyTorch's own threads run."""
+"""LLVM, as llvmlite brings it: texts become functions, which PyTorch's own threads run.
+
+Where an earlier process has compiled a text, LLVM is not even loaded.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import importlib.util
 import os
 import platform
 import sys
@@ -13,12 +17,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import switches
+from ..processes import in_forked_child
 from ..pytorch import torch
+from . import kept, machine_code, processor
 
 VARIABLE = "RECAFFE_COMPILE"
 """Set to 0 nothing is compiled, and PyTorch's own operators do the work."""
 
 _lock = threading.Lock()
+
+
+@in_forked_child
+def _unlock() -> None:
+    """Wait for no thread of the parent's that was compiling when it was forked."""
+    global _lock
+    _lock = threading.Lock()
 
 
 class Kernel:
@@ -34,7 +47,9 @@ class Kernel:
     Raises
     ------
     RuntimeError
-        LLVM does not accept the text, or the system gives no memory for code.
+        LLVM does not accept the text.
+    OSError
+        The system gives no memory for code.
     """
 
     def __init__(self, text: str) -> None:
@@ -212,6 +227,9 @@ def width() -> int:
     found = {"AVX512": 16, "AVX2": 8}.get(capability, 0)
     if not found or not is_allowed() or sys.platform != "linux" or platform.machine() != "x86_64":
         return 0
+    # What is kept needs no compiler; what comes after it does.
+    if importlib.util.find_spec("llvmlite") is None:
+        return 0
     try:
         Kernel("define void @kernel(ptr %given) {\n  ret void\n}")(0)
     except (AttributeError, ImportError, OSError, RuntimeError):
@@ -251,11 +269,7 @@ def vectors_for(channels: int) -> tuple[int, bool]:
 @functools.cache
 def has_short_numbers() -> bool:
     """Return whether kernels may have bfloat16 numbers: the processor multiplies pairs of them."""
-    if width() != 16:
-        return False
-    from llvmlite import binding
-
-    return bool(binding.get_host_cpu_features().get("avx512bf16"))
+    return width() == 16 and processor.has("avx512_bf16")
 
 
 @functools.cache
@@ -294,7 +308,12 @@ def _machine() -> Any:
         # PyTorch may have been told to do without.
         features.update({name: False for name in features if name.startswith("avx512")})
     return binding.Target.from_default_triple().create_target_machine(
-        cpu=binding.get_host_cpu_name(), features=features.flatten(), opt=3
+        cpu=binding.get_host_cpu_name(),
+        features=features.flatten(),
+        opt=3,
+        # As `machine_code.linked` takes it.
+        reloc="pic",
+        codemodel="small",
     )
 
 
@@ -302,18 +321,19 @@ def _machine() -> Any:
 def _compiled(text: str) -> int:
     """The address of the function `kernel`."""
     with _lock:
-        return _address_of(text)
+        code = kept.recall(text)
+        if code is None:
+            code = _code_of(text)
+            kept.keep(text, code)
+        return machine_code.mapped(code)
 
 
-def _address_of(text: str) -> int:
+def _code_of(text: str) -> bytes:
     from llvmlite import binding
 
-    binding.check_jit_execution()
     module = binding.parse_assembly(text)
     module.verify()
-    engine = binding.create_mcjit_compiler(module, _machine())
-    engine.finalize_object()
-    found: int = engine.get_function_address("kernel")
-    # Threads may run it until the process ends.
-    engine.detach()
-    return found
+    code = machine_code.linked(_machine().emit_object(module))
+    if code is None:
+        raise RuntimeError("a kernel calls what is not its own")
+    return code

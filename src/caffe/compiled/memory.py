@@ -21,7 +21,7 @@ LINE = 16
 """How many numbers a line of the cache has: each array begins with one."""
 
 
-SCRATCH = 2**21
+SCRATCH = 2**24
 """How many numbers a scratch has at least."""
 
 

@@ -23,12 +23,9 @@ from typing import Any
 from .. import switches
 from ..atomic import atomic_write
 from ..cache_folder import cache_folder
-from ..compiled import llvm
+from ..compiled import llvm, processor
 from ..pytorch import torch
 from ..version import __version__
-
-VARIABLE = "RECAFFE_REMEMBER"
-"""Set to 0 it lets everything be tried in each process."""
 
 FILE = "quickest.json"
 
@@ -79,7 +76,7 @@ class Finding:
 
 def is_on() -> bool:
     """Tell whether findings are kept and believed."""
-    return switches.is_on(VARIABLE)
+    return switches.is_on(switches.REMEMBER)
 
 
 def key_of(facts: object) -> str:
@@ -167,12 +164,7 @@ def _finding(entry: Any) -> Finding | None:
 def _machine() -> list[str]:
     """The processor, as far as it can be known, and the libraries' versions."""
     facts = [platform.machine(), platform.processor(), torch.backends.cpu.get_cpu_capability()]
-    wanted = ("vendor_id", "cpu family", "model", "model name", "stepping", "cache size")
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() in wanted:
-                facts.append(f"{name.strip()}: {value.strip()}")
+    facts += [f"{name}: {value}" for name, value in processor.described().items()]
     for library in LIBRARIES:
         try:
             facts.append(f"{library} {importlib.metadata.version(library)}")

@@ -344,19 +344,9 @@ def _quickest(steps: Sequence[Step], memory: LargePages) -> list[Job]:
         jobs.append([] if others else first(memory))
         if not others:
             node.release()
-    programs = [Program(made) for made in jobs]
-    tried = [i for i, several in enumerate(ways) if len(several) > 1]
-    least: dict[int, list[float]] = {i: [] for i in tried}
-    for way in range(max((len(ways[i]) for i in tried), default=0)):
-        elsewhere = LargePages()
-        for i in tried:
-            programs[i] = Program(ways[i][way](elsewhere))
-        times = _timed(programs)
-        for i in tried:
-            least[i].append(times[i])
-            nodes[i][0].forget()
-    for i in tried:
-        jobs[i] = ways[i][least[i].index(min(least[i]))](memory)
+    tried = {i: several for i, several in enumerate(ways) if len(several) > 1}
+    for i, way in _best(tried, [Program(made) for made in jobs], [node for node, _ in nodes]):
+        jobs[i] = way(memory)
         nodes[i][0].release()
     found, own = iter(jobs), Own(memory)
     return [
@@ -364,6 +354,23 @@ def _quickest(steps: Sequence[Step], memory: LargePages) -> list[Job]:
         for step in steps
         for job in step.repeated([job for _ in step.nodes for job in next(found)], own)
     ]
+
+
+def _best(
+    tried: Mapping[int, Sequence[Way]], programs: list[Program], nodes: Sequence[Node]
+) -> list[tuple[int, Way]]:
+    """Return the quickest of the ways there are for some nodes, by their numbers."""
+    least: dict[int, list[float]] = {i: [] for i in tried}
+    for way in range(max(map(len, tried.values()), default=0)):
+        # What it has is given back behind each way, and before the best ones take more.
+        elsewhere = LargePages()
+        for i, several in tried.items():
+            programs[i] = Program(several[way](elsewhere))
+        times = _timed(programs)
+        for i in tried:
+            least[i].append(times[i])
+            nodes[i].forget()
+    return [(i, several[least[i].index(min(least[i]))]) for i, several in tried.items()]
 
 
 def _in_step(node: Node, step: Step) -> list[Way]:
