@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ...compiled import llvm as compiler
 from ...compiled.llvm import Job, Program
 from ...compiled.memory import LargePages, Memory
+from ...compiled.taking import Taking
 from ...layers import winograd
 from ...layers.layer import Layer, as_tensors
 from ...memory.blob import Shape
@@ -122,27 +123,25 @@ class CompiledProgram(FromArrays):
         short: bool = False,
     ) -> None:
         self._graph = graph = _Graph(operations, inputs, outputs, tiles, short)
-        # NumPy has no short numbers.
-        super().__init__({} if short else inputs, outputs, graph.has_odd_params)
-        for key in inputs:
-            # Zeros may lie around them.
-            self.inputs[key] = inside = graph.inputs[key].inside.view(inputs[key])
-            if not short:
-                self._arrays[key] = inside.numpy()
-        self._program = Program(graph.jobs())
+        super().__init__({}, outputs, graph.has_odd_params)
+        # Zeros may lie around them.
+        self.inputs = {key: graph.inputs[key].inside.view(shape) for key, shape in inputs.items()}
+        self._takings = {key: Taking(graph.inputs[key].inside) for key in inputs}
+        self._program = Program([*(t.job for t in self._takings.values()), *graph.jobs()])
         self._results = {key: graph.values[key].tensor() for key in outputs}
 
     def take(self, values: Mapping[int, Tensor]) -> bool:
         """Take the inputs' values; returns whether they can be computed from."""
-        is_finite = super().take(values)
-        if self._arrays:
-            return is_finite
-        for key, numbers in self.inputs.items():
-            numbers.copy_(values[key])
-        # With the zeros around them, since numbers without gaps are read six times as quickly.
-        whole = (value.planes for value in self._graph.inputs.values())
-        lengths = [float(torch.linalg.vector_norm(p)) for p in whole if p is not None]
-        return is_finite and all(map(math.isfinite, lengths))
+        for key, taking in self._takings.items():
+            taking.give(values[key])
+        return super().take(values)
+
+    def run(self) -> dict[int, Tensor] | None:
+        """Compute the outputs, see `Compiled`; None where a number of the inputs is not finite."""
+        found = super().run()
+        # All of them, since each lets go of what it was given.
+        is_finite = [taking.end() for taking in self._takings.values()]
+        return found if all(is_finite) else None
 
     def _computed(self) -> dict[int, Tensor]:
         self._program.run()
