@@ -19,8 +19,8 @@ from .compiled.sampling import CHANNELS, Places, Sampling
 from .io.recipe import STRETCH, PictureRecipe
 from .io.resizing import samples_between, ten_crops
 
-PATIENCE = 100
-"""After how many pictures compiling the kernel, some 30 ms, is worth it."""
+PATIENCE = 32
+"""After how many pictures the kernel is worth it: some 30 ms to compile it, and once only."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,8 +30,8 @@ def _as_before() -> Iterator[None]:
     mode.set_precision("float32")
 
 
-@pytest.mark.skipif(llvm.width() != 16, reason="a processor with AVX-512 is wanted")
-def test_kernels_compiled_here_are_quick_with_avx512() -> None:
+@pytest.mark.skipif(not llvm.width(), reason="no kernels can be compiled here")
+def test_kernels_compiled_here_are_quick() -> None:
     assert quick_engine() == "llvm"
 
 

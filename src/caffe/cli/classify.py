@@ -41,8 +41,11 @@ COLUMNS: dict[str, type] = {
 }
 """Of a table: a row for each class of each picture."""
 
-MANY = 400
-"""From how many pictures on a quick engine wins back what it takes to prepare."""
+MANY = 64
+"""From how many pictures on a quick engine wins back what it takes to prepare.
+
+Its kernels are kept for later processes: the first one's half a second is won back by 300.
+"""
 
 
 @dataclass

@@ -7,19 +7,16 @@ from ..compiled import llvm
 from ..pytorch import torch
 from .backends.openvino import OpenVINO
 
-AVX512 = 16
-"""How many float32 numbers its registers hold."""
-
 
 def quick_engine() -> str:
     """Return an engine that is mostly the quickest here for this thread's nets, once it is ready.
 
-    Preparing it takes half a second of CPU time. Kernels that are compiled here were held
-    against the others on processors with AVX-512 only.
+    Preparing it takes half a second of CPU time, or less where its kernels have been compiled
+    before.
     """
     if mode.current_store() is not None:
         return "torch"
-    compiled = {torch.float32: llvm.width() == AVX512, torch.bfloat16: llvm.has_short_numbers()}
+    compiled = {torch.float32: bool(llvm.width()), torch.bfloat16: llvm.has_short_numbers()}
     if compiled.get(mode.precision()):
         return "llvm"
     return "openvino" if OpenVINO.is_installed() else "torch"
