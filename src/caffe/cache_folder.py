@@ -11,4 +11,5 @@ def cache_folder() -> Path:
     import platformdirs
 
     home = os.environ.get("RECAFFE_HOME")
-    return Path(home).expanduser() if home else Path(platformdirs.user_cache_dir("recaffe"))
+    # What is no user's home stays as it is, as in a shell.
+    return Path(os.path.expanduser(home)) if home else Path(platformdirs.user_cache_dir("recaffe"))

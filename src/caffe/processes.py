@@ -7,6 +7,7 @@ thread held is held for ever in the child, and who waits for a thread's work wai
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -19,6 +20,18 @@ def in_forked_child(function: Function) -> Function:
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=function)
     return function
+
+
+def held_while_forking(lock: threading.Lock) -> threading.Lock:
+    """Let a fork wait for whoever holds `lock`, so that the child finds what it guards whole.
+
+    Who holds it must not fork.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release
+        )
+    return lock
 
 
 class Birthplace:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -54,9 +56,9 @@ layer { name: "loss" type: "Reduction" bottom: "pool" top: "loss" loss_weight: 1
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("RECAFFE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv(switches.REMEMBER, "1")
-    kept._make_room.cache_clear()
+    monkeypatch.setattr(kept, "_written", 0)
     yield tmp_path / "home" / kept.FOLDER
-    kept._make_room.cache_clear()
+    kept._origin.cache_clear()
 
 
 def three_times(number: int) -> int:
@@ -116,12 +118,20 @@ def emptied(path: Path) -> None:
     path.write_bytes(b"")
 
 
+def its_groups(path: Path) -> None:
+    path.chmod(0o620)
+
+
 def anybodys(path: Path) -> None:
-    path.chmod(0o666)
+    path.chmod(0o602)
+
+
+def in_its_groups_folder(path: Path) -> None:
+    path.parent.chmod(0o770)
 
 
 def in_anybodys_folder(path: Path) -> None:
-    path.parent.chmod(0o777)
+    path.parent.chmod(0o707)
 
 
 def a_folder(path: Path) -> None:
@@ -129,9 +139,25 @@ def a_folder(path: Path) -> None:
     path.mkdir()
 
 
-@pytest.mark.parametrize(
-    "spoil", [cut_off, changed, longer, emptied, anybodys, in_anybodys_folder, a_folder]
-)
+def a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def a_link(path: Path) -> None:
+    path.rename(path.parent.parent / "elsewhere")
+    path.symlink_to(path.parent.parent / "elsewhere")
+
+
+def another_texts(path: Path) -> None:
+    code = path.read_bytes()[-10:]
+    path.write_bytes(kept._content("0" * 40, code))
+
+
+SPOILT = [cut_off, changed, longer, emptied, its_groups, anybodys, a_pipe, a_link, another_texts]
+
+
+@pytest.mark.parametrize("spoil", [*SPOILT, in_its_groups_folder, in_anybodys_folder, a_folder])
 def test_what_cannot_be_believed_is_compiled_again(
     spoil: Callable[[Path], None], folder: Path, compiles: list[str]
 ) -> None:
@@ -142,12 +168,59 @@ def test_what_cannot_be_believed_is_compiled_again(
     assert compiles == [TEXT, TEXT]
 
 
-def test_what_was_damaged_is_written_anew(folder: Path, compiles: list[str]) -> None:
+@pytest.mark.parametrize("spoil", SPOILT)
+def test_what_was_not_believed_is_written_anew(
+    spoil: Callable[[Path], None], folder: Path, compiles: list[str]
+) -> None:
     three_times(1)
     (path,) = folder.iterdir()
-    changed(path)
+    spoil(path)
     three_times(1)
     assert three_times(5) == 15
+    assert compiles == [TEXT, TEXT]
+
+
+def test_what_a_link_leads_to_is_not_touched(folder: Path) -> None:
+    three_times(1)
+    (path,) = folder.iterdir()
+    path.unlink()
+    precious = folder.parent / "precious"
+    precious.write_text("mine")
+    path.symlink_to(precious)
+    assert three_times(2) == 6
+    assert precious.read_text() == "mine"
+
+
+def test_nothing_is_written_where_others_may_write(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)
+    assert three_times(2) == 6
+    assert not list(folder.iterdir())
+
+
+def test_nothing_is_believed_of_another_user(
+    monkeypatch: pytest.MonkeyPatch, compiles: list[str]
+) -> None:
+    three_times(1)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    three_times(1)
+    assert compiles == [TEXT, TEXT]
+
+
+def test_the_folder_is_the_users_alone(folder: Path) -> None:
+    before = os.umask(0)
+    try:
+        three_times(1)
+    finally:
+        os.umask(before)
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_was_taken_away_is_made_anew(folder: Path, compiles: list[str]) -> None:
+    three_times(1)
+    shutil.rmtree(folder)
+    three_times(1)
+    three_times(1)
     assert compiles == [TEXT, TEXT]
 
 
@@ -156,12 +229,42 @@ def test_another_processor_has_code_of_its_own(
 ) -> None:
     three_times(1)
     kept._origin.cache_clear()
-    monkeypatch.setattr(processor, "described", lambda: {"model name": "another"})
-    try:
-        three_times(1)
-    finally:
-        kept._origin.cache_clear()
+    monkeypatch.setattr(processor, "described", lambda: {"flags": "avx2", "model": "another"})
+    three_times(1)
     assert compiles == [TEXT, TEXT]
+
+
+def test_nothing_is_kept_for_a_processor_that_is_not_known(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    kept._origin.cache_clear()
+    monkeypatch.setattr(processor, "described", dict)
+    assert three_times(1) == 3
+    assert not folder.exists()
+
+
+def test_another_compiler_has_code_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compiles: list[str]
+) -> None:
+    three_times(1)
+    kept._origin.cache_clear()
+    (tmp_path / "llvmlite/binding").mkdir(parents=True)
+    (tmp_path / "llvmlite/__init__.py").touch()
+    (tmp_path / "llvmlite/binding/libllvmlite.so").write_text("another")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "llvmlite")
+    assert kept.recall(f"{llvm._OPTIONS}\n{TEXT}") is None
+
+
+def test_avx2_and_avx512_may_share_a_home(folder: Path) -> None:
+    for capability in ("avx2", "default", "avx2"):
+        done = subprocess.run(
+            [sys.executable, "-c", "from caffe.compiled import llvm; print(llvm.width())"],
+            env={**os.environ, "ATEN_CPU_CAPABILITY": capability},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert done.stdout == ("8\n" if capability == "avx2" else "0\n")
+    assert len(list(folder.iterdir())) == 1
 
 
 def test_nothing_is_kept_where_somebody_says_so(
@@ -181,34 +284,41 @@ def test_where_nothing_can_be_written(folder: Path) -> None:
 
 def test_the_oldest_go(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     folder.mkdir(parents=True)
+    folder.chmod(0o700)
     for age in range(5):
-        path = folder / f"{age}"
-        path.write_bytes(b"old")
-        os.utime(path, (1e9 - age, 1e9 - age))
+        for path in (folder / (f"{age}" * 40), folder / f"{age}.cu"):
+            path.write_bytes(b"old")
+            os.utime(path, (1e9 - age, 1e9 - age))
+    (folder / ("5" * 40)).symlink_to("nothing")
     monkeypatch.setattr(kept, "MOST", 3)
     three_times(1)
-    assert {path.name for path in folder.iterdir() if len(path.name) == 1} == {"0", "1", "2"}
+    left = {path.name for path in folder.iterdir()}
+    assert {name[0] for name in left if kept._NAME.fullmatch(name) and len(set(name)) == 1} == {
+        "0", "1", "2", "5",
+    }  # fmt: skip
+    assert {name for name in left if name.endswith(".cu")} == {f"{age}.cu" for age in range(5)}
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a child is forked")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_child_forked_amid_a_compilation_compiles() -> None:
-    begun, goes_on = threading.Event(), threading.Event()
+def test_children_forked_while_a_thread_compiles() -> None:
+    goes_on, begun, count = True, threading.Event(), itertools.count(5)
 
-    def compile_slowly() -> None:
-        with llvm._lock:
+    def compile_on() -> None:
+        while goes_on:
+            Kernel(TEXT.replace("3", str(next(count))))
             begun.set()
-            goes_on.wait(60)
 
-    thread = threading.Thread(target=compile_slowly)
+    thread = threading.Thread(target=compile_on)
     thread.start()
-    begun.wait(60)
-    child = os.fork()
-    if child == 0:
-        # The parent's lock is held for ever here.
-        ctypes.CDLL(None).alarm(30)
-        os._exit(0 if three_times(2) == 6 else 1)
-    _, status = os.waitpid(child, 0)
-    goes_on.set()
+    assert begun.wait(60)
+    ends = []
+    for _ in range(8):
+        child = os.fork()
+        if child == 0:
+            ctypes.CDLL(None).alarm(30)
+            os._exit(0 if three_times(2) == 6 else 1)
+        ends.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    goes_on = False
     thread.join()
-    assert os.waitstatus_to_exitcode(status) == 0
+    assert ends == [0] * 8

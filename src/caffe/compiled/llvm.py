@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import importlib.util
 import os
 import platform
 import sys
@@ -17,21 +16,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import switches
-from ..processes import in_forked_child
+from ..processes import held_while_forking
 from ..pytorch import torch
 from . import kept, machine_code, processor
 
 VARIABLE = "RECAFFE_COMPILE"
 """Set to 0 nothing is compiled, and PyTorch's own operators do the work."""
 
-_lock = threading.Lock()
-
-
-@in_forked_child
-def _unlock() -> None:
-    """Wait for no thread of the parent's that was compiling when it was forked."""
-    global _lock
-    _lock = threading.Lock()
+# LLVM's own locks would be held for ever in a child.
+_lock = held_while_forking(threading.Lock())
 
 
 class Kernel:
@@ -227,9 +220,6 @@ def width() -> int:
     found = {"AVX512": 16, "AVX2": 8}.get(capability, 0)
     if not found or not is_allowed() or sys.platform != "linux" or platform.machine() != "x86_64":
         return 0
-    # What is kept needs no compiler; what comes after it does.
-    if importlib.util.find_spec("llvmlite") is None:
-        return 0
     try:
         Kernel("define void @kernel(ptr %given) {\n  ret void\n}")(0)
     except (AttributeError, ImportError, OSError, RuntimeError):
@@ -297,6 +287,10 @@ def _openmp() -> Any:
     return ctypes.CDLL(os.path.join(folder, "lib", "libtorch_cpu.so"))
 
 
+_OPTIONS: dict[str, Any] = {"opt": 3, "reloc": "pic", "codemodel": "small"}
+"""How code is made: as `machine_code.linked` takes it."""
+
+
 def _machine() -> Any:
     """What compiles for this processor; a module has its own, which ends with it."""
     from llvmlite import binding
@@ -310,10 +304,7 @@ def _machine() -> Any:
     return binding.Target.from_default_triple().create_target_machine(
         cpu=binding.get_host_cpu_name(),
         features=features.flatten(),
-        opt=3,
-        # As `machine_code.linked` takes it.
-        reloc="pic",
-        codemodel="small",
+        **_OPTIONS,
     )
 
 
@@ -321,10 +312,11 @@ def _machine() -> Any:
 def _compiled(text: str) -> int:
     """The address of the function `kernel`."""
     with _lock:
-        code = kept.recall(text)
+        key = f"{_OPTIONS}\n{text}"
+        code = kept.recall(key)
         if code is None:
             code = _code_of(text)
-            kept.keep(text, code)
+            kept.keep(key, code)
         return machine_code.mapped(code)
 
 

@@ -17,10 +17,11 @@ ENTRY = "kernel"
 
 _PROGRAM, _SYMBOLS, _RELOCATIONS = 1, 2, 4
 _WRITABLE, _IN_MEMORY = 1, 2
-_RELATIVE = {2: "<i", 4: "<i", 24: "<q"}
-"""The kinds of relocation that say how far something is away, with the number's format."""
+_RELATIVE = 2, 4
+"""The kinds of relocation that say in 32 bits how far something is away."""
 
-_in_use: list[mmap.mmap] = []
+_RESOLVED = 10
+"""The kind of symbol whose function another one, which stands there, has to find first."""
 
 
 class _Section(NamedTuple):
@@ -35,6 +36,7 @@ class _Section(NamedTuple):
 
 class _Symbol(NamedTuple):
     name: str
+    kind: int
     section: int
     value: int
 
@@ -57,10 +59,12 @@ def linked(object_file: bytes) -> bytes | None:
     tables = [section for section in sections if section.kind == _SYMBOLS]
     symbols = [symbol for table in tables for symbol in _symbols(object_file, sections, table)]
     entry = next((symbol for symbol in symbols if symbol.name == ENTRY), None)
-    if entry is None or entry.value or not entry.section:
+    if entry is None or entry.value or not entry.section or entry.kind == _RESOLVED:
         return None
     wanted = [i for i, x in enumerate(sections) if x.kind == _PROGRAM and x.flags & _IN_MEMORY]
     if any(sections[i].flags & _WRITABLE and sections[i].size for i in wanted):
+        return None
+    if any(sections[i].alignment > mmap.PAGESIZE for i in wanted):
         return None
     code, places = bytearray(), {}
     for i in sorted(wanted, key=lambda i: i != entry.section):
@@ -84,11 +88,10 @@ def _relocate(
 ) -> bool:
     """Write into a section's code how far away is what it names; False where that is elsewhere."""
     for offset, information, addend in struct.iter_unpack("<QQq", relocations):
-        symbol, form = symbols[information >> 32], _RELATIVE.get(information & 0xFFFFFFFF)
-        if form is None or symbol.section not in places:
+        symbol, place = symbols[information >> 32], start + offset
+        if information & 0xFFFFFFFF not in _RELATIVE or symbol.section not in places:
             return False
-        place = start + offset
-        struct.pack_into(form, code, place, places[symbol.section] + symbol.value + addend - place)
+        struct.pack_into("<i", code, place, places[symbol.section] + symbol.value + addend - place)
     return True
 
 
@@ -115,7 +118,8 @@ def mapped(code: bytes) -> int:
     if protect(address, len(code), mmap.PROT_READ | mmap.PROT_EXEC):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
-    _in_use.append(memory)
+    # Threads may run it until the process ends, also while modules go.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(memory))
     return address
 
 
@@ -131,8 +135,8 @@ def _sections(object_file: bytes) -> Iterator[_Section]:
 
 def _symbols(object_file: bytes, sections: list[_Section], table: _Section) -> Iterator[_Symbol]:
     names = _bytes(object_file, sections[table.link])
-    for at, _, _, section, value, _ in struct.iter_unpack("<IBBHQQ", _bytes(object_file, table)):
-        yield _Symbol(names[at : names.index(b"\0", at)].decode(), section, value)
+    for at, kind, _, section, value, _ in struct.iter_unpack("<IBBHQQ", _bytes(object_file, table)):
+        yield _Symbol(names[at : names.index(b"\0", at)].decode(), kind & 15, section, value)
 
 
 def _bytes(object_file: bytes, section: _Section) -> bytes:

@@ -21,8 +21,8 @@ LINE = 16
 """How many numbers a line of the cache has: each array begins with one."""
 
 
-SCRATCH = 2**24
-"""How many numbers a scratch has at least."""
+SCRATCH = 2**23
+"""How many numbers a scratch has at least: the system gives what is used of it."""
 
 
 class Memory(Protocol):
