@@ -21,19 +21,17 @@ from typing import Any
 RUNS = 10
 """How often each runs the net; ours until it has chosen, and then as often."""
 
-NEXT = ", next process"
-"""What is said of an engine that runs in a second process, with what the first one has kept."""
-
 LIBRARIES = {
     "Recaffe": "torch",
-    f"Recaffe{NEXT}": "torch",
     "torch engine": "torch",
     "llvm engine": "torch",
-    f"llvm engine{NEXT}": "torch",
     "ONNX Runtime": "onnxruntime",
     "OpenVINO": "openvino",
     "OpenCV": "cv2",
 }
+
+REMEMBERING = "Recaffe", "llvm engine"
+"""Those that run in a second process, too, with what the first one has kept."""
 
 
 def peak() -> float:
@@ -61,8 +59,7 @@ def _recaffe(options: argparse.Namespace) -> Callable[[], Any]:
     import caffe
 
     torch.set_num_threads(options.threads)
-    engine = options.child.removesuffix(NEXT)
-    caffe.set_engine(engine.removesuffix(" engine") if "engine" in engine else "auto")
+    caffe.set_engine(options.child.removesuffix(" engine") if "engine" in options.child else "auto")
     net = caffe.Net(options.prototxt, caffe.TEST, weights=options.caffemodel)
 
     def run() -> None:
@@ -120,10 +117,8 @@ def _zeros(shape: Sequence[int]) -> Any:
 
 _MAKERS = {
     "Recaffe": _recaffe,
-    f"Recaffe{NEXT}": _recaffe,
     "torch engine": _recaffe,
     "llvm engine": _recaffe,
-    f"llvm engine{NEXT}": _recaffe,
     "ONNX Runtime": _onnx_runtime,
     "OpenVINO": _openvino,
     "OpenCV": _opencv,
@@ -157,7 +152,7 @@ def main() -> None:
         figure["beyond"] = figure["peak"] - figure["before"]
     for name, figure in figures.items():
         cells = [f"{figure[key]:.0f}" for key in ("before", "peak", "beyond")]
-        rows.append([name, LIBRARIES[name], *cells])
+        rows.append([name, LIBRARIES[name.partition(",")[0]], *cells])
     title = f"Peak memory in MB, {options.net}, batch {options.batch}"
     columns = ["", "library", "after its import", "peak", "beyond"]
     show(title, columns, rows, machine(options.threads), figures, options.json)
@@ -183,13 +178,13 @@ def _measure(options: argparse.Namespace, folder: Path) -> dict[str, dict[str, f
         if importlib.util.find_spec(library) is None:
             continue
         command = [sys.executable, __file__, "--child", name, *common]
-        home = folder / name.removesuffix(NEXT)
-        kept = {"RECAFFE_REMEMBER": "1", "RECAFFE_HOME": str(home)}
-        answer = subprocess.run(command, capture_output=True, text=True, env=os.environ | kept)
-        if answer.returncode:
-            print(f"{name} cannot run it: {answer.stderr.strip().splitlines()[-1]}")
-            continue
-        figures[name] = json.loads(answer.stdout.splitlines()[-1])
+        kept = {"RECAFFE_REMEMBER": "1", "RECAFFE_HOME": str(folder / name)}
+        for what in (name, f"{name}, next process")[: 1 + (name in REMEMBERING)]:
+            answer = subprocess.run(command, capture_output=True, text=True, env=os.environ | kept)
+            if answer.returncode:
+                print(f"{what} cannot run it: {answer.stderr.strip().splitlines()[-1]}")
+                continue
+            figures[what] = json.loads(answer.stdout.splitlines()[-1])
     return figures
 
 

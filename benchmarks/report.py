@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 import caffe
-from caffe.compiled import llvm
+from caffe.compiled import llvm, processor
 from caffe.layers.inner_product import product
 
 # What an earlier run has found out would spare this one the trial that is to be seen, too.
@@ -151,12 +151,8 @@ def spread_text(times: Mapping[str, float]) -> str:
 def machine(threads: int) -> dict[str, Any]:
     """Where the figures were made."""
     model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text().splitlines()
-        model = next((s.split(":")[1].strip() for s in lines if s.startswith("model name")), model)
     return {
-        "processor": model,
+        "processor": processor.described().get("model name", model),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "caches": caches(),
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..pytorch import torch
 from .code import Code
-from .llvm import Job, Kernel, width_within
+from .llvm import Kernel, width_within
 from .memory import LINE
 
 if TYPE_CHECKING:
@@ -37,6 +37,11 @@ class Taking:
     target : Tensor
         Where they belong, in float32 or bfloat16. Others may lie between the lines and planes of
         pictures, each as far from the one before as any.
+
+    Attributes
+    ----------
+    job : Job
+        What copies the numbers; others may be given each time that it runs.
     """
 
     def __init__(self, target: Tensor) -> None:
@@ -50,21 +55,16 @@ class Taking:
         *planes, rows, length = target.shape
         *_, plane_step, row_step, _ = target.stride()
         kernel = Kernel(_text(width_within(length) or 1, target.dtype == torch.bfloat16))
-        self._job = kernel.job(
+        self.job = kernel.job(
             0, target.data_ptr(), ctypes.addressof(self._sums), math.prod(planes), rows, length,
             4 * length, row_step * target.itemsize, plane_step * target.itemsize,
         )  # fmt: skip
-
-    @property
-    def job(self) -> Job:
-        """What copies the numbers; others may be given each time that it runs."""
-        return self._job
 
     def give(self, numbers: Tensor) -> None:
         """Let the next run copy these numbers, as many as there is room for."""
         self._source = numbers.float().contiguous()
         ctypes.memset(self._sums, 0, ctypes.sizeof(self._sums))
-        self._job.given[2 + FIELDS.index("source")] = self._source.data_ptr()
+        self.job.given[2 + FIELDS.index("source")] = self._source.data_ptr()
 
     def end(self) -> bool:
         """Let go of the numbers; return whether the run that has ended found them finite.

@@ -24,6 +24,7 @@ from .. import switches
 from ..atomic import atomic_write
 from ..cache_folder import cache_folder
 from ..compiled import llvm, processor
+from ..processes import held_while_forking
 from ..pytorch import torch
 from ..version import __version__
 
@@ -42,7 +43,7 @@ HOUR = 3600.0
 
 LIBRARIES = ("torch", "llvmlite", "openvino", "onnxruntime", "MNN")
 
-_lock = threading.Lock()
+_lock = held_while_forking(threading.Lock())
 
 
 @dataclass(frozen=True)

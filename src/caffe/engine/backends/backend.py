@@ -19,7 +19,7 @@ class Compiled(Protocol):
     outputs : list of int
         The memories whose values `run` gives.
     inputs : dict of int to Tensor
-        The values that it computes from, by memory; `take` overwrites them.
+        The values that it computes from, by memory; `take`, or `run` behind it, overwrites them.
     """
 
     outputs: list[int]

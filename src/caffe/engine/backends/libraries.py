@@ -141,31 +141,20 @@ def refusal(part: Part, rules: Rules[Any]) -> str | None:
     return rules.refusal(part.layer, *part.read_shapes)
 
 
-class FromArrays:
-    """What a library computes from arrays of its own, of fixed shapes; see `Compiled`.
+class Computed:
+    """What is computed from inputs of fixed shapes; see `Compiled`.
 
     Parameters
     ----------
-    inputs : mapping of int to tuple of int
-        The memories that it starts from, with the blobs' shapes.
     outputs : list of int
         The memories whose final values are wanted.
     is_odd : bool
-        Whether a number in it is none that is finite: of those libraries make something else.
+        Whether a number in it is none that is finite: of those something else would be made.
     """
 
-    def __init__(self, inputs: Mapping[int, Shape], outputs: list[int], is_odd: bool) -> None:
+    def __init__(self, outputs: list[int], is_odd: bool) -> None:
         self.outputs = outputs
-        self._arrays: Arrays = {key: np.zeros(shape, np.float32) for key, shape in inputs.items()}
-        self.inputs = {key: torch.from_numpy(array) for key, array in self._arrays.items()}
         self._is_odd = is_odd
-
-    def take(self, values: Mapping[int, Tensor]) -> bool:
-        """Take the inputs' values; returns whether they can be computed from."""
-        # By numpy: PyTorch's threads would wait for more work, on the library's CPUs.
-        for key, array in self._arrays.items():
-            array[...] = values[key].float().numpy()
-        return all(map(are_finite, self._arrays.values())) and not self._is_odd
 
     def run(self) -> dict[int, Tensor] | None:
         """Compute the outputs, see `Compiled`; None where one is no finite number.
@@ -178,6 +167,30 @@ class FromArrays:
     def _computed(self) -> dict[int, Tensor]:
         """Compute from the inputs; the results are overwritten by the next run."""
         raise NotImplementedError
+
+
+class FromArrays(Computed):
+    """What a library computes from arrays of its own.
+
+    Parameters
+    ----------
+    inputs : mapping of int to tuple of int
+        The memories that it starts from, with the blobs' shapes.
+    outputs, is_odd
+        See `Computed`.
+    """
+
+    def __init__(self, inputs: Mapping[int, Shape], outputs: list[int], is_odd: bool) -> None:
+        super().__init__(outputs, is_odd)
+        self._arrays: Arrays = {key: np.zeros(shape, np.float32) for key, shape in inputs.items()}
+        self.inputs = {key: torch.from_numpy(array) for key, array in self._arrays.items()}
+
+    def take(self, values: Mapping[int, Tensor]) -> bool:
+        """Take the inputs' values; returns whether they can be computed from."""
+        # By numpy: PyTorch's threads would wait for more work, on the library's CPUs.
+        for key, array in self._arrays.items():
+            array[...] = values[key].float().numpy()
+        return all(map(are_finite, self._arrays.values())) and not self._is_odd
 
 
 def are_finite(values: NDArray[Any]) -> bool:

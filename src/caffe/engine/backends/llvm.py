@@ -27,7 +27,7 @@ from . import (  # noqa: F401 (their rules enter)
     llvm_layers,
     llvm_shapes,
 )
-from .libraries import CleanErrors, FromArrays, Library, are_finite, name_of, refusal
+from .libraries import CleanErrors, Computed, Library, are_finite, name_of, refusal
 from .llvm_nodes import ConvolutionNode, Linear, Node, PointwiseNode, Tiles, Way
 from .llvm_places import CopyNode, LayingNode
 from .llvm_rules import ANY_ORDER, llvm
@@ -97,7 +97,7 @@ class LLVM(Library):
         return CompiledProgram(operations, inputs, outputs, self._tiles, short)
 
 
-class CompiledProgram(FromArrays):
+class CompiledProgram(Computed):
     """Operations made ready, for inputs of fixed shapes; see `Compiled`.
 
     Parameters
@@ -123,7 +123,7 @@ class CompiledProgram(FromArrays):
         short: bool = False,
     ) -> None:
         self._graph = graph = _Graph(operations, inputs, outputs, tiles, short)
-        super().__init__({}, outputs, graph.has_odd_params)
+        super().__init__(outputs, graph.has_odd_params)
         # Zeros may lie around them.
         self.inputs = {key: graph.inputs[key].inside.view(shape) for key, shape in inputs.items()}
         self._takings = {key: Taking(graph.inputs[key].inside) for key in inputs}
@@ -132,9 +132,11 @@ class CompiledProgram(FromArrays):
 
     def take(self, values: Mapping[int, Tensor]) -> bool:
         """Take the inputs' values; returns whether they can be computed from."""
+        if self._is_odd:
+            return False
         for key, taking in self._takings.items():
             taking.give(values[key])
-        return super().take(values)
+        return True
 
     def run(self) -> dict[int, Tensor] | None:
         """Compute the outputs, see `Compiled`; None where a number of the inputs is not finite."""

@@ -163,11 +163,7 @@ class Plan:
     @property
     def is_settled(self) -> bool:
         """Whether nothing is left to be tried: the next runs are as quick as they will be."""
-        choices = (stretch.choice for stretch in self._stretches)
-        is_chosen = all(choice is None or choice.is_settled for choice in choices)
-        # What a backend runs is tried by PyTorch in no run.
-        numbers = [i for stretch in self._stretches if not stretch.is_left for i in stretch.numbers]
-        return is_chosen and not any(self._operations[i].is_trying for i in numbers)
+        return all(stretch.is_settled(self._operations) for stretch in self._stretches)
 
     # Running.
 

@@ -57,6 +57,13 @@ class Stretch:
                 return kept, []
         return parted(self.finals)
 
+    def is_settled(self, operations: Sequence[Operation]) -> bool:
+        """Tell whether nothing is left to be tried, given all of the plan's operations."""
+        if self.choice is not None and not self.choice.is_settled:
+            return False
+        # What a backend runs PyTorch never tries.
+        return self.is_left or not any(operations[i].is_trying for i in self.numbers)
+
     @property
     def numbers(self) -> range:
         """The operations' numbers."""
